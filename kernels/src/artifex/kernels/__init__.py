@@ -1,0 +1,1 @@
+"""Kernels for diffusion models in JAX: each a contract with a plain reference and several bodies."""

@@ -1,0 +1,1 @@
+"""Networks for diffusion models in Flax NNX: U-Net and DiT."""

@@ -1,0 +1,1 @@
+"""Guidance for diffusion models in JAX: classifier-free and beyond, on x0."""

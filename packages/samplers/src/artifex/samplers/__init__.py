@@ -1,0 +1,1 @@
+"""Diffusion samplers as tables of coefficients, walked by one compiled loop in JAX."""

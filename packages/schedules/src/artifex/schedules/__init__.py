@@ -1,0 +1,1 @@
+"""Noise schedules, predictions, time grids and denoisers for diffusion models in JAX."""

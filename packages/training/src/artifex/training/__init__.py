@@ -1,0 +1,1 @@
+"""Train, sample and evaluate diffusion models in JAX; the command artifex."""
