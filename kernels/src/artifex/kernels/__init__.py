@@ -1,1 +1,10 @@
-"""Kernels for diffusion models in JAX: each a contract with a plain reference and several bodies."""
+"""Kernels for diffusion models: each a contract, with a plain reference and several bodies behind it."""
+
+from artifex.kernels.attention import attention as attention
+from artifex.kernels.dispatch import Implementation as Implementation
+from artifex.kernels.dispatch import UnsupportedKernelError as UnsupportedKernelError
+from artifex.kernels.linear_step import Terms as Terms
+from artifex.kernels.linear_step import linear_step as linear_step
+from artifex.kernels.linear_step import sample_keys as sample_keys
+
+__all__ = ["Implementation", "Terms", "UnsupportedKernelError", "attention", "linear_step", "sample_keys"]

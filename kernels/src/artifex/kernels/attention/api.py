@@ -1,0 +1,117 @@
+r"""The contract of attention."""
+
+from typing import Literal, overload
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from artifex.kernels.attention.reference import reference
+from artifex.kernels.attention.xla import xla
+from artifex.kernels.dispatch import Implementation, resolve
+
+Q = Float[Array, "b t h d"]
+K = Float[Array, "b s h d"]
+V = Float[Array, "b s h e"]
+Bias = Float[Array, "..."]
+Mask = Bool[Array, "..."]
+Out = Float[Array, "b t h e"]
+Lse = Float[Array, "b h t"]
+
+
+@overload
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    return_lse: Literal[False] = False,
+    implementation: Implementation | None = None,
+) -> Array: ...
+@overload
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    return_lse: Literal[True],
+    implementation: Implementation | None = None,
+) -> tuple[Array, Array]: ...
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    return_lse: bool = False,
+    implementation: Implementation | None = None,
+) -> Array | tuple[Array, Array]:
+    r"""Softmax attention over any number of tokens.
+
+    $$\mathrm{out}_t = \sum_s \frac{e^{a_{ts}}}{\sum_{s'} e^{a_{ts'}}}\, v_s,\qquad
+      a_{ts} = \mathrm{scale}\; q_t \cdot k_s + \mathrm{bias}_{ts}$$
+
+    Args:
+        q: queries, ``(batch, tokens, heads, head_dim)``, a floating dtype.
+        k: keys, ``(batch, keys, heads, head_dim)``; as many as there are ``v``.
+        v: values, ``(batch, keys, heads, value_dim)``.
+        bias: added to the scores; broadcasts to ``(batch, heads, tokens, keys)``.
+        mask: True where a token may see a key; broadcasts like ``bias``. A token that sees none gets zeros.
+        is_causal: token ``t`` sees the keys ``s <= t`` alone.
+        scale: of the scores; ``head_dim ** -0.5`` where None.
+        return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least.
+        implementation: the body to run; None takes the fastest that is known.
+
+    Returns:
+        ``(batch, tokens, heads, value_dim)`` in the dtype of ``v``, with the log-sum-exp behind it where asked for.
+
+    Raises:
+        ValueError: for shapes that don't fit each other, an empty axis, or a dtype that is no floating one.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+
+    References: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
+    """
+    _check_qkv(q, k, v)
+    full = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+    if bias is not None:
+        bias = _four_axes("bias", bias, full)
+    if mask is not None:
+        if mask.dtype != jnp.bool_:
+            raise ValueError(f"mask must be of dtype bool, got {mask.dtype}")
+        mask = _four_axes("mask", mask, full)
+    body = resolve("attention", implementation, {"reference": reference, "xla": xla}, default="xla")
+    out, lse = body(q, k, v, bias, mask, is_causal, q.shape[-1] ** -0.5 if scale is None else scale)
+    return (out, lse) if return_lse else out
+
+
+def _check_qkv(q: Array, k: Array, v: Array) -> None:
+    """Raises a ValueError unless the three make an attention."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim != 4:
+            raise ValueError(f"{name} must be (batch, tokens, heads, head_dim), got shape {x.shape}")
+        if 0 in x.shape:
+            raise ValueError(f"{name} must have no empty axis, got shape {x.shape}")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"{name} must be of a floating dtype, got {x.dtype}")
+    if k.shape != (q.shape[0], k.shape[1], *q.shape[2:]):
+        raise ValueError(f"k must agree with q in batch, heads and head_dim, got q {q.shape} and k {k.shape}")
+    if v.shape[:3] != k.shape[:3]:
+        raise ValueError(f"v must agree with k in batch, tokens and heads, got k {k.shape} and v {v.shape}")
+
+
+def _four_axes(name: str, x: Array, full: tuple[int, ...]) -> Array:
+    """``x`` with leading axes of size 1, checked to broadcast to ``full``."""
+    shape = (1,) * (4 - x.ndim) + x.shape
+    if len(shape) != 4 or any(n not in (1, m) for n, m in zip(shape, full, strict=True)):
+        raise ValueError(f"{name} must broadcast to (batch, heads, tokens, keys) = {full}, got shape {x.shape}")
+    return x.reshape(shape)

@@ -1,0 +1,28 @@
+"""The weighted sum left to XLA: a chain of multiply-adds that it fuses into one pass over memory."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+
+def xla(
+    terms: Sequence[Float[Array, "b *d"]],
+    weights: Float[Array, "b n"],
+    noise_scale: Float[Array, " b"] | None,
+    keys: Key[Array, " b"] | None,
+    clip: float | None,
+) -> Float[Array, "b *d"]:
+    """``clip(sum_j weights[:, j] terms[j] + noise_scale z)``; see ``linear_step``."""
+    shape, wide = terms[0].shape, weights.dtype
+    column = (shape[0],) + (1,) * (len(shape) - 1)
+    out = jnp.zeros(shape, wide)
+    for j, term in enumerate(terms):
+        out = out + weights[:, j].reshape(column) * term.astype(wide)
+    if noise_scale is not None and keys is not None:
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape[1:], wide))(keys)
+        out = out + noise_scale.reshape(column) * noise
+    if clip is not None:
+        out = jnp.clip(out, -clip, clip)
+    return out.astype(terms[0].dtype)

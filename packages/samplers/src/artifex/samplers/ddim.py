@@ -1,0 +1,43 @@
+r"""DDIM, from deterministic (``eta = 0``) to the DDPM ancestor (``eta = 1``)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
+from artifex.schedules import Host, Schedule
+
+
+@dataclass(frozen=True)
+class Ddim:
+    r"""Keeps the noise that is there, and replaces a part of it by fresh noise where ``eta`` is not 0.
+
+    $$x_s = \alpha_s \hat x_0 + \sigma_s\big(\sqrt{1 - \eta^2 \tau}\,\hat\epsilon + \eta \sqrt{\tau}\, z\big),\quad
+      \tau = 1 - \Big(\frac{\alpha_t \sigma_s}{\alpha_s \sigma_t}\Big)^2,\quad
+      \hat\epsilon = \frac{x_t - \alpha_t \hat x_0}{\sigma_t}$$
+
+    On the discrete chain ``eta = 1`` is DDPM with the small variance, respaced where times are left out.
+
+    Attributes:
+        eta: scales the standard deviation of the fresh noise, in [0, 1].
+
+    Raises:
+        ValueError: if ``eta`` lies outside of [0, 1].
+
+    References: Song et al. 2021, https://arxiv.org/abs/2010.02502
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be in [0, 1], got {self.eta}")
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """One row a step, over ``x_e`` and the newest $x_0$."""
+        t, end = split_end(level := levels(schedule, times))
+        alpha, sigma = level.alpha[1:], level.sigma[1:]
+        tau = 1 - (t.alpha * sigma / (alpha * t.sigma)) ** 2
+        keep = sigma * np.sqrt(1 - self.eta**2 * tau) / t.sigma
+        evaluate = np.stack([keep, np.zeros_like(keep), alpha - keep * t.alpha], axis=1)
+        return tabulate(t, end, evaluate, noise=self.eta * sigma * np.sqrt(tau))

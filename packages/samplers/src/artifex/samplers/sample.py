@@ -1,0 +1,172 @@
+"""The one walk: every linear sampler's table runs in this scan."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, UInt32
+
+from artifex.kernels import linear_step, sample_keys
+from artifex.samplers.tableau import Tableau
+from artifex.schedules import Denoiser, Host, NoiseLevel, traceable
+
+X = Float[Array, "b *d"]
+AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
+FLOAT32: Final = jnp.dtype(jnp.float32)
+
+
+class Carry(NamedTuple):
+    """What goes from row to row: the two states, the history, and the states that were asked for."""
+
+    x_e: X
+    x_b: X | None
+    history: tuple[X, ...]
+    kept: Float[Array, "m b *d"] | None
+
+
+def prior(
+    tableau: Tableau[Host] | Tableau[Array], shape: tuple[int, ...], key: AnyKey, dtype: jnp.dtype = FLOAT32
+) -> X:
+    r"""Where a walk begins when nothing is known: $\sigma z$ at the table's first level.
+
+    Args:
+        tableau: the walk.
+        shape: ``(batch, ...)``.
+        key: one key, or one a sample.
+        dtype: of the result.
+    """
+    sigma = jnp.asarray(tableau.level.sigma[0], dtype)
+    return linear_step([jnp.zeros(shape, dtype)], jnp.zeros(1), noise_scale=sigma, key=key)
+
+
+def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None = None) -> X:
+    """Walks ``x`` along the table; the network is called once a row.
+
+    Compiled once for each shape and structure: a second call with other coefficients, parameters or keys runs at once.
+    A denoiser that is a pytree (those of this project are) may change its arrays freely; a plain function is part of
+    the code, so pass the same object again.
+
+    Args:
+        denoise: gives $x_0$ from ``x`` and its level.
+        tableau: the method's coefficients, from ``Sampler.tableau``.
+        x: the start, ``(batch, ...)``, at the table's first level; see ``prior``.
+        key: one key, or one a sample, for a method that draws noise. A sample's noise depends on its own key alone,
+            so splitting a batch does not change it.
+
+    Raises:
+        ValueError: if ``x`` is no batch of floating numbers, is known to hold a number that is not finite, or the
+            method draws noise and got no key.
+    """
+    _check_start(tableau, x, key)
+    out: X = _walk(traceable(denoise), tableau, x, key, None)[0]
+    return out
+
+
+def sample_trajectory(
+    denoise: Denoiser,
+    tableau: Tableau[Host] | Tableau[Array],
+    x: X,
+    key: AnyKey | None = None,
+    *,
+    after: Sequence[int] | None = None,
+) -> tuple[X, Float[Array, "m b *d"]]:
+    """Like ``sample``, and the states after chosen rows.
+
+    Args:
+        denoise: as in ``sample``.
+        tableau: as in ``sample``.
+        x: as in ``sample``.
+        key: as in ``sample``.
+        after: the rows whose result is kept, rising, in [0, rows - 1]; None keeps all.
+
+    Returns:
+        The sample, and the kept states ``(len(after), batch, ...)``. Memory grows with what is kept alone.
+
+    Raises:
+        ValueError: as ``sample``, and if ``after`` does not rise within its range.
+    """
+    _check_start(tableau, x, key)
+    rows = np.arange(tableau.rows) if after is None else np.asarray(after, np.int64)
+    if rows.ndim != 1 or rows.size == 0 or rows[0] < 0 or rows[-1] >= tableau.rows or np.any(np.diff(rows) <= 0):
+        raise ValueError(f"after must rise within [0, {tableau.rows - 1}], got {after}")
+    slot = np.full(tableau.rows, len(rows), np.int32)
+    slot[rows] = np.arange(len(rows))
+    out, kept = _walk(traceable(denoise), tableau, x, key, jnp.asarray(slot), len(rows))
+    assert kept is not None
+    return out, kept
+
+
+def _check_start(tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None) -> None:
+    if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x must be a batch (batch, ...) of a floating dtype, got shape {x.shape} and dtype {x.dtype}")
+    if not isinstance(x, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(x))):
+        raise ValueError("x must be finite, got NaN or infinity in it")
+    if tableau.uses.noise and key is None:
+        raise ValueError("this method draws noise: key must be one key or one a sample, got None")
+
+
+def _pick(weights: Array, states: Sequence[X | None], used: Sequence[bool]) -> tuple[list[X], Array]:
+    """The states that a table uses, and their weights."""
+    places = [j for j, flag in enumerate(used) if flag]
+    terms = [state for j, state in enumerate(states) if used[j] and state is not None]
+    return terms, weights[np.asarray(places)]
+
+
+def _walk_impl(
+    denoise: Denoiser,
+    tableau: Tableau[Host] | Tableau[Array],
+    x: X,
+    key: AnyKey | None,
+    slot: Int[Array, " n"] | None,
+    kept: int = 0,
+) -> tuple[X, Float[Array, "m b *d"] | None]:
+    uses, batch = tableau.uses, x.shape[0]
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    columns = len(uses.evaluate)
+    depth = max((j - 1 for j in range(2, columns) if uses.evaluate[j] or uses.base[j]), default=0)
+    goes_back = uses.evaluate[1]
+    keys = sample_keys(key, batch) if uses.noise and key is not None else None
+
+    def step(carry: Carry, row: tuple[Tableau[Array], Int[Array, ""], Int[Array, ""] | None]) -> tuple[Carry, None]:
+        table, index, place = row
+        level = NoiseLevel(
+            *(jnp.broadcast_to(v, (batch,)) for v in (table.level.t, table.level.alpha, table.level.sigma))
+        )
+        clean = denoise(carry.x_e, level).astype(x.dtype)
+        history = (clean, *carry.history)[:depth]
+        row_keys = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
+
+        def combine(weights: Array, x_b: X | None, used: tuple[bool, ...], scale: Array) -> X:
+            terms, picked = _pick(weights, (carry.x_e, x_b, *history), used)
+            if not terms:
+                terms, picked = [carry.x_e], jnp.zeros(1, wide)
+            return linear_step(terms, picked, noise_scale=None if row_keys is None else scale, key=row_keys)
+
+        x_b = combine(table.base, carry.x_b, uses.base, table.base_noise) if goes_back else None
+        x_e = combine(table.evaluate, x_b, uses.evaluate, table.noise)
+        states = carry.kept if carry.kept is None else carry.kept.at[place].set(x_e, mode="drop")
+        return Carry(x_e, x_b, history, states), None
+
+    first = Carry(
+        x_e=x,
+        x_b=x if goes_back else None,
+        history=(jnp.zeros_like(x),) * depth,
+        kept=None if slot is None else jnp.zeros((kept, *x.shape), x.dtype),
+    )
+    cast = jax.tree.map(lambda a: jnp.asarray(a, wide), tableau)
+    rows: Tableau[Array] = Tableau(
+        level=cast.level,
+        end=cast.level,
+        evaluate=cast.evaluate,
+        noise=cast.noise,
+        base=cast.base,
+        base_noise=cast.base_noise,
+        uses=uses,
+    )
+    last, _ = jax.lax.scan(step, first, (rows, jnp.arange(tableau.rows), slot))
+    return last.x_e, last.kept
+
+
+_walk = jax.jit(_walk_impl, static_argnames="kept")

@@ -1,0 +1,148 @@
+r"""A sampler as a table of coefficients: a general linear method, one row for each call of the network.
+
+The walk carries ``x_e``, where the network is called, ``x_b``, a base state that a row may go back to, and the last few
+predictions ``D[0] ... D[k-1]`` of $x_0$, the newest first. Row ``i`` does
+
+    D   <- denoise(x_e, level[i]) pushed in front
+    x_b <- base[i]     . [x_e, x_b, D...] + base_noise[i] z
+    x_e <- evaluate[i] . [x_e, x_b, D...] + noise[i] z        (with the new x_b, and the same standard normal z)
+
+and the last ``x_e`` is the sample. Tables are built on the host in float64.
+
+References: Butcher 2006, General linear methods, https://doi.org/10.1017/S0962492906220014
+"""
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, runtime_checkable
+
+import numpy as np
+
+from artifex.schedules import Host, NoiseLevel, Schedule, T, record, static
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What of a table is in use.
+
+    Attributes:
+        evaluate: a flag for each column of the table's ``evaluate``.
+        base: a flag for each column of ``base``; all False where no row goes back to the base state.
+        noise: whether any row draws noise.
+    """
+
+    evaluate: tuple[bool, ...]
+    base: tuple[bool, ...]
+    noise: bool
+
+
+@record
+class Tableau(Generic[T]):
+    """The coefficients of a walk; ``tabulate`` makes one from NumPy arrays.
+
+    Attributes:
+        level: where the network is called, arrays of shape ``(rows,)``.
+        end: the level of the result, arrays of shape ``()``.
+        evaluate: weights of the next ``x_e``, ``(rows, 2 + history)``, over ``[x_e, x_b, D...]``.
+        noise: standard deviation of what is added to it, ``(rows,)``.
+        base: weights of the next ``x_b``, like ``evaluate``.
+        base_noise: standard deviation of what is added to it, ``(rows,)``.
+        uses: which columns of ``evaluate`` and ``base`` hold anything, and whether the walk draws noise. Structure: the
+            walk is compiled for it, and columns that no row uses cost nothing.
+    """
+
+    level: NoiseLevel[T]
+    end: NoiseLevel[T]
+    evaluate: T
+    noise: T
+    base: T
+    base_noise: T
+    uses: Uses = static()
+
+    @property
+    def rows(self) -> int:
+        """How often the network is called."""
+        return int(self.evaluate.shape[0])
+
+
+def tabulate(
+    level: NoiseLevel[Host],
+    end: NoiseLevel[Host],
+    evaluate: Host,
+    noise: Host | None = None,
+    base: Host | None = None,
+    base_noise: Host | None = None,
+) -> Tableau[Host]:
+    """A checked table; absent noise is none, an absent base is never looked at.
+
+    Raises:
+        ValueError: if shapes don't fit each other, a coefficient is not finite, or a noise is negative.
+    """
+    rows, columns = evaluate.shape
+    if rows < 1 or columns < 2:
+        raise ValueError(f"evaluate must be of shape (rows, 2 + history) with rows at least 1, got {evaluate.shape}")
+    noise = np.zeros(rows) if noise is None else noise
+    base = np.zeros_like(evaluate) if base is None else base
+    base_noise = np.zeros(rows) if base_noise is None else base_noise
+    for name, table, shape in (
+        ("level.alpha", level.alpha, (rows,)),
+        ("end.alpha", end.alpha, ()),
+        ("noise", noise, (rows,)),
+        ("base", base, evaluate.shape),
+        ("base_noise", base_noise, (rows,)),
+    ):
+        if np.shape(table) != shape:
+            raise ValueError(f"{name} must be of shape {shape}, got {np.shape(table)}")
+    for name, table in (("evaluate", evaluate), ("noise", noise), ("base", base), ("base_noise", base_noise)):
+        if not np.all(np.isfinite(table)):
+            raise ValueError(f"{name} must be finite, got {table[~np.isfinite(table)][0]} in {table.shape}")
+    if np.any(noise < 0):
+        raise ValueError(f"noise must be at least 0, got {noise.min()}")
+    goes_back = bool(np.any(evaluate[:, 1]))
+    uses = Uses(
+        evaluate=tuple(map(bool, np.any(evaluate, axis=0))),
+        base=tuple(bool(used) and goes_back for used in np.any(base, axis=0)),
+        noise=bool(np.any(noise) or (goes_back and np.any(base_noise))),
+    )
+    return Tableau(level=level, end=end, evaluate=evaluate, noise=noise, base=base, base_noise=base_noise, uses=uses)
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A method, with its settings: a pure function from a schedule and times to a table."""
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """The table of the walk along ``times``, noise first; the last time is where it ends.
+
+        Raises:
+            ValueError: if ``times`` is no falling sequence of at least two levels.
+        """
+        ...
+
+
+def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
+    """The levels at ``times``, checked to run from noise to data.
+
+    Raises:
+        ValueError: if there are fewer than two times, or the log-SNR does not rise from each to the next.
+    """
+    times = np.asarray(times, np.float64)
+    if times.ndim != 1 or times.size < 2:
+        raise ValueError(f"times must be of shape (steps + 1,) with at least one step, got {times.shape}")
+    level = schedule.at(times)
+    logsnr = level.logsnr
+    rising = logsnr[1:] > logsnr[:-1]
+    if not np.all(rising):
+        i = int(np.argmin(rising))
+        raise ValueError(
+            "times must run from noise to data, each at a higher log-SNR than the one before; "
+            f"got {times[i]} and then {times[i + 1]} at places {i} and {i + 1}"
+        )
+    return level
+
+
+def split_end(level: NoiseLevel[Host]) -> tuple[NoiseLevel[Host], NoiseLevel[Host]]:
+    """All levels but the last, and the last."""
+    start = NoiseLevel(t=level.t[:-1], alpha=level.alpha[:-1], sigma=level.sigma[:-1])
+    return start, NoiseLevel(
+        t=np.asarray(level.t[-1]), alpha=np.asarray(level.alpha[-1]), sigma=np.asarray(level.sigma[-1])
+    )

@@ -1,0 +1,123 @@
+r"""The discrete variance-preserving chain of DDPM, as a schedule over the integers $0 \dots n-1$.
+
+$\bar\alpha_i = \prod_{j \le i} (1 - \beta_j)$, $\alpha = \sqrt{\bar\alpha}$, $\sigma = \sqrt{1 - \bar\alpha}$.
+Time -1 is clean data: $\bar\alpha_{-1} = 1$. Between the integers half the log-SNR is interpolated linearly.
+"""
+
+from functools import cached_property
+from typing import Final
+
+import jax
+import numpy as np
+
+from artifex.schedules.level import NoiseLevel
+from artifex.schedules.namespace import Host, T, namespace
+
+FLOOR: Final = 2.0**-24
+r"""The smallest $\bar\alpha$, and $1 - \bar\alpha$, that interpolation sees; the ends themselves stay exact."""
+
+
+class Discrete:
+    """A schedule from a table of betas; its tables are kept in float64.
+
+    Args:
+        betas: ``(n,)``, each in [0, 1]; only the last may be 1 (zero terminal SNR). Copied.
+
+    Raises:
+        ValueError: for a table that is empty, not one-dimensional, or leaves that range.
+
+    References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
+    """
+
+    def __init__(self, betas: Host) -> None:
+        table = np.array(betas, np.float64)
+        if table.ndim != 1 or table.size == 0:
+            raise ValueError(f"betas must be of shape (n,) with n at least 1, got {table.shape}")
+        if not (np.all(table >= 0) and np.all(table[:-1] < 1) and table[-1] <= 1 and table[0] > 0):
+            raise ValueError(
+                f"betas must lie in (0, 1), the last in (0, 1], got values from {table.min()} to {table.max()}"
+            )
+        table.setflags(write=False)
+        self._betas = table
+
+    @property
+    def steps(self) -> int:
+        """The number of steps, n."""
+        return len(self._betas)
+
+    @property
+    def betas(self) -> Host:
+        r"""$\beta_i$, ``(n,)``."""
+        return self._betas
+
+    @cached_property
+    def alphas_cumprod(self) -> Host:
+        r"""$\bar\alpha_i$, ``(n,)``."""
+        out: Host = np.cumprod(1 - self._betas, dtype=np.float64)
+        return out
+
+    @cached_property
+    def posterior_variance(self) -> Host:
+        r"""Variance of $q(x_{i-1} \mid x_i, x_0)$: $\beta_i (1 - \bar\alpha_{i-1}) / (1 - \bar\alpha_i)$, ``(n,)``."""
+        before = np.append(1.0, self.alphas_cumprod[:-1])
+        out: Host = self._betas * (1 - before) / (1 - self.alphas_cumprod)
+        return out
+
+    @cached_property
+    def posterior_mean_coef1(self) -> Host:
+        r"""The factor of $x_0$ in the mean of $q(x_{i-1} \mid x_i, x_0)$, ``(n,)``."""
+        before = np.append(1.0, self.alphas_cumprod[:-1])
+        out: Host = self._betas * np.sqrt(before) / (1 - self.alphas_cumprod)
+        return out
+
+    @cached_property
+    def posterior_mean_coef2(self) -> Host:
+        r"""The factor of $x_i$ in the mean of $q(x_{i-1} \mid x_i, x_0)$, ``(n,)``."""
+        before = np.append(1.0, self.alphas_cumprod[:-1])
+        out: Host = np.sqrt(1 - self._betas) * (1 - before) / (1 - self.alphas_cumprod)
+        return out
+
+    @cached_property
+    def _nodes(self) -> tuple[Host, Host, Host]:
+        """alpha, sigma and half the log-SNR at the times -1, 0 ... n-1."""
+        keep = np.append(1.0, self.alphas_cumprod)
+        # log1p keeps 1 - abar exact to the last digit where the first betas are tiny
+        rest = np.abs(np.expm1(np.append(0.0, np.cumsum(np.log1p(-np.minimum(self._betas, 1 - 1e-16))))))
+        half = 0.5 * (np.log(np.maximum(keep, FLOOR)) - np.log(np.maximum(rest, FLOOR)))
+        return np.sqrt(keep), np.sqrt(np.where(keep == 0, 1.0, rest)), half
+
+    def at(self, t: T) -> NoiseLevel[T]:
+        """The level at time ``t`` in [-1, n-1], exact at the integers; -1 is clean data.
+
+        Raises:
+            ValueError: if a time that is known outside of a trace lies outside of that range.
+        """
+        xp = namespace(t)
+        self._check(t)
+        place = xp.clip(t + 1.0, 0.0, float(self.steps))
+        alpha, sigma, half = (xp.asarray(table) for table in self._nodes)
+        whole = xp.floor(place)
+        low = whole.astype("int32")
+        high = xp.asarray(xp.minimum(whole + 1, float(self.steps))).astype("int32")
+        part = place - whole
+        between = half[low] + part * (half[high] - half[low])
+        on_node = part == 0
+        return NoiseLevel(
+            t=t + xp.zeros_like(place),
+            alpha=xp.where(on_node, alpha[low], xp.exp(-0.5 * xp.logaddexp(0.0, -2 * between))),
+            sigma=xp.where(on_node, sigma[low], xp.exp(-0.5 * xp.logaddexp(0.0, 2 * between))),
+        )
+
+    def inverse_logsnr(self, logsnr: T) -> T:
+        """The time in [-1, n-1] with this log-SNR; the nearest end for values beyond the table."""
+        xp = namespace(logsnr)
+        half = self._nodes[2]
+        times = np.arange(-1.0, self.steps)
+        return xp.interp(logsnr / 2, xp.asarray(half[::-1]), xp.asarray(times[::-1]))
+
+    def _check(self, t: Host | jax.Array) -> None:
+        if isinstance(t, jax.core.Tracer):
+            return
+        known = np.asarray(t)
+        if known.size and not (known.min() >= -1 and known.max() <= self.steps - 1):
+            raise ValueError(f"t must be in [-1, {self.steps - 1}], got values from {known.min()} to {known.max()}")

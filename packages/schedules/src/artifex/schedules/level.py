@@ -1,0 +1,78 @@
+r"""Noise levels: where on the path $x_t = \alpha x_0 + \sigma \epsilon$ a sample stands.
+
+Symbols of this package: $x_0$ clean data, $\epsilon \sim \mathcal N(0, I)$, $x_t$ the noisy sample, $t$ the time that
+the network is told, $\alpha \ge 0$ the signal's factor, $\sigma \ge 0$ the noise's. ``alpha`` and ``sigma`` are never
+zero together. log-SNR is $\log(\alpha^2 / \sigma^2)$.
+"""
+
+from typing import Generic, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from artifex.kernels import linear_step
+from artifex.schedules.namespace import T, namespace
+from artifex.schedules.record import record
+
+X = Float[Array, "b *d"]
+
+
+@record
+class NoiseLevel(Generic[T]):
+    """A point, or an array of points, on the path; the three arrays are of one shape.
+
+    Attributes:
+        t: the time, in the schedule's own unit; what the network is told.
+        alpha: factor of the clean data, at least 0.
+        sigma: factor of the noise, at least 0.
+    """
+
+    t: T
+    alpha: T
+    sigma: T
+
+    @property
+    def logsnr(self) -> T:
+        r"""$2 \log(\alpha / \sigma)$; infinite at either end of a path that reaches it."""
+        xp = namespace(self.alpha)
+        clean, noise = self.sigma <= 0, self.alpha <= 0
+        ends = xp.where(clean, xp.inf, -xp.inf)
+        inside = 2 * (xp.log(xp.where(noise, 1.0, self.alpha)) - xp.log(xp.where(clean, 1.0, self.sigma)))
+        return xp.where(clean | noise, ends, inside)
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A path from data to noise, over time."""
+
+    def at(self, t: T) -> NoiseLevel[T]:
+        """The level at time ``t``: NumPy in, float64 NumPy out; JAX in, JAX out."""
+        ...
+
+    def inverse_logsnr(self, logsnr: T) -> T:
+        """The time at which the path has this log-SNR; it falls as time grows."""
+        ...
+
+
+def expand(values: Array, like: Array) -> Array:
+    """``values``, one number or one a sample, with trailing axes so that it multiplies ``like``."""
+    return jnp.reshape(values, values.shape + (1,) * (like.ndim - values.ndim)) if values.ndim else values
+
+
+def add_noise(x0: X, level: NoiseLevel[jax.Array], key: Key[Array, "..."]) -> tuple[X, X]:
+    r"""A draw of $q(x_t \mid x_0)$: $x_t = \alpha x_0 + \sigma \epsilon$, and the $\epsilon$ that is in it.
+
+    Args:
+        x0: clean data, ``(batch, ...)``.
+        level: one level, or one a sample.
+        key: one key, or one a sample.
+    """
+    eps = linear_step([x0], jnp.zeros(1), noise_scale=1.0, key=key)
+    return mix(x0, eps, level), eps
+
+
+def mix(x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
+    r"""$\alpha x_0 + \sigma \epsilon$, by one weighted sum."""
+    weights = jnp.stack([level.alpha, level.sigma], axis=-1)
+    return linear_step([x0, eps], weights)

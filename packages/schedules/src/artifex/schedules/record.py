@@ -1,0 +1,54 @@
+"""Value objects whose arrays are data and whose settings are structure."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+C = TypeVar("C")
+
+
+def static(**kwargs: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field itself
+    """A field that is part of a record's structure: hashable, and a change of it traces anew."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+def traceable(x: C) -> C:
+    """``x`` as JAX can carry it: a plain function becomes a pytree without leaves around itself, all else stays."""
+    if callable(x) and jax.tree_util.all_leaves([x]):
+        wrapped: Any = jax.tree_util.Partial(x)  # type: ignore[no-untyped-call]
+        out: C = wrapped
+        return out
+    return x
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))
+def record(cls: type[C]) -> type[C]:
+    """A frozen dataclass that is a pytree: ``static()`` fields are structure, all others are children.
+
+    JAX's own registration builds through ``__init__``, which then sees tracers and placeholders; this one fills the
+    fields in, so that ``__post_init__`` checks what people pass and never what JAX passes. A child may be a plain
+    function: it is structure, equal to itself alone.
+    """
+    frozen: Any = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(frozen)
+    data = tuple(f.name for f in fields if not f.metadata.get("static"))
+    meta = tuple(f.name for f in fields if f.metadata.get("static"))
+
+    def flatten(x: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:  # noqa: ANN401
+        return tuple(traceable(getattr(x, n)) for n in data), tuple(getattr(x, n) for n in meta)
+
+    def flatten_with_keys(x: Any) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:  # noqa: ANN401
+        children, aux = flatten(x)
+        return tuple(zip(map(jax.tree_util.GetAttrKey, data), children, strict=True)), aux
+
+    def unflatten(aux: tuple[Any, ...], children: Iterable[Any]) -> Any:  # noqa: ANN401
+        x = object.__new__(frozen)
+        for name, value in (*zip(data, children, strict=True), *zip(meta, aux, strict=True)):
+            object.__setattr__(x, name, value)
+        return x
+
+    jax.tree_util.register_pytree_with_keys(frozen, flatten_with_keys, unflatten, flatten)
+    result: type[C] = frozen
+    return result
