@@ -1,13 +1,13 @@
 """What guidance is: a condition and a conditional denoiser go in, a denoiser comes out."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel, expand
+from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel, expand, record
 
 X = Float[Array, "b *d"]
 C = TypeVar("C")
@@ -29,3 +29,21 @@ def scale_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Array:
     """The scale at ``level``, shaped to multiply ``like``."""
     value = scale(level) if callable(scale) else scale
     return expand(jnp.asarray(value, jnp.promote_types(like.dtype, jnp.float32)), like)
+
+
+@record
+class Conditional(Generic[C]):
+    """No guidance: the denoiser under its condition as it is."""
+
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+        """The denoiser with ``cond`` bound."""
+        return _Bound(denoiser, cond)
+
+
+@record
+class _Bound(Generic[C]):
+    denoiser: ConditionalDenoiser[C]
+    cond: C
+
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        return self.denoiser(x_t, level, self.cond)

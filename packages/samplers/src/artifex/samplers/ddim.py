@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
-from artifex.schedules import Host, Schedule
+from artifex.schedules import Host, NoiseLevel, Schedule, T, namespace
+
+
+def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T, T, T]:
+    r"""The factors of $x_t$, of $\hat x_0$ and of fresh noise in the step from ``t`` to ``s``; see ``Ddim``."""
+    xp = namespace(t.alpha)
+    tau = 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
+    keep = s.sigma * xp.sqrt(1 - eta**2 * tau) / t.sigma
+    return keep, s.alpha - keep * t.alpha, eta * s.sigma * xp.sqrt(xp.maximum(tau, 0.0))
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,6 @@ class Ddim:
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step, over ``x_e`` and the newest $x_0$."""
         t, end = split_end(level := levels(schedule, times))
-        alpha, sigma = level.alpha[1:], level.sigma[1:]
-        tau = 1 - (t.alpha * sigma / (alpha * t.sigma)) ** 2
-        keep = sigma * np.sqrt(1 - self.eta**2 * tau) / t.sigma
-        evaluate = np.stack([keep, np.zeros_like(keep), alpha - keep * t.alpha], axis=1)
-        return tabulate(t, end, evaluate, noise=self.eta * sigma * np.sqrt(tau))
+        s = NoiseLevel(t=level.t[1:], alpha=level.alpha[1:], sigma=level.sigma[1:])
+        keep, clean, noise = ddim_weights(t, s, self.eta)
+        return tabulate(t, end, np.stack([keep, np.zeros_like(keep), clean], axis=1), noise=noise)

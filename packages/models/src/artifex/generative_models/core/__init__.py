@@ -1,0 +1,1 @@
+"""What all generative models share."""

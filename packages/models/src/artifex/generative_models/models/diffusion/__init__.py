@@ -1,0 +1,8 @@
+"""Diffusion models."""
+
+from artifex.generative_models.core.configuration import ModelConfig as ModelConfig
+from artifex.generative_models.models.diffusion.base import DiffusionModel as DiffusionModel
+from artifex.generative_models.models.diffusion.ddim import DDIMModel as DDIMModel
+from artifex.generative_models.models.diffusion.ddpm import DDPMModel as DDPMModel
+
+__all__ = ["DDIMModel", "DDPMModel", "DiffusionModel", "ModelConfig"]

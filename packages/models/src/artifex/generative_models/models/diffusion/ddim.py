@@ -1,0 +1,123 @@
+"""Denoising diffusion implicit models."""
+
+from typing import ClassVar, Unpack
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from artifex.generative_models.models.diffusion.base import Steps
+from artifex.generative_models.models.diffusion.ddpm import DDPMModel
+from artifex.generative_models.models.diffusion.parameters import DDIMParameters
+from artifex.generative_models.models.diffusion.walk import WalkOptions, draw, is_traced, per_sample
+from artifex.kernels import linear_step
+from artifex.samplers import Ddim, Sampler, ddim_weights
+from artifex.schedules import Host, grid
+
+X = Float[Array, "b *d"]
+
+
+class DDIMModel(DDPMModel):
+    """A DDPM that is sampled in few steps.
+
+    Args:
+        config: shape of the data and parameters; see ``parameters.DDIMParameters``.
+        rngs: as in ``DiffusionModel``.
+        backbone_fn: as in ``DDPMModel``.
+
+    References: Song et al. 2021, https://arxiv.org/abs/2010.02502
+    """
+
+    parameters_type: ClassVar[type[DDIMParameters]] = DDIMParameters
+
+    def get_ddim_timesteps(self, ddim_steps: int) -> Int[Array, " n"]:
+        """The timesteps of a walk, falling: those where the network is called, then 0, the end.
+
+        Args:
+            ddim_steps: network calls, in [1, noise_steps].
+
+        Returns:
+            ``(ddim_steps + 1,)``; 50 of 1000 gives 999, 979 ... 19, 0.
+
+        Raises:
+            ValueError: for ``ddim_steps`` out of range.
+        """
+        return jnp.maximum(jnp.asarray(self._times(ddim_steps), jnp.int32), 0)
+
+    def ddim_step(
+        self,
+        x_t: X,
+        t: Steps,
+        t_prev: Steps,
+        predicted_noise: X,
+        eta: float | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
+    ) -> X:
+        r"""One step from ``t`` to ``t_prev``.
+
+        $$x_s = \sqrt{\bar\alpha_s}\, \hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\, \epsilon_\theta + \sigma z,\quad
+          \sigma^2 = \eta^2\, \frac{1 - \bar\alpha_s}{1 - \bar\alpha_t} (1 - \bar\alpha_t / \bar\alpha_s)$$
+
+        Args:
+            x_t: noisy data, ``(batch, ...)``.
+            t: its timestep, one or one a sample.
+            t_prev: the next one, in [-1, t); -1 is clean data.
+            predicted_noise: $\epsilon_\theta$, of the shape of ``x_t``.
+            eta: in [0, 1]; the configured one where None.
+            rngs: draws the noise; the model's own where None.
+
+        Raises:
+            ValueError: for timesteps or an eta out of range.
+        """
+        ddim = Ddim(self._eta(eta))
+        steps = self._steps(t, x_t)
+        before = per_sample(jnp.asarray(t_prev), x_t.shape[0])
+        if not is_traced(steps, before) and not bool(jnp.all((before >= -1) & (before < steps))):
+            raise ValueError(f"t_prev must be in [-1, t), got t = {t} and t_prev = {t_prev}")
+        level = self._level(steps, x_t)
+        keep, clean, noise = ddim_weights(level, self.schedule.at(before.astype(jnp.float32)), ddim.eta)
+        x0 = self.prediction.clean(predicted_noise, x_t, level)
+        weights = jnp.stack([keep, clean], axis=-1)
+        if ddim.eta == 0:
+            return linear_step([x_t, x0], weights)
+        return linear_step([x_t, x0], weights, noise_scale=noise, key=draw(rngs or self.rngs, "sample"))
+
+    def ddim_sample(
+        self,
+        n_samples: int,
+        steps: int | None = None,
+        eta: float | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
+        **kwargs: Unpack[WalkOptions],
+    ) -> X:
+        """Samples from noise; every predicted $x_0$ is held to [-1, 1].
+
+        Args:
+            n_samples: how many, at least 1.
+            steps: network calls, in [1, noise_steps]; the configured number where None.
+            eta: in [0, 1]; the configured one where None.
+            rngs: draws all noise; the model's own where None.
+            **kwargs: see ``walk.WalkOptions``.
+
+        Raises:
+            ValueError: for values out of range, and as ``generate``.
+        """
+        times = self._times(self._parameters.ddim_steps if steps is None else steps)
+        return self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, True, kwargs)
+
+    def _method(self) -> tuple[Sampler, Host]:
+        return Ddim(self._parameters.eta), self._times(self._parameters.ddim_steps)
+
+    @property
+    def _parameters(self) -> DDIMParameters:
+        assert isinstance(self.parameters, DDIMParameters)
+        return self.parameters
+
+    def _eta(self, eta: float | None) -> float:
+        return self._parameters.eta if eta is None else eta
+
+    def _times(self, steps: int) -> Host:
+        spacing = grid.trailing if self._parameters.skip_type == "uniform" else grid.quadratic
+        return spacing(self.schedule.steps, steps)

@@ -1,0 +1,88 @@
+"""Denoising diffusion probabilistic models."""
+
+from typing import ClassVar, Literal, Unpack
+
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from artifex.generative_models.core.configuration import ModelConfig
+from artifex.generative_models.models.diffusion.base import BackboneFn, DiffusionModel
+from artifex.generative_models.models.diffusion.networks import unet
+from artifex.generative_models.models.diffusion.parameters import DDPMParameters
+from artifex.generative_models.models.diffusion.walk import WalkOptions, draw
+from artifex.samplers import Ddim, Ddpm, Sampler
+from artifex.schedules import add_noise, grid
+
+X = Float[Array, "b *d"]
+Steps = Int[Array, "*b"]
+
+
+class DDPMModel(DiffusionModel):
+    """DDPM, sampled by its own chain or by DDIM.
+
+    Args:
+        config: shape of the data and parameters; see ``parameters.DDPMParameters``.
+        rngs: as in ``DiffusionModel``.
+        backbone_fn: makes the network; a U-Net of the config's ``hidden_dims`` where None.
+
+    References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
+    """
+
+    parameters_type: ClassVar[type[DDPMParameters]] = DDPMParameters
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, backbone_fn: BackboneFn | None = None) -> None:
+        super().__init__(config, backbone_fn or unet, rngs=rngs)
+
+    def forward_diffusion(self, x: X, t: Steps, *, rngs: nnx.Rngs | None = None) -> tuple[X, X]:
+        r"""A draw of $q(x_t \mid x_0)$, and the noise that is in it.
+
+        Args:
+            x: clean data, ``(batch, ...)``.
+            t: one timestep, or one a sample.
+            rngs: draws the noise; the model's own where None.
+        """
+        return add_noise(x, self._level(t, x), draw(rngs or self.rngs, "sample"))
+
+    def denoise_step(
+        self, x_t: X, t: Steps, predicted_noise: X, clip_denoised: bool = True, *, rngs: nnx.Rngs | None = None
+    ) -> X:
+        r"""A draw of $p(x_{t-1} \mid x_t)$: ``p_sample`` with its arguments in another order."""
+        return self.p_sample(predicted_noise, x_t, t, rngs=rngs, clip_denoised=clip_denoised)
+
+    def sample(
+        self,
+        n_samples_or_shape: int | tuple[int, ...],
+        scheduler: Literal["ddpm", "ddim"] = "ddpm",
+        steps: int | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
+        **kwargs: Unpack[WalkOptions],
+    ) -> X:
+        """Samples from noise; every predicted $x_0$ is held to [-1, 1].
+
+        Args:
+            n_samples_or_shape: how many, or the whole shape ``(batch, ...)``.
+            scheduler: ``"ddpm"`` draws from the posterior of the steps that are kept, ``"ddim"`` is deterministic.
+            steps: network calls, in [1, noise_steps]; None takes all.
+            rngs: draws all noise; the model's own where None.
+            **kwargs: see ``walk.WalkOptions``.
+
+        Raises:
+            ValueError: for an unknown scheduler or steps out of range, and as ``generate``.
+        """
+        if scheduler not in ("ddpm", "ddim"):
+            raise ValueError(f"scheduler must be 'ddpm' or 'ddim', got {scheduler!r}")
+        count, shape = _split_shape(n_samples_or_shape)
+        sampler: Sampler = Ddpm() if scheduler == "ddpm" else Ddim()
+        all_steps = self.schedule.steps
+        times = grid.trailing(all_steps, all_steps if steps is None else steps)
+        return self._walk(sampler, times, count, shape, rngs, True, kwargs)
+
+
+def _split_shape(n_samples_or_shape: int | tuple[int, ...]) -> tuple[int, tuple[int, ...] | None]:
+    """The number of samples, and the shape of one where it was given."""
+    if isinstance(n_samples_or_shape, int):
+        return n_samples_or_shape, None
+    if len(n_samples_or_shape) < 2:
+        raise ValueError(f"a shape must be (batch, ...), got {n_samples_or_shape}")
+    return n_samples_or_shape[0], tuple(n_samples_or_shape[1:])
