@@ -181,6 +181,24 @@ def test_initial_noise_is_where_the_walk_begins() -> None:
     assert ddim().sample((3, 4, 4, 2), "ddim", 5, initial_noise=noise).shape == (3, 4, 4, 2)
 
 
+@pytest.mark.parametrize("conditioning", [None, jnp.array([0, 1, 1])], ids=["plain", "conditional"])
+def test_inversion_closes_the_circle(conditioning: Array | None) -> None:
+    model = ddim()
+    centre = MEAN if conditioning is None else jnp.asarray(LABEL_MEANS)[conditioning].reshape(3, 1, 1, 1)
+    x0 = centre + STD * 0.5 * jax.random.normal(jax.random.key(2), (3, 4, 4, 2))
+    options = {} if conditioning is None else {"conditioning": conditioning}
+    rms = []
+    for steps in (100, 200, 400):
+        noise = model.ddim_reverse(x0, steps, **options)  # type: ignore[arg-type]
+        back = model.ddim_sample(3, steps, initial_noise=noise, **options)  # type: ignore[arg-type]
+        rms.append(float(jnp.sqrt(jnp.mean((back - x0) ** 2))))
+    assert rms[1] < 0.02
+    assert rms[0] / rms[1] == pytest.approx(2, abs=0.4)
+    assert rms[1] / rms[2] == pytest.approx(2, abs=0.4)
+    if conditioning is None:
+        np.testing.assert_allclose(model.ddim_reverse(x0[0], 400), noise[0], atol=1e-5)
+
+
 def test_sampling_compiles_once() -> None:
     traces = []
 

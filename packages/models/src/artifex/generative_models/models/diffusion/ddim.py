@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Int
 from artifex.generative_models.models.diffusion.base import Steps
 from artifex.generative_models.models.diffusion.ddpm import DDPMModel
 from artifex.generative_models.models.diffusion.parameters import DDIMParameters
-from artifex.generative_models.models.diffusion.walk import WalkOptions, draw, is_traced, per_sample
+from artifex.generative_models.models.diffusion.walk import WalkOptions, check_options, draw, is_traced, per_sample
 from artifex.kernels import linear_step
-from artifex.samplers import Ddim, Sampler, ddim_weights
+from artifex.samplers import Ddim, DdimInversion, Sampler, ddim_weights, sample
 from artifex.schedules import Host, grid
 
 X = Float[Array, "b *d"]
@@ -106,6 +106,33 @@ class DDIMModel(DDPMModel):
         """
         times = self._times(self._parameters.ddim_steps if steps is None else steps)
         return self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, True, kwargs)
+
+    def ddim_reverse(self, x0: X, ddim_steps: int, *, rngs: nnx.Rngs | None = None, **kwargs: Unpack[WalkOptions]) -> X:
+        """The noise from which ``ddim_sample`` with as many steps makes ``x0`` again, nearly: the error is of order 1.
+
+        Args:
+            x0: clean data, one sample of shape ``config.input_dim`` or a batch of them.
+            ddim_steps: network calls, in [1, noise_steps].
+            rngs: accepted so that all methods are called alike; nothing is drawn.
+            **kwargs: see ``walk.WalkOptions``; there is no initial noise to give.
+
+        Returns:
+            Noise of the shape of ``x0``.
+
+        Raises:
+            ValueError: for steps out of range, a wrong rank, or data that are known not to be finite.
+            TypeError: for an unknown argument, or initial noise.
+        """
+        check_options(kwargs)
+        if "initial_noise" in kwargs:
+            raise TypeError("initial_noise is what ddim_reverse gives; it takes none")
+        rank = len(self.config.input_dim)
+        if x0.ndim not in (rank, rank + 1):
+            raise ValueError(f"x0 must be of shape {self.config.input_dim} or a batch of that, got {x0.shape}")
+        batch = x0 if x0.ndim > rank else x0[None]
+        tableau = DdimInversion().tableau(self.schedule, self._times(ddim_steps))
+        noise = sample(self._denoiser(kwargs, batch.shape[0]), tableau, batch)
+        return noise.reshape(x0.shape)
 
     def _method(self) -> tuple[Sampler, Host]:
         return Ddim(self._parameters.eta), self._times(self._parameters.ddim_steps)
