@@ -1,21 +1,19 @@
-r"""The contract of attention."""
+"""The contract of attention."""
 
-from typing import Literal, overload
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, overload
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
 from artifex.kernels.attention.reference import reference
 from artifex.kernels.attention.xla import xla
+from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Implementation, resolve
 
-Q = Float[Array, "b t h d"]
-K = Float[Array, "b s h d"]
-V = Float[Array, "b s h e"]
-Bias = Float[Array, "..."]
-Mask = Bool[Array, "..."]
-Out = Float[Array, "b t h e"]
-Lse = Float[Array, "b h t"]
+Body = Callable[[Array, Array, Array, Array | None, Array | None, bool, float], tuple[Array, Array]]
+BODIES: Final[Mapping[Implementation, Body]] = {"reference": reference, "xla": xla}
 
 
 @overload
@@ -62,21 +60,24 @@ def attention(
       a_{ts} = \mathrm{scale}\; q_t \cdot k_s + \mathrm{bias}_{ts}$$
 
     Args:
-        q: queries, ``(batch, tokens, heads, head_dim)``, a floating dtype.
-        k: keys, ``(batch, keys, heads, head_dim)``; as many as there are ``v``.
-        v: values, ``(batch, keys, heads, value_dim)``.
-        bias: added to the scores; broadcasts to ``(batch, heads, tokens, keys)``.
-        mask: True where a token may see a key; broadcasts like ``bias``. A token that sees none gets zeros.
-        is_causal: token ``t`` sees the keys ``s <= t`` alone.
-        scale: of the scores; ``head_dim ** -0.5`` where None.
-        return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least.
+        q: queries, ``(batch, tokens, heads, head_dim)``, of dtype float16, bfloat16, float32 or float64.
+        k: keys, ``(batch, keys, heads, head_dim)``, of the dtype of ``q``; as many as there are ``v``.
+        v: values, ``(batch, keys, heads, value_dim)``, of the dtype of ``q``.
+        bias: added to the scores, of a floating dtype; broadcasts to ``(batch, heads, tokens, keys)``. Minus infinity
+            hides a key as ``mask`` does.
+        mask: True where a token may see a key; broadcasts like ``bias``, so what hides the padding of each sample
+            enters as ``(batch, 1, 1, keys)``. A token that sees no key gets zeros, and its gradients are zeros.
+        is_causal: token ``t`` sees the keys ``s <= t`` alone, both counted from the first.
+        scale: of the scores, a number; ``head_dim ** -0.5`` where None.
+        return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least: minus infinity
+            for a token that sees no key.
         implementation: the body to run; None takes the fastest that is known.
 
     Returns:
-        ``(batch, tokens, heads, value_dim)`` in the dtype of ``v``, with the log-sum-exp behind it where asked for.
+        ``(batch, tokens, heads, value_dim)`` in the dtype of ``q``, with the log-sum-exp behind it where asked for.
 
     Raises:
-        ValueError: for shapes that don't fit each other, an empty axis, or a dtype that is no floating one.
+        ValueError: for shapes or dtypes that don't fit each other, an empty axis, or a scale that is not finite.
         UnsupportedKernelError: if ``implementation`` names a body that does not exist.
 
     References: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
@@ -84,13 +85,17 @@ def attention(
     _check_qkv(q, k, v)
     full = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
     if bias is not None:
+        check_dtype("bias", bias)
         bias = _four_axes("bias", bias, full)
     if mask is not None:
         if mask.dtype != jnp.bool_:
             raise ValueError(f"mask must be of dtype bool, got {mask.dtype}")
         mask = _four_axes("mask", mask, full)
-    body = resolve("attention", implementation, {"reference": reference, "xla": xla}, default="xla")
-    out, lse = body(q, k, v, bias, mask, is_causal, q.shape[-1] ** -0.5 if scale is None else scale)
+    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
+    if not math.isfinite(scale):
+        raise ValueError(f"scale must be finite, got {scale}")
+    body = resolve("attention", implementation, BODIES, default="xla")
+    out, lse = body(q, k, v, bias, mask, is_causal, scale)
     return (out, lse) if return_lse else out
 
 
@@ -101,12 +106,13 @@ def _check_qkv(q: Array, k: Array, v: Array) -> None:
             raise ValueError(f"{name} must be (batch, tokens, heads, head_dim), got shape {x.shape}")
         if 0 in x.shape:
             raise ValueError(f"{name} must have no empty axis, got shape {x.shape}")
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"{name} must be of a floating dtype, got {x.dtype}")
+        check_dtype(name, x)
+    if not q.dtype == k.dtype == v.dtype:
+        raise ValueError(f"q, k and v must be of one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
     if k.shape != (q.shape[0], k.shape[1], *q.shape[2:]):
         raise ValueError(f"k must agree with q in batch, heads and head_dim, got q {q.shape} and k {k.shape}")
     if v.shape[:3] != k.shape[:3]:
-        raise ValueError(f"v must agree with k in batch, tokens and heads, got k {k.shape} and v {v.shape}")
+        raise ValueError(f"v must agree with k in batch, keys and heads, got k {k.shape} and v {v.shape}")
 
 
 def _four_axes(name: str, x: Array, full: tuple[int, ...]) -> Array:

@@ -1,9 +1,8 @@
 """Attention as the formula says it, all scores in memory at once."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
-
-from artifex.kernels.attention.scores import apply_softmax, masked_scores
 
 
 def reference(
@@ -16,5 +15,19 @@ def reference(
     scale: float,
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
     """The output and the log-sum-exp of the scores; see ``attention``."""
-    scores = masked_scores(q, k, bias, mask, is_causal, scale, jnp.arange(q.shape[1]))
-    return apply_softmax(scores, v)
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    scores = scale * jnp.einsum("bthd,bshd->bhts", q, k, preferred_element_type=wide)
+    if bias is not None:
+        scores = scores + bias.astype(wide)
+    if mask is not None:
+        scores = jnp.where(mask, scores, -jnp.inf)
+    if is_causal:
+        scores = jnp.where(jnp.arange(q.shape[1])[:, None] >= jnp.arange(k.shape[1]), scores, -jnp.inf)
+
+    top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+    # A row of minus infinities has no largest score to subtract: its weights are zero, and so is all that follows.
+    empty = jnp.isneginf(top)
+    weights = jnp.exp(scores - jnp.where(empty, 0, top))
+    total = jnp.where(empty, 1, jnp.sum(weights, axis=-1, keepdims=True))
+    out = jnp.einsum("bhts,bshe->bthe", weights / total, v.astype(wide))
+    return out.astype(v.dtype), (jnp.log(total) + top)[..., 0]

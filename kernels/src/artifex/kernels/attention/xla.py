@@ -1,20 +1,42 @@
-"""Attention left to XLA: whole up to 1,024 queries, above that query chunk by query chunk."""
+"""Attention left to XLA: in tiles of scores that a processor's cache holds, made anew for the gradient."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from artifex.kernels.attention.reference import reference
-from artifex.kernels.attention.scores import apply_softmax, masked_scores
 
-WHOLE: Final = 1024
-"""So many queries are attended to at once: below, chunks cost time and save little memory."""
-CHUNK: Final = 256
+@dataclass(frozen=True)
+class Tiling:
+    """How the scores are cut; the numbers are those measured to be fast on CPUs.
+
+    Attributes:
+        whole: so many scores a head, or fewer, are formed for all heads at once: a loop would cost more than it saves.
+        scores: above that, about so many scores of a head are formed at a time; 4 MiB of float32 by default.
+        rows: the fewest queries of a tile, however many the keys: products of thin matrices are slow.
+        by_head: also walk over samples and heads, so that a tile stays in a core's cache.
+
+    Raises:
+        ValueError: for a tile without scores or rows.
+    """
+
+    whole: int = 256 * 256
+    scores: int = 1024 * 1024
+    rows: int = 128
+    by_head: bool = True
+
+    def __post_init__(self) -> None:
+        if self.scores < 1 or self.rows < 1:
+            raise ValueError(f"scores and rows must be positive, got {self.scores} and {self.rows}")
 
 
+Tile = Callable[..., tuple[Array, Array]]
+
+
+@partial(jax.jit, static_argnames=("is_causal", "scale", "tiling"))
 def xla(
     q: Float[Array, "b t h d"],
     k: Float[Array, "b s h d"],
@@ -23,49 +45,88 @@ def xla(
     mask: Bool[Array, "#b #h #t #s"] | None,
     is_causal: bool,
     scale: float,
+    tiling: Tiling | None = None,
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
-    """Attention whose memory grows with ``CHUNK x s`` instead of ``t x s``, in the backward pass too.
+    """Attention whose memory grows with ``t + s`` instead of ``t x s``, in the backward pass too.
 
-    A chunk sees every key, so its softmax is final and no running maximum is kept. ``jax.checkpoint`` makes the scores
-    anew when the gradient asks for them.
+    A tile sees every key, so its softmax is final and no running maximum is kept. A device other than a CPU is given
+    all heads at once: there a wide step is worth more than a cache.
     """
+    if tiling is None:
+        tiling = Tiling(by_head=jax.default_backend() == "cpu")
     b, t, h, _ = q.shape
-    if t <= WHOLE:
-        return reference(q, k, v, bias, mask, is_causal, scale)
-    chunks = -(-t // CHUNK)
+    s = k.shape[1]
+    whole = t * s <= tiling.whole
+    chunks = 1 if whole else -(-t // max(tiling.rows, tiling.scores // s))
+    rows = -(-t // chunks)
 
-    def split(rows: Array, axis: int) -> Array:
-        """``rows`` padded and cut into chunks along ``axis``, the chunks in front."""
-        pad = [(0, 0)] * rows.ndim
-        pad[axis] = (0, chunks * CHUNK - t)
-        shape = (*rows.shape[:axis], chunks, CHUNK, *rows.shape[axis + 1 :])
-        return jnp.moveaxis(jnp.pad(rows, pad).reshape(shape), axis, 0)
+    def cut(x: Array) -> Array:
+        """``(b, h, t, n)`` to ``(chunks, b, h, rows, n)``, padded; an axis of size 1 in place of ``t`` stays one."""
+        if x.shape[2] != t or chunks == 1:
+            return x[None]
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, chunks * rows - t), (0, 0)))
+        return jnp.moveaxis(x.reshape(*x.shape[:2], chunks, rows, x.shape[3]), 2, 0)
 
-    def by_query(extra: Array | None) -> bool:
-        return extra is not None and extra.shape[2] == t
-
-    @partial(jax.checkpoint, prevent_cse=False)
-    def attend(
-        part: tuple[Array, Int[Array, " t"], Array | None, Array | None],
-    ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
-        q_part, rows, bias_part, mask_part = part
-        scores = masked_scores(
-            q_part,
-            k,
-            bias if bias_part is None else bias_part,
-            mask if mask_part is None else mask_part,
-            is_causal,
-            scale,
-            rows,
-        )
-        return apply_softmax(scores, v)
-
-    parts = (
-        split(q, 1),
-        jnp.arange(chunks * CHUNK).reshape(chunks, CHUNK),
-        split(bias, 2) if bias is not None and by_query(bias) else None,
-        split(mask, 2) if mask is not None and by_query(mask) else None,
+    over: Tile = partial(_tile, is_causal=is_causal, scale=scale)
+    if not whole:
+        over = jax.checkpoint(over, prevent_cse=False)
+    for _ in range(3 if tiling.by_head and not whole else 1):
+        over = _walk(over)
+    out, lse = over(
+        cut(jnp.swapaxes(q, 1, 2)),
+        jnp.swapaxes(k, 1, 2)[None],
+        jnp.swapaxes(v, 1, 2)[None],
+        None if bias is None else cut(bias),
+        None if mask is None else cut(mask),
+        jnp.arange(chunks * rows).reshape(chunks, 1, 1, rows),
     )
-    out, lse = jax.lax.map(attend, parts)
-    out = jnp.moveaxis(out, 0, 1).reshape(b, chunks * CHUNK, h, v.shape[-1])[:, :t]
-    return out, jnp.moveaxis(lse, 0, 2).reshape(b, h, chunks * CHUNK)[:, :, :t]
+    out = jnp.moveaxis(out, 0, 2).reshape(b, h, chunks * rows, v.shape[-1])[:, :, :t]
+    return jnp.swapaxes(out, 1, 2), jnp.moveaxis(lse, 0, 2).reshape(b, h, chunks * rows)[:, :, :t]
+
+
+def _walk(f: Tile) -> Tile:
+    """``f`` over the leading axis of its arguments, one by one; one of size 1 serves all."""
+
+    def over(*parts: Array | None) -> tuple[Array, Array]:
+        n = max(x.shape[0] for x in parts if x is not None)
+        if n == 1:
+            out, lse = f(*(x if x is None else x[0] for x in parts))
+            return out[None], lse[None]
+        walked = [x if x is not None and x.shape[0] == n else None for x in parts]
+
+        def at(ones: list[Array | None]) -> tuple[Array, Array]:
+            return f(*(x if x is None else x[0] if one is None else one for x, one in zip(parts, ones, strict=True)))
+
+        out, lse = jax.lax.map(at, walked)
+        return out, lse
+
+    return over
+
+
+def _tile(
+    q: Float[Array, "*n t d"],
+    k: Float[Array, "*n s d"],
+    v: Float[Array, "*n s e"],
+    bias: Float[Array, "*#n #t #s"] | None,
+    mask: Bool[Array, "*#n #t #s"] | None,
+    rows: Int[Array, "*#n t"],
+    *,
+    is_causal: bool,
+    scale: float,
+) -> tuple[Float[Array, "*n t e"], Float[Array, "*n t"]]:
+    """Attention of the queries that stand at ``rows`` of the whole."""
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    scores = scale * jnp.einsum("...td,...sd->...ts", q, k, preferred_element_type=wide)
+    if bias is not None:
+        scores = scores + bias.astype(wide)
+    if mask is not None:
+        scores = jnp.where(mask, scores, -jnp.inf)
+    if is_causal:
+        scores = jnp.where(rows[..., None] >= jnp.arange(k.shape[-2]), scores, -jnp.inf)
+    top = jax.lax.stop_gradient(jnp.max(scores, axis=-1))
+    empty = jnp.isneginf(top)
+    weights = jnp.exp(scores - jnp.where(empty, 0, top)[..., None])
+    total = jnp.where(empty, 1, jnp.sum(weights, axis=-1))
+    # Dividing what is mixed, not the weights, saves a pass over the scores.
+    mixed = jnp.einsum("...ts,...se->...te", weights.astype(v.dtype), v, preferred_element_type=wide)
+    return (mixed / total[..., None]).astype(v.dtype), jnp.log(total) + top

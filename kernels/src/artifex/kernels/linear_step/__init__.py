@@ -2,6 +2,6 @@
 
 from artifex.kernels.linear_step.api import Terms as Terms
 from artifex.kernels.linear_step.api import linear_step as linear_step
-from artifex.kernels.linear_step.api import sample_keys as sample_keys
+from artifex.kernels.linear_step.noise import sample_keys as sample_keys
 
 __all__ = ["Terms", "linear_step", "sample_keys"]

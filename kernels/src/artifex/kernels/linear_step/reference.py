@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
+
+from artifex.kernels.linear_step.noise import draw
 
 
 def reference(
@@ -15,9 +16,10 @@ def reference(
     clip: float | None,
 ) -> Float[Array, "b *d"]:
     """``clip(sum_j weights[:, j] terms[j] + noise_scale z)``; see ``linear_step``."""
-    out = jnp.einsum("bn,nb...->b...", weights, jnp.stack(terms).astype(weights.dtype), precision="highest")
+    wide = weights.dtype
+    out = jnp.einsum("bn,nb...->b...", weights, jnp.stack([term.astype(wide) for term in terms]), precision="highest")
     if noise_scale is not None and keys is not None:
-        noise = jax.vmap(lambda key: jax.random.normal(key, terms[0].shape[1:], weights.dtype))(keys)
+        noise = draw(keys, terms[0].shape[1:], wide)
         out = out + jnp.einsum("b,b...->b...", noise_scale, noise)
     if clip is not None:
         out = jnp.clip(out, -clip, clip)

@@ -1,12 +1,16 @@
 """The weighted sum left to XLA: a chain of multiply-adds that it fuses into one pass over memory."""
 
 from collections.abc import Sequence
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from artifex.kernels.linear_step.noise import draw
 
+
+@partial(jax.jit, static_argnames="clip")
 def xla(
     terms: Sequence[Float[Array, "b *d"]],
     weights: Float[Array, "b n"],
@@ -17,11 +21,10 @@ def xla(
     """``clip(sum_j weights[:, j] terms[j] + noise_scale z)``; see ``linear_step``."""
     shape, wide = terms[0].shape, weights.dtype
     column = (shape[0],) + (1,) * (len(shape) - 1)
-    out = jnp.zeros(shape, wide)
-    for j, term in enumerate(terms):
-        out = out + weights[:, j].reshape(column) * term.astype(wide)
+    weighted = (weights[:, j].reshape(column) * term.astype(wide) for j, term in enumerate(terms))
+    out = reduce(jnp.add, weighted)
     if noise_scale is not None and keys is not None:
-        noise = jax.vmap(lambda key: jax.random.normal(key, shape[1:], wide))(keys)
+        noise = draw(keys, shape[1:], wide)
         out = out + noise_scale.reshape(column) * noise
     if clip is not None:
         out = jnp.clip(out, -clip, clip)

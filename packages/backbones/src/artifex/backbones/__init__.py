@@ -1,1 +1,25 @@
-"""Networks for diffusion models in Flax NNX: U-Net and DiT."""
+"""Networks for diffusion models in Flax NNX: U-Net, DiT and MLP, each a function of ``(x, t, cond)``."""
+
+from artifex.backbones.base import Backbone as Backbone
+from artifex.backbones.dit import DiT as DiT
+from artifex.backbones.dit import DiTConfig as DiTConfig
+from artifex.backbones.embeddings import LabelEmbedding as LabelEmbedding
+from artifex.backbones.embeddings import sincos_2d as sincos_2d
+from artifex.backbones.embeddings import timestep_embedding as timestep_embedding
+from artifex.backbones.mlp import MLP as MLP
+from artifex.backbones.mlp import MLPConfig as MLPConfig
+from artifex.backbones.unet import UNet as UNet
+from artifex.backbones.unet import UNetConfig as UNetConfig
+
+__all__ = [
+    "MLP",
+    "Backbone",
+    "DiT",
+    "DiTConfig",
+    "LabelEmbedding",
+    "MLPConfig",
+    "UNet",
+    "UNetConfig",
+    "sincos_2d",
+    "timestep_embedding",
+]

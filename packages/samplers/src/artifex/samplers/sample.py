@@ -1,6 +1,7 @@
 """The one walk: every linear sampler's table runs in this scan."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import jax
@@ -15,6 +16,9 @@ from artifex.schedules import Denoiser, Host, NoiseLevel, traceable
 X = Float[Array, "b *d"]
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
 FLOAT32: Final = jnp.dtype(jnp.float32)
+
+Watch = Callable[[Array, Array, Array], None]
+"""What is told of a row: its number, the state after it, and the $x_0$ that was predicted in it."""
 
 
 class Carry(NamedTuple):
@@ -59,7 +63,7 @@ def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key
         ValueError: if ``x`` is no batch of floating numbers, is known to hold a number that is not finite, or the
             method draws noise and got no key.
     """
-    _check_start(tableau, x, key)
+    check_start(tableau, x, key)
     out: X = _walk(traceable(denoise), tableau, x, key, None)[0]
     return out
 
@@ -87,18 +91,54 @@ def sample_trajectory(
     Raises:
         ValueError: as ``sample``, and if ``after`` does not rise within its range.
     """
-    _check_start(tableau, x, key)
-    rows = np.arange(tableau.rows) if after is None else np.asarray(after, np.int64)
-    if rows.ndim != 1 or rows.size == 0 or rows[0] < 0 or rows[-1] >= tableau.rows or np.any(np.diff(rows) <= 0):
-        raise ValueError(f"after must rise within [0, {tableau.rows - 1}], got {after}")
-    slot = np.full(tableau.rows, len(rows), np.int32)
-    slot[rows] = np.arange(len(rows))
-    out, kept = _walk(traceable(denoise), tableau, x, key, jnp.asarray(slot), len(rows))
+    check_start(tableau, x, key)
+    slot, count = _slots(tableau.rows, after)
+    out, kept = _walk(traceable(denoise), tableau, x, key, slot, count)
     assert kept is not None
     return out, kept
 
 
-def _check_start(tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None) -> None:
+def sample_watched(
+    denoise: Denoiser,
+    tableau: Tableau[Host] | Tableau[Array],
+    x: X,
+    key: AnyKey | None = None,
+    *,
+    watch: Watch,
+    after: Sequence[int] | None = None,
+) -> X:
+    """Like ``sample``, and calls ``watch`` on the host after chosen rows, in their order, while the walk goes on.
+
+    Args:
+        denoise: as in ``sample``.
+        tableau: as in ``sample``.
+        x: as in ``sample``.
+        key: as in ``sample``.
+        watch: gets the row's number, the state after it and the $x_0$ predicted in it. Part of the code: pass the same
+            object again. When this function returns, calls may still be under way; ``jax.effects_barrier()`` waits.
+        after: as in ``sample_trajectory``.
+
+    Raises:
+        ValueError: as ``sample_trajectory``.
+    """
+    check_start(tableau, x, key)
+    slot, count = _slots(tableau.rows, after)
+    out: X = _walk(traceable(denoise), tableau, x, key, slot, count, watch)[0]
+    return out
+
+
+def _slots(rows: int, after: Sequence[int] | None) -> tuple[Int[Array, " n"], int]:
+    """For each row the place of its result among those asked for, the number of these where it has none; and that."""
+    chosen = np.arange(rows) if after is None else np.asarray(after, np.int64)
+    if chosen.ndim != 1 or chosen.size == 0 or chosen[0] < 0 or chosen[-1] >= rows or np.any(np.diff(chosen) <= 0):
+        raise ValueError(f"after must rise within [0, {rows - 1}], got {after}")
+    slot = np.full(rows, len(chosen), np.int32)
+    slot[chosen] = np.arange(len(chosen))
+    return jnp.asarray(slot), len(chosen)
+
+
+def check_start(tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None) -> None:
+    """Raises a ValueError unless a walk can start from ``x`` with ``key``."""
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x must be a batch (batch, ...) of a floating dtype, got shape {x.shape} and dtype {x.dtype}")
     if not isinstance(x, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(x))):
@@ -121,11 +161,10 @@ def _walk_impl(
     key: AnyKey | None,
     slot: Int[Array, " n"] | None,
     kept: int = 0,
+    watch: Watch | None = None,
 ) -> tuple[X, Float[Array, "m b *d"] | None]:
     uses, batch = tableau.uses, x.shape[0]
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    columns = len(uses.evaluate)
-    depth = max((j - 1 for j in range(2, columns) if uses.evaluate[j] or uses.base[j]), default=0)
     goes_back = uses.evaluate[1]
     keys = sample_keys(key, batch) if uses.noise and key is not None else None
 
@@ -135,25 +174,29 @@ def _walk_impl(
             *(jnp.broadcast_to(v, (batch,)) for v in (table.level.t, table.level.alpha, table.level.sigma))
         )
         clean = denoise(carry.x_e, level).astype(x.dtype)
-        history = (clean, *carry.history)[:depth]
         row_keys = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 
         def combine(weights: Array, x_b: X | None, used: tuple[bool, ...], scale: Array) -> X:
-            terms, picked = _pick(weights, (carry.x_e, x_b, *history), used)
+            terms, picked = _pick(weights, (carry.x_e, x_b, clean, *carry.history), used)
             if not terms:
                 terms, picked = [carry.x_e], jnp.zeros(1, wide)
             return linear_step(terms, picked, noise_scale=None if row_keys is None else scale, key=row_keys)
 
         x_b = combine(table.base, carry.x_b, uses.base, table.base_noise) if goes_back else None
         x_e = combine(table.evaluate, x_b, uses.evaluate, table.noise)
+        newest = linear_step([carry.x_e, clean], table.keep) if uses.keep else clean
+        history = (newest, *carry.history)[: uses.history]
+        if watch is not None and place is not None:
+            tell = partial(jax.debug.callback, watch, ordered=True)
+            jax.lax.cond(place < kept, lambda: tell(index, x_e, clean), lambda: None)
         states = carry.kept if carry.kept is None else carry.kept.at[place].set(x_e, mode="drop")
         return Carry(x_e, x_b, history, states), None
 
     first = Carry(
         x_e=x,
         x_b=x if goes_back else None,
-        history=(jnp.zeros_like(x),) * depth,
-        kept=None if slot is None else jnp.zeros((kept, *x.shape), x.dtype),
+        history=(jnp.zeros_like(x),) * uses.history,
+        kept=None if slot is None or watch is not None else jnp.zeros((kept, *x.shape), x.dtype),
     )
     cast = jax.tree.map(lambda a: jnp.asarray(a, wide), tableau)
     rows: Tableau[Array] = Tableau(
@@ -163,10 +206,11 @@ def _walk_impl(
         noise=cast.noise,
         base=cast.base,
         base_noise=cast.base_noise,
+        keep=cast.keep,
         uses=uses,
     )
     last, _ = jax.lax.scan(step, first, (rows, jnp.arange(tableau.rows), slot))
     return last.x_e, last.kept
 
 
-_walk = jax.jit(_walk_impl, static_argnames="kept")
+_walk = jax.jit(_walk_impl, static_argnames=("kept", "watch"))

@@ -1,18 +1,20 @@
 r"""A sampler as a table of coefficients: a general linear method, one row for each call of the network.
 
-The walk carries ``x_e``, where the network is called, ``x_b``, a base state that a row may go back to, and the last few
-predictions ``D[0] ... D[k-1]`` of $x_0$, the newest first. Row ``i`` does
+The walk carries ``x_e``, where the network is called, ``x_b``, a base state that a row may go back to, and a history
+``H[0] ... H[k-1]`` of older predictions, the newest first. Row ``i`` does
 
-    D   <- denoise(x_e, level[i]) pushed in front
-    x_b <- base[i]     . [x_e, x_b, D...] + base_noise[i] z
-    x_e <- evaluate[i] . [x_e, x_b, D...] + noise[i] z        (with the new x_b, and the same standard normal z)
+    D   <- denoise(x_e, level[i])
+    x_b <- base[i]     . [x_e, x_b, D, H...] + base_noise[i] z
+    x_e <- evaluate[i] . [x_e, x_b, D, H...] + noise[i] z        (with the new x_b, and the same standard normal z)
+    H   <- keep[i]     . [x_e, D] pushed in front                (with the x_e that the network saw)
 
-and the last ``x_e`` is the sample. Tables are built on the host in float64.
+and the last ``x_e`` is the sample. What goes into the history is $x_0$ itself, or what a method extrapolates instead,
+such as $\hat\epsilon = (x_e - \alpha D) / \sigma$. Tables are built on the host in float64.
 
 References: Butcher 2006, General linear methods, https://doi.org/10.1017/S0962492906220014
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, runtime_checkable
 
 import numpy as np
@@ -28,11 +30,18 @@ class Uses:
         evaluate: a flag for each column of the table's ``evaluate``.
         base: a flag for each column of ``base``; all False where no row goes back to the base state.
         noise: whether any row draws noise.
+        keep: whether the history holds anything but $x_0$ itself.
     """
 
     evaluate: tuple[bool, ...]
     base: tuple[bool, ...]
     noise: bool
+    keep: bool = False
+
+    @property
+    def history(self) -> int:
+        """How many older predictions the walk must carry."""
+        return max((j - 2 for j in range(3, len(self.evaluate)) if self.evaluate[j] or self.base[j]), default=0)
 
 
 @record
@@ -42,10 +51,11 @@ class Tableau(Generic[T]):
     Attributes:
         level: where the network is called, arrays of shape ``(rows,)``.
         end: the level of the result, arrays of shape ``()``.
-        evaluate: weights of the next ``x_e``, ``(rows, 2 + history)``, over ``[x_e, x_b, D...]``.
+        evaluate: weights of the next ``x_e``, ``(rows, 3 + history)``, over ``[x_e, x_b, D, H...]``.
         noise: standard deviation of what is added to it, ``(rows,)``.
         base: weights of the next ``x_b``, like ``evaluate``.
         base_noise: standard deviation of what is added to it, ``(rows,)``.
+        keep: weights of what goes into the history, ``(rows, 2)``, over ``[x_e, D]``.
         uses: which columns of ``evaluate`` and ``base`` hold anything, and whether the walk draws noise. Structure: the
             walk is compiled for it, and columns that no row uses cost nothing.
     """
@@ -56,6 +66,7 @@ class Tableau(Generic[T]):
     noise: T
     base: T
     base_noise: T
+    keep: T
     uses: Uses = static()
 
     @property
@@ -71,28 +82,33 @@ def tabulate(
     noise: Host | None = None,
     base: Host | None = None,
     base_noise: Host | None = None,
+    keep: Host | None = None,
 ) -> Tableau[Host]:
-    """A checked table; absent noise is none, an absent base is never looked at.
+    """A checked table; absent noise is none, an absent base is never looked at, an absent ``keep`` keeps $x_0$.
 
     Raises:
         ValueError: if shapes don't fit each other, a coefficient is not finite, or a noise is negative.
     """
+    if evaluate.ndim != 2 or evaluate.shape[0] < 1 or evaluate.shape[1] < 3:
+        raise ValueError(f"evaluate must be of shape (rows, 3 + history) with rows at least 1, got {evaluate.shape}")
     rows, columns = evaluate.shape
-    if rows < 1 or columns < 2:
-        raise ValueError(f"evaluate must be of shape (rows, 2 + history) with rows at least 1, got {evaluate.shape}")
     noise = np.zeros(rows) if noise is None else noise
     base = np.zeros_like(evaluate) if base is None else base
     base_noise = np.zeros(rows) if base_noise is None else base_noise
+    keep = np.tile([0.0, 1.0], (rows, 1)) if keep is None else keep
     for name, table, shape in (
+        ("level.t", level.t, (rows,)),
         ("level.alpha", level.alpha, (rows,)),
+        ("level.sigma", level.sigma, (rows,)),
         ("end.alpha", end.alpha, ()),
+        ("evaluate", evaluate, (rows, columns)),
         ("noise", noise, (rows,)),
-        ("base", base, evaluate.shape),
+        ("base", base, (rows, columns)),
         ("base_noise", base_noise, (rows,)),
+        ("keep", keep, (rows, 2)),
     ):
         if np.shape(table) != shape:
             raise ValueError(f"{name} must be of shape {shape}, got {np.shape(table)}")
-    for name, table in (("evaluate", evaluate), ("noise", noise), ("base", base), ("base_noise", base_noise)):
         if not np.all(np.isfinite(table)):
             raise ValueError(f"{name} must be finite, got {table[~np.isfinite(table)][0]} in {table.shape}")
     if np.any(noise < 0):
@@ -103,7 +119,11 @@ def tabulate(
         base=tuple(bool(used) and goes_back for used in np.any(base, axis=0)),
         noise=bool(np.any(noise) or (goes_back and np.any(base_noise))),
     )
-    return Tableau(level=level, end=end, evaluate=evaluate, noise=noise, base=base, base_noise=base_noise, uses=uses)
+    if uses.history:
+        uses = replace(uses, keep=bool(np.any(keep != (0.0, 1.0))))
+    return Tableau(
+        level=level, end=end, evaluate=evaluate, noise=noise, base=base, base_noise=base_noise, keep=keep, uses=uses
+    )
 
 
 @runtime_checkable

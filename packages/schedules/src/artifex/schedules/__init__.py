@@ -2,11 +2,23 @@
 
 from artifex.schedules import betas as betas
 from artifex.schedules import grid as grid
+from artifex.schedules import timesteps as timesteps
+from artifex.schedules import weighting as weighting
+from artifex.schedules.continuous import EDM as EDM
+from artifex.schedules.continuous import VE as VE
+from artifex.schedules.continuous import VP as VP
+from artifex.schedules.continuous import CosineVP as CosineVP
+from artifex.schedules.continuous import RectifiedFlow as RectifiedFlow
+from artifex.schedules.continuous import Shifted as Shifted
+from artifex.schedules.continuous import SubVP as SubVP
 from artifex.schedules.denoiser import Clipped as Clipped
 from artifex.schedules.denoiser import ConditionalDenoiser as ConditionalDenoiser
 from artifex.schedules.denoiser import Denoiser as Denoiser
+from artifex.schedules.denoiser import DynamicallyThresholded as DynamicallyThresholded
+from artifex.schedules.denoiser import Mapped as Mapped
 from artifex.schedules.denoiser import NetworkDenoiser as NetworkDenoiser
 from artifex.schedules.discrete import Discrete as Discrete
+from artifex.schedules.importance import Importance as Importance
 from artifex.schedules.level import NoiseLevel as NoiseLevel
 from artifex.schedules.level import Schedule as Schedule
 from artifex.schedules.level import add_noise as add_noise
@@ -17,33 +29,59 @@ from artifex.schedules.namespace import T as T
 from artifex.schedules.namespace import namespace as namespace
 from artifex.schedules.prediction import Clean as Clean
 from artifex.schedules.prediction import Epsilon as Epsilon
+from artifex.schedules.prediction import Flow as Flow
+from artifex.schedules.prediction import Preconditioned as Preconditioned
 from artifex.schedules.prediction import Prediction as Prediction
+from artifex.schedules.prediction import Score as Score
 from artifex.schedules.prediction import Velocity as Velocity
+from artifex.schedules.prediction import convert as convert
+from artifex.schedules.prediction import pair as pair
 from artifex.schedules.record import record as record
 from artifex.schedules.record import static as static
 from artifex.schedules.record import traceable as traceable
+from artifex.schedules.timesteps import TimeSampler as TimeSampler
+from artifex.schedules.weighting import Weighting as Weighting
 
 __all__ = [
+    "EDM",
+    "VE",
+    "VP",
     "Clean",
     "Clipped",
     "ConditionalDenoiser",
+    "CosineVP",
     "Denoiser",
     "Discrete",
+    "DynamicallyThresholded",
     "Epsilon",
+    "Flow",
     "Host",
+    "Importance",
+    "Mapped",
     "NetworkDenoiser",
     "NoiseLevel",
+    "Preconditioned",
     "Prediction",
+    "RectifiedFlow",
     "Schedule",
+    "Score",
+    "Shifted",
+    "SubVP",
     "T",
+    "TimeSampler",
     "Velocity",
+    "Weighting",
     "add_noise",
     "betas",
+    "convert",
     "expand",
     "grid",
     "mix",
     "namespace",
+    "pair",
     "record",
     "static",
+    "timesteps",
     "traceable",
+    "weighting",
 ]

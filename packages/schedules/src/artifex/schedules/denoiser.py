@@ -4,6 +4,7 @@ A denoiser is a callable. Those of this project are records, so their arrays (pa
 of a compiled walk and not part of its code.
 """
 
+import math
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -45,7 +46,8 @@ class NetworkDenoiser(Generic[P, C]):
     """A network with its parameters, seen as a denoiser.
 
     Attributes:
-        apply: ``(parameters, x_t, t, cond) -> output``, pure; part of the structure, so keep one object of it.
+        apply: ``(parameters, x, t, cond) -> output``, pure; part of the structure, so keep one object of it. It gets
+            ``prediction.inputs``: $x_t$ and its time, unless the prediction scales them.
         prediction: what the output means.
         parameters: any pytree.
     """
@@ -56,7 +58,8 @@ class NetworkDenoiser(Generic[P, C]):
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C | None = None) -> X:
         """$x_0$ from one call of the network."""
-        out = self.apply(self.parameters, x_t, jnp.broadcast_to(level.t, x_t.shape[:1]), cond)
+        seen, told = self.prediction.inputs(x_t, level)
+        out = self.apply(self.parameters, seen, told, cond)
         if out.shape != x_t.shape:
             raise ValueError(f"the network must give an output of its input's shape {x_t.shape}, got {out.shape}")
         return self.prediction.clean(out, x_t, level)
@@ -84,3 +87,65 @@ class Clipped:
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The clipped $x_0$."""
         return jnp.clip(self.denoiser(x_t, level), -self.limit, self.limit)
+
+
+@record
+class DynamicallyThresholded:
+    r"""Another denoiser held to a range that follows its own result, then scaled back.
+
+    $$s = \mathrm{clip}\big(\mathrm{quantile}_q(|x_0|),\ \mathrm{limit},\ \mathrm{ceiling}\big),\qquad
+      x_0' = \mathrm{clip}(x_0, -s, s)\, \mathrm{limit} / s$$
+
+    The quantile is taken over one sample at a time, so a sample's result does not depend on its batch.
+
+    Attributes:
+        denoiser: the one inside.
+        quantile: $q$, in (0, 1].
+        limit: the data's range is ``[-limit, limit]``; positive.
+        ceiling: the largest $s$, at least ``limit``.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Saharia et al. 2022, https://arxiv.org/abs/2205.11487
+    """
+
+    denoiser: Denoiser
+    quantile: float = static(default=0.995)
+    limit: float = static(default=1.0)
+    ceiling: float = static(default=math.inf)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile <= 1:
+            raise ValueError(f"quantile must be in (0, 1], got {self.quantile}")
+        if not 0 < self.limit <= self.ceiling:
+            raise ValueError(f"limit must be positive and at most ceiling, got {self.limit} and {self.ceiling}")
+
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """The thresholded $x_0$."""
+        x0 = self.denoiser(x_t, level)
+        wide = jnp.abs(x0).astype(jnp.promote_types(x0.dtype, jnp.float32))
+        reach = jnp.quantile(wide, self.quantile, axis=tuple(range(1, x0.ndim)), keepdims=True)
+        reach = jnp.clip(reach, self.limit, self.ceiling).astype(x0.dtype)
+        return jnp.clip(x0, -reach, reach) * (self.limit / reach)
+
+
+@record
+class Mapped:
+    r"""Another denoiser with a function of $x_0$ behind it: $f(\mathbb E[x_0 \mid x_t])$.
+
+    Attributes:
+        denoiser: the one inside.
+        function: $f$, pure, from an array to one of its shape; a pytree if its arrays are to be data.
+    """
+
+    denoiser: Denoiser
+    function: Callable[[X], X]
+
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """The mapped $x_0$."""
+        x0 = self.denoiser(x_t, level)
+        out = self.function(x0)
+        if out.shape != x0.shape:
+            raise ValueError(f"function must keep the shape {x0.shape}, got {out.shape}")
+        return out

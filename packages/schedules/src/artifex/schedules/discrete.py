@@ -7,21 +7,25 @@ Time -1 is clean data: $\bar\alpha_{-1} = 1$. Between the integers half the log-
 from functools import cached_property
 from typing import Final
 
-import jax
 import numpy as np
 
-from artifex.schedules.level import NoiseLevel
-from artifex.schedules.namespace import Host, T, namespace
+from artifex.schedules.level import NoiseLevel, level_at
+from artifex.schedules.namespace import Host, T, check_times, namespace, real
 
 FLOOR: Final = 2.0**-24
-r"""The smallest $\bar\alpha$, and $1 - \bar\alpha$, that interpolation sees; the ends themselves stay exact."""
+r"""What interpolation takes for an $\bar\alpha$, or a $1 - \bar\alpha$, of 0; a quarter of its neighbour if less.
+
+The ends themselves stay exact.
+"""
 
 
 class Discrete:
     """A schedule from a table of betas; its tables are kept in float64.
 
     Args:
-        betas: ``(n,)``, each in [0, 1]; only the last may be 1 (zero terminal SNR). Copied.
+        betas: ``(n,)``, each in (0, 1); the last may be 1 (zero terminal SNR). Copied.
+
+    Two schedules of equal tables are equal.
 
     Raises:
         ValueError: for a table that is empty, not one-dimensional, or leaves that range.
@@ -33,12 +37,21 @@ class Discrete:
         table = np.array(betas, np.float64)
         if table.ndim != 1 or table.size == 0:
             raise ValueError(f"betas must be of shape (n,) with n at least 1, got {table.shape}")
-        if not (np.all(table >= 0) and np.all(table[:-1] < 1) and table[-1] <= 1 and table[0] > 0):
+        if not (np.all(table > 0) and np.all(table[:-1] < 1) and table[-1] <= 1):
             raise ValueError(
                 f"betas must lie in (0, 1), the last in (0, 1], got values from {table.min()} to {table.max()}"
             )
         table.setflags(write=False)
         self._betas = table
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Discrete) and np.array_equal(self._betas, other._betas)
+
+    def __hash__(self) -> int:
+        return hash(self._betas.tobytes())
+
+    def __repr__(self) -> str:
+        return f"Discrete({self.steps} betas, {self._betas[0]:g} to {self._betas[-1]:g})"
 
     @property
     def steps(self) -> int:
@@ -59,32 +72,39 @@ class Discrete:
     @cached_property
     def posterior_variance(self) -> Host:
         r"""Variance of $q(x_{i-1} \mid x_i, x_0)$: $\beta_i (1 - \bar\alpha_{i-1}) / (1 - \bar\alpha_i)$, ``(n,)``."""
-        before = np.append(1.0, self.alphas_cumprod[:-1])
-        out: Host = self._betas * (1 - before) / (1 - self.alphas_cumprod)
+        out: Host = self._betas * self._variance[:-1] / self._variance[1:]
         return out
 
     @cached_property
     def posterior_mean_coef1(self) -> Host:
         r"""The factor of $x_0$ in the mean of $q(x_{i-1} \mid x_i, x_0)$, ``(n,)``."""
         before = np.append(1.0, self.alphas_cumprod[:-1])
-        out: Host = self._betas * np.sqrt(before) / (1 - self.alphas_cumprod)
+        out: Host = self._betas * np.sqrt(before) / self._variance[1:]
         return out
 
     @cached_property
     def posterior_mean_coef2(self) -> Host:
         r"""The factor of $x_i$ in the mean of $q(x_{i-1} \mid x_i, x_0)$, ``(n,)``."""
-        before = np.append(1.0, self.alphas_cumprod[:-1])
-        out: Host = np.sqrt(1 - self._betas) * (1 - before) / (1 - self.alphas_cumprod)
+        out: Host = np.sqrt(1 - self._betas) * self._variance[:-1] / self._variance[1:]
+        return out
+
+    @cached_property
+    def _variance(self) -> Host:
+        r"""$1 - \bar\alpha$ at the times -1, 0 ... n-1; log1p keeps its digits where the first betas are tiny."""
+        with np.errstate(divide="ignore"):
+            logs = np.log1p(-self._betas)
+        out: Host = np.abs(np.expm1(np.append(0.0, np.cumsum(logs))))
         return out
 
     @cached_property
     def _nodes(self) -> tuple[Host, Host, Host]:
         """alpha, sigma and half the log-SNR at the times -1, 0 ... n-1."""
         keep = np.append(1.0, self.alphas_cumprod)
-        # log1p keeps 1 - abar exact to the last digit where the first betas are tiny
-        rest = np.abs(np.expm1(np.append(0.0, np.cumsum(np.log1p(-np.minimum(self._betas, 1 - 1e-16))))))
-        half = 0.5 * (np.log(np.maximum(keep, FLOOR)) - np.log(np.maximum(rest, FLOOR)))
-        return np.sqrt(keep), np.sqrt(np.where(keep == 0, 1.0, rest)), half
+        rest = self._variance
+        inner_keep = np.where(keep > 0, keep, min(FLOOR, keep[-2] / 4))
+        inner_rest = np.where(rest > 0, rest, min(FLOOR, rest[1] / 4))
+        half = 0.5 * (np.log(inner_keep) - np.log(inner_rest))
+        return np.sqrt(keep), np.sqrt(rest), half
 
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t`` in [-1, n-1], exact at the integers; -1 is clean data.
@@ -93,7 +113,8 @@ class Discrete:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
         xp = namespace(t)
-        self._check(t)
+        t = real(t)
+        check_times(t, -1, self.steps - 1)
         place = xp.clip(t + 1.0, 0.0, float(self.steps))
         alpha, sigma, half = (xp.asarray(table) for table in self._nodes)
         whole = xp.floor(place)
@@ -102,8 +123,8 @@ class Discrete:
         part = place - whole
         between = half[low] + part * (half[high] - half[low])
         on_node = part == 0
-        return NoiseLevel(
-            t=t + xp.zeros_like(place),
+        return level_at(
+            t=t,
             alpha=xp.where(on_node, alpha[low], xp.exp(-0.5 * xp.logaddexp(0.0, -2 * between))),
             sigma=xp.where(on_node, sigma[low], xp.exp(-0.5 * xp.logaddexp(0.0, 2 * between))),
         )
@@ -113,11 +134,4 @@ class Discrete:
         xp = namespace(logsnr)
         half = self._nodes[2]
         times = np.arange(-1.0, self.steps)
-        return xp.interp(logsnr / 2, xp.asarray(half[::-1]), xp.asarray(times[::-1]))
-
-    def _check(self, t: Host | jax.Array) -> None:
-        if isinstance(t, jax.core.Tracer):
-            return
-        known = np.asarray(t)
-        if known.size and not (known.min() >= -1 and known.max() <= self.steps - 1):
-            raise ValueError(f"t must be in [-1, {self.steps - 1}], got values from {known.min()} to {known.max()}")
+        return xp.asarray(xp.interp(real(logsnr) / 2, xp.asarray(half[::-1]), xp.asarray(times[::-1])))

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import linear_step
@@ -39,7 +40,7 @@ class NoiseLevel(Generic[T]):
         clean, noise = self.sigma <= 0, self.alpha <= 0
         ends = xp.where(clean, xp.inf, -xp.inf)
         inside = 2 * (xp.log(xp.where(noise, 1.0, self.alpha)) - xp.log(xp.where(clean, 1.0, self.sigma)))
-        return xp.where(clean | noise, ends, inside)
+        return xp.asarray(xp.where(clean | noise, ends, inside))
 
 
 @runtime_checkable
@@ -51,8 +52,14 @@ class Schedule(Protocol):
         ...
 
     def inverse_logsnr(self, logsnr: T) -> T:
-        """The time at which the path has this log-SNR; it falls as time grows."""
+        """The time at which the path has this log-SNR, which falls as time grows; the nearest end for one beyond it."""
         ...
+
+
+def level_at(t: T, alpha: T | np.float64, sigma: T | np.float64) -> NoiseLevel[T]:
+    """A level of arrays; NumPy turns results without axes into scalars, which this undoes."""
+    xp = namespace(t)
+    return NoiseLevel(t=xp.asarray(t), alpha=xp.asarray(alpha), sigma=xp.asarray(sigma))
 
 
 def expand(values: Array, like: Array) -> Array:

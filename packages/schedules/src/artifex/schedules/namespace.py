@@ -2,7 +2,7 @@
 """One formula, two precisions: NumPy float64 builds tables, JAX trains, from the same line."""
 
 from types import ModuleType
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ T = TypeVar("T", Host, jax.Array)
 """Either world; a formula written over it is checked for both."""
 
 
+@runtime_checkable
 class Namespace(Protocol[T]):
     """The part of the array API that schedules use, over one kind of array."""
 
@@ -31,6 +32,7 @@ class Namespace(Protocol[T]):
     def cos(self, x: T, /) -> T: ...
     def tan(self, x: T, /) -> T: ...
     def arctan(self, x: T, /) -> T: ...
+    def arcsinh(self, x: T, /) -> T: ...
     def tanh(self, x: T, /) -> T: ...
     def abs(self, x: T, /) -> T: ...
     def floor(self, x: T, /) -> T: ...
@@ -51,3 +53,23 @@ def namespace(x: T) -> Namespace[T]:
     thing: object = x
     module: ModuleType = jnp if isinstance(thing, jax.Array) else np
     return cast("Namespace[T]", module)
+
+
+def real(x: T) -> T:
+    """``x`` in float64 on the host; in JAX in its own floating dtype, float32 at least."""
+    thing: object = x
+    wide: object = thing
+    if isinstance(thing, jax.Array):
+        wide = thing.astype(jnp.promote_types(thing.dtype, jnp.float32))
+    else:
+        wide = np.asarray(thing, np.float64)
+    return cast("T", wide)
+
+
+def check_times(t: Host | jax.Array, low: float, high: float) -> None:
+    """Raises a ValueError if a time that is known outside of a trace lies outside of ``[low, high]``."""
+    if isinstance(t, jax.core.Tracer):
+        return
+    known = np.asarray(t)
+    if known.size and not (known.min() >= low and known.max() <= high):
+        raise ValueError(f"t must be in [{low:g}, {high:g}], got values from {known.min()} to {known.max()}")

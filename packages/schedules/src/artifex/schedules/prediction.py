@@ -1,12 +1,16 @@
-r"""What a network predicts, and how to get $x_0$ from it.
+r"""What a network predicts, and how to get $x_0$ and $\epsilon$ from it.
 
 Every class is a value without arrays: two of one kind are equal and hash alike. ``target`` makes what the network is
-trained on, ``clean`` turns its output into $x_0$. With both, any prediction becomes any other: no table of pairs.
-Both hold on every path $x_t = \alpha x_0 + \sigma \epsilon$, variance-preserving or not.
+trained on; ``clean`` and ``noise`` read $x_0$ and $\epsilon$ out of what it says. With these, any prediction becomes
+any other: no table of pairs. All hold on every path $x_t = \alpha x_0 + \sigma \epsilon$, variance-preserving or not.
+
+``noise`` is no detour over ``clean``: near clean data an $x_0$ in float32 says little about $\epsilon$, since its
+rounding is multiplied by $\alpha / \sigma$ (1800 at a log-SNR of 15). Each class states both in the form that its own
+output holds best.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +20,15 @@ from artifex.kernels import linear_step
 from artifex.schedules.level import NoiseLevel
 
 X = Float[Array, "b *d"]
+Time = Float[Array, " b"]
+
+EXTREME: Final = 80.0
+"""The largest absolute log-SNR that a network is told, where the path's own is infinite."""
 
 
 @runtime_checkable
 class Prediction(Protocol):
-    """A convention for a network's output."""
+    """A convention for a network's output, and for its input."""
 
     def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
         """What the network should say for ``x_t`` made of ``x0`` and ``eps``."""
@@ -30,10 +38,52 @@ class Prediction(Protocol):
         """The $x_0$ that the output ``out`` means at ``x_t``."""
         ...
 
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""The $\epsilon$ that the output ``out`` means at ``x_t``."""
+        ...
+
+    def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
+        """What the network is given in place of ``x_t``, and the time that it is told, one a sample."""
+        return x_t, jnp.broadcast_to(level.t, x_t.shape[:1])
+
+
+def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, target: Prediction) -> X:
+    r"""The output ``out`` of a network with ``source``, as a network with ``target`` would say it.
+
+    The pair $(\hat x_0, \hat\epsilon)$ is carried, not $x_0$ alone, so the way there and back returns ``out`` to
+    within rounding wherever the array in between can hold it. Three kinds can at every level: ``Velocity``, ``Flow``
+    and ``Preconditioned``. A float32 ``Clean`` cannot hold $\epsilon$ at high log-SNR, nor ``Epsilon`` and ``Score``
+    $x_0$ at low: an ulp of the one is then $\alpha/\sigma$, or $\sigma/\alpha$, ulps of the other. Keep the ``pair``
+    where both matter.
+
+    Args:
+        out: ``(batch, ...)``.
+        x_t: where the network was called.
+        level: one level, or one a sample.
+        source: what ``out`` is.
+        target: what it shall be.
+    """
+    x0, eps = pair(out, x_t, level, source)
+    return target.target(x0, eps, level)
+
+
+def pair(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction) -> tuple[X, X]:
+    r"""$(\hat x_0, \hat\epsilon)$ with $\alpha \hat x_0 + \sigma \hat\epsilon = x_t$.
+
+    Where $\alpha = 0$ an ``Epsilon`` or a ``Score`` says nothing of $x_0$, where $\sigma = 0$ a ``Clean`` or a
+    ``Score`` says nothing of $\epsilon$: it is 0 there.
+    """
+    return source.clean(out, x_t, level), source.noise(out, x_t, level)
+
 
 def combine(a: Array, x: X, b: Array, y: X) -> X:
     """``a x + b y`` with one number, or one a sample, in front of each."""
     return linear_step([x, y], jnp.stack(jnp.broadcast_arrays(a, b), axis=-1))
+
+
+def scale(a: Array, x: X) -> X:
+    """``a x`` with one number, or one a sample."""
+    return linear_step([x], a[..., None])
 
 
 def divide(a: Array, b: Array) -> Array:
@@ -42,8 +92,13 @@ def divide(a: Array, b: Array) -> Array:
     return jnp.where(known, a / jnp.where(known, b, 1), 0)
 
 
+def rest(x_t: X, share: Array, known: X, whole: Array) -> X:
+    """``(x_t - share * known) / whole``: what remains of ``x_t`` beside a part that is known, 0 where ``whole`` is."""
+    return combine(divide(jnp.ones_like(whole), whole), x_t, divide(-share, whole), known)
+
+
 @dataclass(frozen=True)
-class Epsilon:
+class Epsilon(Prediction):
     r"""The noise: $\epsilon$, so $x_0 = (x_t - \sigma \epsilon) / \alpha$; 0 where $\alpha = 0$.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
@@ -55,13 +110,16 @@ class Epsilon:
 
     def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(x_t - \sigma\, \mathrm{out}) / \alpha$."""
-        one = jnp.ones_like(level.alpha)
-        return combine(divide(one, level.alpha), x_t, divide(-level.sigma, level.alpha), out)
+        return rest(x_t, level.sigma, out, level.alpha)
+
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """The output."""
+        return out
 
 
 @dataclass(frozen=True)
-class Clean:
-    """The data itself: $x_0$."""
+class Clean(Prediction):
+    r"""The data itself: $x_0$, so $\epsilon = (x_t - \alpha x_0) / \sigma$; 0 where $\sigma = 0$."""
 
     def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
         """$x_0$."""
@@ -71,9 +129,13 @@ class Clean:
         """The output."""
         return out
 
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$(x_t - \alpha\, \mathrm{out}) / \sigma$."""
+        return rest(x_t, level.alpha, out, level.sigma)
+
 
 @dataclass(frozen=True)
-class Velocity:
+class Velocity(Prediction):
     r"""$v = \alpha \epsilon - \sigma x_0$, so $x_0 = (\alpha x_t - \sigma v) / (\alpha^2 + \sigma^2)$.
 
     References: Salimans and Ho 2022, https://arxiv.org/abs/2202.00512
@@ -87,3 +149,115 @@ class Velocity:
         r"""$(\alpha x_t - \sigma\, \mathrm{out}) / (\alpha^2 + \sigma^2)$."""
         power = level.alpha**2 + level.sigma**2
         return combine(level.alpha / power, x_t, -level.sigma / power, out)
+
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$(\sigma x_t + \alpha\, \mathrm{out}) / (\alpha^2 + \sigma^2)$."""
+        power = level.alpha**2 + level.sigma**2
+        return combine(level.sigma / power, x_t, level.alpha / power, out)
+
+
+@dataclass(frozen=True)
+class Score(Prediction):
+    r"""The score $\nabla \log p(x_t) = -\epsilon / \sigma$, so $x_0 = (x_t + \sigma^2 s) / \alpha$.
+
+    It is infinite on clean data; where $\sigma = 0$ it is taken as 0, and so is its $\epsilon$.
+
+    References: Song et al. 2021, https://arxiv.org/abs/2011.13456
+    """
+
+    def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$-\epsilon / \sigma$."""
+        return scale(divide(-jnp.ones_like(level.sigma), level.sigma), eps)
+
+    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$(x_t + \sigma^2\, \mathrm{out}) / \alpha$."""
+        return rest(x_t, -(level.sigma**2), out, level.alpha)
+
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$-\sigma\, \mathrm{out}$."""
+        return scale(-level.sigma, out)
+
+
+@dataclass(frozen=True)
+class Flow(Prediction):
+    r"""The velocity of a straight path: $u = \epsilon - x_0$, so $x_0 = (x_t - \sigma u) / (\alpha + \sigma)$.
+
+    References: Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu et al. 2023, https://arxiv.org/abs/2209.03003
+    """
+
+    def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$\epsilon - x_0$."""
+        return eps - x0
+
+    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$(x_t - \sigma\, \mathrm{out}) / (\alpha + \sigma)$."""
+        return rest(x_t, level.sigma, out, level.alpha + level.sigma)
+
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$(x_t + \alpha\, \mathrm{out}) / (\alpha + \sigma)$."""
+        return rest(x_t, -level.alpha, out, level.alpha + level.sigma)
+
+
+@dataclass(frozen=True)
+class Preconditioned(Prediction):
+    r"""EDM's $F$, with which $x_0 = c_\mathrm{skip} x_t + c_\mathrm{out} F$.
+
+    The network sees $c_\mathrm{in} x_t$ and is told $c_\mathrm{noise}$. With the variance of $x_t$,
+    $q = \sigma^2 + \alpha^2 \sigma_\mathrm{data}^2$:
+
+    $$c_\mathrm{skip} = \frac{\alpha \sigma_\mathrm{data}^2}{q},\quad
+      c_\mathrm{out} = \frac{\sigma\, \sigma_\mathrm{data}}{\sqrt q},\quad c_\mathrm{in} = \frac{1}{\sqrt q},\quad
+      c_\mathrm{noise} = \frac14 \log\frac\sigma\alpha,\qquad
+      F = \frac{\sigma x_0 / \sigma_\mathrm{data} - \alpha \sigma_\mathrm{data}\, \epsilon}{\sqrt q}$$
+
+    On EDM's own path, $\alpha = 1$, these are the paper's; on any other they are what its rescaling to that path makes
+    of them. On a variance-preserving path with ``sigma_data = 1``, $F = -v$.
+
+    Attributes:
+        sigma_data: standard deviation of the data, positive.
+
+    Raises:
+        ValueError: if ``sigma_data`` is not positive.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
+    """
+
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.sigma_data > 0:
+            raise ValueError(f"sigma_data must be positive, got {self.sigma_data}")
+
+    def c_skip(self, level: NoiseLevel[jax.Array]) -> Array:
+        r"""$\alpha \sigma_\mathrm{data}^2 / q$."""
+        return level.alpha * (self.sigma_data * self.c_in(level)) ** 2
+
+    def c_out(self, level: NoiseLevel[jax.Array]) -> Array:
+        r"""$\sigma\, \sigma_\mathrm{data} / \sqrt q$."""
+        return level.sigma * self.sigma_data * self.c_in(level)
+
+    def c_in(self, level: NoiseLevel[jax.Array]) -> Array:
+        r"""$1 / \sqrt q$."""
+        return 1 / jnp.hypot(level.sigma, level.alpha * self.sigma_data)
+
+    def c_noise(self, level: NoiseLevel[jax.Array]) -> Array:
+        r"""$\log(\sigma / \alpha) / 4$, held to a tenth of ``EXTREME`` where the path's log-SNR is infinite."""
+        return -jnp.clip(level.logsnr, -EXTREME, EXTREME) / 8
+
+    def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
+        r"""$c_\mathrm{in} x_t$ and $c_\mathrm{noise}$."""
+        return scale(self.c_in(level), x_t), jnp.broadcast_to(self.c_noise(level), x_t.shape[:1])
+
+    def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$(\sigma x_0 / \sigma_\mathrm{data} - \alpha \sigma_\mathrm{data}\, \epsilon) / \sqrt q$."""
+        c_in = self.c_in(level)
+        return combine(level.sigma / self.sigma_data * c_in, x0, -level.alpha * self.sigma_data * c_in, eps)
+
+    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$c_\mathrm{skip} x_t + c_\mathrm{out}\, \mathrm{out}$."""
+        return combine(self.c_skip(level), x_t, self.c_out(level), out)
+
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        r"""$\sigma x_t / q - \alpha \sigma_\mathrm{data}\, \mathrm{out} / \sqrt q$."""
+        c_in = self.c_in(level)
+        return combine(level.sigma * c_in**2, x_t, -level.alpha * self.sigma_data * c_in, out)

@@ -1,1 +1,100 @@
-"""Train, sample and evaluate diffusion models in JAX; the command artifex."""
+"""Train, sample and evaluate diffusion models in JAX; the command artifex.
+
+Its names are loaded when they are first used, so that the command answers at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from artifex.training.checkpoint import Checkpointer as Checkpointer
+    from artifex.training.data import LabelledImages as LabelledImages
+    from artifex.training.data import batch_indices as batch_indices
+    from artifex.training.data import digits as digits
+    from artifex.training.ema import Ema as Ema
+    from artifex.training.loop import Callback as Callback
+    from artifex.training.loop import Network as Network
+    from artifex.training.loop import Report as Report
+    from artifex.training.loop import Trained as Trained
+    from artifex.training.loop import TrainingConfig as TrainingConfig
+    from artifex.training.loop import TrainState as TrainState
+    from artifex.training.loop import init_state as init_state
+    from artifex.training.loop import make_optimiser as make_optimiser
+    from artifex.training.loop import make_train_step as make_train_step
+    from artifex.training.loop import train as train
+    from artifex.training.metrics import Memorisation as Memorisation
+    from artifex.training.metrics import Recognition as Recognition
+    from artifex.training.metrics import memorisation as memorisation
+    from artifex.training.metrics import recognise as recognise
+    from artifex.training.metrics import spread_ratio as spread_ratio
+    from artifex.training.objective import Draws as Draws
+    from artifex.training.objective import Objective as Objective
+    from artifex.training.objective import Times as Times
+    from artifex.training.objective import UniformSteps as UniformSteps
+    from artifex.training.pictures import denoising_figure as denoising_figure
+    from artifex.training.pictures import loss_figure as loss_figure
+    from artifex.training.pictures import samples_figure as samples_figure
+
+__all__ = [
+    "Callback",
+    "Checkpointer",
+    "Draws",
+    "Ema",
+    "LabelledImages",
+    "Memorisation",
+    "Network",
+    "Objective",
+    "Recognition",
+    "Report",
+    "Times",
+    "TrainState",
+    "Trained",
+    "TrainingConfig",
+    "UniformSteps",
+    "batch_indices",
+    "denoising_figure",
+    "digits",
+    "init_state",
+    "loss_figure",
+    "make_optimiser",
+    "make_train_step",
+    "memorisation",
+    "recognise",
+    "samples_figure",
+    "spread_ratio",
+    "train",
+]
+
+_HOMES: Final = {
+    "checkpoint": ("Checkpointer",),
+    "data": ("LabelledImages", "batch_indices", "digits"),
+    "ema": ("Ema",),
+    "loop": (
+        "Callback",
+        "Network",
+        "Report",
+        "TrainState",
+        "Trained",
+        "TrainingConfig",
+        "init_state",
+        "make_optimiser",
+        "make_train_step",
+        "train",
+    ),
+    "metrics": ("Memorisation", "Recognition", "memorisation", "recognise", "spread_ratio"),
+    "objective": ("Draws", "Objective", "Times", "UniformSteps"),
+    "pictures": ("denoising_figure", "loss_figure", "samples_figure"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,77 @@
+"""What the kernels meet in real models: named sizes, for tests and benchmarks alike."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """One attention layer of a model.
+
+    Attributes:
+        name: the model, the side of its picture or of the layer's grid, and what is attended to.
+        tokens: queries.
+        keys: keys and values.
+        heads: heads.
+        head_dim: width of a head.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    tokens: int
+    keys: int
+    heads: int
+    head_dim: int
+    batch: int
+    few: int
+
+
+ATTENTION: Final = (
+    AttentionCase("dit-xl-2-256", tokens=256, keys=256, heads=16, head_dim=72, batch=32, few=2),
+    AttentionCase("dit-xl-2-512", tokens=1024, keys=1024, heads=16, head_dim=72, batch=32, few=1),
+    AttentionCase("sd-unet-64", tokens=4096, keys=4096, heads=8, head_dim=40, batch=8, few=1),
+    AttentionCase("sd-unet-64-text", tokens=4096, keys=77, heads=8, head_dim=40, batch=8, few=1),
+    AttentionCase("sd-unet-32", tokens=1024, keys=1024, heads=8, head_dim=80, batch=8, few=1),
+    AttentionCase("sd-unet-16", tokens=256, keys=256, heads=8, head_dim=160, batch=8, few=2),
+    AttentionCase("sd-unet-8", tokens=64, keys=64, heads=8, head_dim=160, batch=8, few=2),
+    AttentionCase("cifar-unet-16", tokens=256, keys=256, heads=1, head_dim=256, batch=128, few=8),
+    AttentionCase("digits-unet-4", tokens=16, keys=16, heads=4, head_dim=16, batch=128, few=128),
+)
+"""DiT-XL/2 (Peebles and Xie 2023), the U-Nets of Stable Diffusion 1 (Rombach et al. 2022) and of DDPM on 32 x 32 pixels
+(Ho et al. 2020), and a small one for 8 x 8 digits."""
+
+
+@dataclass(frozen=True)
+class LinearStepCase:
+    """One update of a sampler.
+
+    Attributes:
+        name: the data and the method.
+        shape: of one sample.
+        terms: arrays that are summed.
+        noise: whether fresh noise joins them.
+        clip: what the result is held to.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    terms: int
+    noise: bool
+    clip: float | None
+    batch: int
+    few: int
+
+
+LINEAR_STEP: Final = (
+    LinearStepCase("latent-32-ddim", (32, 32, 4), terms=2, noise=False, clip=None, batch=256, few=32),
+    LinearStepCase("latent-32-ddpm", (32, 32, 4), terms=2, noise=True, clip=None, batch=256, few=32),
+    LinearStepCase("latent-64-dpm-solver-2m", (64, 64, 4), terms=3, noise=False, clip=None, batch=64, few=16),
+    LinearStepCase("latent-64-unipc", (64, 64, 4), terms=4, noise=False, clip=None, batch=64, few=16),
+    LinearStepCase("pixels-256-guided", (256, 256, 3), terms=2, noise=False, clip=1.0, batch=32, few=4),
+    LinearStepCase("cifar-ddpm", (32, 32, 3), terms=2, noise=True, clip=1.0, batch=128, few=32),
+    LinearStepCase("digits-ddim", (8, 8, 1), terms=2, noise=False, clip=None, batch=128, few=128),
+)
+"""Deterministic and ancestral steps, multistep solvers and a guided combination, on latents and on pixels."""

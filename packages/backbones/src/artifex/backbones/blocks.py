@@ -1,0 +1,127 @@
+"""The layers that networks share; images are channels-last, ``(batch, height, width, channels)``."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from artifex.backbones.embeddings import XAVIER
+from artifex.kernels import attention
+
+Image = Float[Array, "b h w c"]
+OtherImage = Float[Array, "b y x o"]  # of another size than the `Image` beside it
+Tokens = Float[Array, "b n c"]
+Vector = Float[Array, "b c"]
+
+
+class Conv(nnx.Module):
+    r"""Square convolution, zero-padded by ``kernel_size // 2`` on every side.
+
+    $$y_{ij} = \sum_{uv} x_{si+u-p,\,sj+v-p} W_{uv} + b$$
+
+    ``kernel`` is stored as ``(kernel_size, kernel_size, in, out)``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int = 3,
+        *,
+        stride: int = 1,
+        zero: bool = False,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+        init = nnx.initializers.zeros_init() if zero else XAVIER
+        shape = (kernel_size, kernel_size, in_features, out_features)
+        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.dtype(param_dtype)))
+        self.bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
+        self.stride = stride
+        self.dtype = dtype
+
+    def __call__(self, x: Image) -> OtherImage:
+        """Convolve; the output is ``ceil(size / stride)`` wide and high."""
+        x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
+        pad = kernel.shape[0] // 2
+        y = lax.conv_general_dilated(
+            x, kernel, (self.stride,) * 2, ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return y + self.bias[...].astype(self.dtype)
+
+
+class GroupNorm(nnx.Module):
+    r"""Normalise groups of channels over all places, then modulate.
+
+    $$y = \left(\gamma \frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta\right)(1 + \text{scale}) + \text{shift}$$
+
+    Statistics are float32 whatever ``dtype`` is. Everything but the two sums is folded into one multiply-add an
+    element, with coefficients a sample and channel.
+
+    References: Wu and He 2018, https://arxiv.org/abs/1803.08494
+    """
+
+    def __init__(
+        self,
+        features: int,
+        groups: int,
+        *,
+        epsilon: float = 1e-6,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+    ) -> None:
+        if features % groups:
+            raise ValueError(f"groups must divide the {features} channels, got {groups}")
+        self.gamma = nnx.Param(jnp.ones((features,), param_dtype))
+        self.beta = nnx.Param(jnp.zeros((features,), param_dtype))
+        self.groups, self.epsilon, self.dtype = groups, epsilon, dtype
+
+    def __call__(self, x: Image, scale: Vector | None = None, shift: Vector | None = None) -> Image:
+        """Normalise ``x``; ``scale`` and ``shift`` are given both or not at all."""
+        b, c = x.shape[0], x.shape[-1]
+        wide = x.astype(jnp.float32)
+
+        def group(sums: Vector) -> Vector:
+            means = sums.reshape(b, self.groups, -1).mean(-1, keepdims=True)
+            return jnp.broadcast_to(means, (b, self.groups, c // self.groups)).reshape(b, c)
+
+        mean = group(wide.mean((1, 2)))
+        var = group((wide * wide).mean((1, 2))) - mean * mean
+        a = self.gamma[...] * lax.rsqrt(jnp.maximum(var, 0.0) + self.epsilon)
+        m = self.beta[...] - mean * a
+        if scale is not None and shift is not None:
+            a, m = a * (1.0 + scale), m * (1.0 + scale) + shift
+        return (wide * a[:, None, None] + m[:, None, None]).astype(self.dtype)
+
+
+class SelfAttention(nnx.Module):
+    r"""Multi-head self-attention over tokens, $W_o\,\text{softmax}(QK^\top/\sqrt{d})V$."""
+
+    def __init__(
+        self,
+        features: int,
+        heads: int,
+        *,
+        zero: bool = False,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if features % heads:
+            raise ValueError(f"heads must divide the {features} channels, got {heads}")
+        init = nnx.initializers.zeros_init() if zero else XAVIER
+        self.heads = heads
+        self.qkv = nnx.Linear(
+            features, 3 * features, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        )
+        self.out = nnx.Linear(features, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+    def __call__(self, x: Tokens) -> Tokens:
+        """Attend from every token to every token."""
+        b, n, c = x.shape
+        qkv = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads)
+        return self.out(attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(b, n, c))

@@ -1,0 +1,243 @@
+"""The diffusion transformer."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
+from artifex.backbones.blocks import Image, SelfAttention, Tokens, Vector
+from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The shape of a `DiT`; the published sizes are `s_2` to `xl_8`, by default on 4 latent channels and 1000 classes.
+
+    Attributes:
+        in_channels: Channels of ``x``.
+        patch: Side of a patch; divides the height and width of ``x``.
+        hidden: Width of a token, a multiple of 4 and of ``heads``.
+        depth: Number of blocks.
+        heads: Attention heads.
+        mlp_ratio: Width of the hidden layer of a block's MLP as a multiple of ``hidden``.
+        learn_sigma: Doubles the output channels: prediction first, variance second.
+        dropout: Rate in the MLP, in ``[0, 1)``.
+        num_classes: Number of labels, or None for no condition.
+        remat: Recompute every block in the backward pass rather than keep what is inside it.
+        dtype: What is computed in.
+        param_dtype: What parameters are kept in.
+
+    Raises:
+        ValueError: If a field is out of its range.
+    """
+
+    in_channels: int = 4
+    patch: int = 2
+    hidden: int = 1152
+    depth: int = 28
+    heads: int = 16
+    mlp_ratio: int = 4
+    learn_sigma: bool = True
+    dropout: float = 0.0
+    num_classes: int | None = 1000
+    remat: bool = False
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "patch", "hidden", "depth", "heads", "mlp_ratio"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.hidden % 4 or self.hidden % self.heads:
+            raise ValueError(f"hidden must be a multiple of 4 and of heads={self.heads}, got {self.hidden}")
+        if self.num_classes is not None and self.num_classes < 1:
+            raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return self.in_channels * (2 if self.learn_sigma else 1)
+
+    @classmethod
+    def s_2(cls) -> "DiTConfig":
+        """DiT-S/2, 33M parameters."""
+        return cls(patch=2, hidden=384, depth=12, heads=6)
+
+    @classmethod
+    def s_4(cls) -> "DiTConfig":
+        """DiT-S/4."""
+        return cls(patch=4, hidden=384, depth=12, heads=6)
+
+    @classmethod
+    def s_8(cls) -> "DiTConfig":
+        """DiT-S/8."""
+        return cls(patch=8, hidden=384, depth=12, heads=6)
+
+    @classmethod
+    def b_2(cls) -> "DiTConfig":
+        """DiT-B/2, 130M parameters."""
+        return cls(patch=2, hidden=768, depth=12, heads=12)
+
+    @classmethod
+    def b_4(cls) -> "DiTConfig":
+        """DiT-B/4."""
+        return cls(patch=4, hidden=768, depth=12, heads=12)
+
+    @classmethod
+    def b_8(cls) -> "DiTConfig":
+        """DiT-B/8."""
+        return cls(patch=8, hidden=768, depth=12, heads=12)
+
+    @classmethod
+    def l_2(cls) -> "DiTConfig":
+        """DiT-L/2, 458M parameters."""
+        return cls(patch=2, hidden=1024, depth=24, heads=16)
+
+    @classmethod
+    def l_4(cls) -> "DiTConfig":
+        """DiT-L/4."""
+        return cls(patch=4, hidden=1024, depth=24, heads=16)
+
+    @classmethod
+    def l_8(cls) -> "DiTConfig":
+        """DiT-L/8."""
+        return cls(patch=8, hidden=1024, depth=24, heads=16)
+
+    @classmethod
+    def xl_2(cls) -> "DiTConfig":
+        """DiT-XL/2, 675M parameters."""
+        return cls(patch=2, hidden=1152, depth=28, heads=16)
+
+    @classmethod
+    def xl_4(cls) -> "DiTConfig":
+        """DiT-XL/4."""
+        return cls(patch=4, hidden=1152, depth=28, heads=16)
+
+    @classmethod
+    def xl_8(cls) -> "DiTConfig":
+        """DiT-XL/8."""
+        return cls(patch=8, hidden=1152, depth=28, heads=16)
+
+
+def patchify(x: Image, patch: int) -> Float[Array, "b n d"]:
+    """Cut images into ``patch x patch`` squares, row by row: ``(b, h, w, c)`` to ``(b, h w / p^2, p p c)``."""
+    b, h, w, c = x.shape
+    squares = x.reshape(b, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(b, (h // patch) * (w // patch), patch * patch * c)
+
+
+def unpatchify(tokens: Tokens, patch: int, height: int, width: int) -> Float[Array, "b {height} {width} o"]:
+    """Put the squares back into ``(b, height, width, c)``: the inverse of `patchify`."""
+    rows, columns = height // patch, width // patch
+    squares = tokens.reshape(tokens.shape[0], rows, columns, patch, patch, -1).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(tokens.shape[0], height, width, -1)
+
+
+def modulate(x: Tokens, shift: Vector, scale: Vector) -> Tokens:
+    r"""$\text{LN}(x)(1 + \text{scale}) + \text{shift}$, the norm without parameters of its own and in float32."""
+    wide = x.astype(jnp.float32)
+    centred = wide - wide.mean(-1, keepdims=True)
+    normal = centred * lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-6)
+    return (normal * (1.0 + scale[:, None]) + shift[:, None]).astype(x.dtype)
+
+
+class DiTBlock(nnx.Module):
+    r"""Attention and MLP, each normed, shifted, scaled and gated by the condition; the gates are 0 at first.
+
+    $$x \mathrel{+}= g_1\,\text{Attn}(\text{LN}(x)(1 + s_1) + b_1),\quad
+      x \mathrel{+}= g_2\,\text{MLP}(\text{LN}(x)(1 + s_2) + b_2),\quad (b_1, s_1, g_1, b_2, s_2, g_2) = W c$$
+    """
+
+    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs) -> None:
+        def linear(inner: int, outer: int, init: nnx.Initializer = XAVIER) -> nnx.Linear:
+            return nnx.Linear(
+                inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs
+            )
+
+        hidden = config.hidden
+        self.attend = SelfAttention(hidden, config.heads, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
+        self.expand = linear(hidden, config.mlp_ratio * hidden)
+        self.contract = linear(config.mlp_ratio * hidden, hidden)
+        self.dropout = nnx.Dropout(config.dropout, rngs=rngs) if config.dropout else None
+        self.modulation = linear(hidden, 6 * hidden, nnx.initializers.zeros_init())
+
+    def __call__(self, x: Tokens, c: Vector, *, deterministic: bool = True) -> Tokens:
+        """Apply the block to ``x`` under the condition ``c``, already through a SiLU."""
+        b1, s1, g1, b2, s2, g2 = jnp.split(self.modulation(c), 6, axis=-1)
+        x = x + g1[:, None] * self.attend(modulate(x, b1, s1))
+        h = nnx.gelu(self.expand(modulate(x, b2, s2)), approximate=True)
+        if self.dropout is not None:
+            h = self.dropout(h, deterministic=deterministic)
+        return x + g2[:, None] * self.contract(h)
+
+
+class DiT(nnx.Module):
+    """A transformer over patches, told the time and the label by adaLN-Zero.
+
+    Its blocks are the identity and its output exactly 0 before training. Positions are fixed sinusoids of the
+    patch's row and column, so any size that the patch divides will do.
+
+    References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
+    """
+
+    def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        dtype, param_dtype, area = config.dtype, config.param_dtype, config.patch**2
+        zeros = nnx.initializers.zeros_init()
+
+        def linear(inner: int, outer: int, init: nnx.Initializer) -> nnx.Linear:
+            return nnx.Linear(inner, outer, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+        self.stem = linear(area * config.in_channels, config.hidden, XAVIER)
+        self.embed = TimeEmbedding(
+            256,
+            config.hidden,
+            config.num_classes,
+            form="adm",
+            std=0.02,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        self.blocks = nnx.List([DiTBlock(config, rngs=rngs) for _ in range(config.depth)])
+        self.modulation = linear(config.hidden, 2 * config.hidden, zeros)
+        self.out = linear(config.hidden, area * config.out_channels, zeros)
+
+    def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> Float[Array, "b *o"]:
+        """Evaluate the network; see `Backbone`.
+
+        Args:
+            x: ``(batch, height, width, in_channels)``, both sizes divisible by ``patch``.
+            t: ``(batch,)``.
+            cond: ``(batch,)`` labels, or None.
+            deterministic: False turns dropout on.
+
+        Returns:
+            ``(batch, height, width, out_channels)`` in the dtype of ``x``.
+
+        Raises:
+            ValueError: If ``x``, ``t`` or ``cond`` has another shape, or ``cond`` a label out of range.
+        """
+        config = self.config
+        check_input(x, t, 4, config.in_channels)
+        _, height, width, _ = x.shape
+        if height % config.patch or width % config.patch:
+            raise ValueError(f"height and width must be divisible by {config.patch}, got {height} and {width}")
+
+        def run(block: DiTBlock, h: Tokens, c: Vector) -> Tokens:
+            return block(h, c, deterministic=deterministic)
+
+        run = nnx.remat(run) if config.remat else run
+        c = nnx.silu(self.embed(t, resolve_labels(cond, config.num_classes, x.shape[0])))
+        h = self.stem(patchify(x, config.patch))
+        h = h + jnp.asarray(sincos_2d(config.hidden, height // config.patch, width // config.patch), h.dtype)
+        for block in self.blocks:
+            h = run(block, h, c)
+        shift, scale = jnp.split(self.modulation(c), 2, axis=-1)
+        return unpatchify(self.out(modulate(h, shift, scale)), config.patch, height, width).astype(x.dtype)

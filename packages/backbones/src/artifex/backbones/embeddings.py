@@ -1,0 +1,138 @@
+"""Times, labels and places as vectors."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from artifex.backbones.base import Label, Time
+
+XAVIER = nnx.initializers.xavier_uniform()
+
+
+def timestep_embedding(
+    t: Time, features: int, *, max_period: float = 10_000.0, form: Literal["ddpm", "adm"] = "ddpm"
+) -> Float[Array, "b f"]:
+    r"""Sinusoids of the time, geometrically spaced from period $2\pi$ to ``max_period`` times that.
+
+    $$\omega_i = P^{-i/(h-1)},\quad e = [\sin \omega_i t, \cos \omega_i t],\quad
+      i = 0 \dots h-1,\ h = \text{features}/2$$
+
+    The ``"adm"`` form, which ADM and DiT were trained with, has $i/h$ for $i/(h-1)$ and the cosines first.
+
+    Args:
+        t: Times, ``(batch,)``, of the order 0 to 1000.
+        features: Length of each vector, even and at least 4.
+        max_period: The base $P$ of the frequencies.
+        form: Whose published formula to follow.
+
+    Returns:
+        float32 vectors, ``(batch, features)``, whatever the dtype of ``t``: bfloat16 has no room for phases of 1000.
+
+    Raises:
+        ValueError: If ``features`` is odd or below 4, or ``form`` is neither of the two.
+
+    References:
+        Ho et al. 2020, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, https://arxiv.org/abs/2105.05233
+    """
+    if features < 4 or features % 2:
+        raise ValueError(f"features must be even and at least 4, got {features}")
+    if form not in ("ddpm", "adm"):
+        raise ValueError(f"form must be 'ddpm' or 'adm', got {form!r}")
+    half = features // 2
+    steps = half - 1 if form == "ddpm" else half
+    omega = np.power(max_period, -np.arange(half) / steps).astype(np.float32)
+    phase = t.astype(jnp.float32)[:, None] * omega
+    sin, cos = jnp.sin(phase), jnp.cos(phase)
+    return jnp.concatenate([sin, cos] if form == "ddpm" else [cos, sin], axis=-1)
+
+
+def sincos_2d(features: int, height: int, width: int) -> Float[np.ndarray, "n f"]:
+    r"""Fixed position vectors of a ``height x width`` grid, row by row.
+
+    $$p(y, x) = [\sin x\omega_i, \cos x\omega_i, \sin y\omega_i, \cos y\omega_i],\quad \omega_i = 10000^{-i/q},\
+      i = 0 \dots q-1,\ q = \text{features}/4$$
+
+    Args:
+        features: Length of each vector, a multiple of 4.
+        height: Rows of the grid.
+        width: Columns of the grid.
+
+    Returns:
+        float32 NumPy array, ``(height * width, features)``: a constant, not a parameter.
+
+    Raises:
+        ValueError: If ``features`` is no positive multiple of 4.
+
+    References:
+        He et al. 2021 (MAE), https://arxiv.org/abs/2111.06377; Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
+    """
+    if features < 4 or features % 4:
+        raise ValueError(f"features must be a positive multiple of 4, got {features}")
+    quarter = features // 4
+    omega = np.power(10_000.0, -np.arange(quarter) / quarter)
+    y, x = (axis.reshape(-1, 1) * omega for axis in np.mgrid[:height, :width])
+    return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1).astype(np.float32)
+
+
+class LabelEmbedding(nnx.Module):
+    """A learned vector for each class, and one more, at index ``num_classes``, for "no class".
+
+    Dropping labels for classifier-free guidance is the caller's: replace them with ``num_classes``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        features: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.num_classes = num_classes
+        self.dtype = dtype
+        init = nnx.initializers.normal(0.02)
+        self.table = nnx.Param(init(rngs.params(), (num_classes + 1, features), jnp.dtype(param_dtype)))
+
+    def __call__(self, labels: Label) -> Float[Array, "b f"]:
+        """Look up labels in ``[0, num_classes]``."""
+        return self.table[...].astype(self.dtype)[labels]
+
+
+class TimeEmbedding(nnx.Module):
+    r"""Two linear layers with a SiLU between them on top of the sinusoids, plus the label's vector if there are labels.
+
+    $$c = W_2\,\text{silu}(W_1 e(t)) + E[\text{label}]$$
+    """
+
+    def __init__(
+        self,
+        sinusoids: int,
+        features: int,
+        num_classes: int | None,
+        *,
+        form: Literal["ddpm", "adm"] = "ddpm",
+        std: float | None = None,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        init = XAVIER if std is None else nnx.initializers.normal(std)
+        self.sinusoids = sinusoids
+        self.form: Literal["ddpm", "adm"] = form
+        self.first = nnx.Linear(sinusoids, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.second = nnx.Linear(features, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.labels = (
+            None
+            if num_classes is None
+            else LabelEmbedding(num_classes, features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        )
+
+    def __call__(self, t: Time, labels: Label | None) -> Float[Array, "b f"]:
+        """Embed times and, where the network has classes, labels (already resolved, null included)."""
+        c = self.second(nnx.silu(self.first(timestep_embedding(t, self.sinusoids, form=self.form))))
+        return c if self.labels is None or labels is None else c + self.labels(labels)

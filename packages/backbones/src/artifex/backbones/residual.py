@@ -1,0 +1,102 @@
+"""What a U-Net is made of: residual blocks, attention between them, and changes of resolution."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage, SelfAttention
+from artifex.backbones.embeddings import XAVIER
+
+Condition = Float[Array, "b e"]
+
+
+class ResBlock(nnx.Module):
+    r"""Two convolutions around the condition, and a skip; it starts as its skip alone.
+
+    $$y = \text{skip}(x) + C_2\,\text{silu}(N_2(C_1\,\text{silu}(N_1 x);\ W c))$$
+
+    With ``scale_shift``, $W c$ scales and shifts the second norm (improved DDPM); without, it is added before it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        emb_features: int,
+        *,
+        groups: int,
+        scale_shift: bool = True,
+        dropout: float = 0.0,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        def linear(inner: int, outer: int) -> nnx.Linear:
+            return nnx.Linear(inner, outer, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+        self.scale_shift = scale_shift
+        self.norm1 = GroupNorm(in_channels, groups, dtype=dtype, param_dtype=param_dtype)
+        self.conv1 = Conv(in_channels, out_channels, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.emb = linear(emb_features, out_channels * (2 if scale_shift else 1))
+        self.norm2 = GroupNorm(out_channels, groups, dtype=dtype, param_dtype=param_dtype)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+        self.conv2 = Conv(out_channels, out_channels, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.skip = None if in_channels == out_channels else linear(in_channels, out_channels)
+
+    def __call__(self, x: Image, emb: Condition, *, deterministic: bool = True) -> OtherImage:
+        """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
+        h = self.conv1(nnx.silu(self.norm1(x)))
+        c = self.emb(emb)
+        h = self.norm2(h, *jnp.split(c, 2, axis=-1)) if self.scale_shift else self.norm2(h + c[:, None, None])
+        h = nnx.silu(h)
+        if self.dropout is not None:
+            h = self.dropout(h, deterministic=deterministic)
+        return (x if self.skip is None else self.skip(x)) + self.conv2(h)
+
+
+class AttentionBlock(nnx.Module):
+    """Residual self-attention over the places of an image; the identity at first."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        *,
+        groups: int,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.norm = GroupNorm(channels, groups, dtype=dtype, param_dtype=param_dtype)
+        self.attend = SelfAttention(channels, heads, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+    def __call__(self, x: Image) -> Image:
+        """Attend from every place to every place."""
+        b, h, w, c = x.shape
+        return x + self.attend(self.norm(x).reshape(b, h * w, c)).reshape(x.shape)
+
+
+class Stage(nnx.Module):
+    """A residual block and, where there is attention, attention after it."""
+
+    def __init__(self, res: ResBlock, attention: AttentionBlock | None = None) -> None:
+        self.res = res
+        self.attention = attention
+
+    def __call__(self, x: Image, emb: Condition, *, deterministic: bool = True) -> OtherImage:
+        """Apply both."""
+        x = self.res(x, emb, deterministic=deterministic)
+        return x if self.attention is None else self.attention(x)
+
+
+def halve(x: Image) -> OtherImage:
+    """Average 2x2 places into one."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def double(x: Image) -> OtherImage:
+    """Repeat every place 2x2 times."""
+    b, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)

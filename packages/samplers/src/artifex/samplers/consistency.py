@@ -1,0 +1,38 @@
+r"""Multistep sampling of consistency models: clean, add fresh noise, clean again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifex.samplers.path import path_of
+from artifex.samplers.tableau import Tableau, tabulate
+from artifex.schedules import Host, Schedule
+
+
+@dataclass(frozen=True)
+class Consistency:
+    r"""No old noise: $x_b = \alpha_b (\hat x_0 + \sqrt{\rho_b^2 - \rho_0^2}\, z)$ with $\rho = \sigma / \alpha$.
+
+    With $\rho_0 = 0$ this is the sampler of latent consistency models.
+
+    Attributes:
+        floor: $\rho_0$, the noise that a prediction still holds, at least 0.
+
+    Raises:
+        ValueError: if ``floor`` is negative.
+
+    References: Song et al. 2023, https://arxiv.org/abs/2303.01469; Luo et al. 2023, https://arxiv.org/abs/2310.04378
+    """
+
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.floor >= 0:
+            raise ValueError(f"floor must be at least 0, got {self.floor}")
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """One row a step."""
+        steps = path_of(schedule, times)
+        none = np.zeros(steps.steps)
+        noise = np.sqrt(np.maximum(steps.b.sigma**2 - (steps.b.alpha * self.floor) ** 2, 0.0))
+        return tabulate(steps.a, steps.end, np.column_stack([none, none, steps.b.alpha]), noise)

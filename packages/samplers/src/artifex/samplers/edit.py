@@ -1,0 +1,138 @@
+r"""Walks that begin at given data, or keep a part of it: image to image, inpainting, guidance by the step.
+
+None needs a loop of its own. Data noised to the table's first level is a start like any other. Where $x_0$ is known, a
+denoiser that says so keeps the walk on the known data's path: every table carries a constant $x_0$ exactly, noise and
+all. Going back to try again is a table with more rows.
+"""
+
+from math import ceil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from artifex.kernels import linear_step
+from artifex.samplers.path import take
+from artifex.samplers.sample import AnyKey, X
+from artifex.samplers.tableau import Tableau, tabulate
+from artifex.schedules import Denoiser, Host, NoiseLevel, record
+
+
+def tail(times: Host, strength: float) -> Host:
+    """The last part of a grid, for a walk that begins in the middle.
+
+    Args:
+        times: the grid, noise first.
+        strength: how much of the walk is done, in (0, 1]; at least one step.
+
+    Raises:
+        ValueError: if ``strength`` lies outside of that range.
+    """
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must be in (0, 1], got {strength}")
+    # 0.3 * 10 is a little more than 3
+    return times[-ceil(round(strength * (len(times) - 1), 9)) - 1 :]
+
+
+def noised(tableau: Tableau[Host] | Tableau[Array], x0: X, key: AnyKey) -> X:
+    r"""Where a walk from given data begins: $\alpha x_0 + \sigma z$ at the table's first level.
+
+    Args:
+        tableau: the walk.
+        x0: the data, ``(batch, ...)``; zeros where nothing is known give pure noise, as in ``prior``.
+        key: one key, or one a sample.
+    """
+    alpha, sigma = (jnp.asarray(v[0], jnp.float32) for v in (tableau.level.alpha, tableau.level.sigma))
+    return linear_step([x0], alpha[None], noise_scale=sigma, key=key)
+
+
+@record
+class Inpainted:
+    r"""Another denoiser that knows a part of the data: $m\, x_0^\mathrm{known} + (1 - m)\, \hat x_0$.
+
+    Begin at ``noised(tableau, mask * known, key)``. Any sampler then keeps the known part on its own noisy path, with
+    the noise that it began with, or fresh noise where the sampler draws it, and ends on it.
+
+    Attributes:
+        denoiser: the one inside.
+        known: the data, ``(batch, ...)`` or what broadcasts to it.
+        mask: 1 where it is known and 0 where it is not, likewise.
+
+    References: Song et al. 2021, https://arxiv.org/abs/2011.13456
+    """
+
+    denoiser: Denoiser
+    known: Array
+    mask: Array
+
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """$x_0$, known where it is known."""
+        mask = self.mask.astype(x_t.dtype)
+        return mask * self.known.astype(x_t.dtype) + (1 - mask) * self.denoiser(x_t, level)
+
+
+def resample(tableau: Tableau[Host], jump: int = 10, repeats: int = 10) -> Tableau[Host]:
+    r"""RePaint: every ``jump`` rows the walk goes back up by as many, and does them again.
+
+    Going back is the forward process, $x_a = \frac{\alpha_a}{\alpha_b} x_b + \sqrt{\sigma_a^2 - (\alpha_a \sigma_b /
+    \alpha_b)^2}\, z$, folded into the row before it. So known and new parts get time to agree.
+
+    Args:
+        tableau: of a method with one row a step and no memory, such as DDPM or DDIM.
+        jump: rows from one turn to the next, at least 1; the first stretch takes what is left over.
+        repeats: how often each stretch is walked, at least 1; 1 changes nothing.
+
+    Raises:
+        ValueError: if ``jump`` or ``repeats`` is less than 1, or the method keeps a base state or older predictions.
+
+    References: Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865
+    """
+    if jump < 1 or repeats < 1:
+        raise ValueError(f"jump and repeats must be at least 1, got {jump} and {repeats}")
+    if tableau.uses.evaluate[1] or tableau.uses.history:
+        raise ValueError("only a method without a base state or older predictions can go back, got one that keeps them")
+    rows = tableau.rows
+    starts = [0, *range(rows - (rows - 1) // jump * jump, rows, jump)]
+    stretches = [np.arange(a, b) for a, b in zip(starts, [*starts[1:], rows], strict=True)]
+    order = np.concatenate([np.tile(stretch, repeats) for stretch in stretches])
+    alpha = np.append(tableau.level.alpha, tableau.end.alpha)
+    sigma = np.append(tableau.level.sigma, tableau.end.sigma)
+    following = np.append(order[1:], rows)
+    ratio = alpha[following] / alpha[order + 1]  # 1 but where the walk goes back
+    added = np.where(following <= order, sigma[following] ** 2 - (ratio * sigma[order + 1]) ** 2, 0.0)
+    return tabulate(
+        take(tableau.level, order),
+        tableau.end,
+        tableau.evaluate[order] * ratio[:, None],
+        np.hypot(tableau.noise[order] * ratio, np.sqrt(added)),
+    )
+
+
+@record
+class ByLevel:
+    """A number for each row, looked up by its level's time: guidance scales by the step, for example.
+
+    A function of a noise level, as guidance takes for its scale. Rows at one time share the first one's number.
+
+    Attributes:
+        times: ``(rows,)``, ``tableau.level.t``.
+        values: ``(rows,)``.
+
+    Raises:
+        ValueError: if the two differ in shape.
+    """
+
+    times: Array | Host
+    values: Array | Host
+
+    def __post_init__(self) -> None:
+        if np.shape(self.times) != np.shape(self.values) or np.ndim(self.times) != 1:
+            raise ValueError(
+                f"times and values must be of one shape (rows,), got {np.shape(self.times)} and {np.shape(self.values)}"
+            )
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
+        """The number of the row whose time is nearest."""
+        off = jnp.abs(level.t[..., None] - jnp.asarray(self.times, level.t.dtype))
+        return jnp.asarray(self.values, jnp.float32)[jnp.argmin(off, axis=-1)]

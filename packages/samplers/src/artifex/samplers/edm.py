@@ -1,0 +1,68 @@
+r"""EDM's stochastic sampler: a little more noise before each of Heun's steps."""
+
+from dataclasses import dataclass
+from math import inf, sqrt
+
+import numpy as np
+
+from artifex.samplers.path import Path, choose, path_of
+from artifex.samplers.stages import Stage, singlestep
+from artifex.samplers.tableau import Tableau
+from artifex.schedules import Host, NoiseLevel, Schedule
+
+
+@dataclass(frozen=True)
+class Edm:
+    r"""Raises the noise from $\rho$ to $\hat\rho = (1 + \gamma) \rho$, then takes Heun's step from there.
+
+    $$\gamma = \min(S_\mathrm{churn} / N, \sqrt 2 - 1)\ \text{for}\ S_\mathrm{tmin} \le \rho \le S_\mathrm{tmax},\quad
+      \hat x / \hat\alpha = x / \alpha + \sqrt{\hat\rho^2 - \rho^2}\, S_\mathrm{noise} z,\qquad \rho = \sigma / \alpha$$
+
+    The walk starts at the raised level: what is added to pure noise is pure noise. A schedule that ends below
+    $\hat\rho$ limits it.
+
+    Attributes:
+        churn: $S_\mathrm{churn}$, at least 0; with 0 this is ``Heun``.
+        low: $S_\mathrm{tmin}$.
+        high: $S_\mathrm{tmax}$.
+        inflation: $S_\mathrm{noise}$, positive.
+
+    Raises:
+        ValueError: if a setting lies outside of its range.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
+    """
+
+    churn: float = 40.0
+    low: float = 0.05
+    high: float = 50.0
+    inflation: float = 1.003
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.churn < inf:
+            raise ValueError(f"churn must be finite and at least 0, got {self.churn}")
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"low and high must rise from 0, got {self.low} and {self.high}")
+        if not 0 < self.inflation < inf:
+            raise ValueError(f"inflation must be finite and positive, got {self.inflation}")
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """Two rows a step; the second adds the noise that the next step starts with."""
+        steps = path_of(schedule, times)
+        start = self._raised(schedule, steps)
+        raised = Path(a=start, b=steps.b, end=steps.end)
+        scale, noise = np.ones(steps.steps), np.zeros(steps.steps)
+        scale[:-1] = start.alpha[1:] / steps.a.alpha[1:]
+        added = np.maximum(start.sigma[1:] ** 2 - (scale[:-1] * steps.a.sigma[1:]) ** 2, 0.0)
+        noise[:-1] = self.inflation * np.sqrt(np.where(start.t[1:] == steps.a.t[1:], 0.0, added))
+        data, slope = (steps.b.alpha - start.alpha) / 2, (steps.b.sigma - start.sigma) / 2
+        stages = [Stage(steps.b, data, slope)]
+        return singlestep(raised, stages, single=steps.b.sigma == 0, scale=scale, noise=noise)
+
+    def _raised(self, schedule: Schedule, steps: Path) -> NoiseLevel[Host]:
+        """The levels that the steps start from."""
+        inside = (steps.a.alpha > 0) & (steps.rho >= self.low) & (steps.rho <= self.high)
+        if self.churn == 0 or not inside.any():
+            return steps.a
+        gamma = np.where(inside, min(self.churn / steps.steps, sqrt(2) - 1), 0.0)
+        return choose(inside, schedule.at(schedule.inverse_logsnr(-2 * np.log(steps.rho * (1 + gamma)))), steps.a)

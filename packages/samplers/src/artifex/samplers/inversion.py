@@ -1,0 +1,55 @@
+r"""DDIM inversion: from data to the noise that DDIM would have made it from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifex.samplers.path import Path, path_of, take
+from artifex.samplers.tableau import Tableau, tabulate
+from artifex.schedules import Host, Schedule
+
+
+@dataclass(frozen=True)
+class DdimInversion:
+    r"""DDIM's steps backwards, from the last time to the first, with the network called at the noisier end ``a``.
+
+    $$x_a = \frac{\alpha_a}{\alpha_b} x_b + \Big(\sigma_a - \frac{\alpha_a}{\alpha_b} \sigma_b\Big)
+      \hat\epsilon(x, a)$$
+
+    A step of DDIM from ``a`` to ``b`` is undone exactly where $x = x_a$. That is an equation for $x_a$; it is iterated
+    from $x = x_b$. So the walk may begin at clean data, where $\hat\epsilon$ would not be defined.
+
+    The table is for the times that DDIM would walk, noise first; give the walk data at the *last* of them.
+
+    Attributes:
+        iterations: calls of the network a step, at least 1; 1 is the common form.
+
+    Raises:
+        ValueError: if ``iterations`` is less than 1.
+
+    References: Song et al. 2021, https://arxiv.org/abs/2010.02502; Dhariwal and Nichol 2021,
+    https://arxiv.org/abs/2105.05233; Pan et al. 2023, https://arxiv.org/abs/2309.04907
+    """
+
+    iterations: int = 1
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """``iterations`` rows a step, the least noise first."""
+        steps = path_of(schedule, times)
+        turned = slice(None, None, -1)
+        back = Path(a=take(steps.b, turned), b=take(steps.a, turned), end=take(steps.a, 0))
+        ratio = back.b.alpha / back.a.alpha
+        drift = back.b.sigma - ratio * back.a.sigma
+        slope = drift / back.b.sigma
+        evaluate = np.zeros((back.steps, self.iterations, 3))
+        evaluate[..., 0], evaluate[..., 2] = slope[:, None], (-slope * back.b.alpha)[:, None]
+        evaluate[:, 0, 0] += ratio
+        evaluate[:, 1:, 1] = ratio[:, None]
+        base = np.zeros_like(evaluate)
+        base[:, 0, 0] = base[:, 1:, 1] = 1
+        rows = np.repeat(np.arange(back.steps), self.iterations)
+        return tabulate(take(back.b, rows), back.end, evaluate.reshape(-1, 3), base=base.reshape(-1, 3))

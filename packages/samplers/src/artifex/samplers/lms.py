@@ -1,0 +1,94 @@
+r"""Adams and Bashforth's polynomials through older predictions of the noise: LMS, DEIS, PLMS.
+
+$$x_b / \alpha_b = x_a / \alpha_a + \int_{\rho_a}^{\rho_b} \hat\epsilon\, d\rho,\qquad \rho = \sigma / \alpha$$
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from artifex.samplers.path import Path, check_order, path_of
+from artifex.samplers.rows import columns, lean, moments, multistep_noise, unit_quadrature
+from artifex.samplers.tableau import Tableau
+from artifex.schedules import Host, Schedule
+
+
+@dataclass(frozen=True)
+class Lms:
+    r"""The polynomial in $\rho$ through the last predictions, integrated exactly. Needs no care at clean data.
+
+    Attributes:
+        order: 1 to 4.
+
+    Raises:
+        ValueError: for another ``order``; by ``tableau``, for fewer steps than that.
+
+    References: Liu et al. 2022, https://arxiv.org/abs/2202.09778; Zhang and Chen 2023, https://arxiv.org/abs/2204.13902
+    """
+
+    order: int = 4
+
+    def __post_init__(self) -> None:
+        check_order(self.order, 4)
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """One row a step."""
+        steps = path_of(schedule, times)
+        powers = np.arange(1, self.order)
+        integrals = np.broadcast_to(1 / (powers + 1), (steps.steps, self.order - 1))
+        width = np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 1.0)
+        return _adams(steps, self.order, steps.rho, width, integrals)
+
+
+@dataclass(frozen=True)
+class Deis:
+    r"""DEIS: the polynomial through the last predictions in another variable than $\rho$, integrated over $\rho$.
+
+    In time (tAB-DEIS) the integrals are Gauss and Legendre's with 32 points. In $\lambda = -\log \rho$ they are exact,
+    as a multistep DPM-Solver's, and a closed last step is of first order.
+
+    Attributes:
+        order: 1, 2 or 3.
+        variable: ``"time"`` or ``"logsnr"``.
+        lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+
+    Raises:
+        ValueError: for another ``order`` or ``variable``; by ``tableau``, for fewer steps than ``order``.
+
+    References: Zhang and Chen 2023, https://arxiv.org/abs/2204.13902
+    """
+
+    order: int = 3
+    variable: Literal["time", "logsnr"] = "time"
+    lower_final: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_order(self.order, 3)
+        if self.variable not in ("time", "logsnr"):
+            raise ValueError(f"variable must be 'time' or 'logsnr', got {self.variable!r}")
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """One row a step."""
+        steps, count = path_of(schedule, times), self.order - 1
+        if self.variable == "logsnr":
+            orders = steps.orders(self.order, lower_final=self.lower_final)
+            weights = lean(steps.nodes(count), moments(-steps.h, count), orders)
+            return multistep_noise(steps, steps.b.sigma[:, None] * weights)
+        place, share = unit_quadrature()
+        rho = steps.rho[:, None] + place * np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 0.0)[:, None]
+        span = steps.b.t - steps.a.t  # infinite where a schedule has its clean end at infinity
+        width = np.where(np.isfinite(span), span, 1.0)
+        along = (schedule.inverse_logsnr(-2 * np.log(rho)) - steps.a.t[:, None]) / width[:, None]
+        known = np.isfinite(span)[:, None]
+        integrals = np.where(known, columns([along**m @ share for m in range(1, count + 1)], steps.steps), 0.0)
+        return _adams(steps, self.order, steps.a.t, width, integrals, self.lower_final)
+
+
+def _adams(
+    steps: Path, order: int, variable: Host, width: Host, integrals: Host, lower_final: bool | None = False
+) -> Tableau[Host]:
+    """The method whose polynomials are in ``variable``, which changes by ``width`` over each step."""
+    places = (steps.older(variable, order - 1) - variable[:, None]) / width[:, None]
+    weights = lean(places, integrals, steps.orders(order, closes=False, lower_final=lower_final))
+    return multistep_noise(steps, steps.drift[:, None] * weights)

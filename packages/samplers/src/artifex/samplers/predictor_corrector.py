@@ -1,0 +1,96 @@
+r"""Predictor and corrector: a table's steps, and Langevin's between them.
+
+A correction moves at one level towards higher density and adds noise, and leaves the level's law as it is:
+
+$$x' = x + \epsilon\, g + \sqrt{2 \epsilon}\, z,\qquad g = \nabla \log p(x) = \frac{\alpha \hat x_0 - x}{\sigma^2},\quad
+  \epsilon = 2 \Big(r \frac{\lVert z \rVert}{\lVert g \rVert}\Big)^2$$
+
+Its size depends on the state, so it is not linear and no row of a table.
+
+References: Song et al. 2021, https://arxiv.org/abs/2011.13456
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from artifex.kernels import linear_step, sample_keys
+from artifex.samplers.sample import AnyKey, X, check_start
+from artifex.samplers.tableau import Tableau
+from artifex.schedules import Denoiser, Host, NoiseLevel, expand, traceable
+
+
+def predictor_corrector(
+    denoise: Denoiser,
+    tableau: Tableau[Host] | Tableau[Array],
+    x: X,
+    key: AnyKey,
+    *,
+    corrections: int = 1,
+    snr: float = 0.16,
+) -> X:
+    """Walks ``x`` along the table, and corrects it before each row at the row's level.
+
+    Args:
+        denoise: gives $x_0$ from ``x`` and its level; called ``1 + corrections`` times a row.
+        tableau: of a method with one row a step and no memory, such as DDPM or DDIM.
+        x: the start, ``(batch, ...)``, at the table's first level.
+        key: one key, or one a sample.
+        corrections: before each row, at least 0.
+        snr: r, positive: the length of a correction in the score's direction, measured by that of its noise. It is
+            measured for each sample alone.
+
+    Raises:
+        ValueError: as ``sample``, for settings outside of their range, or if the method keeps a base state or older
+            predictions.
+    """
+    check_start(tableau, x, key)
+    if corrections < 0 or not snr > 0:
+        raise ValueError(f"corrections must be at least 0 and snr positive, got {corrections} and {snr}")
+    if tableau.uses.evaluate[1] or tableau.uses.history:
+        raise ValueError("only a method without a base state or older predictions can be corrected, got one with them")
+    out: X = _walk(traceable(denoise), tableau, x, key, jnp.asarray(snr, jnp.float32), corrections)
+    return out
+
+
+@partial(jax.jit, static_argnames="corrections")
+def _walk(
+    denoise: Denoiser,
+    tableau: Tableau[Host] | Tableau[Array],
+    x: X,
+    key: AnyKey,
+    snr: Float[Array, ""],
+    corrections: int,
+) -> X:
+    wide, batch = jnp.promote_types(x.dtype, jnp.float32), x.shape[0]
+    keys = sample_keys(key, batch)
+
+    def draw(row: Int[Array, ""], call: Int[Array, ""] | int) -> Key[Array, " b"]:
+        return jax.vmap(lambda k: jax.random.fold_in(jax.random.fold_in(k, row), call))(keys)
+
+    def step(x: X, row: tuple[Int[Array, ""], NoiseLevel[Array], Array, Array]) -> tuple[X, None]:
+        index, level, weights, noise = row
+        level = jax.tree.map(lambda v: jnp.broadcast_to(v, (batch,)), level)
+
+        def correct(i: Int[Array, ""], x: X) -> X:
+            return _langevin(x, denoise(x, level), level, snr.astype(wide), draw(index, i + 1))
+
+        x = jax.lax.fori_loop(0, corrections, correct, x)
+        return linear_step([x, denoise(x, level)], weights, noise_scale=noise, key=draw(index, 0)), None
+
+    level = jax.tree.map(lambda v: jnp.asarray(v, wide), tableau.level)
+    weights = jnp.asarray(tableau.evaluate, wide)[:, jnp.array([0, 2])]
+    out, _ = jax.lax.scan(step, x, (jnp.arange(tableau.rows), level, weights, jnp.asarray(tableau.noise, wide)))
+    return out
+
+
+def _langevin(x: X, clean: X, level: NoiseLevel[Array], snr: Float[Array, ""], keys: Key[Array, " b"]) -> X:
+    """One correction, with its own size for each sample."""
+    score = (expand(level.alpha, x) * clean - x) / expand(level.sigma, x) ** 2
+    noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], snr.dtype))(keys)
+    over = tuple(range(1, x.ndim))
+    ratio = jnp.sum(noise**2, axis=over) / jnp.maximum(jnp.sum(score.astype(snr.dtype) ** 2, axis=over), 1e-20)
+    size = expand(2 * snr**2 * ratio, x)
+    return (x + size * score + jnp.sqrt(2 * size) * noise).astype(x.dtype)

@@ -1,0 +1,121 @@
+r"""Rows of a table, each written as a DDIM step plus what a method adds to it.
+
+With $D$ the newest prediction of $x_0$ and $\hat\epsilon = (x - \alpha_a D) / \sigma_a$, DDIM goes from ``a`` to
+``b`` by
+
+$$x_b = \alpha_b D + \sigma_b \hat\epsilon$$
+
+Solvers of higher order add differences of predictions, in data or in noise: $\sum_j c_j (D_j - D)$ or
+$\sum_j c_j (\hat\epsilon_j - \hat\epsilon)$. Differences vanish on a constant $x_0$, so every such row carries it to
+$\alpha_b x_0$ exactly. Stochastic ones keep a share $q$ of the old noise, $\sigma_b (q \hat\epsilon + \sqrt{1-q^2} z)$,
+which leaves the marginal as it should be for any $q$.
+"""
+
+from collections.abc import Sequence
+from math import factorial
+
+import numpy as np
+
+from artifex.samplers.path import Ints, Path
+from artifex.samplers.tableau import Tableau, tabulate
+from artifex.schedules import Host, NoiseLevel
+
+
+def phi(k: int, z: Host) -> Host:
+    r"""$\varphi_k(z) = \int_0^1 e^{(1-\tau) z}\, \tau^{k-1} / (k-1)!\; d\tau$ for ``k`` at least 1, to full precision.
+
+    References: Hochbruck and Ostermann 2010, https://doi.org/10.1017/S0962492910000048
+    """
+    small = np.abs(z) < 1
+    near = np.where(small, z, 0.0)
+    series = sum((near**n / factorial(n + k) for n in range(20)), np.zeros_like(z))
+    far = np.where(small, 1.0, z)
+    value = np.exp(far)
+    for j in range(k):
+        value = (value - 1 / factorial(j)) / far
+    return np.where(small, series, value)
+
+
+def moments(h: Host, most: int) -> Host:
+    r"""$h \int_0^1 e^{-(1-\tau) h} \tau^m d\tau$ for $m = 1 \dots$ ``most``, ``(steps, most)``.
+
+    With $h$ it weighs $x_0$ over a step, times $\alpha_b$; with $-h$ it weighs $\epsilon$, times $\sigma_b$.
+    """
+    return columns([h * factorial(m) * phi(m + 1, -h) for m in range(1, most + 1)], len(h))
+
+
+def columns(of: Sequence[Host], rows: int) -> Host:
+    """Arrays of shape ``(rows,)`` as columns, ``(rows, 0)`` of none."""
+    return np.stack(of, axis=1) if of else np.zeros((rows, 0))
+
+
+def unit_quadrature() -> tuple[Host, Host]:
+    """Gauss and Legendre's places and weights on [0, 1], 32 of each."""
+    places, weights = np.polynomial.legendre.leggauss(32)
+    return (1 + places) / 2, weights / 2
+
+
+def lean(nodes: Host, moments: Host, orders: Ints) -> Host:
+    r"""The weights $c_j$ of differences to older predictions that integrate polynomials exactly.
+
+    $\sum_j c_j \tau_j^m = M_m$ for $m = 1 \dots \mathrm{order} - 1$.
+
+    Args:
+        nodes: $\tau_j$, where the older predictions lie, in steps from the newest, ``(steps, count)``.
+        moments: $M_m$, the integrals of $\tau^m$ over the step, ``(steps, count)``.
+        orders: each step's order, in [1, count + 1]; weights beyond it are 0.
+    """
+    power = np.arange(1, nodes.shape[1] + 1)
+    live = power < orders[:, None]
+    system = np.where(live, nodes, 0.0)[:, None, :] ** power[:, None]
+    system = np.where(live[:, :, None] & live[:, None, :], system, np.eye(len(power)))
+    weights: Host = np.linalg.solve(system, np.where(live, moments, 0.0)[..., None])[..., 0]
+    return weights
+
+
+def data_rows(path: Path, older: Host | None = None, share: Host | None = None) -> tuple[Host, Host | None]:
+    r"""Weights and noise of $\alpha_b D + \sum_j c_j (D_j - D) + \sigma_b (q \hat\epsilon + \sqrt{1-q^2} z)$.
+
+    Args:
+        path: the steps.
+        older: $c_j$ for the older predictions, ``(steps, count)``.
+        share: $q$ in [0, 1], ``(steps,)``; None keeps all the noise and draws none.
+    """
+    older = np.zeros((path.steps, 0)) if older is None else older
+    keep = path.b.sigma / path.a.sigma * (1.0 if share is None else share)
+    clean = path.b.alpha - keep * path.a.alpha - older.sum(axis=1)
+    noise = None if share is None else path.b.sigma * np.sqrt((1 - share) * (1 + share))
+    return np.column_stack([keep, np.zeros(path.steps), clean, older]), noise
+
+
+def noise_rows(path: Path, older: Host) -> tuple[Host, Host]:
+    r"""Weights of $\alpha_b D + \sigma_b \hat\epsilon + \sum_j c_j (\hat\epsilon_j - \hat\epsilon)$, and what is kept.
+
+    Args:
+        path: the steps.
+        older: $c_j$ for the older predictions, ``(steps, count)``.
+
+    Returns:
+        The ``evaluate`` and the ``keep`` of a table whose history holds $\hat\epsilon$.
+    """
+    lag = older.sum(axis=1)
+    keep = (path.b.sigma - lag) / path.a.sigma
+    rows = np.column_stack([keep, np.zeros(path.steps), path.b.alpha - keep * path.a.alpha, older])
+    return rows, noise_of(path.a)
+
+
+def noise_of(level: NoiseLevel[Host]) -> Host:
+    r"""$\hat\epsilon$ over $[x, D]$, ``(steps, 2)``."""
+    return np.stack([1 / level.sigma, -level.alpha / level.sigma], axis=-1)
+
+
+def multistep(path: Path, older: Host | None = None, share: Host | None = None) -> Tableau[Host]:
+    """The table of a method that extrapolates $x_0$; see ``data_rows``."""
+    evaluate, noise = data_rows(path, older, share)
+    return tabulate(path.a, path.end, evaluate, noise)
+
+
+def multistep_noise(path: Path, older: Host) -> Tableau[Host]:
+    r"""The table of a method that extrapolates $\epsilon$; see ``noise_rows``."""
+    evaluate, keep = noise_rows(path, older)
+    return tabulate(path.a, path.end, evaluate, keep=keep)

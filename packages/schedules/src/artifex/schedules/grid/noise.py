@@ -1,0 +1,101 @@
+r"""Grids that are spaced by noise, over any schedule: times follow by its ``inverse_logsnr``.
+
+Here $\sigma$ stands for the ratio $\sigma / \alpha$, which does not depend on how a path is scaled. A grid runs from
+the level at ``start`` to the level at ``end``, times of the schedule with a finite log-SNR. With ``clean`` the ``k``
+calls of the network span ``start`` to ``end``, and one more step leads on to clean data; without it ``k`` steps lead
+from ``start`` to ``end``.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from artifex.schedules.grid.time import check_count
+from artifex.schedules.level import Schedule
+from artifex.schedules.namespace import Host
+
+
+def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float = 7.0, clean: bool = True) -> Host:
+    r"""$\sigma_i^{1/\rho}$ falls linearly from that of ``start`` to that of ``end``.
+
+    Args:
+        schedule: what the times belong to.
+        k: steps, at least 1.
+        start: the first time.
+        end: the last time at which the network is called with ``clean``, and where the walk ends without.
+        rho: positive; larger values crowd towards the data.
+        clean: whether a last step to clean data is added.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
+    """
+    if not rho > 0:
+        raise ValueError(f"rho must be positive, got {rho}")
+
+    def spaced(first: float, last: float, u: Host) -> Host:
+        root = np.exp(-first / (2 * rho)) * (1 - u) + np.exp(-last / (2 * rho)) * u
+        out: Host = -2 * rho * np.log(root)
+        return out
+
+    return _between(schedule, k, start, end, clean, spaced)
+
+
+def logsnr_uniform(schedule: Schedule, k: int, start: float, end: float, *, clean: bool = True) -> Host:
+    r"""The log-SNR, and so $\log\sigma_i$, goes linearly from that of ``start`` to that of ``end``.
+
+    Args:
+        schedule: what the times belong to.
+        k: steps, at least 1.
+        start: the first time.
+        end: the last time at which the network is called with ``clean``, and where the walk ends without.
+        clean: whether a last step to clean data is added.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Lu et al. 2022, https://arxiv.org/abs/2206.00927
+    """
+    return _between(schedule, k, start, end, clean, lambda first, last, u: first + (last - first) * u)
+
+
+exponential = logsnr_uniform
+"""The name under which samplers that count in sigma know ``logsnr_uniform``."""
+
+
+def from_sigmas(schedule: Schedule, sigmas: Host) -> Host:
+    r"""The times at which the schedule has these $\sigma / \alpha$.
+
+    Args:
+        schedule: what the times belong to.
+        sigmas: ``(k + 1,)``, falling, at least 0; 0 is clean data.
+
+    Raises:
+        ValueError: for values outside those ranges.
+    """
+    sigmas = np.asarray(sigmas, np.float64)
+    if sigmas.ndim != 1 or sigmas.size < 2:
+        raise ValueError(f"sigmas must be of shape (steps + 1,) with at least one step, got {sigmas.shape}")
+    if not (np.all(np.diff(sigmas) < 0) and sigmas[-1] >= 0 and np.isfinite(sigmas[0])):
+        raise ValueError(f"sigmas must be finite and fall, to 0 at the least, got {sigmas}")
+    logsnr = np.where(sigmas > 0, -2 * np.log(np.where(sigmas > 0, sigmas, 1)), np.inf)
+    return schedule.inverse_logsnr(logsnr)
+
+
+def _between(
+    schedule: Schedule, k: int, start: float, end: float, clean: bool, spaced: Callable[[float, float, Host], Host]
+) -> Host:
+    check_count(k)
+    first, last = schedule.at(np.asarray([start, end], np.float64)).logsnr
+    if not (np.isfinite(first) and np.isfinite(last) and first < last):
+        raise ValueError(
+            f"the log-SNR must be finite and rise from start to end, got {first:.6g} at {start} and {last:.6g} at {end}"
+        )
+    points = k if clean else k + 1
+    u = np.linspace(0, 1, points)
+    times = schedule.inverse_logsnr(spaced(first, last, u))
+    times[0] = start  # the ends are known better than their way through the logarithm
+    if points > 1:
+        times[-1] = end
+    return np.append(times, schedule.inverse_logsnr(np.asarray([np.inf]))) if clean else times

@@ -1,0 +1,104 @@
+"""Grids that are spaced in time, whatever the schedule."""
+
+import numpy as np
+
+from artifex.schedules.level import Schedule
+from artifex.schedules.namespace import Host
+
+
+def uniform(k: int, start: float = 1.0, end: float = 0.0) -> Host:
+    r"""$t_i = \mathrm{start} + (\mathrm{end} - \mathrm{start})\, i / k$, $i = 0 \dots k$.
+
+    Args:
+        k: steps, at least 1.
+        start: the first time.
+        end: where the walk ends, below ``start``.
+
+    Raises:
+        ValueError: for values outside those ranges.
+    """
+    check_count(k)
+    _check_span(start, end)
+    return np.linspace(start, end, k + 1)
+
+
+def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: float = 0.6) -> Host:
+    r"""$t_i = \mathrm{end} + (\mathrm{start} - \mathrm{end})\, F^{-1}_{\mathrm{Beta}(a, b)}(1 - i/k)$.
+
+    With both shapes below 1 the times crowd at both ends.
+
+    Args:
+        k: steps, at least 1.
+        start: the first time.
+        end: where the walk ends, below ``start``.
+        a: shape towards the data, positive.
+        b: shape towards the noise, positive.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Lee et al. 2024, https://arxiv.org/abs/2407.12173
+    """
+    from scipy.special import betaincinv  # type: ignore[import-untyped]  # slow to import, and needed here alone
+
+    check_count(k)
+    _check_span(start, end)
+    if not (a > 0 and b > 0):
+        raise ValueError(f"a and b must be positive, got {a} and {b}")
+    quantile: Host = np.asarray(betaincinv(a, b, np.linspace(1, 0, k + 1)), np.float64)
+    return end + (start - end) * quantile
+
+
+def shifted(times: Host, shift: float) -> Host:
+    r"""$t' = s t / (1 + (s - 1) t)$, for times in [0, 1]: the grid of a flow model at a higher resolution.
+
+    Args:
+        times: a grid.
+        shift: $s$, positive; Stable Diffusion 3 takes 3, FLUX $e^\mu$ with its resolution's $\mu$.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Esser et al. 2024, https://arxiv.org/abs/2403.03206
+    """
+    times = np.asarray(times, np.float64)
+    if not shift > 0:
+        raise ValueError(f"shift must be positive, got {shift}")
+    if not (times.size and times.min() >= 0 and times.max() <= 1):
+        raise ValueError(f"times must be in [0, 1], got {times}")
+    out: Host = shift * times / (1 + (shift - 1) * times)
+    return out
+
+
+def custom(schedule: Schedule, times: Host) -> Host:
+    """Times of one's own, checked to run from noise to data.
+
+    Args:
+        schedule: what the times belong to.
+        times: ``(k + 1,)``, noise first.
+
+    Raises:
+        ValueError: for fewer than two times, times outside of the schedule's range, or a log-SNR that does not rise.
+    """
+    times = np.array(times, np.float64)
+    if times.ndim != 1 or times.size < 2:
+        raise ValueError(f"times must be of shape (steps + 1,) with at least one step, got {times.shape}")
+    logsnr = schedule.at(times).logsnr
+    for i in range(len(times) - 1):
+        if not logsnr[i + 1] > logsnr[i]:
+            raise ValueError(
+                f"times must run from noise to data, got {times[i]:g} and then {times[i + 1]:g} at places {i} and "
+                f"{i + 1}, where the log-SNR goes from {logsnr[i]:.6g} to {logsnr[i + 1]:.6g}"
+            )
+    return times
+
+
+def check_count(k: int) -> None:
+    """Raises a ValueError unless there is at least one step."""
+    if k < 1:
+        raise ValueError(f"steps must be at least 1, got {k}")
+
+
+def _check_span(start: float, end: float) -> None:
+    if not end < start:
+        raise ValueError(f"end must be below start, got start = {start} and end = {end}")

@@ -1,0 +1,184 @@
+r"""The times at which a network is trained.
+
+A ``TimeSampler`` draws one time a sample. Each one here is a quantile function applied to uniform numbers, so any of
+them can be drawn with low discrepancy: ``LowDiscrepancy(LogitNormal())``.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+from jaxtyping import Array, Float, Key, UInt32
+
+Time = Float[Array, " b"]
+AnyKey = Key[Array, ""] | UInt32[Array, "2"]
+
+HALF_ULP: Final = 2.0**-24
+"""Keeps uniform numbers, multiples of twice this, inside of the open interval (0, 1)."""
+
+
+@runtime_checkable
+class TimeSampler(Protocol):
+    """A distribution of training times."""
+
+    def __call__(self, key: AnyKey, batch: int) -> Time:
+        """``batch`` times, in the unit of the schedule that they are for."""
+        ...
+
+
+@runtime_checkable
+class Quantile(Protocol):
+    """A distribution by its quantile function."""
+
+    def quantile(self, u: Time) -> Time:
+        """The time below which a part ``u`` of all times lie; ``u`` in (0, 1)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every time in an interval is equally likely.
+
+    Attributes:
+        low: the first time.
+        high: the last time, above ``low``.
+
+    Raises:
+        ValueError: if ``high`` is not above ``low``.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+
+    def __call__(self, key: AnyKey, batch: int) -> Time:
+        """``batch`` independent times."""
+        return self.quantile(uniform(key, batch))
+
+    def quantile(self, u: Time) -> Time:
+        r"""$\mathrm{low} + u\, (\mathrm{high} - \mathrm{low})$."""
+        return self.low + u * (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Every step of a discrete chain is equally likely.
+
+    Attributes:
+        n: steps of the chain, at least 1.
+
+    Raises:
+        ValueError: if ``n`` is less than 1.
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_steps(self.n)
+
+    def __call__(self, key: AnyKey, batch: int) -> Time:
+        """``batch`` independent times, whole numbers in [0, n - 1]."""
+        return self.quantile(uniform(key, batch))
+
+    def quantile(self, u: Time) -> Time:
+        r"""$\lfloor n u \rfloor$."""
+        return jnp.minimum(jnp.floor(u * self.n), self.n - 1)
+
+
+@dataclass(frozen=True)
+class LogitNormal:
+    r"""$\mathrm{logit}(t) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$: times in (0, 1), most of them in the middle.
+
+    Attributes:
+        mean: above 0 for more noise.
+        std: positive.
+
+    Raises:
+        ValueError: if ``std`` is not positive.
+
+    References: Esser et al. 2024, https://arxiv.org/abs/2403.03206
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_std(self.std)
+
+    def __call__(self, key: AnyKey, batch: int) -> Time:
+        """``batch`` independent times."""
+        return self.quantile(uniform(key, batch))
+
+    def quantile(self, u: Time) -> Time:
+        r"""$\mathrm{sigmoid}(\mathrm{mean} + \mathrm{std}\, \Phi^{-1}(u))$."""
+        return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    r"""$\log t \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$: for ``EDM``, whose time is $\sigma$.
+
+    Attributes:
+        mean: of $\log\sigma$.
+        std: of $\log\sigma$, positive.
+
+    Raises:
+        ValueError: if ``std`` is not positive.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
+    """
+
+    mean: float = -1.2
+    std: float = 1.2
+
+    def __post_init__(self) -> None:
+        _check_std(self.std)
+
+    def __call__(self, key: AnyKey, batch: int) -> Time:
+        """``batch`` independent times."""
+        return self.quantile(uniform(key, batch))
+
+    def quantile(self, u: Time) -> Time:
+        r"""$\exp(\mathrm{mean} + \mathrm{std}\, \Phi^{-1}(u))$."""
+        return jnp.exp(self.mean + self.std * ndtri(u))
+
+
+@dataclass(frozen=True)
+class LowDiscrepancy:
+    r"""Another distribution, its draws of one batch spread evenly: $u_i = (u_0 + i / \mathrm{batch}) \bmod 1$.
+
+    Each time alone follows the distribution inside; together they lower the variance of a batch's loss.
+
+    Attributes:
+        times: the one inside.
+
+    References: Kingma et al. 2021, https://arxiv.org/abs/2107.00630
+    """
+
+    times: Quantile
+
+    def __call__(self, key: AnyKey, batch: int) -> Time:
+        """``batch`` times, one in each of ``batch`` equally likely ranges."""
+        u = (uniform(key, 1) + jnp.arange(batch) / batch) % 1
+        return self.times.quantile(jnp.clip(u, HALF_ULP, 1 - HALF_ULP))
+
+
+def uniform(key: AnyKey, batch: int) -> Time:
+    """``batch`` numbers in the open interval (0, 1)."""
+    return jax.random.uniform(key, (batch,)) + HALF_ULP
+
+
+def _check_steps(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+
+
+def _check_std(std: float) -> None:
+    if not 0 < std < math.inf:
+        raise ValueError(f"std must be positive, got {std}")

@@ -1,0 +1,220 @@
+r"""How much an error counts at each noise level.
+
+A ``Weighting`` is stated once, in the currency of this project: the weight $w$ of $\|\hat x_0 - x_0\|^2$. What a
+network is trained on is the error of its own output, and at one $x_t$ the two are proportional, so ``weight`` turns $w$
+into the factor in front of that error with which the loss stays the same for every prediction.
+
+SNR is $\alpha^2 / \sigma^2$, held to $10^{\pm 14}$: every weight is finite at both ends of every path.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from artifex.schedules.level import NoiseLevel
+from artifex.schedules.prediction import Epsilon, Prediction
+
+Weights = Float[Array, "*b"]
+
+SMALLEST: Final = 1e-7
+r"""The smallest $\alpha / \sigma$, and $\sigma / \alpha$, that is weighed."""
+
+
+@runtime_checkable
+class Weighting(Protocol):
+    r"""The weight of $\|\hat x_0 - x_0\|^2$ as a function of the level."""
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        """At least 0 and finite, one for each level."""
+        ...
+
+
+def weight(weighting: Weighting, prediction: Prediction, level: NoiseLevel[jax.Array]) -> Weights:
+    r"""The weight of the squared error of a network's output: $w\, (\partial x_0 / \partial\, \mathrm{out})^2$.
+
+    Args:
+        weighting: $w$.
+        prediction: what the network says.
+        level: one level or many.
+    """
+    return weighting(level) * _slope(prediction, level) ** 2
+
+
+@dataclass(frozen=True)
+class Uniform:
+    r"""Weight 1 on the error of one kind of output, whatever the network predicts.
+
+    For ``Clean`` this is 1, for ``Epsilon`` the SNR, for ``Velocity`` on a variance-preserving path SNR + 1, for
+    ``Preconditioned`` the weight of EDM.
+
+    Attributes:
+        of: the kind of output.
+
+    References: Ho et al. 2020, https://arxiv.org/abs/2006.11239 (``Epsilon``: its simple loss)
+    """
+
+    of: Prediction = Epsilon()  # noqa: RUF009 -- a frozen value
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$(\partial\, \mathrm{out} / \partial x_0)^2$."""
+        return _slope(self.of, level) ** -2
+
+
+@dataclass(frozen=True)
+class MinSnr:
+    r"""$\min(\mathrm{SNR}, \gamma)$.
+
+    Attributes:
+        gamma: the largest weight, positive.
+
+    Raises:
+        ValueError: if ``gamma`` is not positive.
+
+    References: Hang et al. 2023, https://arxiv.org/abs/2303.09556
+    """
+
+    gamma: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check_positive("gamma", self.gamma)
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$\min(\mathrm{SNR}, \gamma)$."""
+        return jnp.minimum(_snr(level), self.gamma)
+
+
+@dataclass(frozen=True)
+class SoftMinSnr:
+    r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$: ``MinSnr`` without its corner.
+
+    Attributes:
+        gamma: the weight that is approached, positive.
+
+    Raises:
+        ValueError: if ``gamma`` is not positive.
+
+    References: Crowson et al. 2024, https://arxiv.org/abs/2401.11605
+    """
+
+    gamma: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check_positive("gamma", self.gamma)
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$."""
+        snr = _snr(level)
+        return self.gamma * (snr / (snr + self.gamma))
+
+
+@dataclass(frozen=True)
+class TruncatedSnr:
+    r"""$\max(\mathrm{SNR}, 1)$: the error of $\epsilon$ or that of $x_0$, whichever is larger.
+
+    References: Salimans and Ho 2022, https://arxiv.org/abs/2202.00512
+    """
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$\max(\mathrm{SNR}, 1)$."""
+        return jnp.maximum(_snr(level), 1)
+
+
+@dataclass(frozen=True)
+class P2:
+    r"""$\mathrm{SNR} / (k + \mathrm{SNR})^\gamma$, which on the error of $\epsilon$ is $(k + \mathrm{SNR})^{-\gamma}$.
+
+    Attributes:
+        k: positive; where the weight bends.
+        gamma: at least 0; how much fine detail is left out.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Choi et al. 2022, https://arxiv.org/abs/2204.00227
+    """
+
+    k: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive("k", self.k)
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma must be at least 0, got {self.gamma}")
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$\mathrm{SNR} / (k + \mathrm{SNR})^\gamma$."""
+        snr = _snr(level)
+        return snr / (self.k + snr) ** self.gamma
+
+
+@dataclass(frozen=True)
+class Edm:
+    r"""$(\sigma^2 + \sigma_\mathrm{data}^2) / (\sigma\, \sigma_\mathrm{data})^2$ with $\sigma^2 = 1 / \mathrm{SNR}$.
+
+    On the error of ``Preconditioned(sigma_data)`` it is 1.
+
+    Attributes:
+        sigma_data: standard deviation of the data, positive.
+
+    Raises:
+        ValueError: if ``sigma_data`` is not positive.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
+    """
+
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_positive("sigma_data", self.sigma_data)
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$\mathrm{SNR} + \sigma_\mathrm{data}^{-2}$, the same number."""
+        return _snr(level) + self.sigma_data**-2
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    r"""$\mathrm{SNR} \cdot \mathrm{sigmoid}(b - \log \mathrm{SNR})$: on the error of $\epsilon$ simply the sigmoid.
+
+    Attributes:
+        bias: $b$, the log-SNR at which the weight of the error of $\epsilon$ is one half; lower values leave out more
+            detail.
+
+    References: Kingma and Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024,
+        https://arxiv.org/abs/2410.19324
+    """
+
+    bias: float = 0.0
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
+        r"""$e^b\, \mathrm{sigmoid}(\log \mathrm{SNR} - b)$, the same number."""
+        return jnp.exp(self.bias) * jax.nn.sigmoid(jnp.log(_snr(level)) - self.bias)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _inner(level: NoiseLevel[jax.Array]) -> NoiseLevel[jax.Array]:
+    """The level, or at an end of its path one that is just short of it."""
+    return NoiseLevel(
+        t=level.t,
+        alpha=jnp.maximum(level.alpha, SMALLEST * level.sigma),
+        sigma=jnp.maximum(level.sigma, SMALLEST * level.alpha),
+    )
+
+
+def _snr(level: NoiseLevel[jax.Array]) -> Weights:
+    level = _inner(level)
+    return (level.alpha / level.sigma) ** 2
+
+
+def _slope(prediction: Prediction, level: NoiseLevel[jax.Array]) -> Weights:
+    r"""$\partial x_0 / \partial\, \mathrm{out}$ at one $x_t$; $x_0$ is affine in the output, so two points tell it."""
+    flat = jax.tree.map(jnp.ravel, _inner(level))
+    nothing = jnp.zeros_like(flat.alpha)
+    return prediction.clean(jnp.ones_like(flat.alpha), nothing, flat).reshape(level.alpha.shape)

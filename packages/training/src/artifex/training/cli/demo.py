@@ -1,0 +1,209 @@
+"""``artifex demo``: train on real digits, draw new ones, and say how good they are."""
+
+import json
+import platform
+import shlex
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Float32, Key
+
+from artifex.backbones import UNet, UNetConfig
+from artifex.guidance import ClassifierFree
+from artifex.samplers import Ddim, prior, sample_trajectory
+from artifex.schedules import Clipped, Discrete, Velocity, betas, grid
+from artifex.training.checkpoint import Checkpointer
+from artifex.training.cli import CommandError
+from artifex.training.cli.folder import check_results, make_writable
+from artifex.training.cli.progress import Bar, Interrupt
+from artifex.training.data import Images, LabelledImages, Labels, digits
+from artifex.training.files import replacing
+from artifex.training.loop import Trained, TrainingConfig, train
+from artifex.training.metrics import memorisation, recognise, spread_ratio
+from artifex.training.objective import Objective
+from artifex.training.pictures import denoising_figure, loss_figure, samples_figure, save
+
+CHAIN: Final = 1000
+"""Steps of the diffusion chain."""
+WALK: Final = 50
+"""Steps of the sampler."""
+EACH: Final = 10
+"""Images a class."""
+SCALE: Final = 1.5
+"""Guidance scale."""
+Frames = Float32[np.ndarray, "frames h w c"]
+FRAMES: Final = 10
+"""Frames of the picture of denoising, noise and image included."""
+SHOWN: Final = 3
+"""The digit on that picture."""
+BAR: Final = {"recognised_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "near_copies_at_most": 0.05}
+"""What a run of the default steps is expected to reach."""
+FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json")
+CHECKPOINT: Final = "checkpoint"
+
+
+def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
+    """Do all of it, in ``out``.
+
+    Raises:
+        CommandError: if ``out`` can't be used, there is nothing to resume, or training is interrupted.
+    """
+    check_results(out, FILES, (CHECKPOINT,))
+    with Checkpointer(out / CHECKPOINT) as checkpointer:
+        if resume:
+            seed, steps = _interrupted(checkpointer, out, seed, steps)
+        config = make_config(0 if seed is None else seed, TrainingConfig().steps if steps is None else steps)
+        make_writable(out)
+        try:
+            _make_results(out, config, checkpointer, resume)
+        except KeyboardInterrupt:
+            raise CommandError(_how_to_go_on(out, config, checkpointer), 130) from None
+        except OSError as error:
+            raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
+
+
+def make_config(seed: int, steps: int) -> TrainingConfig:
+    """How the demo trains."""
+    return TrainingConfig(seed=seed, steps=steps, batch_size=64)
+
+
+@nnx.jit
+def make_network(key: Key[Array, ""]) -> nnx.Module:
+    """What the demo trains."""
+    return UNet(UNetConfig.digits(), rngs=nnx.Rngs(key))
+
+
+def draw(trained: Trained, key: Key[Array, ""]) -> tuple[Images, Labels, Frames, list[str]]:
+    """Guided samples of every class, with their labels, and one of them on its way, with noise levels as captions."""
+    objective = trained.objective
+    assert objective.num_classes is not None
+    labels = np.repeat(np.arange(objective.num_classes, dtype=np.int32), EACH)
+    walk = Ddim().tableau(objective.schedule, grid.trailing(CHAIN, WALK))
+    guided = ClassifierFree(SCALE, null=jnp.asarray(objective.num_classes))(trained.denoiser, jnp.asarray(labels))
+    start = prior(walk, (len(labels), 8, 8, 1), key)
+    states = np.round(np.linspace(0, WALK, FRAMES)).astype(int)
+    images, kept = sample_trajectory(Clipped(guided), walk, start, after=[int(i) - 1 for i in states[1:]])
+    one = SHOWN * EACH
+    frames = np.concatenate([np.asarray(start[one])[None], np.asarray(kept[:, one])])
+    sigmas = np.append(walk.level.sigma, walk.end.sigma)[states]
+    return np.asarray(images), labels, frames, [f"σ = {sigma:.2f}" for sigma in sigmas]
+
+
+def _make_results(out: Path, config: TrainingConfig, checkpointer: Checkpointer, resume: bool) -> None:
+    data = digits()
+    objective = Objective(Discrete(betas.cosine(CHAIN)), Velocity(), num_classes=data.num_classes)
+    first, drawing = jax.random.split(jax.random.key(config.seed))
+    network = make_network(first)
+    done = (checkpointer.latest() or 0) if resume else 0
+    with Bar(config.steps, done) as bar:
+        with Interrupt() as interrupt:
+            trained = train(
+                network, data, objective, config,
+                checkpointer=checkpointer, resume=resume, callback=bar, stop=interrupt,
+            )  # fmt: skip
+        if interrupt():
+            raise KeyboardInterrupt
+        bar.say("drawing  ")
+        start = time.perf_counter()
+        images, labels, frames, captions = draw(trained, drawing)
+        sampling = time.perf_counter() - start
+    losses = np.asarray(trained.losses)
+    metrics = _measure(trained, losses, sampling, images, labels, data)
+    save(samples_figure(images, labels), out / "samples.png")
+    save(denoising_figure(frames, captions), out / "denoising.png")
+    save(loss_figure(losses), out / "loss.png")
+    with replacing(out / "samples.npz") as file:
+        np.savez(file, images=images, labels=labels)
+    with replacing(out / "metrics.json") as file:
+        file.write((json.dumps(metrics, indent=2) + "\n").encode())
+    _report(out, metrics)
+
+
+def _measure(
+    trained: Trained,
+    losses: Float[np.ndarray, " steps"],
+    sampling: float,
+    images: Images,
+    labels: Labels,
+    data: LabelledImages,
+) -> dict[str, Any]:
+    """What goes into metrics.json."""
+    recognition, copies = recognise(images, labels, data), memorisation(images, data.images)
+    return {
+        "recognised": recognition.share,
+        "classifier_held_out_accuracy": recognition.held_out,
+        "spread_ratio": spread_ratio(images, labels, data),
+        "near_copies": copies.share,
+        "nearest_neighbour": {
+            "threshold": copies.threshold,
+            "mean_distance": copies.nearest,
+            "mean_distance_between_real": copies.nearest_real,
+        },
+        "bar": BAR,
+        "loss": float(losses[-100:].mean()),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.state.parameters)),
+        "seconds_training": round(trained.seconds, 2),
+        "seconds_sampling": round(sampling, 2),
+        "seed": trained.config.seed,
+        "steps": trained.config.steps,
+        "training": trained.config.model_dump(),
+        "sampling": {"sampler": "ddim", "steps": WALK, "guidance_scale": SCALE, "images": len(images)},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("artifex-training", "flax", "jax", "numpy", "optax", "scikit-learn")},
+        },
+    }
+
+
+def _report(out: Path, metrics: dict[str, Any]) -> None:
+    """The last lines: how good, where, and what next."""
+    other = int(metrics["seed"]) + 1
+    print(
+        f"{metrics['parameters']:,} parameters learned for {metrics['steps']:,} steps in "
+        f"{metrics['seconds_training']:.0f} s, then drew 100 digits in {metrics['seconds_sampling']:.0f} s.\n"
+        f"  {metrics['recognised']:.0%} are recognised as the digit asked for, "
+        f"by a classifier that is right about {metrics['classifier_held_out_accuracy']:.1%} of unseen real ones\n"
+        f"  {metrics['spread_ratio']:.2f} of the real digits' spread within a class\n"
+        f"  {metrics['near_copies']:.0%} lie nearer to a training image than all but 1% of those lie to each other\n\n"
+        f"{out / 'samples.png'}    the digits, a row for each class; samples.npz has the numbers\n"
+        f"{out / 'denoising.png'}  one of them on its way from noise\n"
+        f"{out / 'loss.png'}       how the network learned\n"
+        f"{out / 'metrics.json'}   all of the above and more\n"
+        f"{out / CHECKPOINT}     parameters, their average, and the optimiser\n\n"
+        f"Next: open {out / 'samples.png'}, then draw others with\n"
+        f"  artifex demo --seed {other} --out {shlex.quote(f'{out}-{other}')}"
+    )
+
+
+def _interrupted(checkpointer: Checkpointer, out: Path, seed: int | None, steps: int | None) -> tuple[int, int]:
+    """Seed and steps of the run to go on with.
+
+    Raises:
+        CommandError: if there is none, or it had others than those given.
+    """
+    if checkpointer.latest() is None:
+        raise CommandError(f"--resume expects the checkpoint of an earlier run in {out / CHECKPOINT}, got none")
+    config = TrainingConfig.model_validate(checkpointer.notes()["config"])
+    for name, got, expected in (("--seed", seed, config.seed), ("--steps", steps, config.steps)):
+        if got not in (None, expected):
+            raise CommandError(f"{name} must be {expected}, as in the run to resume, or left out; got {got}")
+    if config != make_config(config.seed, config.steps):
+        raise CommandError(f"--resume expects a checkpoint of this version's demo, got another in {out / CHECKPOINT}")
+    return config.seed, config.steps
+
+
+def _how_to_go_on(out: Path, config: TrainingConfig, checkpointer: Checkpointer) -> str:
+    """What an interrupted run left behind."""
+    step = checkpointer.latest()
+    if step is None or checkpointer.notes()["config"] != config.model_dump():
+        return "interrupted before the first checkpoint; nothing was kept"
+    return (
+        f"interrupted; the checkpoint of step {step} of {config.steps} is whole. "
+        f"Go on with: artifex demo --out {shlex.quote(str(out))} --resume"
+    )

@@ -1,0 +1,100 @@
+"""What is seen while training runs, and Ctrl-C."""
+
+import signal
+from contextlib import AbstractContextManager
+from types import FrameType, TracebackType
+from typing import Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from artifex.training.loop import Report
+
+ACCENT: Final = "dark_cyan"
+
+
+class Speed(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until it is known."""
+        return Text(f"{task.speed:.1f} steps/s" if task.speed else "", style="dim")
+
+
+class Bar(AbstractContextManager["Bar"]):
+    """Step, loss, speed and time left on stderr; silent where that is no terminal.
+
+    Args:
+        steps: how many there will be.
+        done: how many a resumed run has behind it.
+    """
+
+    def __init__(self, steps: int, done: int = 0) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(style=ACCENT),
+            TextColumn("{task.description}"),
+            BarColumn(complete_style=ACCENT, finished_style=ACCENT),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            Speed(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("compiling", total=steps, completed=done, loss="")
+
+    def __call__(self, report: Report) -> None:
+        """Show a step."""
+        self._progress.update(
+            self._task, completed=report.step, description="training ", loss=f"loss {report.loss:.4f}"
+        )
+
+    def say(self, description: str) -> None:
+        """Show what else is being done."""
+        self._progress.update(self._task, description=description)
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class Interrupt(AbstractContextManager["Interrupt"]):
+    """Turns the first Ctrl-C into the answer True; a second one interrupts as ever."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before = signal.getsignal(signal.SIGINT)
+
+    def __call__(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._asked
+
+    def __enter__(self) -> "Interrupt":
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        signal.signal(signal.SIGINT, self._before)

@@ -1,0 +1,48 @@
+r"""Exponential moving average of parameters.
+
+$$\bar\theta_k = d_k\, \bar\theta_{k-1} + (1 - d_k)\, \theta_k,\qquad d_k = \min\!\big(d,\ \tfrac{k}{k + 9}\big)$$
+
+The warm-up forgets the first parameters within a few updates, however long the average is: $d_1 = 0.1$.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Ema:
+    """A constant decay with warm-up.
+
+    Attributes:
+        decay: d, in [0, 1); 0 keeps no memory.
+
+    Raises:
+        ValueError: for another decay.
+    """
+
+    decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay must be in [0, 1), got {self.decay}")
+
+    def decay_at(self, k: Int[Array, ""] | int) -> Float[Array, ""]:
+        """$d_k$ of update ``k``, counted from 1."""
+        k = jnp.asarray(k, jnp.float32)
+        return jnp.minimum(self.decay, k / (k + 9))
+
+    def update(self, average: P, parameters: P, k: Int[Array, ""] | int) -> P:
+        """The average after update ``k``; every leaf keeps its dtype."""
+        d = self.decay_at(k)
+
+        def blend(a: Array, p: Array) -> Array:
+            return (a + (1 - d) * (p - a)).astype(a.dtype)
+
+        out: P = jax.tree.map(blend, average, parameters)
+        return out

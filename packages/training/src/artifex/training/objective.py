@@ -1,0 +1,144 @@
+r"""What a network is trained on: say the target at a random level, under a label that is sometimes withheld.
+
+$$L = \mathbb E_{t,\epsilon}\; w(t)\; \tfrac1d \lVert f(x_t, t, c) - \mathrm{target}(x_0, \epsilon, t) \rVert^2,\qquad
+  x_t = \alpha x_0 + \sigma \epsilon$$
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, mix
+
+X = Float[Array, "b *d"]
+Time = Float[Array, " b"]
+Label = Int[Array, " b"]
+
+
+@runtime_checkable
+class Times(Protocol):
+    """How training times are drawn."""
+
+    def __call__(self, key: Key[Array, ""], batch: int) -> Time:
+        """One time for each of ``batch`` samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class UniformSteps:
+    r"""Uniform over the steps of a discrete chain, spread evenly over the batch to lower the gradient's variance.
+
+    $$t_i = \lfloor n\,((u + i/b) \bmod 1) \rfloor,\quad u \sim U[0, 1)$$
+
+    Attributes:
+        steps: n, at least 1.
+
+    Raises:
+        ValueError: if there is no step.
+
+    References: Kingma et al. 2021, https://arxiv.org/abs/2107.00630
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+
+    def __call__(self, key: Key[Array, ""], batch: int) -> Time:
+        """Whole numbers in [0, n - 1], as floats."""
+        place = (jax.random.uniform(key) + jnp.arange(batch) / batch) % 1.0
+        # float32 rounds the largest places up to 1
+        return jnp.minimum(jnp.floor(self.steps * place), self.steps - 1.0)
+
+
+class Draws(NamedTuple):
+    """What is random in one evaluation of the loss.
+
+    Attributes:
+        t: times, ``(batch,)``.
+        eps: standard normal noise, shaped as the data.
+        cond: labels, some replaced by the null label; None without labels.
+    """
+
+    t: Time
+    eps: X
+    cond: Label | None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Mean squared error on a prediction's target.
+
+    Attributes:
+        schedule: the path from data to noise.
+        prediction: what the network says.
+        num_classes: number of labels; the label ``num_classes`` is the null label. None trains without labels.
+        class_dropout: share of labels replaced by the null label, in [0, 1], so that one network learns both halves
+            of classifier-free guidance.
+        times: how times are drawn; None draws uniformly from the steps of a discrete chain.
+        weight: factor of the squared error by noise level; None is 1.
+
+    Raises:
+        ValueError: for values outside those ranges, or if ``times`` is None for a schedule that has no steps.
+    """
+
+    schedule: Schedule
+    prediction: Prediction
+    num_classes: int | None = None
+    class_dropout: float = 0.1
+    times: Times | None = None
+    weight: Callable[[NoiseLevel[jax.Array]], Array] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_classes is not None and self.num_classes < 1:
+            raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
+        if not 0 <= self.class_dropout <= 1:
+            raise ValueError(f"class_dropout must be in [0, 1], got {self.class_dropout}")
+        if self.times is None:
+            if not isinstance(self.schedule, Discrete):
+                raise ValueError(
+                    f"times must be given for {type(self.schedule).__name__}, which has no steps; got None"
+                )
+            object.__setattr__(self, "times", UniformSteps(self.schedule.steps))
+
+    def draw(self, x0: X, cond: Label | None, key: Key[Array, ""]) -> Draws:
+        """Times, noise and dropped labels for a batch of clean data."""
+        assert self.times is not None
+        times, noise, drop = jax.random.split(key, 3)
+        t = self.times(times, x0.shape[0])
+        if self.num_classes is None or cond is None:
+            kept = None
+        else:
+            hidden = jax.random.bernoulli(drop, self.class_dropout, cond.shape)
+            kept = jnp.where(hidden, jnp.asarray(self.num_classes, cond.dtype), cond)
+        return Draws(t, add_noise(x0, self.schedule.at(t), noise)[1], kept)
+
+    def losses(self, network: Callable[[X, Time, Label | None], X], x0: X, draws: Draws) -> Float[Array, " b"]:
+        """The weighted squared error of each sample, the mean over its elements.
+
+        Args:
+            network: ``(x_t, t, cond) -> out``.
+            x0: clean data, ``(batch, ...)``.
+            draws: as from ``draw``.
+
+        Raises:
+            ValueError: if the network's output is of another shape than its input.
+        """
+        level = self.schedule.at(draws.t)
+        out = network(mix(x0, draws.eps, level), level.t, draws.cond)
+        if out.shape != x0.shape:
+            raise ValueError(f"the network must give an output of its input's shape {x0.shape}, got {out.shape}")
+        error = (out - self.prediction.target(x0, draws.eps, level)).astype(jnp.float32)
+        mean = jnp.mean(error.reshape(len(error), -1) ** 2, axis=1)
+        return mean if self.weight is None else self.weight(level) * mean
+
+    def loss(
+        self, network: Callable[[X, Time, Label | None], X], x0: X, cond: Label | None, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """The mean over a batch, with fresh draws from ``key``."""
+        return jnp.mean(self.losses(network, x0, self.draw(x0, cond, key)))

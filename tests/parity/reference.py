@@ -1,0 +1,101 @@
+"""What ``make_reference.py`` recorded, and a float64 walk of a table along the same network."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from artifex.samplers import Tableau
+from artifex.schedules import Host
+
+Precision = Literal["shipped", "wide"]
+
+FILE: Final[Mapping[str, Any]] = np.load(Path(__file__).with_name("reference.npz"))
+W: Final[Host] = FILE["w"]
+START: Final[Host] = FILE["start"]
+NOISE: Final[Host] = FILE["noise"]
+LABELS: Final[Mapping[str, str]] = {str(pair).split("/")[0]: str(pair).split("/")[1] for pair in FILE["labels"]}
+"""The peer's own name of each scheduler."""
+
+
+def network(x: Host, t: float) -> Host:
+    """What all peers were run with."""
+    return np.asarray(np.tanh(x @ W) + 0.1 * np.sin(t))
+
+
+def clean(prediction: str, x: Host, alpha: float, sigma: float, told: float) -> Host:
+    r"""$x_0$, from what the network says when it is told ``told``, taken for ``prediction``."""
+    if prediction == "edm":
+        total = np.hypot(sigma, 0.5)
+        return np.asarray(x * (0.5 / total) ** 2 + network(x / total, told) * (sigma * 0.5 / total))
+    out = network(x, told)
+    if prediction == "epsilon":
+        return (x - sigma * out) / alpha
+    if prediction == "v_prediction":
+        return (alpha * x - sigma * out) / (alpha**2 + sigma**2)
+    return out if prediction == "sample" else (x - sigma * out) / (alpha + sigma)
+
+
+def walk(
+    table: Tableau[Host],
+    told: Host,
+    prediction: str,
+    x: Host,
+    draws: Callable[[int], int] | None = None,
+    boundary: Callable[[float], tuple[float, float]] | None = None,
+) -> Host:
+    """The table's walk.
+
+    Args:
+        table: the method.
+        told: what the network is told in each row.
+        prediction: what its output is taken for.
+        x: the start.
+        draws: from the row to the place of its noise in the list; None: the next for each row that draws.
+        boundary: factors of x and of x0 in what takes the place of x0, from the time.
+    """
+    x_e, x_b, drawn = x, x, 0
+    history = [np.zeros_like(x)] * (table.evaluate.shape[1] - 3)
+    for i in range(table.rows):
+        newest = clean(prediction, x_e, table.level.alpha[i], table.level.sigma[i], told[i])
+        if boundary:
+            skip, out = boundary(told[i])
+            newest = skip * x_e + out * newest
+        kept = table.keep[i, 0] * x_e + table.keep[i, 1] * newest
+        x_b = np.tensordot(table.base[i], np.stack([x_e, x_b, newest, *history]), 1)
+        x_e = np.tensordot(table.evaluate[i], np.stack([x_e, x_b, newest, *history]), 1)
+        if table.noise[i]:
+            x_e = x_e + table.noise[i] * NOISE[draws(i) if draws else drawn]
+            drawn += 1
+        history = [kept, *history][: len(history)]
+    return x_e
+
+
+def _samples(precision: Precision) -> dict[str, dict[tuple[str, int], Host]]:
+    out: dict[str, dict[tuple[str, int], Host]] = {}
+    for run, sample in zip(map(str, FILE["runs"]), np.asarray(FILE[precision], np.float64), strict=True):
+        name, prediction, steps = run.split("/")
+        out.setdefault(name, {})[prediction, int(steps)] = sample
+    return out
+
+
+def _walks(field: str) -> dict[str, Host]:
+    parts = np.split(np.asarray(FILE[field], np.float64), np.cumsum(FILE[f"{field}_lengths"])[:-1])
+    return dict(zip(map(str, FILE["walks"]), parts, strict=True))
+
+
+TOLD: Final[Mapping[Precision, Mapping[str, Host]]] = {
+    "shipped": _walks("told_shipped"),
+    "wide": _walks("told_wide"),
+}
+"""What the network was told, by ``name/steps``."""
+
+SIGMAS: Final = _walks("sigmas_shipped")
+"""The peer's own sigma over alpha, likewise, where it keeps any."""
+
+SAMPLES: Final[Mapping[Precision, Mapping[str, Mapping[tuple[str, int], Host]]]] = {
+    "shipped": _samples("shipped"),
+    "wide": _samples("wide"),
+}
+"""A peer's samples, by its name, then by prediction and number of steps."""

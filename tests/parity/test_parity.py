@@ -1,0 +1,486 @@
+"""The numbers of diffusers and k-diffusion, and how to get the same: a newcomer adds one line to ``ROWS``.
+
+``reference.npz`` holds what ``make_reference.py`` got from them, as shipped and with their formulas in float64. A row
+walks our table along our grid in float64, so it checks sampler, schedule, grid and prediction at once. Where a peer
+slips, the row's table has the slip in it, which shows that it is understood; ``DEVIATIONS`` says what it costs.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float
+
+from artifex.samplers import (
+    Consistency,
+    Ddim,
+    DdimInversion,
+    Ddpm,
+    Deis,
+    Dpm2,
+    DpmPlusMulti,
+    DpmPlusSingle,
+    DpmSolverMulti,
+    Edm,
+    Euler,
+    EulerAncestral,
+    Heun,
+    Lms,
+    Pndm,
+    Sampler,
+    UniPc,
+    sample,
+)
+from artifex.schedules import (
+    EDM,
+    Clean,
+    Discrete,
+    Epsilon,
+    Flow,
+    Host,
+    NetworkDenoiser,
+    Preconditioned,
+    Prediction,
+    RectifiedFlow,
+    Schedule,
+    Velocity,
+    betas,
+    grid,
+)
+from tests.parity.reference import LABELS, SAMPLES, SIGMAS, START, TOLD, Precision, W, walk
+from tests.parity.slips import AssumedGap, HalvedNoise3M, Negated3M, NoisyEnd, OnGrid
+from tests.samplers.analytic import BIMODAL
+from tests.samplers.analytic import walk as free_walk
+
+Times = Callable[[int], Host]
+Slope = Literal["midpoint", "heun"]
+X = Float[Array, "b d"]
+
+CHAIN: Final = Discrete(betas.scaled_linear(1000))
+ZERO_SNR: Final = Discrete(betas.rescale_zero_terminal_snr(betas.scaled_linear(1000)))
+FLOOR: Final = Discrete(betas.from_alphas_cumprod(np.append(ZERO_SNR.alphas_cumprod[:-1], 2.0**-24)))
+EXPLODING: Final = EDM()
+STRAIGHT: Final = RectifiedFlow()
+
+
+def same(t: Host) -> Host:
+    return t
+
+
+def thousandfold(t: Host) -> Host:
+    return 1000 * t
+
+
+def cut(t: Host) -> Host:
+    return np.floor(1000 * t)
+
+
+def c_noise(t: Host) -> Host:
+    return np.log(t) / 4
+
+
+def leading(k: int) -> Host:
+    return grid.leading(1000, k)
+
+
+def offset(k: int) -> Host:
+    return grid.leading(1000, k, offset=1, end=0)
+
+
+def trailing(k: int) -> Host:
+    return grid.trailing(1000, k)
+
+
+def linspace(k: int) -> Host:
+    return grid.linspace(1000, k)
+
+
+def even(k: int) -> Host:
+    return grid.linspace(1000, k, whole=False)
+
+
+def sigma_even(k: int) -> Host:
+    """Evenly spaced times, with sigma between those of the chain interpolated linearly."""
+    every = np.arange(1000.0)
+    return grid.from_sigmas(CHAIN, np.append(np.interp(even(k)[:-1], every, np.exp(-CHAIN.at(every).logsnr / 2)), 0))
+
+
+def more(times: Times) -> Times:
+    """One step more, without the last call."""
+    return lambda k: np.delete(times(k + 1), k)
+
+
+def noisy(times: Times) -> Times:
+    """Down to the chain's first step and no further."""
+    return lambda k: np.append(times(k)[:-1], 0)
+
+
+def karras(k: int) -> Host:
+    return grid.karras(CHAIN, k, 999, 0)
+
+
+def exponential(k: int) -> Host:
+    return grid.exponential(CHAIN, k, 999, 0)
+
+
+def edm_karras(k: int) -> Host:
+    return grid.karras(EXPLODING, k, 80, 0.002)
+
+
+def edm_exponential(k: int) -> Host:
+    return grid.exponential(EXPLODING, k, 80, 0.002)
+
+
+def flow(k: int) -> Host:
+    return np.append(np.linspace(1, 0.001, k), 0)
+
+
+def flow_once(k: int) -> Host:
+    """Shifted by 3."""
+    return np.append(grid.shifted(np.linspace(1, 0.001, k), 3), 0)
+
+
+def flow_twice(k: int) -> Host:
+    """Shifted by 3 between ends of which the lower is shifted already."""
+    low = grid.shifted(np.array([0.001]), 3)[0]
+    return np.append(grid.shifted(np.linspace(1, low, k), 3), 0)
+
+
+def flow_below(k: int) -> Host:
+    """Shifted by 3, from 0.999."""
+    return grid.shifted(np.linspace(0.999, 0, k + 1), 3)
+
+
+def flow_dented(k: int) -> Host:
+    """Shifted by 3, to the lowest time of a chain and then to clean data, and 1 - 1e-6 for 1."""
+    times = np.append(grid.shifted(np.linspace(1, 0.001, k + 1)[:-1], 3), 0)
+    times[0] -= 1e-6
+    return times
+
+
+def lcm(k: int) -> Host:
+    """Some of the 50 times of the distillation."""
+    return np.append(trailing(50)[np.arange(k) * 50 // k], -1)
+
+
+def lcm_boundary(t: float) -> tuple[float, float]:
+    far = 10 * t
+    return 0.25 / (far**2 + 0.25), far / np.hypot(far, 0.5)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How to get a peer's numbers.
+
+    Attributes:
+        sampler: ours.
+        times: of the walk, from the number of steps.
+        schedule: of the walk.
+        told: from our times to what the peer tells the network; None: whatever it told.
+        theirs: whether the peer as shipped is compared along its own float32 sigmas and times.
+        shipped: the largest relative difference to it.
+        wide: the largest relative difference to its formula in float64.
+        only: the predictions to compare; None: all.
+        draws: from the row to the place of its noise.
+        boundary: factors of x and of x0 in what the peer takes for x0.
+    """
+
+    sampler: Sampler
+    times: Times
+    schedule: Schedule = CHAIN
+    told: Callable[[Host], Host] | None = same
+    theirs: bool = False
+    shipped: float = 1e-5
+    wide: float = 1e-12
+    only: tuple[str, ...] | None = None
+    draws: Callable[[int], int] | None = None
+    boundary: Callable[[float], tuple[float, float]] | None = None
+
+
+def edm_row(sampler: Sampler, times: Times = edm_karras, draws: Callable[[int], int] | None = None) -> Row:
+    return Row(sampler, times, EXPLODING, told=c_noise, draws=draws)
+
+
+def multi(order: int = 2, eta: float = 0.0, slope: Slope = "midpoint", compat: bool = False) -> DpmPlusMulti:
+    """As k-diffusion has it: at full order to the end."""
+    return DpmPlusMulti(order, eta, slope, compat, lower_final=False)
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "ddpm leading": Row(Ddpm(), leading),
+    "ddpm trailing": Row(Ddpm(), trailing, wide=1e-9),  # it floors variances at 1e-20
+    "ddpm linspace": Row(Ddpm(), linspace),
+    "ddpm large": Row(Ddpm("large"), leading),
+    "ddpm large trailing": Row(NoisyEnd(), trailing),
+    "ddpm zero-snr": Row(Ddpm(), trailing, ZERO_SNR, wide=1e-9),
+    "ddim leading": Row(Ddim(), leading),
+    "ddim trailing": Row(Ddim(), trailing),
+    "ddim linspace": Row(AssumedGap(), linspace),
+    "ddim linspace mended": Row(Ddim(), linspace),
+    "ddim uneven": Row(AssumedGap(), trailing),
+    "ddim uneven mended": Row(Ddim(), trailing),
+    "ddim eta 1": Row(Ddim(1.0), leading),
+    "ddim offset": Row(Ddim(), offset),
+    "ddim zero-snr": Row(Ddim(), trailing, ZERO_SNR),
+    "ddim inverse": Row(DdimInversion(), leading, only=("epsilon",)),
+    "euler leading": Row(Euler(), leading),
+    "euler trailing": Row(Euler(), trailing),
+    "euler linspace": Row(Euler(), sigma_even, told=None),
+    "euler karras": Row(Euler(), karras, theirs=True),
+    "euler exponential": Row(Euler(), exponential, theirs=True),
+    "euler sigma-min": Row(Euler(), noisy(trailing)),
+    "euler zero-snr": Row(Euler(), trailing, FLOOR, shipped=4e-5),  # float32 at a sigma of 4096
+    "euler a leading": Row(EulerAncestral(), leading),
+    "euler a trailing": Row(EulerAncestral(), trailing),
+    "euler a linspace": Row(EulerAncestral(), sigma_even, told=None),
+    "euler a zero-snr": Row(EulerAncestral(), trailing, FLOOR, shipped=4e-5),
+    "heun leading": Row(Heun("ratio"), leading, theirs=True),
+    "heun trailing": Row(Heun("ratio"), trailing),
+    "heun linspace": Row(Heun("ratio"), sigma_even, told=None, theirs=True),
+    "heun karras": Row(Heun("ratio"), karras, theirs=True),
+    "heun exponential": Row(Heun("ratio"), exponential, theirs=True),
+    "dpm2 leading": Row(Dpm2(), leading),
+    "dpm2 trailing": Row(Dpm2(), trailing),
+    "dpm2 linspace": Row(Dpm2(), sigma_even, told=None),
+    "dpm2 karras": Row(Dpm2(), karras, told=None, theirs=True),
+    "dpm2 exponential": Row(Dpm2(), exponential, theirs=True),
+    "dpm2 a leading": Row(Dpm2(1.0), leading),
+    "dpm2 a trailing": Row(Dpm2(1.0), trailing),
+    "dpm2 a linspace": Row(Dpm2(1.0), sigma_even, told=None),
+    "dpm2 a karras": Row(Dpm2(1.0), karras, told=None, theirs=True),
+    "dpm2 a exponential": Row(Dpm2(1.0), exponential, theirs=True),
+    "lms leading": Row(Lms(), leading),
+    "lms trailing": Row(Lms(), trailing),
+    "lms linspace": Row(Lms(), sigma_even, told=None),
+    "lms karras": Row(Lms(), karras, theirs=True),
+    "lms exponential": Row(Lms(), exponential, theirs=True),
+    "pndm": Row(Pndm(), leading, only=("epsilon",)),
+    "pndm offset": Row(Pndm(), offset, only=("epsilon",)),
+    "pndm trailing": Row(Pndm(), trailing, only=("epsilon",)),
+    "dpm++ 2m leading": Row(DpmPlusMulti(), more(leading)),
+    "dpm++ 2m trailing": Row(DpmPlusMulti(), trailing),
+    "dpm++ 2m linspace": Row(DpmPlusMulti(), more(linspace)),
+    "dpm++ 1m": Row(DpmPlusMulti(1), more(linspace)),
+    "dpm++ 3m": Row(DpmPlusMulti(3, compat=True), more(linspace)),
+    "dpm++ 2m heun": Row(DpmPlusMulti(slope="heun"), more(linspace)),
+    "dpm++ 2m karras": Row(DpmPlusMulti(), karras, told=np.round),
+    "dpm++ 2m exponential": Row(DpmPlusMulti(), exponential, told=np.floor, theirs=True),
+    "dpm++ 2m lu": Row(DpmPlusMulti(), exponential, told=np.round),
+    "dpm++ 2m sigma-min": Row(DpmPlusMulti(), noisy(more(linspace))),
+    "dpm++ 2m zero-snr": Row(DpmPlusMulti(), trailing, FLOOR),
+    "dpm++ 2m flow": Row(DpmPlusMulti(), flow_below, STRAIGHT, told=cut),
+    "dpm++ 2m sde": Row(DpmPlusMulti(eta=1.0), more(linspace)),
+    "dpm++ 2m sde heun": Row(DpmPlusMulti(eta=1.0, slope="heun"), more(linspace)),
+    "dpm++ 3m sde": Row(Negated3M(), more(linspace)),
+    "dpm-solver 1m": Row(DpmSolverMulti(1), noisy(more(linspace))),
+    "dpm-solver 2m": Row(DpmSolverMulti(2), noisy(more(linspace))),
+    "dpm-solver 3m": Row(HalvedNoise3M(), noisy(more(linspace))),
+    "dpm++ 1s": Row(DpmPlusSingle(1), more(linspace)),
+    "dpm++ 2s": Row(OnGrid(2), more(linspace)),
+    "dpm++ 3s": Row(OnGrid(3), more(linspace)),
+    "dpm++ 2s karras": Row(OnGrid(2), karras, told=np.round),
+    "dpm++ 2s exponential": Row(OnGrid(2), exponential, told=np.floor, theirs=True),
+    "unipc-2 leading": Row(UniPc(), more(leading)),
+    "unipc-2 trailing": Row(UniPc(), trailing),
+    "unipc-2 linspace": Row(UniPc(), more(linspace)),
+    "unipc-1": Row(UniPc(1), more(linspace)),
+    "unipc-3": Row(UniPc(3), more(linspace)),
+    "unipc-2 bh1": Row(UniPc(2, "bh1"), noisy(more(linspace))),
+    "unipc-3 bh1": Row(UniPc(3, "bh1"), noisy(more(linspace))),
+    "unipc-2 bh1 to clean": Row(UniPc(2, "bh1"), more(linspace), only=()),
+    "unipc-2 uncorrected": Row(UniPc(corrector=False), more(linspace)),
+    "unipc-2 karras": Row(UniPc(), karras, told=np.round),
+    "unipc-2 exponential": Row(UniPc(), exponential, told=np.floor, theirs=True),
+    "unipc-2 zero-snr": Row(UniPc(), trailing, FLOOR),
+    "unipc-2 flow": Row(UniPc(), flow_dented, STRAIGHT, told=cut),
+    "deis-2 leading": Row(Deis(2, "logsnr"), noisy(more(leading))),
+    "deis-2 trailing": Row(Deis(2, "logsnr"), noisy(trailing)),
+    "deis-2 linspace": Row(Deis(2, "logsnr"), noisy(more(linspace))),
+    "deis-1": Row(Deis(1, "logsnr"), noisy(more(linspace))),
+    "deis-3": Row(Deis(3, "logsnr"), noisy(more(linspace)), shipped=3e-4),  # it cancels in float32
+    "edm euler": edm_row(Euler()),
+    "edm euler exponential": edm_row(Euler(), edm_exponential),
+    "edm dpm++ 2m": edm_row(DpmPlusMulti()),
+    "edm dpm++ 3m": edm_row(DpmPlusMulti(3, compat=True)),
+    "edm dpm++ 2m sde": edm_row(DpmPlusMulti(eta=1.0)),
+    "flow euler": Row(Euler(), flow, STRAIGHT, told=thousandfold),
+    "flow euler shifted": Row(Euler(), flow_twice, STRAIGHT, told=thousandfold),
+    "flow heun": Row(Heun(), flow, STRAIGHT, told=thousandfold),
+    "lcm": Row(Consistency(), lcm, boundary=lcm_boundary),
+    "k euler": edm_row(Euler()),
+    "k euler exponential": edm_row(Euler(), edm_exponential),
+    "k euler a": edm_row(EulerAncestral()),
+    "k heun": edm_row(Heun()),
+    "k heun churn": edm_row(Edm(churn=40, low=0.05, high=50, inflation=1.003), draws=lambda row: (row + 1) // 2),
+    "k dpm2": edm_row(Dpm2()),
+    "k dpm2 a": edm_row(Dpm2(1.0)),
+    "k lms": edm_row(Lms()),
+    "k dpm++ 2s": edm_row(DpmPlusSingle()),
+    "k dpm++ 2s a": edm_row(DpmPlusSingle(eta=1.0)),
+    "k dpm++ 2m": edm_row(multi()),
+    "k dpm++ 2m exponential": edm_row(multi(), edm_exponential),
+    "k dpm++ 2m sde": edm_row(multi(eta=1.0)),
+    "k dpm++ 2m sde heun": edm_row(multi(eta=1.0, slope="heun")),
+    "k dpm++ 3m": edm_row(multi(3, slope="heun", compat=True)),
+    "k dpm++ 3m sde": edm_row(multi(3, 1.0, slope="heun", compat=True)),
+}
+
+DEVIATIONS: Final[Mapping[str, Row]] = {
+    "ddim linspace": Row(Ddim(), linspace),
+    "ddim uneven": Row(Ddim(), trailing),
+    "dpm++ 3m": Row(DpmPlusMulti(3), more(linspace)),
+    "dpm++ 3m sde": Row(DpmPlusMulti(3, eta=1.0), more(linspace)),
+    "dpm-solver 3m": Row(DpmSolverMulti(3), noisy(more(linspace))),
+    "k dpm++ 3m": edm_row(multi(3, slope="heun")),
+    "pndm": Row(Pndm(), leading, only=("v_prediction",)),
+    "ddim inverse": Row(DdimInversion(), leading, only=("v_prediction",)),
+    "unipc-2 bh1 to clean": Row(UniPc(2, "bh1"), more(linspace)),
+    "ddpm large trailing": Row(Ddpm("large"), trailing),
+    "deis-2 linspace": Row(Deis(2, "logsnr"), more(linspace)),
+    "dpm++ 2m sigma-min": Row(DpmPlusMulti(), more(linspace)),
+    "dpm++ 2m zero-snr": Row(DpmPlusMulti(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
+    "euler zero-snr": Row(Euler(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
+    "dpm++ 2m karras": Row(DpmPlusMulti(), karras),
+    "dpm++ 2m exponential": Row(DpmPlusMulti(), exponential),
+    "dpm++ 2m flow": Row(DpmPlusMulti(), flow_below, STRAIGHT, told=thousandfold),
+    "flow euler shifted": Row(Euler(), flow_once, STRAIGHT, told=thousandfold),
+    "euler linspace": Row(Euler(), even),
+    "lms linspace": Row(Lms(), even),
+    "lcm": Row(Consistency(), lcm),
+    "euler karras": Row(Euler(), karras),
+    "heun exponential": Row(Heun("ratio"), exponential),
+}
+
+KINDS: Final[Mapping[str, Prediction]] = {
+    "epsilon": Epsilon(),
+    "v_prediction": Velocity(),
+    "sample": Clean(),
+    "edm": Preconditioned(0.5),
+    "flow": Flow(),
+}
+
+
+def start(schedule: Schedule, sigma: float) -> Host:
+    return START * sigma if schedule == EXPLODING else START
+
+
+@cache
+def differences(name: str, row: Row, precision: Precision) -> dict[str, float]:
+    """The largest relative difference of each run; NaN where the peer gives it."""
+    along_theirs = row.theirs and precision == "shipped"
+    out = {}
+    for (prediction, steps), theirs in SAMPLES[precision][name].items():
+        if row.only is not None and prediction not in row.only:
+            continue
+        times, told = row.times(steps), TOLD[precision][f"{name}/{steps}"]
+        if along_theirs:
+            sigmas = SIGMAS[f"{name}/{steps}"]
+            times = grid.from_sigmas(row.schedule, sigmas[np.append(True, np.diff(sigmas) < 0)])
+        table = row.sampler.tableau(row.schedule, times)
+        assert table.rows == len(told)
+        if row.told and not along_theirs:
+            told = row.told(table.level.t)
+        ours = walk(table, told, prediction, start(row.schedule, table.level.sigma[0]), row.draws, row.boundary)
+        out[f"{prediction}/{steps}"] = float(np.abs(ours - theirs).max() / np.abs(ours).max())
+    return out
+
+
+def worst(name: str, row: Row) -> float:
+    """Compared with the peer as shipped."""
+    return float(np.max(list(differences(name, row, "shipped").values()), initial=0.0))
+
+
+@cache
+def figures() -> dict[str, str]:
+    """The first and the last cell of the documentation's table rows."""
+    page = Path(__file__).parents[2] / "docs" / "parity.md"
+    return dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^| ]+) \|$", page.read_text(), re.MULTILINE))
+
+
+def test_every_peer_has_a_row() -> None:
+    assert set(ROWS) == set(LABELS)
+    assert set(DEVIATIONS) <= set(LABELS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_same_numbers(name: str) -> None:
+    row = ROWS[name]
+    shipped, wide = differences(name, row, "shipped"), differences(name, row, "wide")
+    assert {run: off for run, off in shipped.items() if not off <= row.shipped} == {}
+    assert {run: off for run, off in wide.items() if not off <= row.wide} == {}
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].told])
+def test_same_times(name: str) -> None:
+    row = ROWS[name]
+    for steps in {steps for _, steps in SAMPLES["wide"][name]}:
+        level = row.sampler.tableau(row.schedule, row.times(steps)).level
+        assert row.told is not None
+        np.testing.assert_allclose(row.told(level.t), TOLD["wide"][f"{name}/{steps}"], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_documented_deviation(name: str) -> None:
+    np.testing.assert_allclose(worst(name, DEVIATIONS[name]), float(figures()[name]), rtol=0.06)
+
+
+@pytest.mark.parametrize("label", sorted(set(LABELS.values())))
+def test_documented_parity(label: str) -> None:
+    measured = max(worst(name, ROWS[name]) for name in ROWS if LABELS[name] == label)
+    np.testing.assert_allclose(measured, float(figures()[label]), rtol=0.06)
+
+
+def test_every_figure_is_measured() -> None:
+    assert set(figures()) == set(DEVIATIONS) | set(LABELS.values())
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "ddim leading/sample/20",
+        "dpm2 leading/epsilon/20",
+        "unipc-3/v_prediction/20",
+        "flow heun/flow/20",
+        "k lms/edm/20",
+    ],
+)
+def test_one_walk_gives_them_in_float32(run: str) -> None:
+    name, prediction, steps = run.split("/")
+    row = ROWS[name]
+
+    def network(w: Array, x: X, t: Float[Array, " b"], cond: None) -> X:
+        told = t * 1000 if row.told is thousandfold else t
+        return jnp.tanh(jnp.matmul(x, w, precision="highest")) + 0.1 * jnp.sin(told)[:, None]
+
+    denoise = NetworkDenoiser(apply=network, prediction=KINDS[prediction], parameters=jnp.asarray(W, jnp.float32))
+    table = row.sampler.tableau(row.schedule, row.times(int(steps)))
+    x = jnp.asarray(start(row.schedule, table.level.sigma[0]), jnp.float32)
+    theirs = SAMPLES["wide"][name][prediction, int(steps)]
+    off = np.abs(np.asarray(sample(denoise, table, x)) - theirs).max() / np.abs(theirs).max()
+    assert off <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("sampler", "order"),
+    [
+        (DpmPlusMulti(3, eta=1.0), 3),
+        (DpmPlusMulti(3, eta=1.0, compat=True), 2),
+        (Negated3M(), 1),
+        (DpmSolverMulti(3), 3),
+        (HalvedNoise3M(), 2),
+    ],
+)
+def test_a_slip_costs_its_method_an_order(sampler: Sampler, order: int) -> None:
+    """Without noise the walk converges, an SDE's to its drift alone: at which rate, by halving the steps."""
+    ends = []
+    for steps in (160, 320, 640, 1280):
+        table = sampler.tableau(EXPLODING, np.geomspace(10, 0.02, steps + 1))
+        ends.append(float(free_walk(table, BIMODAL.denoise, np.array(2.5))))
+    change = np.abs(np.diff(ends))
+    np.testing.assert_allclose(np.log2(change[1] / change[2]), order, atol=0.15)

@@ -1,0 +1,89 @@
+"""Every schedule, prediction, sampler and guidance together: with an exact network they all give the data's law.
+
+The network knows Gaussian data of two classes and speaks in the terms of the prediction. Guided with scale w it should
+give what the closed form gives: the flow of the two denoisers, combined.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float
+
+from artifex.guidance import ClassifierFree
+from artifex.samplers import prior, sample
+from artifex.schedules import (
+    Clean,
+    Epsilon,
+    Flow,
+    Host,
+    NetworkDenoiser,
+    NoiseLevel,
+    Preconditioned,
+    Prediction,
+    Schedule,
+    Score,
+    Velocity,
+    expand,
+)
+from tests.samplers.analytic import walk
+from tests.samplers.cases import SOLVERS, walks
+
+PREDICTIONS: Final[Mapping[str, Prediction]] = {
+    "epsilon": Epsilon(),
+    "clean": Clean(),
+    "velocity": Velocity(),
+    "score": Score(),
+    "flow": Flow(),
+    "preconditioned": Preconditioned(),
+}
+PLACES: Final = ("edm to noise", "vp", "cosine", "chain", "chain without signal", "flow")
+SAMPLERS: Final = ("ddim", "heun", "dpm++ 2m", "unipc-2 bh2", "lms-3")
+SCALES: Final = (1.0, 2.5)
+MEANS: Final = (0.4, -0.3)  # with the condition, and without
+VARIANCE: Final = 0.25
+
+
+def network(
+    parameters: tuple[Schedule, Prediction], x_t: Float[Array, "b d"], t: Array, cond: Array | None
+) -> Float[Array, "b d"]:
+    """Knows the posterior of the data and says it as the prediction wants it."""
+    schedule, prediction = parameters
+    if isinstance(prediction, Preconditioned):  # this network sees a scaled sample, and is told of the noise
+        t = jnp.asarray(schedule.inverse_logsnr(-8 * t))
+        x_t = x_t / expand(prediction.c_in(schedule.at(t)), x_t)
+    level: NoiseLevel[jax.Array] = schedule.at(t)
+    alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
+    mean = MEANS[1] if cond is None else expand(cond, x_t)
+    x0 = mean + alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2) * (x_t - alpha * mean)
+    eps = (x_t - alpha * x0) / jnp.maximum(sigma, 1e-12)
+    return prediction.target(x0, eps, level)
+
+
+@pytest.mark.parametrize(("place", "prediction"), list(product(PLACES, PREDICTIONS)))
+def test_every_combination(place: str, prediction: str) -> None:
+    schedule, times = walks(10)[place]
+    if schedule.at(times).alpha[0] < 1e-6 and prediction in ("epsilon", "score"):
+        pytest.skip("without signal, noise says nothing of the data")
+
+    def apply(parameters: Array, x_t: Float[Array, "b d"], t: Array, cond: Array | None) -> Float[Array, "b d"]:
+        return network((schedule, PREDICTIONS[prediction]), x_t, t, cond)
+
+    denoiser: NetworkDenoiser[Array, Array] = NetworkDenoiser(apply, PREDICTIONS[prediction], jnp.zeros(()))
+    for name, scale in product(SAMPLERS, SCALES):
+
+        def closed_form(x: Host, alpha: float, sigma: float, scale: float = scale) -> Host:
+            gain = alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)
+            conditional, without = (m + gain * (x - alpha * m) for m in MEANS)
+            return np.asarray(without + scale * (conditional - without))
+
+        table = SOLVERS[name].tableau(schedule, times)
+        x = prior(table, (3, 2), jax.random.key(0))
+        guidance: ClassifierFree[Array] = ClassifierFree(jnp.asarray(scale))
+        guided = guidance(denoiser, jnp.full(3, MEANS[0]))
+        want = walk(table, closed_form, np.asarray(x, np.float64))
+        np.testing.assert_allclose(sample(guided, table, x), want, atol=2e-3, err_msg=f"{name}, scale {scale}")

@@ -1,0 +1,140 @@
+"""On Gaussian data the law of every walk follows from its table, and the compiled walk keeps to it."""
+
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float
+
+from artifex.kernels import sample_keys
+from artifex.samplers import Dpm2, DpmPlusMulti, EulerAncestral, Tableau, sample
+from artifex.schedules import EDM, Host, NoiseLevel, expand, record
+from tests.samplers.analytic import GAUSSIAN, walk
+from tests.samplers.cases import DETERMINISTIC, SOLVERS, STOCHASTIC, falling, walks
+
+MEAN: Final = np.array([0.4, -1.0])
+COVARIANCE: Final = np.array([[0.25, 0.12], [0.12, 0.5]])
+
+
+@record
+class Gaussian:
+    """The denoiser of Gaussian data, in the basis where its covariance is diagonal."""
+
+    mean: Array
+    basis: Array
+    variances: Array
+
+    def __call__(self, x_t: Float[Array, "b d"], level: NoiseLevel[jax.Array]) -> Float[Array, "b d"]:
+        alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
+        gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
+        return self.mean + ((x_t - alpha * self.mean) @ self.basis * gain) @ self.basis.T
+
+
+def denoiser() -> Gaussian:
+    variances, basis = np.linalg.eigh(COVARIANCE)
+    return Gaussian(*(jnp.asarray(a, jnp.float32) for a in (MEAN, basis, variances)))
+
+
+def law(table: Tableau[Host], mean: Host, covariance: Host) -> tuple[Host, Host]:
+    """Mean and covariance of the walk's end, from the law of the data at its first level, by linear recursion."""
+    d, columns = len(mean), table.evaluate.shape[1]
+    eye, a, s = np.eye(d), table.level.alpha, table.level.sigma
+    names = columns - 1  # x_e, x_b and the history; the newest prediction is no state of its own
+    centre = np.zeros(names * d)
+    spread = np.zeros((names * d, names * d))
+    for i in range(2):
+        centre[i * d : (i + 1) * d] = a[0] * mean
+        for j in range(2):
+            spread[i * d : (i + 1) * d, j * d : (j + 1) * d] = a[0] ** 2 * covariance + s[0] ** 2 * eye
+
+    for i in range(table.rows):
+        gain = a[i] * covariance @ np.linalg.inv(a[i] ** 2 * covariance + s[i] ** 2 * eye)
+        state = np.eye(names * d).reshape(names, d, names * d)
+        newest = gain @ state[0]
+        constant = (eye - a[i] * gain) @ mean
+        terms = [state[0], state[1], newest, *state[2:]]
+        shifts = [np.zeros(d), np.zeros(d), constant, *([np.zeros(d)] * (names - 2))]
+        based = sum((w * t for w, t in zip(table.base[i], terms, strict=True)), np.zeros_like(newest))
+        base_shift = sum((w * t for w, t in zip(table.base[i], shifts, strict=True)), np.zeros(d))
+        terms[1], shifts[1] = based, base_shift
+        moved = sum((w * t for w, t in zip(table.evaluate[i], terms, strict=True)), np.zeros_like(newest))
+        shift = sum((w * t for w, t in zip(table.evaluate[i], shifts, strict=True)), np.zeros(d))
+        kept = table.keep[i, 0] * state[0] + table.keep[i, 1] * newest
+        move = np.concatenate([moved, based, kept, *state[2:-1]])[: names * d]
+        offset = np.concatenate([shift, base_shift, table.keep[i, 1] * constant, np.zeros(names * d)])[: names * d]
+        b = table.base_noise[i]
+        e = table.noise[i] + table.evaluate[i, 1] * b
+        noise = np.concatenate([e * eye, b * eye, np.zeros((names * d, d))])[: names * d]
+        centre = move @ centre + offset
+        spread = move @ spread @ move.T + noise @ noise.T
+    return centre[:d], spread[:d, :d]
+
+
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC, "ddpm large"])
+def test_the_law_tends_to_the_data(name: str) -> None:
+    def off(steps: int) -> Host:
+        table = SOLVERS[name].tableau(EDM(), falling(10.0, 0.05, steps))
+        mean, covariance = law(table, MEAN, COVARIANCE)
+        return np.array([np.abs(mean - MEAN).max(), np.abs(covariance - COVARIANCE - 0.05**2 * np.eye(2)).max()])
+
+    coarse, fine = off(100), off(400)
+    assert np.all(fine < coarse / 3 + 1e-12)
+    assert np.all(fine < (5e-3, 2e-2))
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_the_law_of_one_direction_is_that_of_its_eigenvalue(name: str) -> None:
+    """The full covariance holds no more than what each eigenvalue gives alone."""
+    table = SOLVERS[name].tableau(EDM(), falling(10.0, 0.05, 12))
+    variances, basis = np.linalg.eigh(COVARIANCE)
+    mean, covariance = law(table, MEAN, COVARIANCE)
+    alone = [law(table, (MEAN @ basis)[[k]], np.array([[variances[k]]])) for k in range(2)]
+    np.testing.assert_allclose(mean @ basis, [m[0] for m, _ in alone], atol=1e-10)
+    np.testing.assert_allclose(basis.T @ covariance @ basis, np.diag([c[0, 0] for _, c in alone]), atol=1e-10)
+
+
+def test_the_posterior_step_is_exact_where_the_data_has_one_point() -> None:
+    """For data without spread the ancestral step is the posterior itself: the law is right at every step count."""
+    for sampler in (EulerAncestral(), DpmPlusMulti(2, eta=1.0), Dpm2(eta=1.0)):
+        table = sampler.tableau(EDM(), falling(10.0, 0.5, 4))
+        mean, covariance = law(table, MEAN, np.zeros((2, 2)))
+        np.testing.assert_allclose(mean, MEAN, atol=1e-12)
+        np.testing.assert_allclose(covariance, 0.25 * np.eye(2), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_compiled_walk_is_the_table(name: str) -> None:
+    """In float32, with the same noise, against the definition in float64; and its law within sampling error."""
+    schedule, times = walks(6)["vp"]
+    table = SOLVERS[name].tableau(schedule, times)
+    batch, key = 2048, jax.random.key(3)
+    rng = np.random.default_rng(0)
+    clean = rng.multivariate_normal(MEAN, COVARIANCE, batch)
+    x = (table.level.alpha[0] * clean + table.level.sigma[0] * rng.standard_normal((batch, 2))).astype(np.float32)
+    got = np.asarray(sample(denoiser(), table, jnp.asarray(x), key), np.float64)
+
+    keys = sample_keys(key, batch)
+    draw = jax.jit(jax.vmap(lambda k, i: jax.random.normal(jax.random.fold_in(k, i), (2,)), in_axes=(0, None)))
+    noise = np.stack([np.asarray(draw(keys, i), np.float64) for i in range(table.rows)])
+    variances, basis = np.linalg.eigh(COVARIANCE)
+
+    def denoise(x: Host, alpha: float, sigma: float) -> Host:
+        gain = alpha * variances / (alpha**2 * variances + sigma**2)
+        return np.asarray(MEAN + ((x - alpha * MEAN) @ basis * gain) @ basis.T)
+
+    want = walk(table, denoise, x, noise)
+    np.testing.assert_allclose(got, want, atol=3e-5 * np.abs(want).max())
+
+    mean, covariance = law(table, MEAN, COVARIANCE)
+    deviation = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(got.mean(axis=0) - mean) < 5 * deviation / np.sqrt(batch))
+    assert np.all(np.abs(np.cov(got.T) - covariance) < 5 * np.sqrt(2 / batch) * np.outer(deviation, deviation))
+
+
+def test_the_gaussian_problems_agree() -> None:
+    one = GAUSSIAN.denoise(np.array([1.7]), 0.8, 0.6)
+    level = NoiseLevel(t=jnp.zeros(1), alpha=jnp.full(1, 0.8), sigma=jnp.full(1, 0.6))
+    other = Gaussian(jnp.array([0.4]), jnp.eye(1), jnp.array([0.25]))(jnp.array([[1.7]]), level)
+    np.testing.assert_allclose(other[0], one, rtol=1e-6)

@@ -1,0 +1,184 @@
+"""Deterministic solvers converge at their order, with the errors that the exact answer gives them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from artifex.samplers import (
+    Ddim,
+    Deis,
+    Dpm2,
+    DpmPlusMulti,
+    DpmPlusSingle,
+    DpmSolverMulti,
+    DpmSolverSingle,
+    Edm,
+    ErSde,
+    Euler,
+    Heun,
+    Lms,
+    Pndm,
+    Sampler,
+    UniPc,
+)
+from artifex.schedules import EDM, VP, CosineVP, Host, NoiseLevel, RectifiedFlow, Schedule, grid
+from tests.samplers.analytic import BIMODAL, GAUSSIAN, Mixture, at, walk
+from tests.samplers.cases import falling
+
+
+def errors(
+    sampler: Sampler,
+    data: Mixture,
+    x: float,
+    grids: Sequence[Host],
+    exact: int = 0,
+    schedule: Schedule | None = None,
+) -> Host:
+    """How far each walk ends from the exact probability flow; the first ``exact`` steps are the flow's own."""
+    out = []
+    for times in grids:
+        table = sampler.tableau(EDM() if schedule is None else schedule, times)
+        start = at(table.level, 0)
+        begun = {i: np.asarray(data.flow(x, start, at(table.level, i + 1))) for i in range(exact)}
+        end = walk(table, data.denoise, np.asarray(x), exact=begun)
+        out.append(abs(float(end) - data.flow(x, start, table.end)))
+    return np.asarray(out)
+
+
+def slope(errors: Host, steps: Sequence[int]) -> float:
+    """Of the last stretch."""
+    return float(np.log(errors[-2] / errors[-1]) / np.log(steps[-1] / steps[-2]))
+
+
+def test_the_exact_flow_is_exact() -> None:
+    def level(sigma: float) -> NoiseLevel[Host]:
+        return EDM().at(np.asarray(sigma))
+
+    assert GAUSSIAN.flow(13.416239856425513, level(10.0), level(0.05)) == pytest.approx(1.0532419153728578, abs=1e-12)
+    assert BIMODAL.flow(2.5, level(10.0), level(0.02)) == pytest.approx(0.5365488687144535, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        (Euler(), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
+        (Ddim(), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
+        (DpmSolverSingle(1), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
+        (Heun(), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
+        (Heun(frame="ratio"), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
+        (Edm(churn=0), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
+        (Dpm2(), [2.958e-3, 7.234e-4, 1.788e-4, 4.446e-5, 1.108e-5]),
+        (DpmSolverSingle(2), [2.958e-3, 7.234e-4, 1.788e-4, 4.446e-5, 1.108e-5]),
+        (DpmPlusSingle(2), [2.695e-3, 6.911e-4, 1.748e-4, 4.397e-5, 1.102e-5]),
+        (DpmPlusMulti(2), [2.505e-3, 6.538e-4, 1.655e-4, 4.155e-5, 1.041e-5]),
+        (Lms(2), [1.168e-2, 3.225e-3, 8.488e-4, 2.178e-4, 5.517e-5]),
+        (Lms(3), [5.116e-3, 8.053e-4, 1.144e-4, 1.556e-5, 2.110e-6]),
+    ],
+    ids=repr,
+)
+def test_errors_on_a_gaussian(sampler: Sampler, expected: list[float]) -> None:
+    grids = [falling(10.0, 0.05, steps) for steps in (20, 40, 80, 160, 320)]
+    np.testing.assert_allclose(errors(sampler, GAUSSIAN, 13.416239856425513, grids), expected, rtol=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        (DpmPlusMulti(3), [6.30e-5, 9.01e-7, 1.37e-8, 1.70e-9]),
+        (DpmPlusMulti(3, compat=True), [1.22e-4, 9.35e-6, 6.08e-7, 1.53e-7]),
+    ],
+    ids=repr,
+)
+def test_errors_of_the_third_order_on_a_mixture(sampler: Sampler, expected: list[float]) -> None:
+    grids = [falling(10.0, 0.02, steps) for steps in (40, 160, 640, 1280)]
+    np.testing.assert_allclose(errors(sampler, BIMODAL, 2.5, grids, exact=2), expected, rtol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "order", "exact"),
+    [
+        (Ddim(), 1, 0),
+        (Euler(), 1, 0),
+        (Heun(), 2, 0),
+        (Heun(frame="ratio"), 2, 0),
+        (Dpm2(), 2, 0),
+        (Edm(churn=0), 2, 0),
+        (DpmSolverSingle(1), 1, 0),
+        (DpmSolverSingle(2), 2, 0),
+        (DpmSolverSingle(3), 3, 0),
+        (DpmSolverMulti(1), 1, 0),
+        (DpmSolverMulti(2), 2, 0),
+        (DpmSolverMulti(3), 3, 2),
+        (DpmPlusSingle(1), 1, 0),
+        (DpmPlusSingle(2), 2, 0),
+        (DpmPlusSingle(3), 3, 0),
+        (DpmPlusMulti(1), 1, 0),
+        (DpmPlusMulti(2), 2, 0),
+        (DpmPlusMulti(2, slope="heun"), 2, 0),
+        (DpmPlusMulti(3), 3, 2),
+        (DpmPlusMulti(3, compat=True), 2, 2),
+        (UniPc(1, corrector=False), 1, 0),
+        (UniPc(2, corrector=False, lower_final=False), 2, 0),
+        (UniPc(3, corrector=False, lower_final=False), 3, 2),
+        (UniPc(1, "bh1", lower_final=False), 2, 0),
+        (UniPc(1, "bh2", lower_final=False), 2, 0),
+        (UniPc(2, "bh1", lower_final=False), 3, 1),
+        (UniPc(2, "bh2", lower_final=False), 3, 1),
+        (UniPc(3, "bh1", lower_final=False), 4, 2),
+        (UniPc(3, "bh2", lower_final=False), 4, 2),
+        (Deis(1), 1, 0),
+        (Deis(2), 2, 0),
+        (Deis(3), 3, 2),
+        (Deis(2, "logsnr"), 2, 0),
+        (Deis(3, "logsnr"), 3, 2),
+        (Lms(1), 1, 0),
+        (Lms(2), 2, 0),
+        (Lms(3), 3, 2),
+        (Lms(4), 4, 3),
+        (Pndm(), 2, 0),
+        (Pndm(warmup="euler"), 2, 0),
+        (ErSde(1, offset=1e300), 1, 0),
+        (ErSde(2, offset=1e300), 2, 0),
+        (ErSde(3, offset=1e300), 3, 2),
+    ],
+    ids=repr,
+)
+def test_order_on_a_mixture(sampler: Sampler, order: int, exact: int) -> None:
+    steps = (320, 640) if order < 4 else (640, 1280)
+    found = errors(sampler, BIMODAL, 2.5, [falling(10.0, 0.02, n) for n in steps], exact)
+    assert slope(found, steps) == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "order"),
+    [
+        (Heun(), 2),
+        (Heun("ratio"), 2),
+        (Dpm2(), 2),
+        (DpmPlusSingle(3), 3),
+        (DpmPlusMulti(2), 2),
+        (Deis(2), 2),
+        (Lms(2), 2),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("schedule", [VP(), CosineVP(), RectifiedFlow()], ids=repr)
+def test_order_on_other_paths(sampler: Sampler, order: int, schedule: Schedule) -> None:
+    steps = (320, 640)
+    grids = [grid.uniform(n, 0.95, 0.05) for n in steps]
+    found = errors(sampler, BIMODAL, 0.9, grids, schedule=schedule)
+    assert slope(found, steps) == pytest.approx(order, abs=0.1)
+
+
+def test_plms_is_of_fourth_order_where_the_ratio_falls_evenly() -> None:
+    steps = (320, 640)
+    found = errors(Pndm(warmup="euler"), BIMODAL, 1.5, [np.linspace(2.0, 0.2, n + 1) for n in steps], exact=3)
+    assert slope(found, steps) == pytest.approx(4, abs=0.15)
+
+
+def test_the_start_of_plms_is_a_step_of_heun() -> None:
+    times = np.array([2.0, 1.0])
+    np.testing.assert_allclose(
+        errors(Pndm(1), BIMODAL, 1.5, [times]), errors(Heun(frame="ratio"), BIMODAL, 1.5, [times]), rtol=1e-9
+    )

@@ -1,0 +1,136 @@
+from collections.abc import Callable
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from artifex.schedules import (
+    Clean,
+    Discrete,
+    Epsilon,
+    Flow,
+    NoiseLevel,
+    Preconditioned,
+    Prediction,
+    Score,
+    Velocity,
+    Weighting,
+    betas,
+    mix,
+)
+from artifex.schedules.weighting import P2, Edm, MinSnr, Sigmoid, SoftMinSnr, TruncatedSnr, Uniform, weight
+
+ALL: Final[dict[str, Weighting]] = {
+    "Uniform": Uniform(),
+    "Uniform of x0": Uniform(Clean()),
+    "MinSnr": MinSnr(),
+    "SoftMinSnr": SoftMinSnr(),
+    "TruncatedSnr": TruncatedSnr(),
+    "P2": P2(),
+    "Edm": Edm(),
+    "Sigmoid": Sigmoid(2.0),
+}
+each = pytest.mark.parametrize("weighting", ALL.values(), ids=ALL.keys())
+PREDICTIONS: Final[tuple[Prediction, ...]] = (
+    Epsilon(),
+    Clean(),
+    Velocity(),
+    Score(),
+    Flow(),
+    Preconditioned(0.5),
+)
+
+
+def preserving(*snr: float) -> NoiseLevel[jax.Array]:
+    s = jnp.asarray(snr)
+    return NoiseLevel(t=jnp.zeros_like(s), alpha=jnp.sqrt(s / (1 + s)), sigma=jnp.sqrt(1 / (1 + s)))
+
+
+SNR: Final = np.array([0.01, 1.0, 100.0])
+
+
+@pytest.mark.parametrize(
+    ("weighting", "prediction", "want"),
+    [
+        (MinSnr(5.0), Epsilon(), [1, 1, 0.05]),
+        (MinSnr(5.0), Clean(), [0.01, 1, 5]),
+        (MinSnr(5.0), Velocity(), [0.00990099, 0.5, 0.04950495]),
+        (SoftMinSnr(5.0), Clean(), 5 * SNR / (SNR + 5)),
+        (P2(1.0, 1.0), Epsilon(), 1 / (1 + SNR)),
+        (P2(2.0, 0.5), Epsilon(), 1 / np.sqrt(2 + SNR)),
+        (TruncatedSnr(), Clean(), [1, 1, 100]),
+        (TruncatedSnr(), Epsilon(), [100, 1, 1]),
+        (Uniform(), Epsilon(), [1, 1, 1]),
+        (Uniform(), Clean(), SNR),
+        (Uniform(Clean()), Epsilon(), 1 / SNR),
+        (Uniform(Velocity()), Clean(), SNR + 1),
+        (Uniform(Velocity()), Velocity(), [1, 1, 1]),
+        (Edm(0.5), Preconditioned(0.5), [1, 1, 1]),
+        (Uniform(Preconditioned(0.5)), Clean(), SNR + 4),
+        (Edm(0.5), Clean(), SNR + 4),
+        (Sigmoid(2.0), Epsilon(), 1 / (1 + SNR * np.exp(-2))),
+    ],
+)
+def test_formulas(weighting: Weighting, prediction: Prediction, want: list[float]) -> None:
+    np.testing.assert_allclose(weight(weighting, prediction, preserving(*SNR)), want, rtol=2e-6)
+
+
+def test_edm_pin() -> None:
+    at = NoiseLevel(t=jnp.asarray(0.5), alpha=jnp.asarray(1.0), sigma=jnp.asarray(0.5))
+    assert Edm(0.5)(at) == pytest.approx(8)
+
+
+@each
+def test_the_loss_is_the_same_for_every_prediction(weighting: Weighting) -> None:
+    """An error of x0, said by each kind of output in turn, costs the same."""
+    at = preserving(0.02, 3.0, 40.0)
+    x0, eps, wrong = jax.random.normal(jax.random.key(0), (3, 3, 50))
+    wrong_eps = Clean().noise(wrong, mix(x0, eps, at), at)
+    want = np.asarray(weighting(at)) * np.sum(np.square(wrong - x0), axis=1)
+    for prediction in PREDICTIONS:
+        error = np.asarray(prediction.target(wrong, wrong_eps, at)) - np.asarray(prediction.target(x0, eps, at))
+        got = np.asarray(weight(weighting, prediction, at)) * np.sum(np.square(error), axis=1)
+        np.testing.assert_allclose(got, want, rtol=2e-5)
+
+
+@each
+def test_ends_are_finite(weighting: Weighting) -> None:
+    chain = Discrete(betas.rescale_zero_terminal_snr(betas.linear(1000)))
+    at = chain.at(jnp.asarray([-1.0, 999.0, 998.5]))
+    for prediction in PREDICTIONS:
+        values = np.asarray(weight(weighting, prediction, at))
+        assert np.all(np.isfinite(values))
+        assert np.all(values >= 0)
+
+
+def test_limits_at_the_ends() -> None:
+    at = NoiseLevel(t=jnp.zeros(3), alpha=jnp.asarray([1.0, 0.0, 0.0]), sigma=jnp.asarray([0.0, 1.0, 1.0]))
+    np.testing.assert_allclose(weight(MinSnr(5.0), Epsilon(), at), [0, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(weight(MinSnr(5.0), Clean(), at), [5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(weight(Edm(0.5), Preconditioned(0.5), at), [1, 1, 1], rtol=1e-5)
+
+
+@each
+def test_shapes_and_values(weighting: Weighting) -> None:
+    one = jax.tree.map(lambda v: v[0], preserving(2.0))
+    assert weight(weighting, Velocity(), one).shape == ()
+    assert weight(weighting, Velocity(), preserving(2.0, 3.0, 4.0)).shape == (3,)
+    assert isinstance(weighting, Weighting)
+    assert hash(weighting) == hash(weighting)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MinSnr(0.0), r"gamma must be positive, got 0\.0"),
+        (lambda: SoftMinSnr(-1.0), r"gamma must be positive, got -1\.0"),
+        (lambda: P2(0.0), r"k must be positive, got 0\.0"),
+        (lambda: P2(1.0, -1.0), r"gamma must be at least 0, got -1\.0"),
+        (lambda: Edm(0.0), r"sigma_data must be positive, got 0\.0"),
+    ],
+)
+def test_bad_settings(make: Callable[[], Weighting], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,184 @@
+from itertools import count
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from artifex.schedules import Clean, Discrete, Velocity, betas
+from artifex.training import (
+    Checkpointer,
+    LabelledImages,
+    Network,
+    Objective,
+    Report,
+    TrainingConfig,
+    init_state,
+    make_train_step,
+    train,
+)
+from tests.training.tiny import OBJECTIVE, data, network, same
+
+CONFIG = TrainingConfig(steps=8, batch_size=4, save_every=3, seed=1)
+
+
+def after(steps: int) -> "count[int]":
+    """Counts the questions of ``stop``: see its use."""
+    return count(-steps)
+
+
+def test_training_is_a_function_of_its_arguments() -> None:
+    module = network()
+    first = Network(module).parameters
+    one, two = (train(module, data(), OBJECTIVE, CONFIG) for _ in range(2))
+    other = train(module, data(), OBJECTIVE, CONFIG.model_copy(update={"seed": 2}))
+    assert same(one.state, two.state)
+    assert not same(one.state.parameters, other.state.parameters)
+    assert same(first, Network(network()).parameters)
+    assert one.finished
+    assert one.steps_done == 8
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 7])
+def test_a_resumed_run_ends_in_the_bits_of_an_uninterrupted_one(tmp_path: Path, cut: int) -> None:
+    whole = train(network(), data(), OBJECTIVE, CONFIG)
+    questions = after(cut)
+    with Checkpointer(tmp_path) as checkpointer:
+        part = train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0)
+        assert (part.steps_done, part.finished, len(part.losses)) == (cut, False, cut)
+        assert checkpointer.latest() == cut
+    with Checkpointer(tmp_path) as checkpointer:
+        rest = train(network(seed=9), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        assert checkpointer.latest() == 8
+        assert same(checkpointer.restore(rest.state), whole.state)
+    assert same(rest.state, whole.state)
+    assert rest.seconds > part.seconds
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
+    with Checkpointer(tmp_path) as checkpointer:
+        whole = train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer)
+        assert same(
+            train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True).state, whole.state
+        )
+
+
+def test_a_fresh_run_replaces_earlier_checkpoints_when_it_has_its_own(tmp_path: Path) -> None:
+    longer, questions = CONFIG.model_copy(update={"steps": 20}), after(2)
+    with Checkpointer(tmp_path) as checkpointer:
+        train(network(), data(), OBJECTIVE, longer, checkpointer=checkpointer)
+        train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: True)
+        assert checkpointer.latest() == 20
+        train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0)
+        assert checkpointer.latest() == 2
+        assert checkpointer.notes()["config"] == CONFIG.model_dump()
+
+
+def test_there_must_be_something_to_resume_of_the_same_config(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="resume must come with a checkpointer, got None"):
+        train(network(), data(), OBJECTIVE, CONFIG, resume=True)
+    with Checkpointer(tmp_path) as checkpointer:
+        with pytest.raises(FileNotFoundError, match="must hold a checkpoint"):
+            train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer)
+        other = CONFIG.model_copy(update={"learning_rate": 1.0})
+        with pytest.raises(ValueError, match="config must be that of the checkpoint"):
+            train(network(), data(), OBJECTIVE, other, checkpointer=checkpointer, resume=True)
+
+
+def test_the_callback_hears_of_every_step_once() -> None:
+    heard: list[Report] = []
+
+    def note(report: Report) -> None:
+        heard.append(report)
+
+    trained = train(network(), data(), OBJECTIVE, CONFIG, callback=note)
+    assert [(report.step, report.steps) for report in heard] == [(step, 8) for step in range(1, 9)]
+    assert np.array_equal([report.loss for report in heard], trained.losses)
+
+
+def test_each_loss_is_the_objective_of_its_batch_at_its_key() -> None:
+    """The first step, again, outside of the compiled loop."""
+    module = network()
+    parts = Network(module)
+    x0, labels = data().batch(0, 4, seed=1)
+    draw_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(1), 0))
+    loss = OBJECTIVE.loss(
+        lambda x, t, cond: parts.apply_training(parts.parameters, dropout_key, x, t, cond),
+        jnp.asarray(x0),
+        jnp.asarray(labels),
+        draw_key,
+    )
+    assert np.isclose(train(module, data(), OBJECTIVE, CONFIG).losses[0], loss, rtol=1e-5)
+
+
+def test_a_step_takes_over_the_buffers_of_its_state() -> None:
+    module = network()
+    parts = Network(module)
+    before = init_state(parts, CONFIG)
+    x0, labels = data().batch(0, 4, seed=1)
+    make_train_step(parts, OBJECTIVE, CONFIG)(before, jnp.asarray(x0), jnp.asarray(labels))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(parts.parameters))
+
+
+def test_dropout_differs_from_step_to_step_and_is_off_when_sampling() -> None:
+    parts = Network(network())
+    x, t = jnp.ones((6, 2, 2, 1)), jnp.zeros(6)
+    one, two, again = (parts.apply_training(parts.parameters, jax.random.key(seed), x, t, None) for seed in (0, 1, 0))
+    assert not np.array_equal(one, two)
+    assert np.array_equal(one, again)
+    off = parts.apply(parts.parameters, x, t, None)
+    assert np.array_equal(off, np.broadcast_to(off[:1], off.shape))
+
+
+def test_a_network_learns_two_images_by_their_labels() -> None:
+    """At high noise the label alone tells which image it was, so the trained denoiser gives each back from it."""
+    images = np.stack([np.full((2, 2, 1), -0.8), np.full((2, 2, 1), 0.6)]).astype(np.float32)
+    two = LabelledImages(images, np.array([0, 1], np.int32))
+    schedule = Discrete(betas.cosine(50))
+    objective = Objective(schedule, Clean(), num_classes=3)
+    config = TrainingConfig(steps=1500, batch_size=16, learning_rate=1e-2)
+    trained = train(network(), two, objective, config)
+    assert float(trained.losses[-20:].mean()) < 0.1 * float(trained.losses[0])
+    level = schedule.at(jnp.full(2, 40.0))
+    x_t = level.sigma[:, None, None, None] * jax.random.normal(jax.random.key(0), (2, 2, 2, 1))
+    x_t = x_t + level.alpha[:, None, None, None] * jnp.asarray(images)
+    assert np.allclose(trained.denoiser(x_t, level, jnp.arange(2)), images, atol=0.2)
+
+
+def test_the_denoiser_is_the_averaged_network_under_its_prediction() -> None:
+    trained = train(network(), data(), OBJECTIVE, CONFIG)
+    x, level = jnp.ones((3, 2, 2, 1)), OBJECTIVE.schedule.at(jnp.asarray([0.0, 20.0, 49.0]))
+    labels = jnp.arange(3)
+    module = trained.module
+    assert callable(module)
+    v = module(x, level.t, labels)
+    alpha, sigma = (np.asarray(a, np.float64)[:, None, None, None] for a in (level.alpha, level.sigma))
+    assert isinstance(OBJECTIVE.prediction, Velocity)
+    assert np.allclose(trained.denoiser(x, level, labels), alpha * np.asarray(x) - sigma * np.asarray(v), atol=1e-6)
+    assert not same(trained.state.average, trained.state.parameters)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("warmup_steps", -1),
+        ("weight_decay", -1.0),
+        ("clip_norm", 0.0),
+        ("ema_decay", 1.0),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("save_every", 0),
+        ("stepz", 1),
+    ],
+)
+def test_impossible_configs_are_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=field):
+        TrainingConfig.model_validate({field: value})

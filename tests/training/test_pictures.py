@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from artifex.training import denoising_figure, loss_figure, samples_figure
+from artifex.training.pictures import INK, save
+
+BLANK, FULL = np.full((2, 8, 8, 1), -1, np.float32), np.full((2, 8, 8, 1), 1, np.float32)
+
+
+def pixels(figure: Figure, tmp_path: Path) -> np.ndarray:
+    save(figure, tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as image:
+        image.verify()
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"), np.float64) / 255
+
+
+def test_every_class_has_its_row_of_ink_and_paper(tmp_path: Path) -> None:
+    images = np.concatenate([FULL[:1], BLANK[:1], BLANK[:1], FULL[:1]])
+    shown = pixels(samples_figure(images, np.array([5, 5, 7, 7], np.int32), columns=2), tmp_path)
+    height, width = shown.shape[:2]
+    unit = height / (2 + 2 * 0.16)
+    centres = [
+        [shown[int((0.16 + y + 0.5) * unit), int((0.16 + 0.6 + x + 0.5) * unit)] for x in (0, 1)] for y in (0, 1)
+    ]
+    ink, paper = to_rgb(INK), (1, 1, 1)
+    assert np.allclose(centres, [[ink, paper], [paper, ink]], atol=0.02)
+    assert width > 200
+
+
+def test_a_class_may_have_fewer_images_than_columns(tmp_path: Path) -> None:
+    few = pixels(samples_figure(FULL, np.array([0, 1], np.int32)), tmp_path)
+    assert few.shape[1] > 3 * few.shape[0]
+
+
+def test_denoising_shows_every_frame_and_needs_every_caption(tmp_path: Path) -> None:
+    frames = np.concatenate([FULL, 3 * BLANK])
+    shown = pixels(denoising_figure(frames, ["a", "b", "c", "d"]), tmp_path)
+    unit = shown.shape[1] / (4 + 2 * 0.12)
+    row = shown[int(0.62 * unit), [int((0.12 + x + 0.5) * unit) for x in range(4)]]
+    assert np.allclose(row, [to_rgb(INK)] * 2 + [(1, 1, 1)] * 2, atol=0.02)
+    with pytest.raises(ValueError, match="captions must be as many as the 4 frames, got 1"):
+        denoising_figure(frames, ["a"])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3000])
+def test_the_loss_of_few_and_of_many_steps_is_drawn(tmp_path: Path, steps: int) -> None:
+    shown = pixels(loss_figure(np.linspace(1, 0.1, steps)), tmp_path)
+    assert shown.shape[0] < shown.shape[1]
+    assert shown.std() > 0.01
+
+
+def test_the_smoothed_loss_is_a_geometric_mean() -> None:
+    lines = loss_figure(np.array([0.5, 2.0] * 200)).axes[0].get_lines()
+    assert np.allclose(np.asarray(lines[1].get_ydata())[20:-20], 1, rtol=0.1)
+
+
+def test_one_figure_is_one_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(samples_figure(FULL, np.array([0, 1], np.int32)), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -1,0 +1,57 @@
+"""Hooks of mkdocs: complete reference pages, and formulas as MathML so that pages need no script and no network."""
+
+import html
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from types import ModuleType
+
+from math_core import LatexError, LatexToMathML
+
+_PACKAGE = re.compile(r"^::: (artifex\.\w+)$", re.MULTILINE)
+# What pymdownx.arithmatex makes of $...$ and $$...$$ with `generic: true`.
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+_CONVERTER = LatexToMathML(fancy_error=False)
+
+
+def hidden(package: str) -> Iterator[str]:
+    """Yield the paths of what ``package`` exports and mkdocstrings leaves out.
+
+    That are modules, and functions or classes that share their name with a module, which hides them from it.
+    """
+    module = importlib.import_module(package)
+    for name in getattr(module, "__all__", ()):
+        value = getattr(module, name)
+        if isinstance(value, ModuleType):
+            yield value.__name__
+        elif importlib.util.find_spec(f"{package}.{name}") is not None:
+            yield f"{value.__module__}.{name}"
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Give an entry of its own to everything that a package's entry leaves out."""
+
+    def complete(match: re.Match[str]) -> str:
+        options = "\n    options:\n      show_root_heading: true\n      show_root_toc_entry: true\n"
+        return "\n".join([match[0], "", *(f"::: {path}{options}" for path in hidden(match[1]))])
+
+    return _PACKAGE.sub(complete, markdown)
+
+
+def on_page_content(content: str, **_: object) -> str:
+    """Replace every formula of a page's HTML.
+
+    Raises:
+        ValueError: If a formula is not understood, which ends the build.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        tag, tex = match[1], " ".join(html.unescape(match[2]).split())
+        try:
+            math = _CONVERTER.convert_with_local_state(tex, displaystyle=tag == "div")
+        except LatexError as error:
+            raise ValueError(f"formula {tex!r}: {error}") from None
+        return f'<{tag} class="math">{math}</{tag}>'
+
+    return _FORMULA.sub(replace, content)
