@@ -16,7 +16,7 @@ def test_networks_are_backbones(network: type) -> None:
 @pytest.mark.parametrize(
     ("shape", "times", "said"),
     [
-        ((2, 8, 8), (2,), r"x must have shape \(batch, height, width, 3\), got \(2, 8, 8\)"),
+        ((2, 8, 3), (2,), r"x must have shape \(batch, height, width, 3\), got \(2, 8, 3\)"),
         ((2, 8, 8, 4), (2,), r"x must have shape \(batch, height, width, 3\), got \(2, 8, 8, 4\)"),
     ],
 )

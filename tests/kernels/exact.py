@@ -55,4 +55,5 @@ def attention(
 def folded(x: Host, shape: tuple[int, ...]) -> Host:
     """``x`` summed down to the shape that was broadcast to it: the gradient of broadcasting."""
     axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if n != m)
-    return x.sum(axis=axes, keepdims=True)
+    summed: Host = np.sum(x, axis=axes, keepdims=True)
+    return summed

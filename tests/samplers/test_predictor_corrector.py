@@ -5,25 +5,44 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.samplers import Ddim, Ddpm, UniPc, noised, predictor_corrector, prior, sample
+from artifex.samplers import Ddim, Ddpm, UniPc, corrected, predictor_corrector, prior, sample
 from artifex.schedules import EDM, VP, grid
 from tests.samplers.cases import falling
-from tests.samplers.test_law import COVARIANCE, MEAN, denoiser
+from tests.samplers.test_law import COVARIANCE, MEAN, Gaussian, denoiser, law
 
 
-def off(got: jax.Array) -> tuple[float, float]:
-    host = np.asarray(got, np.float64)
-    return float(np.abs(host.mean(0) - MEAN).max()), float(np.abs(np.cov(host.T) - COVARIANCE).max())
-
-
-def test_corrections_correct() -> None:
+def test_rows_that_correct() -> None:
+    """By the exact law of the table: a coarse walk comes closer to the data."""
     table = Ddpm().tableau(EDM(), falling(20.0, 0.01, 12))
-    x = prior(table, (8192, 2), jax.random.key(0))
-    plain = off(predictor_corrector(denoiser(), table, x, jax.random.key(1), corrections=0))
-    corrected = off(predictor_corrector(denoiser(), table, x, jax.random.key(1), corrections=8, snr=0.3))
-    assert plain[1] > 0.1
-    assert corrected[1] < plain[1] / 2
-    assert corrected[0] < 0.1
+    off = []
+    for corrections in (0, 2, 8):
+        mean, covariance = law(corrected(table, corrections, 0.3), MEAN, COVARIANCE)
+        off.append(np.abs(covariance - COVARIANCE).max())
+        assert np.abs(mean - MEAN).max() < 0.01
+    assert off[0] > 0.1
+    assert off[2] < off[1] < off[0]
+    assert off[2] < 0.6 * off[0]
+    assert corrected(table, 2).rows == 36
+    np.testing.assert_array_equal(corrected(table, 0).evaluate, table.evaluate)
+
+
+def test_rows_that_correct_leave_a_point_where_it_is() -> None:
+    table = corrected(Ddim().tableau(VP(), grid.uniform(5, 1.0, 0.2)), 3)
+    mean, covariance = law(table, MEAN, np.zeros((2, 2)))
+    np.testing.assert_allclose(mean, table.end.alpha * MEAN, atol=1e-12)
+    np.testing.assert_allclose(covariance, table.end.sigma**2 * np.eye(2), atol=1e-12)
+
+
+def test_measured_corrections_correct() -> None:
+    """Data of 64 independent numbers, where a sample's own norms are good measures."""
+    wide = Gaussian(jnp.full(64, 0.4), jnp.eye(64), jnp.full(64, 0.25))
+    table = Ddpm().tableau(EDM(), falling(20.0, 0.01, 12))
+    x = prior(table, (512, 64), jax.random.key(0))
+    spread = [
+        float(predictor_corrector(wide, table, x, jax.random.key(1), corrections=n, snr=0.3).var()) for n in (0, 8)
+    ]
+    assert abs(spread[0] - 0.25) > 0.03
+    assert abs(spread[1] - 0.25) < abs(spread[0] - 0.25) / 2
 
 
 def test_without_corrections_it_is_the_table() -> None:
@@ -31,15 +50,6 @@ def test_without_corrections_it_is_the_table() -> None:
     x = prior(table, (3, 2), jax.random.key(0))
     got = predictor_corrector(denoiser(), table, x, jax.random.key(1), corrections=0)
     np.testing.assert_allclose(got, sample(denoiser(), table, x), atol=1e-5)
-
-
-def test_a_right_law_stays_right() -> None:
-    table = Ddim().tableau(EDM(), np.array([0.5, 0.49]))
-    x0 = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 8192).astype(np.float32)
-    x = noised(table, jnp.asarray(x0), jax.random.key(0))
-    got = predictor_corrector(denoiser(), table, x, jax.random.key(1), corrections=40, snr=0.05)
-    np.testing.assert_allclose(np.cov(np.asarray(got).T), COVARIANCE + 0.24 * np.eye(2), atol=0.05)
-    assert np.corrcoef(np.asarray(got)[:, 0], np.asarray(x)[:, 0])[0, 1] < 0.95
 
 
 def test_a_sample_does_not_know_its_batch() -> None:
@@ -53,8 +63,12 @@ def test_what_cannot_be_corrected() -> None:
     x, key = jnp.zeros((2, 2)), jax.random.key(0)
     with pytest.raises(ValueError, match="only a method without a base state or older predictions"):
         predictor_corrector(denoiser(), UniPc(2).tableau(VP(), grid.uniform(5)), x, key)
+    with pytest.raises(ValueError, match="only a method without a base state or older predictions"):
+        corrected(UniPc(2).tableau(VP(), grid.uniform(5)))
     table = Ddim().tableau(VP(), grid.uniform(5))
-    with pytest.raises(ValueError, match="corrections must be at least 0 and snr positive, got -1 and 0.16"):
+    with pytest.raises(ValueError, match=r"corrections must be at least 0 and snr positive, got -1 and 0\.16"):
         predictor_corrector(denoiser(), table, x, key, corrections=-1)
     with pytest.raises(ValueError, match="got 1 and 0"):
         predictor_corrector(denoiser(), table, x, key, snr=0)
+    with pytest.raises(ValueError, match=r"snr must be in \(0, 1\), got 1"):
+        corrected(table, snr=1)

@@ -3,7 +3,7 @@ from typing import Final
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifex.schedules import Discrete, Host, betas
@@ -91,6 +91,7 @@ def test_alphas_cumprod_and_back(table: Callable[[int], Host]) -> None:
     np.testing.assert_allclose(betas.from_alphas_cumprod(abar), got, rtol=1e-10)
 
 
+@settings(max_examples=25, deadline=None)
 @given(start=st.floats(1e-5, 0.01), end=st.floats(0.011, 0.5), n=st.integers(2, 200))
 def test_zero_terminal_snr(start: float, end: float, n: int) -> None:
     table = betas.linear(n, start, end)

@@ -49,7 +49,7 @@ def test_fractions_interpolate_the_logsnr() -> None:
 
 
 @each
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_logsnr_falls(chain: Discrete, data: st.DataObject) -> None:
     times = st.floats(-1, chain.steps - 1)

@@ -204,7 +204,7 @@ def test_round_trips_change_the_path_by_rounding_alone(source: Prediction, targe
     assert np.max(got.lost_eps) < 1e-5
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(-15, 15), st.integers(0, 1000))
 def test_velocity_is_minus_f_on_unit_data(logsnr: float, seed: int) -> None:
     at = preserving(np.full(len(LOGSNR), logsnr))

@@ -47,6 +47,13 @@ def test_quantiles_at_the_ends_are_finite(sampler: TimeSampler, cdf: Callable[[H
     assert np.all(ends > 0)
 
 
+def test_no_draw_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX draws from [0, 1), and 0 is a number that it gives."""
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.zeros(shape))
+    for sampler in (LogNormal(), LogitNormal(), LowDiscrepancy(LogNormal())):
+        assert np.all(np.asarray(sampler(KEY, 4)) > 0)
+
+
 @pytest.mark.parametrize("n", [1, 3, 1000])
 def test_steps(n: int) -> None:
     t = np.asarray(Steps(n)(KEY, N))

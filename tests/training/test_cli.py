@@ -128,21 +128,19 @@ def test_the_demo_writes_what_it_says_and_one_seed_is_one_result(
     assert main(["demo", "--steps", "6", "--out", "two"]) == 0
     for name in RESULTS - {"metrics.json", "checkpoint"}:
         assert (tiny / "one" / name).read_bytes() == (tiny / "two" / name).read_bytes()
-    assert main(["demo", "--steps", "6", "--seed", "1", "--out", "two"]) == 0
-    assert (tiny / "one" / "samples.npz").read_bytes() != (tiny / "two" / "samples.npz").read_bytes()
 
 
 def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps, out = 3000, tiny / "run"
+    steps, out = 1500, tiny / "run"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     child = subprocess.Popen(
         [sys.executable, "-c", RUN, "demo", "--steps", str(steps), "--out", str(out)],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not (out / "checkpoint" / "50").exists() and child.poll() is None and time.monotonic() < deadline:
+    while not (out / "checkpoint" / "250").exists() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
     said, complained = child.communicate(timeout=120)

@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import Array, Float, Int
 
 from artifex.schedules import Clean, Discrete, Epsilon, NoiseLevel, Prediction, Velocity, betas
-from artifex.training import Draws, Objective, UniformSteps
+from artifex.training import Draws, Objective
 
 CHAIN = Discrete(betas.linear(100))
 
@@ -81,18 +81,11 @@ def test_noise_is_standard_normal_and_independent_of_time() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_batch_as_large_as_the_chain_has_every_step_once(seed: int) -> None:
-    t = UniformSteps(64)(jax.random.key(seed), 64)
-    assert np.array_equal(np.sort(t), np.arange(64))
-
-
-def test_single_times_are_uniform_over_the_steps() -> None:
-    t = np.asarray(jax.vmap(lambda key: UniformSteps(7)(key, 3))(jax.random.split(jax.random.key(0), 7000)))
-    for place in range(3):
-        count = np.bincount(t[:, place].astype(int), minlength=7)
-        assert len(count) == 7
-        # chi-squared with 6 degrees of freedom: above 38 once in a million
-        assert ((count - 1000) ** 2 / 1000).sum() < 38
+def test_times_are_spread_evenly_over_the_steps(seed: int) -> None:
+    """Where nothing else is said: a batch of n for n steps has every step once."""
+    n = CHAIN.steps
+    draws = Objective(CHAIN, Velocity()).draw(jnp.zeros((n, 1)), None, jax.random.key(seed))
+    assert np.array_equal(np.sort(draws.t), np.arange(n))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
@@ -137,8 +130,6 @@ def test_a_path_without_steps_needs_times() -> None:
 
     with pytest.raises(ValueError, match="times must be given for Path, which has no steps; got None"):
         Objective(Path(), Velocity())  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
-        UniformSteps(0)
 
 
 def test_an_output_of_another_shape_is_refused() -> None:

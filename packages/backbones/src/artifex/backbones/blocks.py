@@ -48,6 +48,8 @@ class Conv(nnx.Module):
         """Convolve; the output is ``ceil(size / stride)`` wide and high."""
         x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
         pad = kernel.shape[0] // 2
+        # On CPU, nine shifted matmuls, or one of the nine shifts side by side, are up to a third faster for a lone
+        # layer of 4x4 places, but make a whole training step of the digits' U-Net about twice as slow: their memory.
         y = lax.conv_general_dilated(
             x, kernel, (self.stride,) * 2, ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )

@@ -94,7 +94,7 @@ class UNetConfig:
 
     @classmethod
     def digits(cls, num_classes: int | None = 10) -> "UNetConfig":
-        """A small one for 8x8x1 images."""
+        """A small one for 8x8x1 images, 0.66M parameters."""
         return cls(
             in_channels=1,
             base_channels=32,

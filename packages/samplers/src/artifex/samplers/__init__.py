@@ -28,6 +28,7 @@ from artifex.samplers.lms import Lms as Lms
 from artifex.samplers.path import Path as Path
 from artifex.samplers.path import path_of as path_of
 from artifex.samplers.pndm import Pndm as Pndm
+from artifex.samplers.predictor_corrector import corrected as corrected
 from artifex.samplers.predictor_corrector import predictor_corrector as predictor_corrector
 from artifex.samplers.rows import lean as lean
 from artifex.samplers.rows import moments as moments
@@ -74,6 +75,7 @@ __all__ = [
     "UniPc",
     "Uses",
     "bits_per_dim",
+    "corrected",
     "ddim_weights",
     "lean",
     "levels",

@@ -5,7 +5,9 @@ A correction moves at one level towards higher density and adds noise, and leave
 $$x' = x + \epsilon\, g + \sqrt{2 \epsilon}\, z,\qquad g = \nabla \log p(x) = \frac{\alpha \hat x_0 - x}{\sigma^2},\quad
   \epsilon = 2 \Big(r \frac{\lVert z \rVert}{\lVert g \rVert}\Big)^2$$
 
-Its size depends on the state, so it is not linear and no row of a table.
+Measured so, its size depends on the state, and it is no row of a table. But where $g$ is about as long as
+$z / \sigma$, as it is where there is more noise than data, $\epsilon = 2 r^2 \sigma^2$: then it keeps the share
+$q = 1 - 2 r^2$ of the noise and draws the rest anew, and is a row like any other.
 
 References: Song et al. 2021, https://arxiv.org/abs/2011.13456
 """
@@ -14,11 +16,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from artifex.kernels import linear_step, sample_keys
+from artifex.samplers.path import Path, take
+from artifex.samplers.rows import data_rows
 from artifex.samplers.sample import AnyKey, X, check_start
-from artifex.samplers.tableau import Tableau
+from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Denoiser, Host, NoiseLevel, expand, traceable
 
 
@@ -31,7 +36,7 @@ def predictor_corrector(
     corrections: int = 1,
     snr: float = 0.16,
 ) -> X:
-    """Walks ``x`` along the table, and corrects it before each row at the row's level.
+    """Walks ``x`` along the table, and corrects it before each row at the row's level, by steps of measured size.
 
     Args:
         denoise: gives $x_0$ from ``x`` and its level; called ``1 + corrections`` times a row.
@@ -40,19 +45,53 @@ def predictor_corrector(
         key: one key, or one a sample.
         corrections: before each row, at least 0.
         snr: r, positive: the length of a correction in the score's direction, measured by that of its noise. It is
-            measured for each sample alone.
+            measured for each sample alone, which wants samples of many numbers; see ``corrected``.
 
     Raises:
         ValueError: as ``sample``, for settings outside of their range, or if the method keeps a base state or older
             predictions.
     """
     check_start(tableau, x, key)
+    _check(tableau, corrections, snr)
+    out: X = _walk(traceable(denoise), tableau, x, key, jnp.asarray(snr, jnp.float32), corrections)
+    return out
+
+
+def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -> Tableau[Host]:
+    r"""The table with rows before each of its own that renew the noise where it stands.
+
+    $$x' = \alpha \hat x_0 + \sigma (q \hat\epsilon + \sqrt{1 - q^2}\, z),\qquad q = 1 - 2 r^2$$
+
+    Args:
+        tableau: of a method with one row a step and no memory, such as DDPM or DDIM.
+        corrections: before each row, at least 0.
+        snr: r, in (0, 1).
+
+    Raises:
+        ValueError: for settings outside of their range, or if the method keeps a base state or older predictions.
+    """
+    _check(tableau, corrections, snr)
+    if not snr < 1:
+        raise ValueError(f"snr must be in (0, 1), got {snr}")
+    share = np.full(tableau.rows, 1 - 2 * snr**2)
+    level = tableau.level
+    rows, noise = data_rows(Path(a=level, b=level, end=tableau.end), share=share)
+    assert noise is not None
+    place = np.repeat(np.arange(tableau.rows), corrections + 1)
+    own = np.arange(len(place)) % (corrections + 1) == corrections
+    return tabulate(
+        take(level, place),
+        tableau.end,
+        np.where(own[:, None], tableau.evaluate[place, :3], rows[place]),
+        np.where(own, tableau.noise[place], noise[place]),
+    )
+
+
+def _check(tableau: Tableau[Host] | Tableau[Array], corrections: int, snr: float) -> None:
     if corrections < 0 or not snr > 0:
         raise ValueError(f"corrections must be at least 0 and snr positive, got {corrections} and {snr}")
     if tableau.uses.evaluate[1] or tableau.uses.history:
         raise ValueError("only a method without a base state or older predictions can be corrected, got one with them")
-    out: X = _walk(traceable(denoise), tableau, x, key, jnp.asarray(snr, jnp.float32), corrections)
-    return out
 
 
 @partial(jax.jit, static_argnames="corrections")

@@ -27,10 +27,10 @@ from artifex.schedules.level import mix as mix
 from artifex.schedules.namespace import Host as Host
 from artifex.schedules.namespace import T as T
 from artifex.schedules.namespace import namespace as namespace
+from artifex.schedules.preconditioned import Preconditioned as Preconditioned
 from artifex.schedules.prediction import Clean as Clean
 from artifex.schedules.prediction import Epsilon as Epsilon
 from artifex.schedules.prediction import Flow as Flow
-from artifex.schedules.prediction import Preconditioned as Preconditioned
 from artifex.schedules.prediction import Prediction as Prediction
 from artifex.schedules.prediction import Score as Score
 from artifex.schedules.prediction import Velocity as Velocity

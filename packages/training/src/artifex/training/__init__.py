@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from artifex.training.metrics import spread_ratio as spread_ratio
     from artifex.training.objective import Draws as Draws
     from artifex.training.objective import Objective as Objective
-    from artifex.training.objective import Times as Times
-    from artifex.training.objective import UniformSteps as UniformSteps
     from artifex.training.pictures import denoising_figure as denoising_figure
     from artifex.training.pictures import loss_figure as loss_figure
     from artifex.training.pictures import samples_figure as samples_figure
@@ -46,11 +44,9 @@ __all__ = [
     "Objective",
     "Recognition",
     "Report",
-    "Times",
     "TrainState",
     "Trained",
     "TrainingConfig",
-    "UniformSteps",
     "batch_indices",
     "denoising_figure",
     "digits",
@@ -82,7 +78,7 @@ _HOMES: Final = {
         "train",
     ),
     "metrics": ("Memorisation", "Recognition", "memorisation", "recognise", "spread_ratio"),
-    "objective": ("Draws", "Objective", "Times", "UniformSteps"),
+    "objective": ("Draws", "Objective"),
     "pictures": ("denoising_figure", "loss_figure", "samples_figure"),
 }
 

@@ -6,54 +6,18 @@ $$L = \mathbb E_{t,\epsilon}\; w(t)\; \tfrac1d \lVert f(x_t, t, c) - \mathrm{tar
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, mix
+from artifex.schedules.timesteps import LowDiscrepancy, Steps, TimeSampler
 
 X = Float[Array, "b *d"]
 Time = Float[Array, " b"]
 Label = Int[Array, " b"]
-
-
-@runtime_checkable
-class Times(Protocol):
-    """How training times are drawn."""
-
-    def __call__(self, key: Key[Array, ""], batch: int) -> Time:
-        """One time for each of ``batch`` samples."""
-        ...
-
-
-@dataclass(frozen=True)
-class UniformSteps:
-    r"""Uniform over the steps of a discrete chain, spread evenly over the batch to lower the gradient's variance.
-
-    $$t_i = \lfloor n\,((u + i/b) \bmod 1) \rfloor,\quad u \sim U[0, 1)$$
-
-    Attributes:
-        steps: n, at least 1.
-
-    Raises:
-        ValueError: if there is no step.
-
-    References: Kingma et al. 2021, https://arxiv.org/abs/2107.00630
-    """
-
-    steps: int
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-
-    def __call__(self, key: Key[Array, ""], batch: int) -> Time:
-        """Whole numbers in [0, n - 1], as floats."""
-        place = (jax.random.uniform(key) + jnp.arange(batch) / batch) % 1.0
-        # float32 rounds the largest places up to 1
-        return jnp.minimum(jnp.floor(self.steps * place), self.steps - 1.0)
 
 
 class Draws(NamedTuple):
@@ -80,7 +44,7 @@ class Objective:
         num_classes: number of labels; the label ``num_classes`` is the null label. None trains without labels.
         class_dropout: share of labels replaced by the null label, in [0, 1], so that one network learns both halves
             of classifier-free guidance.
-        times: how times are drawn; None draws uniformly from the steps of a discrete chain.
+        times: how times are drawn; None spreads a batch evenly over the steps of a discrete chain.
         weight: factor of the squared error by noise level; None is 1.
 
     Raises:
@@ -91,7 +55,7 @@ class Objective:
     prediction: Prediction
     num_classes: int | None = None
     class_dropout: float = 0.1
-    times: Times | None = None
+    times: TimeSampler | None = None
     weight: Callable[[NoiseLevel[jax.Array]], Array] | None = None
 
     def __post_init__(self) -> None:
@@ -104,7 +68,7 @@ class Objective:
                 raise ValueError(
                     f"times must be given for {type(self.schedule).__name__}, which has no steps; got None"
                 )
-            object.__setattr__(self, "times", UniformSteps(self.schedule.steps))
+            object.__setattr__(self, "times", LowDiscrepancy(Steps(self.schedule.steps)))
 
     def draw(self, x0: X, cond: Label | None, key: Key[Array, ""]) -> Draws:
         """Times, noise and dropped labels for a batch of clean data."""

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Real
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -24,7 +25,7 @@ TEAL: Final = "#0f8a80"
 GREY: Final = "#6d7f82"
 LINE: Final = "#dfe6e6"
 SHADES: Final = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#9fc9c5", "#2c7f7c", INK])
-DPI: Final = 200
+DPI: Final = 160
 
 Tile = Float[np.ndarray, "h w"]
 
@@ -97,7 +98,7 @@ def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
     )
     axes.set_yscale("log")
     axes.set_xlim(1, max(2, len(losses)))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("step", color=GREY, size=9)
@@ -110,9 +111,12 @@ def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as a PNG, whole or not at all."""
+    """Write ``figure`` as a PNG of at most 256 colours, whole or not at all."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
     with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=figure.dpi, metadata={"Software": None})
+        picture.quantize(256, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
 
 
 def _canvas(width: float, height: float, unit: float) -> tuple[Figure, Axes]:
@@ -145,9 +149,10 @@ def _enlarge(pixels: Tile, factor: int = 16) -> Float[np.ndarray, "{factor}*h {f
 
 
 def _smooth(values: Real[np.ndarray, " n"], width: int) -> Float[np.ndarray, " n"]:
-    """The geometric mean of each value and those up to ``width`` before and after it."""
+    """The geometric mean over up to ``width`` on either side; near the start, where values fall fast, over fewer."""
     total = np.concatenate([[0.0], np.cumsum(np.log(values))])
     place = np.arange(len(values))
-    low, high = np.maximum(place - width, 0), np.minimum(place + width + 1, len(values))
+    half = np.minimum(width, place)
+    low, high = place - half, np.minimum(place + half + 1, len(values))
     out: Float[np.ndarray, " n"] = np.exp((total[high] - total[low]) / (high - low))
     return out
