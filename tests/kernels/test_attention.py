@@ -338,7 +338,7 @@ def test_under_vmap_scan_and_checkpoint(name: str) -> None:
     recomputed = jax.value_and_grad(jax.checkpoint(loss), has_aux=True)
 
     @jax.jit
-    def run() -> tuple[Array, Array, Array]:
+    def run() -> tuple[object, object, object]:
         one_by_one = [alone(q[i], k[i], v[i]) for i in range(1, 3)]
         _, walked = jax.lax.scan(lambda carry, x: (carry, recomputed(*x)), None, (q, k, v))
         return jax.vmap(alone)(q, k, v), walked, jax.tree.map(lambda *xs: jnp.stack(xs), *one_by_one)

@@ -61,7 +61,7 @@ def both_ways(body: Implementation) -> Callable[..., tuple[Array, list[Array], A
     return run
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple),
     count=st.integers(1, 6),
@@ -76,7 +76,7 @@ def test_every_body_is_the_formula_forward_and_backward(
     weights = normal(seed + count, *((shape[0], count) if each else (count,)))
     cotangent = normal(seed + count + 1, *shape)
     want, sizes = exact_sum(terms, weights)
-    eps, tiny = float(np.finfo(np.float32).eps), float(tiny)
+    eps, tiny = float(np.finfo(np.float32).eps), float(np.finfo(np.float32).tiny)
     for body in BODIES:
         out, d_terms, d_weights = both_ways(body)(terms, weights, cotangent)
         np.testing.assert_array_less(np.abs(out - want), eps * (count + 2) * sizes + tiny)
@@ -166,10 +166,10 @@ KEYS: Final = {
     "rbg": lambda: jax.random.key(7, impl="rbg"),
 }
 each_key = pytest.mark.parametrize("kind", KEYS)
+each_draw = pytest.mark.parametrize(("body", "kind"), [("reference", "threefry"), ("xla", "raw"), ("xla", "rbg")])
 
 
-@each_key
-@each_body
+@each_draw
 def test_noise_is_that_of_each_samples_key_bit_for_bit(body: Implementation, kind: str) -> None:
     key = KEYS[kind]()
     keys = sample_keys(key, 5)
@@ -188,13 +188,12 @@ def test_one_key_is_folded_with_each_samples_place(kind: str) -> None:
         assert got == jax.random.fold_in(typed, i)
 
 
-@each_key
-@each_body
+@each_draw
 def test_splitting_a_batch_changes_no_sample(body: Implementation, kind: str) -> None:
     key = KEYS[kind]()
-    keys = sample_keys(key, 6)
-    whole = np.asarray(noise(body, key, 6, 4, 3))
-    parts = [noise(body, keys[:2], 2, 4, 3), noise(body, keys[2:], 4, 4, 3)]
+    keys = sample_keys(key, 4)
+    whole = np.asarray(noise(body, keys, 4, 4, 3))
+    parts = [noise(body, keys[:2], 2, 4, 3), noise(body, keys[2:], 2, 4, 3)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     np.testing.assert_array_equal(noise(body, key, 2, 4, 3), whole[:2])
 
@@ -207,8 +206,7 @@ def test_raw_and_typed_keys_are_the_same_keys() -> None:
     )
 
 
-@each_key
-@each_body
+@each_draw
 def test_noise_is_standard_normal_and_independent(body: Implementation, kind: str) -> None:
     b, n = 4, 2**14
     z = np.asarray(noise(body, KEYS[kind](), b, n), np.float64)
@@ -264,7 +262,7 @@ def test_under_vmap_scan_and_checkpoint(body: Implementation) -> None:
     recomputed = jax.value_and_grad(jax.checkpoint(loss), has_aux=True)
 
     @jax.jit
-    def run() -> tuple[Array, Array, Array]:
+    def run() -> tuple[object, object, object]:
         _, walked = jax.lax.scan(lambda carry, part: (carry, recomputed(*part)), None, (x, w, keys))
         return jax.vmap(alone)(x, w, keys), walked, alone(x[1], w[1], keys[1])
 

@@ -94,7 +94,8 @@ class Objective:
             ValueError: if the network's output is of another shape than its input.
         """
         level = self.schedule.at(draws.t)
-        out = network(mix(x0, draws.eps, level), level.t, draws.cond)
+        seen, told = self.prediction.inputs(mix(x0, draws.eps, level), level)
+        out = network(seen, told, draws.cond)
         if out.shape != x0.shape:
             raise ValueError(f"the network must give an output of its input's shape {x0.shape}, got {out.shape}")
         error = (out - self.prediction.target(x0, draws.eps, level)).astype(jnp.float32)

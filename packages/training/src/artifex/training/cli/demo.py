@@ -37,7 +37,6 @@ EACH: Final = 10
 """Images a class."""
 SCALE: Final = 1.5
 """Guidance scale."""
-Frames = Float32[np.ndarray, "frames h w c"]
 FRAMES: Final = 10
 """Frames of the picture of denoising, noise and image included."""
 SHOWN: Final = 3
@@ -46,6 +45,7 @@ BAR: Final = {"recognised_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "n
 """What a run of the default steps is expected to reach."""
 FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json")
 CHECKPOINT: Final = "checkpoint"
+Frames = Float32[np.ndarray, "frames h w c"]
 
 
 def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
@@ -70,7 +70,7 @@ def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
 
 def make_config(seed: int, steps: int) -> TrainingConfig:
     """How the demo trains."""
-    return TrainingConfig(seed=seed, steps=steps, batch_size=64)
+    return TrainingConfig(seed=seed, steps=steps)
 
 
 @nnx.jit
