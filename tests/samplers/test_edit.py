@@ -59,11 +59,9 @@ def test_from_the_middle_the_law_is_still_the_data(sampler: Ddim) -> None:
     assert np.corrcoef(got[:, 0], x0[:, 0])[0, 1] > 0.3
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"ddpm large"}))  # its noise is not that of the path
 def test_every_sampler_inpaints(name: str) -> None:
     """The known half comes out as it went in, at clean data, and with its own noise before."""
-    if name == "ddpm large":
-        pytest.skip("its noise is not that of the path")
     schedule, times = walks(6)["chain"]
     table = SOLVERS[name].tableau(schedule, times)
     known, mask = jnp.array([[1.5, 0.0]]), jnp.array([[1.0, 0.0]])
