@@ -77,6 +77,7 @@ STOCHASTIC: Final[Mapping[str, Sampler]] = {
     "dpm++ 3s a": DpmPlusSingle(3, eta=0.5),
     "dpm++ 1m sde": DpmPlusMulti(1, eta=1.0),
     "dpm++ 2m sde": DpmPlusMulti(2, eta=1.0),
+    "dpm++ 2m sde 0.4": DpmPlusMulti(2, eta=0.4),
     "dpm++ 2m sde heun": DpmPlusMulti(2, eta=1.0, slope="heun"),
     "dpm++ 3m sde": DpmPlusMulti(3, eta=1.0, slope="heun"),
     "dpm++ 3m sde compat": DpmPlusMulti(3, eta=1.0, slope="heun", compat=True),

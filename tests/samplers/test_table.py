@@ -21,7 +21,7 @@ from artifex.samplers import (
 from artifex.samplers.rows import lean, moments, phi
 from artifex.schedules import EDM, VP, Discrete, Host, NoiseLevel, betas, grid
 from tests.samplers.analytic import BIMODAL, walk
-from tests.samplers.cases import CHAIN, DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, walks
+from tests.samplers.cases import CHAIN, DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, falling, walks
 
 
 @pytest.mark.parametrize("steps", [4, 20, 300])
@@ -50,6 +50,16 @@ def test_noise_adds_up(name: str) -> None:
 
         end = walk(table, nothing, table.level.sigma[0] * source[0], source[1:])
         assert np.sum(end**2) == pytest.approx(table.end.sigma**2, rel=1e-9), place
+
+
+def test_eta_measures_the_fresh_noise() -> None:
+    times = falling(10.0, 0.05, 12)
+    h = np.log(times[:-1] / times[1:])
+    for eta in (0.4, 1.0, 2.0):
+        table = DpmPlusMulti(2, eta=eta).tableau(EDM(), times)
+        np.testing.assert_allclose(table.noise, times[1:] * np.sqrt(-np.expm1(-2 * eta * h)), rtol=1e-10)
+        ancestral = EulerAncestral(eta).tableau(EDM(), times).noise
+        np.testing.assert_allclose(ancestral, times[1:] * np.minimum(eta * np.sqrt(-np.expm1(-2 * h)), 1), rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -82,6 +92,35 @@ def test_a_thousand_steps_take_less_than_50_ms(name: str) -> None:
         SOLVERS[name].tableau(schedule, times)
         best = min(best, time.perf_counter() - start)
     assert best < 0.05
+
+
+@pytest.mark.parametrize("name", ["dpm-solver 3m", "dpm++ 3m", "dpm++ 3m sde", "unip-3", "deis-3 logsnr", "er-sde-3"])
+def test_closed_ends_are_of_first_order(name: str) -> None:
+    """A start without signal, an end without noise: nothing but the newest prediction counts in those steps."""
+    schedule, times = walks(20)["chain without signal"]
+    evaluate = SOLVERS[name].tableau(schedule, times).evaluate
+    for row in (0, 1, -1):
+        np.testing.assert_array_equal(evaluate[row, 3:], 0)
+    assert np.all(evaluate[3:-2, 3:5] != 0)
+    np.testing.assert_allclose(evaluate[-1, :3], [0, 0, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "lowers"),
+    [
+        (DpmPlusMulti(3), 14, True),
+        (DpmPlusMulti(3), 15, False),
+        (DpmPlusMulti(3, lower_final=True), 30, True),
+        (DpmSolverMulti(3, lower_final=False), 5, False),
+        (UniPc(3, corrector=False), 30, True),
+        (Deis(3), 14, True),
+        (Deis(3), 15, False),
+    ],
+    ids=repr,
+)
+def test_the_order_falls_over_the_last_steps(sampler: Sampler, steps: int, lowers: bool) -> None:
+    older = sampler.tableau(EDM(), grid.karras(EDM(), steps, 80.0, 0.002, clean=False)).evaluate[-3:, 3:5]
+    np.testing.assert_array_equal(older != 0, [[1, 1], [1, 0], [0, 0]] if lowers else np.ones((3, 2)))
 
 
 def test_solvers_that_are_one() -> None:
@@ -126,6 +165,10 @@ def test_phi_functions() -> None:
     u, w = (a / 2 for a in np.polynomial.legendre.leggauss(60))
     u = u + 0.5
     mild = z[1:]
+    h = np.array([0.01, 0.9, 4.0])
+    for m in (1, 2, 3):
+        want = h * (np.exp(-np.outer(h, 1 - u)) @ (w * u**m))
+        np.testing.assert_allclose(moments(h, 3)[:, m - 1], want, rtol=1e-12)
     np.testing.assert_allclose(phi(2, mild), np.exp(np.outer(mild, 1 - u)) @ (w * u), rtol=1e-13)
     np.testing.assert_allclose(phi(3, mild), np.exp(np.outer(mild, 1 - u)) @ (w * u**2) / 2, rtol=1e-13)
 
@@ -202,6 +245,8 @@ def test_unused_columns_cost_nothing() -> None:
     assert SOLVERS["dpm++ 3m"].tableau(schedule, times).uses.history == 2
     assert not SOLVERS["dpm++ 3m"].tableau(schedule, times).uses.keep
     assert SOLVERS["lms-4"].tableau(schedule, times).uses.keep
+    table = SOLVERS["ddim"].tableau(schedule, times)
+    assert not any(tabulate(table.level, table.end, table.evaluate, base=table.evaluate).uses.base)
     assert not any(SOLVERS["lms-4"].tableau(schedule, times).uses.base)
     assert IMPROPER["consistency"].tableau(schedule, times).uses.evaluate == (False, False, True)
     assert Discrete(betas.linear(10)).steps == 10

@@ -77,8 +77,9 @@ def test_a_resumed_run_ends_in_the_bits_of_an_uninterrupted_one(tmp_path: Path, 
     assert rest.seconds > part.seconds
 
 
-def test_a_finished_run_resumes_to_itself(whole: Whole) -> None:
+def test_a_finished_run_has_its_checkpoints_and_resumes_to_itself(whole: Whole) -> None:
     with Checkpointer(whole.folder) as checkpointer:
+        assert [checkpointer.notes(step)["config"]["steps"] for step in (6, 8)] == [8, 8]
         again = train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
     assert same(again.state, whole.trained.state)
 

@@ -42,6 +42,10 @@ def test_the_spread_is_within_classes_and_not_between_them() -> None:
     # standard deviations (2 and 1) against (1 and 2), both over the square root of 2
     assert np.isclose(spread_ratio(points(0, 4, 50, 52), real.labels, real), 1)
     assert np.isclose(spread_ratio(points(0, 4), np.array([0, 0], np.int32), real), 2)
+    few_and_many = spread_ratio(
+        points(0, 4), np.zeros(2, np.int32), LabelledImages(points(0, 0, 4, 4), np.zeros(4, np.int32))
+    )
+    assert np.isclose(few_and_many, np.sqrt(8 / (16 / 3)))
     with pytest.raises(ValueError, match="class 1 must have at least two images, got 1"):
         spread_ratio(points(0, 1, 2), np.array([0, 0, 1], np.int32), real)
 

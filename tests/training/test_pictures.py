@@ -22,7 +22,7 @@ def pixels(figure: Figure, tmp_path: Path) -> np.ndarray:
 
 
 def test_every_class_has_its_row_of_ink_and_paper(tmp_path: Path) -> None:
-    images = np.concatenate([FULL[:1], BLANK[:1], BLANK[:1], FULL[:1]])
+    images = np.concatenate([FULL[:1], BLANK[:1], FULL[:1], BLANK[:1]])
     shown = pixels(samples_figure(images, np.array([5, 5, 7, 7], np.int32), columns=2), tmp_path)
     height, width = shown.shape[:2]
     unit = height / (2 + 2 * 0.16)
@@ -30,8 +30,20 @@ def test_every_class_has_its_row_of_ink_and_paper(tmp_path: Path) -> None:
         [shown[int((0.16 + y + 0.5) * unit), int((0.16 + 0.6 + x + 0.5) * unit)] for x in (0, 1)] for y in (0, 1)
     ]
     ink, paper = to_rgb(INK), (1, 1, 1)
-    assert np.allclose(centres, [[ink, paper], [paper, ink]], atol=0.02)
+    assert np.allclose(centres, [[ink, paper], [ink, paper]], atol=0.02)
     assert width > 200
+
+
+def test_a_picture_stands_upright(tmp_path: Path) -> None:
+    image = BLANK[:1].copy()
+    image[0, :4, :4] = 1
+    shown = pixels(denoising_figure(image, [""]), tmp_path)
+    unit = shown.shape[1] / (1 + 2 * 0.12)
+    quarters = np.array(
+        [[shown[int((0.12 + y) * unit), int((0.12 + x) * unit)] for x in (0.25, 0.75)] for y in (0.25, 0.75)]
+    )
+    expected = np.array([[to_rgb(INK), (1, 1, 1)], [(1, 1, 1), (1, 1, 1)]])
+    assert np.allclose(quarters, expected, atol=0.02)
 
 
 def test_a_class_may_have_fewer_images_than_columns(tmp_path: Path) -> None:

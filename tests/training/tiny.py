@@ -42,7 +42,7 @@ def demo_network(key: Array) -> Tiny:
 
 
 def demo_config(seed: int, steps: int) -> TrainingConfig:
-    return TrainingConfig(seed=seed, steps=steps, batch_size=4, save_every=250)
+    return TrainingConfig(seed=seed, steps=steps, batch_size=4, save_every=100_000)
 
 
 def data(n: int = 11) -> LabelledImages:
