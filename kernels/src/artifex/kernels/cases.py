@@ -75,3 +75,33 @@ LINEAR_STEP: Final = (
     LinearStepCase("digits-ddim", (8, 8, 1), terms=2, noise=False, clip=None, batch=128, few=128),
 )
 """Deterministic and ancestral steps, multistep solvers and a guided combination, on latents and on pixels."""
+
+
+@dataclass(frozen=True)
+class GuidedCombineCase:
+    """One guided evaluation of a model.
+
+    Attributes:
+        name: the data and the method.
+        shape: of one sample.
+        rescale: whether each sample keeps its standard deviation.
+        threshold: whether each sample is held to its own range.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rescale: bool
+    threshold: bool
+    batch: int
+    few: int
+
+
+GUIDED_COMBINE: Final = (
+    GuidedCombineCase("latent-32-plain", (32, 32, 4), rescale=False, threshold=False, batch=256, few=32),
+    GuidedCombineCase("latent-64-rescale", (64, 64, 4), rescale=True, threshold=False, batch=64, few=16),
+    GuidedCombineCase("pixels-64-threshold", (64, 64, 3), rescale=False, threshold=True, batch=128, few=8),
+    GuidedCombineCase("pixels-256-threshold", (256, 256, 3), rescale=False, threshold=True, batch=32, few=1),
+)
+"""Latents of DiT-XL/2 and Stable Diffusion, pixels of a cascade's base and of its upsampler."""

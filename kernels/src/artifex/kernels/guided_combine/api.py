@@ -1,0 +1,83 @@
+"""The contract of the guided combination: classifier-free guidance, and what keeps its result in range."""
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from artifex.kernels.checks import check_dtype
+from artifex.kernels.dispatch import Implementation, resolve
+from artifex.kernels.guided_combine.reference import reference
+from artifex.kernels.guided_combine.threshold import DynamicThreshold
+from artifex.kernels.guided_combine.xla import xla
+
+Body = Callable[[Array, Array, Array, Array | None, DynamicThreshold | None], Array]
+BODIES: Final[Mapping[Implementation, Body]] = {"reference": reference, "xla": xla}
+
+
+def guided_combine(
+    conditional: Array,
+    unconditional: Array,
+    scale: ArrayLike,
+    *,
+    rescale: ArrayLike | None = None,
+    threshold: DynamicThreshold | None = None,
+    implementation: Implementation | None = None,
+) -> Array:
+    r"""A conditional and an unconditional output put together, each sample's result held to its own statistics.
+
+    $$g_b = c_b + (w_b - 1)(c_b - u_b),\qquad
+      g_b' = \Big(1 + \phi_b\Big(\frac{\mathrm{std}(c_b)}{\mathrm{std}(g_b)} - 1\Big)\Big)\, g_b$$
+
+    and, where asked for, ``threshold`` of the result. Without both it is a ``linear_step`` of two terms.
+
+    Args:
+        conditional: $c$, ``(batch, ...)``, of dtype float16, bfloat16, float32 or float64; computed in float32
+            at least.
+        unconditional: $u$, of the same shape.
+        scale: $w$, one number or ``(batch,)``; 1 gives ``conditional`` itself, 0 ``unconditional``.
+        rescale: $\phi$ in [0, 1], one number or ``(batch,)``; 1 gives each sample the standard deviation of its
+            conditional output, over all its axes. None leaves it as it is. A sample without any spread is left alone.
+        threshold: the range that each sample is held to, after ``rescale``; for outputs that are data.
+        implementation: the body to run; None takes the fastest that is known.
+
+    Returns:
+        An array of the shape and dtype of ``conditional``.
+
+    Raises:
+        ValueError: for shapes or dtypes that don't fit, an empty axis, or a ``rescale`` known to be outside its range.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+
+    References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598; Lin et al. 2023 (rescale),
+        https://arxiv.org/abs/2305.08891; Saharia et al. 2022 (threshold), https://arxiv.org/abs/2205.11487
+    """
+    shape = conditional.shape
+    if unconditional.shape != shape:
+        raise ValueError(f"conditional and unconditional must be of one shape, got {shape} and {unconditional.shape}")
+    if not shape or 0 in shape:
+        raise ValueError(f"conditional must be (batch, ...) with no empty axis, got shape {shape}")
+    check_dtype("conditional", conditional)
+    check_dtype("unconditional", unconditional)
+    wide = reduce(jnp.promote_types, (conditional.dtype, unconditional.dtype), jnp.dtype(jnp.float32))
+    weight = _each("scale", scale, shape[0], wide)
+    factor = None if rescale is None else _each("rescale", rescale, shape[0], wide)
+    if factor is not None and not isinstance(factor, jax.core.Tracer):
+        host = np.asarray(factor)
+        if not np.all((host >= 0) & (host <= 1)):
+            raise ValueError(f"rescale must be in [0, 1], got {rescale}")
+    body = resolve("guided_combine", implementation, BODIES, default="xla")
+    rows = (shape[0], -1)
+    return body(conditional.reshape(rows), unconditional.reshape(rows), weight, factor, threshold).reshape(shape)
+
+
+def _each(name: str, value: ArrayLike, batch: int, dtype: jnp.dtype) -> Array:
+    """``value`` for each sample; raises a ValueError unless it is one number or one a sample."""
+    array = jnp.asarray(value, dtype)
+    if array.shape not in ((), (batch,)):
+        raise ValueError(f"{name} must be one number or of shape {(batch,)}, got {array.shape}")
+    return jnp.broadcast_to(array, (batch,))

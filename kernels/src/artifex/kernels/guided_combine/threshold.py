@@ -1,0 +1,41 @@
+"""What dynamic thresholding holds a sample to."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DynamicThreshold:
+    r"""A range that follows each sample, which is then scaled back to that of the data.
+
+    $$s_b = \mathrm{clip}\big(\mathrm{quantile}_q(|x_b|),\ \mathrm{limit},\ \mathrm{ceiling}\big),\qquad
+      x_b' = \mathrm{clip}(x_b, -s_b, s_b)\, \mathrm{limit} / s_b$$
+
+    Between two order statistics the quantile is interpolated linearly.
+
+    Attributes:
+        quantile: $q$, in (0, 1].
+        limit: the data's range is ``[-limit, limit]``; positive.
+        ceiling: the largest $s$, at least ``limit``.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Saharia et al. 2022, https://arxiv.org/abs/2205.11487
+    """
+
+    quantile: float = 0.995
+    limit: float = 1.0
+    ceiling: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile <= 1:
+            raise ValueError(f"quantile must be in (0, 1], got {self.quantile}")
+        if not 0 < self.limit <= self.ceiling:
+            raise ValueError(f"limit must be positive and at most ceiling, got {self.limit} and {self.ceiling}")
+
+    def place(self, n: int) -> tuple[int, float]:
+        """Where the quantile of ``n`` numbers lies: after so many of them, and that share of the way to the next."""
+        at = self.quantile * (n - 1)
+        below = min(math.floor(at), n - 1)
+        return below, at - below
