@@ -1,5 +1,7 @@
 """Networks for diffusion models in Flax NNX: U-Net, DiT and MLP, each a function of ``(x, t, cond)``."""
 
+from artifex.backbones.autoencoder_kl import AutoencoderKL as AutoencoderKL
+from artifex.backbones.autoencoder_kl import AutoencoderKLConfig as AutoencoderKLConfig
 from artifex.backbones.base import Backbone as Backbone
 from artifex.backbones.dit import DiT as DiT
 from artifex.backbones.dit import DiTConfig as DiTConfig
@@ -13,6 +15,8 @@ from artifex.backbones.unet import UNetConfig as UNetConfig
 
 __all__ = [
     "MLP",
+    "AutoencoderKL",
+    "AutoencoderKLConfig",
     "Backbone",
     "DiT",
     "DiTConfig",

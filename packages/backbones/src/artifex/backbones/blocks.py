@@ -16,7 +16,7 @@ Vector = Float[Array, "b c"]
 
 
 class Conv(nnx.Module):
-    r"""Square convolution, zero-padded by ``kernel_size // 2`` on every side.
+    r"""Square convolution, zero-padded by ``padding`` (before, after) on both axes, ``kernel_size // 2`` where None.
 
     $$y_{ij} = \sum_{uv} x_{si+u-p,\,sj+v-p} W_{uv} + b$$
 
@@ -30,6 +30,7 @@ class Conv(nnx.Module):
         kernel_size: int = 3,
         *,
         stride: int = 1,
+        padding: tuple[int, int] | None = None,
         zero: bool = False,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
@@ -41,17 +42,16 @@ class Conv(nnx.Module):
         shape = (kernel_size, kernel_size, in_features, out_features)
         self.kernel = nnx.Param(init(rngs.params(), shape, jnp.dtype(param_dtype)))
         self.bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
-        self.stride = stride
+        self.stride, self.padding = stride, (kernel_size // 2,) * 2 if padding is None else padding
         self.dtype = dtype
 
     def __call__(self, x: Image) -> OtherImage:
-        """Convolve; the output is ``ceil(size / stride)`` wide and high."""
+        """Convolve; with the default padding the output is ``ceil(size / stride)`` wide and high."""
         x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
-        pad = kernel.shape[0] // 2
         # On CPU, nine shifted matmuls, or one of the nine shifts side by side, are up to a third faster for a lone
         # layer of 4x4 places, but make a whole training step of the digits' U-Net about twice as slow: their memory.
         y = lax.conv_general_dilated(
-            x, kernel, (self.stride,) * 2, ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, kernel, (self.stride,) * 2, (self.padding,) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         return y + self.bias[...].astype(self.dtype)
 

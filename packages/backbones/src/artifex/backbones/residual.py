@@ -17,16 +17,18 @@ class ResBlock(nnx.Module):
     $$y = \text{skip}(x) + C_2\,\text{silu}(N_2(C_1\,\text{silu}(N_1 x);\ W c))$$
 
     With ``scale_shift``, $W c$ scales and shifts the second norm (improved DDPM); without, it is added before it.
+    With ``emb_features`` None there is no condition, as in an autoencoder.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        emb_features: int,
+        emb_features: int | None,
         *,
         groups: int,
         scale_shift: bool = True,
+        epsilon: float = 1e-6,
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
@@ -36,19 +38,22 @@ class ResBlock(nnx.Module):
             return nnx.Linear(inner, outer, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
         self.scale_shift = scale_shift
-        self.norm1 = GroupNorm(in_channels, groups, dtype=dtype, param_dtype=param_dtype)
+        self.norm1 = GroupNorm(in_channels, groups, epsilon=epsilon, dtype=dtype, param_dtype=param_dtype)
         self.conv1 = Conv(in_channels, out_channels, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.emb = linear(emb_features, out_channels * (2 if scale_shift else 1))
-        self.norm2 = GroupNorm(out_channels, groups, dtype=dtype, param_dtype=param_dtype)
+        self.emb = None if emb_features is None else linear(emb_features, out_channels * (2 if scale_shift else 1))
+        self.norm2 = GroupNorm(out_channels, groups, epsilon=epsilon, dtype=dtype, param_dtype=param_dtype)
         self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
         self.conv2 = Conv(out_channels, out_channels, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.skip = None if in_channels == out_channels else linear(in_channels, out_channels)
 
-    def __call__(self, x: Image, emb: Condition, *, deterministic: bool = True) -> OtherImage:
+    def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
         """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
         h = self.conv1(nnx.silu(self.norm1(x)))
-        c = self.emb(emb)
-        h = self.norm2(h, *jnp.split(c, 2, axis=-1)) if self.scale_shift else self.norm2(h + c[:, None, None])
+        if self.emb is None or emb is None:
+            h = self.norm2(h)
+        else:
+            c = self.emb(emb)
+            h = self.norm2(h, *jnp.split(c, 2, axis=-1)) if self.scale_shift else self.norm2(h + c[:, None, None])
         h = nnx.silu(h)
         if self.dropout is not None:
             h = self.dropout(h, deterministic=deterministic)
@@ -64,11 +69,12 @@ class AttentionBlock(nnx.Module):
         heads: int,
         *,
         groups: int,
+        epsilon: float = 1e-6,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        self.norm = GroupNorm(channels, groups, dtype=dtype, param_dtype=param_dtype)
+        self.norm = GroupNorm(channels, groups, epsilon=epsilon, dtype=dtype, param_dtype=param_dtype)
         self.attend = SelfAttention(channels, heads, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
     def __call__(self, x: Image) -> Image:
@@ -84,7 +90,7 @@ class Stage(nnx.Module):
         self.res = res
         self.attention = attention
 
-    def __call__(self, x: Image, emb: Condition, *, deterministic: bool = True) -> OtherImage:
+    def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
         """Apply both."""
         x = self.res(x, emb, deterministic=deterministic)
         return x if self.attention is None else self.attention(x)
