@@ -18,6 +18,7 @@ from artifex.backbones import Backbone
 from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.parameters import DiffusionParameters, parse
 from artifex.generative_models.models.diffusion.walk import (
+    SampleOptions,
     WalkOptions,
     check_options,
     draw,
@@ -193,7 +194,7 @@ class DiffusionModel(nnx.Module):
             TypeError: for an unknown argument.
         """
         sampler, times = self._method()
-        return self._walk(sampler, times, n_samples, shape, rngs, clip_denoised, kwargs)
+        return self._walk(sampler, times, n_samples, shape, rngs, {**kwargs, "clip_denoised": clip_denoised})
 
     def predict_start_from_noise(self, x_t: X, t: Steps, noise: X) -> X:
         r"""$x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon) / \sqrt{\bar\alpha_t}$.
@@ -258,11 +259,10 @@ class DiffusionModel(nnx.Module):
         n_samples: int,
         shape: tuple[int, ...] | None,
         rngs: nnx.Rngs | None,
-        clip: bool,
-        options: WalkOptions,
+        options: SampleOptions,
     ) -> X:
         """``n_samples`` walks along ``times``, in one compiled call."""
-        check_options(options)
+        check_options(options, SampleOptions.__annotations__)
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         full = (n_samples, *(self.config.input_dim if shape is None else shape))
@@ -274,7 +274,7 @@ class DiffusionModel(nnx.Module):
         elif start.shape != full:
             raise ValueError(f"initial_noise must be of shape {full}, got {start.shape}")
         denoise = self._denoiser(options, n_samples)
-        return sample(Clipped(denoise) if clip else denoise, tableau, start, walk_key)
+        return sample(Clipped(denoise) if options.get("clip_denoised", True) else denoise, tableau, start, walk_key)
 
     def _denoiser(self, options: WalkOptions, batch: int) -> Denoiser:
         """The network as a denoiser, guided to the condition if there is one."""

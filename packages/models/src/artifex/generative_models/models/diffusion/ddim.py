@@ -9,7 +9,14 @@ from jaxtyping import Array, Float, Int
 from artifex.generative_models.models.diffusion.base import Steps
 from artifex.generative_models.models.diffusion.ddpm import DDPMModel
 from artifex.generative_models.models.diffusion.parameters import DDIMParameters
-from artifex.generative_models.models.diffusion.walk import WalkOptions, check_options, draw, is_traced, per_sample
+from artifex.generative_models.models.diffusion.walk import (
+    SampleOptions,
+    WalkOptions,
+    check_options,
+    draw,
+    is_traced,
+    per_sample,
+)
 from artifex.kernels import linear_step
 from artifex.samplers import Ddim, DdimInversion, Sampler, ddim_weights, sample
 from artifex.schedules import Host, grid
@@ -90,22 +97,22 @@ class DDIMModel(DDPMModel):
         eta: float | None = None,
         *,
         rngs: nnx.Rngs | None = None,
-        **kwargs: Unpack[WalkOptions],
+        **kwargs: Unpack[SampleOptions],
     ) -> X:
-        """Samples from noise; every predicted $x_0$ is held to [-1, 1].
+        """Samples from noise.
 
         Args:
             n_samples: how many, at least 1.
             steps: network calls, in [1, noise_steps]; the configured number where None.
             eta: in [0, 1]; the configured one where None.
             rngs: draws all noise; the model's own where None.
-            **kwargs: see ``walk.WalkOptions``.
+            **kwargs: see ``walk.SampleOptions``.
 
         Raises:
             ValueError: for values out of range, and as ``generate``.
         """
         times = self._times(self._parameters.ddim_steps if steps is None else steps)
-        return self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, True, kwargs)
+        return self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, kwargs)
 
     def ddim_reverse(self, x0: X, ddim_steps: int, *, rngs: nnx.Rngs | None = None, **kwargs: Unpack[WalkOptions]) -> X:
         """The noise from which ``ddim_sample`` with as many steps makes ``x0`` again, nearly: the error is of order 1.

@@ -9,7 +9,7 @@ from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.base import BackboneFn, DiffusionModel
 from artifex.generative_models.models.diffusion.networks import unet
 from artifex.generative_models.models.diffusion.parameters import DDPMParameters
-from artifex.generative_models.models.diffusion.walk import WalkOptions, draw
+from artifex.generative_models.models.diffusion.walk import SampleOptions, draw
 from artifex.samplers import Ddim, Ddpm, Sampler
 from artifex.schedules import add_noise, grid
 
@@ -56,16 +56,16 @@ class DDPMModel(DiffusionModel):
         steps: int | None = None,
         *,
         rngs: nnx.Rngs | None = None,
-        **kwargs: Unpack[WalkOptions],
+        **kwargs: Unpack[SampleOptions],
     ) -> X:
-        """Samples from noise; every predicted $x_0$ is held to [-1, 1].
+        """Samples from noise.
 
         Args:
             n_samples_or_shape: how many, or the whole shape ``(batch, ...)``.
             scheduler: ``"ddpm"`` draws from the posterior of the steps that are kept, ``"ddim"`` is deterministic.
             steps: network calls, in [1, noise_steps]; None takes all.
             rngs: draws all noise; the model's own where None.
-            **kwargs: see ``walk.WalkOptions``.
+            **kwargs: see ``walk.SampleOptions``.
 
         Raises:
             ValueError: for an unknown scheduler or steps out of range, and as ``generate``.
@@ -76,7 +76,7 @@ class DDPMModel(DiffusionModel):
         sampler: Sampler = Ddpm() if scheduler == "ddpm" else Ddim()
         all_steps = self.schedule.steps
         times = grid.trailing(all_steps, all_steps if steps is None else steps)
-        return self._walk(sampler, times, count, shape, rngs, True, kwargs)
+        return self._walk(sampler, times, count, shape, rngs, kwargs)
 
 
 def _split_shape(n_samples_or_shape: int | tuple[int, ...]) -> tuple[int, tuple[int, ...] | None]:

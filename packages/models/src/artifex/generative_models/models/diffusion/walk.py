@@ -1,6 +1,6 @@
 """The door between a model and the arithmetic below it: here modules become pure functions and keys."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -31,11 +31,23 @@ class WalkOptions(TypedDict, total=False):
     guidance: Guidance[Array]
 
 
-def check_options(options: Mapping[str, object]) -> None:
-    """Raises a TypeError for an option that no sampling method knows."""
+class SampleOptions(WalkOptions, total=False):
+    """What the methods take that have no ``clip_denoised`` among their own arguments.
+
+    Attributes:
+        clip_denoised: whether every predicted $x_0$ is held to [-1, 1]; so it is where absent.
+    """
+
+    clip_denoised: bool
+
+
+def check_options(
+    options: Mapping[str, object], known: Collection[str] = frozenset(WalkOptions.__annotations__)
+) -> None:
+    """Raises a TypeError for an option that is not ``known``."""
     for name in options:
-        if name not in WalkOptions.__annotations__:
-            raise TypeError(f"unknown argument {name!r}; expected one of {sorted(WalkOptions.__annotations__)}")
+        if name not in known:
+            raise TypeError(f"unknown argument {name!r}; expected one of {sorted(known)}")
 
 
 @dataclass(frozen=True)
