@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel, expand, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, expand, record
 
 X = Float[Array, "b *d"]
 C = TypeVar("C")
@@ -45,5 +45,5 @@ class _Bound(Generic[C]):
     denoiser: ConditionalDenoiser[C]
     cond: C
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         return self.denoiser(x_t, level, self.cond)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from artifex.guidance.base import Scale, scale_at
 from artifex.guidance.combine import apply_guidance
-from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
 
 X = Float[Array, "b *d"]
 C = TypeVar("C")
@@ -41,11 +41,11 @@ class _Guided(Generic[C]):
     null: C | None
     scale: Scale
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         conditional, unconditional = self._both(x_t, level)
         return apply_guidance(conditional, unconditional, scale_at(self.scale, level, x_t))
 
-    def _both(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, X]:
+    def _both(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[Estimate, Estimate]:
         if self.null is None:
             return self.denoiser(x_t, level, self.cond), self.denoiser(x_t, level, None)
         null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, self.cond)

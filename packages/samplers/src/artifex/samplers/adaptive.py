@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Key
 
 from artifex.kernels import sample_keys
 from artifex.samplers.sample import AnyKey, X
-from artifex.schedules import Denoiser, Host, NoiseLevel, Schedule, traceable
+from artifex.schedules import Denoiser, Host, NoiseLevel, Schedule, halves, traceable
 
 
 def probability_flow(
@@ -167,7 +167,8 @@ def _solve(
             a = jnp.sqrt(jax.nn.sigmoid(2 * half))
 
             def flow(z: Array) -> Array:
-                return a * (denoise((scale * z)[None], level)[0] - a * z)
+                x = (scale * z)[None]
+                return a * (halves(denoise(x, level), x)[0][0] - a * z)
 
             if probes == 0:
                 return flow(state[0]), jnp.zeros_like(state[1])

@@ -19,20 +19,24 @@ class Ddpm:
     Here $s^2 = \beta \sigma_s^2 / \sigma_t^2$ (small: the posterior's) or $s^2 = \beta$ (large). Where times are left
     out of a discrete chain this is the posterior of the sub-sequence. A step that ends on clean data adds no noise.
 
+    Learned, it lies between the two on the scale of logarithms, at the place $(v + 1) / 2$ that the network gives for
+    each number of a sample: the denoiser must give $[x_0, v]$. Beyond [-1, 1] the line goes on.
+
     Attributes:
-        variance: ``"small"`` or ``"large"``.
+        variance: ``"small"``, ``"large"`` or ``"learned"``.
 
     Raises:
         ValueError: for another ``variance``.
 
-    References: Ho et al. 2020, https://arxiv.org/abs/2006.11239; Kingma et al. 2021, https://arxiv.org/abs/2107.00630
+    References: Ho et al. 2020, https://arxiv.org/abs/2006.11239; Kingma et al. 2021, https://arxiv.org/abs/2107.00630;
+    Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
     """
 
-    variance: Literal["small", "large"] = "small"
+    variance: Literal["small", "large", "learned"] = "small"
 
     def __post_init__(self) -> None:
-        if self.variance not in ("small", "large"):
-            raise ValueError(f"variance must be 'small' or 'large', got {self.variance!r}")
+        if self.variance not in ("small", "large", "learned"):
+            raise ValueError(f"variance must be 'small', 'large' or 'learned', got {self.variance!r}")
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step, over ``x_e`` and the newest $x_0$."""
@@ -42,6 +46,8 @@ class Ddpm:
         beta = t.sigma**2 - (ratio * sigma) ** 2
         keep = ratio * (sigma / t.sigma) ** 2
         evaluate = np.stack([keep, np.zeros_like(keep), alpha * beta / t.sigma**2], axis=1)
-        small = beta * (sigma / t.sigma) ** 2
-        variance = small if self.variance == "small" else np.where(sigma > 0, beta, 0.0)
-        return tabulate(t, end, evaluate, noise=np.sqrt(variance))
+        small, large = np.sqrt(beta) * sigma / t.sigma, np.where(sigma > 0, np.sqrt(beta), 0.0)
+        if self.variance == "learned":
+            stretch = -np.log(np.where(sigma > 0, sigma / t.sigma, 1.0))
+            return tabulate(t, end, evaluate, noise=small, stretch=stretch)
+        return tabulate(t, end, evaluate, noise=small if self.variance == "small" else large)

@@ -15,8 +15,8 @@ from jaxtyping import Array, Float
 from artifex.kernels import linear_step
 from artifex.samplers.path import take
 from artifex.samplers.sample import AnyKey, X
-from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import Denoiser, Host, NoiseLevel, record
+from artifex.samplers.tableau import Tableau, check_memoryless, tabulate
+from artifex.schedules import Denoiser, Estimate, Host, NoiseLevel, on_clean, record
 
 
 def tail(times: Host, strength: float) -> Host:
@@ -66,10 +66,11 @@ class Inpainted:
     known: Array
     mask: Array
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """$x_0$, known where it is known."""
         mask = self.mask.astype(x_t.dtype)
-        return mask * self.known.astype(x_t.dtype) + (1 - mask) * self.denoiser(x_t, level)
+        known = mask * self.known.astype(x_t.dtype)
+        return on_clean(lambda x0: known + (1 - mask) * x0, self.denoiser(x_t, level), x_t)
 
 
 def resample(tableau: Tableau[Host], jump: int = 10, repeats: int = 10) -> Tableau[Host]:
@@ -79,19 +80,19 @@ def resample(tableau: Tableau[Host], jump: int = 10, repeats: int = 10) -> Table
     \alpha_b)^2}\, z$, folded into the row before it. So known and new parts get time to agree.
 
     Args:
-        tableau: of a method with one row a step and no memory, such as DDPM or DDIM.
+        tableau: of a method with one row a step, no memory and noise of its own, such as DDPM or DDIM.
         jump: rows from one turn to the next, at least 1; the first stretch takes what is left over.
         repeats: how often each stretch is walked, at least 1; 1 changes nothing.
 
     Raises:
-        ValueError: if ``jump`` or ``repeats`` is less than 1, or the method keeps a base state or older predictions.
+        ValueError: if ``jump`` or ``repeats`` is less than 1, or the method keeps a base state or older predictions, or
+            leaves its noise to the network.
 
     References: Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865
     """
     if jump < 1 or repeats < 1:
         raise ValueError(f"jump and repeats must be at least 1, got {jump} and {repeats}")
-    if tableau.uses.evaluate[1] or tableau.uses.history:
-        raise ValueError("only a method without a base state or older predictions can go back, got one that keeps them")
+    check_memoryless(tableau, "go back")
     rows = tableau.rows
     starts = [0, *range(rows - (rows - 1) // jump * jump, rows, jump)]
     stretches = [np.arange(a, b) for a, b in zip(starts, [*starts[1:], rows], strict=True)]

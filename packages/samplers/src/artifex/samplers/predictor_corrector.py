@@ -23,8 +23,8 @@ from artifex.kernels import linear_step, sample_keys
 from artifex.samplers.path import Path, take
 from artifex.samplers.rows import data_rows
 from artifex.samplers.sample import AnyKey, X, check_start
-from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import Denoiser, Host, NoiseLevel, expand, traceable
+from artifex.samplers.tableau import Tableau, check_memoryless, tabulate
+from artifex.schedules import Denoiser, Host, NoiseLevel, expand, halves, traceable
 
 
 def predictor_corrector(
@@ -40,7 +40,7 @@ def predictor_corrector(
 
     Args:
         denoise: gives $x_0$ from ``x`` and its level; called ``1 + corrections`` times a row.
-        tableau: of a method with one row a step and no memory, such as DDPM or DDIM.
+        tableau: of a method with one row a step, no memory and noise of its own, such as DDPM or DDIM.
         x: the start, ``(batch, ...)``, at the table's first level.
         key: one key, or one a sample.
         corrections: before each row, at least 0.
@@ -49,7 +49,7 @@ def predictor_corrector(
 
     Raises:
         ValueError: as ``sample``, for settings outside of their range, or if the method keeps a base state or older
-            predictions.
+            predictions, or leaves its noise to the network.
     """
     check_start(tableau, x, key)
     _check(tableau, corrections, snr)
@@ -63,12 +63,13 @@ def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -
     $$x' = \alpha \hat x_0 + \sigma (q \hat\epsilon + \sqrt{1 - q^2}\, z),\qquad q = 1 - 2 r^2$$
 
     Args:
-        tableau: of a method with one row a step and no memory, such as DDPM or DDIM.
+        tableau: of a method with one row a step, no memory and noise of its own, such as DDPM or DDIM.
         corrections: before each row, at least 0.
         snr: r, in (0, 1).
 
     Raises:
-        ValueError: for settings outside of their range, or if the method keeps a base state or older predictions.
+        ValueError: for settings outside of their range, or if the method keeps a base state or older predictions, or
+            leaves its noise to the network.
     """
     _check(tableau, corrections, snr)
     if not snr < 1:
@@ -90,8 +91,7 @@ def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -
 def _check(tableau: Tableau[Host] | Tableau[Array], corrections: int, snr: float) -> None:
     if corrections < 0 or not snr > 0:
         raise ValueError(f"corrections must be at least 0 and snr positive, got {corrections} and {snr}")
-    if tableau.uses.evaluate[1] or tableau.uses.history:
-        raise ValueError("only a method without a base state or older predictions can be corrected, got one with them")
+    check_memoryless(tableau, "be corrected")
 
 
 @partial(jax.jit, static_argnames="corrections")
@@ -113,11 +113,14 @@ def _walk(
         index, level, weights, noise = row
         level = jax.tree.map(lambda v: jnp.broadcast_to(v, (batch,)), level)
 
+        def clean(x: X) -> X:
+            return halves(denoise(x, level), x)[0]
+
         def correct(i: Int[Array, ""], x: X) -> X:
-            return _langevin(x, denoise(x, level), level, snr.astype(wide), draw(index, i + 1))
+            return _langevin(x, clean(x), level, snr.astype(wide), draw(index, i + 1))
 
         x = jax.lax.fori_loop(0, corrections, correct, x)
-        return linear_step([x, denoise(x, level)], weights, noise_scale=noise, key=draw(index, 0)), None
+        return linear_step([x, clean(x)], weights, noise_scale=noise, key=draw(index, 0)), None
 
     level = jax.tree.map(lambda v: jnp.asarray(v, wide), tableau.level)
     weights = jnp.asarray(tableau.evaluate, wide)[:, jnp.array([0, 2])]

@@ -1,6 +1,7 @@
 """The one walk: every linear sampler's table runs in this scan."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from artifex.kernels import linear_step, sample_keys
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Denoiser, Host, NoiseLevel, traceable
+from artifex.schedules import Denoiser, Host, NoiseLevel, halves, traceable
 
 X = Float[Array, "b *d"]
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
@@ -53,15 +54,16 @@ def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key
     the code, so pass the same object again.
 
     Args:
-        denoise: gives $x_0$ from ``x`` and its level.
+        denoise: gives $x_0$ from ``x`` and its level, or $[x_0, v]$, of which most methods look at $x_0$ alone.
         tableau: the method's coefficients, from ``Sampler.tableau``.
         x: the start, ``(batch, ...)``, at the table's first level; see ``prior``.
         key: one key, or one a sample, for a method that draws noise. A sample's noise depends on its own key alone,
             so splitting a batch does not change it.
 
     Raises:
-        ValueError: if ``x`` is no batch of floating numbers, is known to hold a number that is not finite, or the
-            method draws noise and got no key.
+        ValueError: if ``x`` is no batch of floating numbers, is known to hold a number that is not finite, the method
+            draws noise and got no key, or the denoiser gives another shape than ``x``'s or lacks the $v$ that the
+            method asks for.
     """
     check_start(tableau, x, key)
     out: X = _walk(traceable(denoise), tableau, x, key, None)[0]
@@ -154,6 +156,18 @@ def _pick(weights: Array, states: Sequence[X | None], used: Sequence[bool]) -> t
     return terms, weights[np.asarray(places)]
 
 
+def _stretched(v: X | None, stretch: Array, keys: Key[Array, " b"] | None) -> X:
+    """Noise of unit size where ``v`` is -1, and ``exp(stretch)`` times as long where it is 1."""
+    if v is None or keys is None:
+        raise ValueError(
+            "this method asks the network for its variance: the denoiser must give [x0, v], twice the channels of x, "
+            "got x0 alone"
+        )
+    wide = v.astype(stretch.dtype)
+    z = linear_step([jnp.zeros_like(wide)], jnp.zeros(1), noise_scale=1.0, key=keys)
+    return jnp.exp(stretch * (wide + 1) / 2) * z
+
+
 def _walk_impl(
     denoise: Denoiser,
     tableau: Tableau[Host] | Tableau[Array],
@@ -173,17 +187,21 @@ def _walk_impl(
         level = NoiseLevel(
             *(jnp.broadcast_to(v, (batch,)) for v in (table.level.t, table.level.alpha, table.level.sigma))
         )
-        clean = denoise(carry.x_e, level).astype(x.dtype)
+        clean, v = halves(denoise(carry.x_e, level), x)
+        clean = clean.astype(x.dtype)
         row_keys = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 
-        def combine(weights: Array, x_b: X | None, used: tuple[bool, ...], scale: Array) -> X:
+        def combine(weights: Array, x_b: X | None, used: tuple[bool, ...], scale: Array, z: X | None = None) -> X:
             terms, picked = _pick(weights, (carry.x_e, x_b, clean, *carry.history), used)
             if not terms:
                 terms, picked = [carry.x_e], jnp.zeros(1, wide)
+            if z is not None:
+                return linear_step([*terms, z], jnp.append(picked, scale))
             return linear_step(terms, picked, noise_scale=None if row_keys is None else scale, key=row_keys)
 
         x_b = combine(table.base, carry.x_b, uses.base, table.base_noise) if goes_back else None
-        x_e = combine(table.evaluate, x_b, uses.evaluate, table.noise)
+        z = _stretched(v, table.stretch, row_keys) if uses.stretch else None
+        x_e = combine(table.evaluate, x_b, uses.evaluate, table.noise, z)
         newest = linear_step([carry.x_e, clean], table.keep) if uses.keep else clean
         history = (newest, *carry.history)[: uses.history]
         if watch is not None and place is not None:
@@ -199,16 +217,7 @@ def _walk_impl(
         kept=None if slot is None or watch is not None else jnp.zeros((kept, *x.shape), x.dtype),
     )
     cast = jax.tree.map(lambda a: jnp.asarray(a, wide), tableau)
-    rows: Tableau[Array] = Tableau(
-        level=cast.level,
-        end=cast.level,
-        evaluate=cast.evaluate,
-        noise=cast.noise,
-        base=cast.base,
-        base_noise=cast.base_noise,
-        keep=cast.keep,
-        uses=uses,
-    )
+    rows = replace(cast, end=cast.level)
     last, _ = jax.lax.scan(step, first, (rows, jnp.arange(tableau.rows), slot))
     return last.x_e, last.kept
 

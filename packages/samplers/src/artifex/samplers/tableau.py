@@ -11,6 +11,9 @@ The walk carries ``x_e``, where the network is called, ``x_b``, a base state tha
 and the last ``x_e`` is the sample. What goes into the history is $x_0$ itself, or what a method extrapolates instead,
 such as $\hat\epsilon = (x_e - \alpha D) / \sigma$. Tables are built on the host in float64.
 
+A method may leave the noise of its rows to the network: ``denoise`` then gives $[D, v]$, and $z$ in the line of
+``evaluate`` becomes $e^{\mathrm{stretch}_i (v + 1) / 2} z$.
+
 References: Butcher 2006, General linear methods, https://doi.org/10.1017/S0962492906220014
 """
 
@@ -18,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Array
 
 from artifex.schedules import Host, NoiseLevel, Schedule, T, record, static
 
@@ -31,12 +35,14 @@ class Uses:
         base: a flag for each column of ``base``; all False where no row goes back to the base state.
         noise: whether any row draws noise.
         keep: whether the history holds anything but $x_0$ itself.
+        stretch: whether the network says how much noise there is.
     """
 
     evaluate: tuple[bool, ...]
     base: tuple[bool, ...]
     noise: bool
     keep: bool = False
+    stretch: bool = False
 
     @property
     def history(self) -> int:
@@ -46,7 +52,7 @@ class Uses:
 
 @record
 class Tableau(Generic[T]):
-    """The coefficients of a walk; ``tabulate`` makes one from NumPy arrays.
+    r"""The coefficients of a walk; ``tabulate`` makes one from NumPy arrays.
 
     Attributes:
         level: where the network is called, arrays of shape ``(rows,)``.
@@ -56,6 +62,8 @@ class Tableau(Generic[T]):
         base: weights of the next ``x_b``, like ``evaluate``.
         base_noise: standard deviation of what is added to it, ``(rows,)``.
         keep: weights of what goes into the history, ``(rows, 2)``, over ``[x_e, D]``.
+        stretch: $\log(s_\mathrm{large} / s_\mathrm{small})$, ``(rows,)``, where ``noise`` is the least standard
+            deviation that the network can ask for, with $v = -1$, and $s_\mathrm{large}$ what it gets with $v = 1$.
         uses: which columns of ``evaluate`` and ``base`` hold anything, and whether the walk draws noise. Structure: the
             walk is compiled for it, and columns that no row uses cost nothing.
     """
@@ -67,6 +75,7 @@ class Tableau(Generic[T]):
     base: T
     base_noise: T
     keep: T
+    stretch: T
     uses: Uses = static()
 
     @property
@@ -83,8 +92,11 @@ def tabulate(
     base: Host | None = None,
     base_noise: Host | None = None,
     keep: Host | None = None,
+    stretch: Host | None = None,
 ) -> Tableau[Host]:
     """A checked table; absent noise is none, an absent base is never looked at, an absent ``keep`` keeps $x_0$.
+
+    With ``stretch``, the walk wants a denoiser that gives $[x_0, v]$.
 
     Raises:
         ValueError: if shapes don't fit each other, a coefficient is not finite, or a noise is negative.
@@ -96,6 +108,7 @@ def tabulate(
     base = np.zeros_like(evaluate) if base is None else base
     base_noise = np.zeros(rows) if base_noise is None else base_noise
     keep = np.tile([0.0, 1.0], (rows, 1)) if keep is None else keep
+    learned, stretch = stretch is not None, np.zeros(rows) if stretch is None else stretch
     for name, table, shape in (
         ("level.t", level.t, (rows,)),
         ("level.alpha", level.alpha, (rows,)),
@@ -106,6 +119,7 @@ def tabulate(
         ("base", base, (rows, columns)),
         ("base_noise", base_noise, (rows,)),
         ("keep", keep, (rows, 2)),
+        ("stretch", stretch, (rows,)),
     ):
         if np.shape(table) != shape:
             raise ValueError(f"{name} must be of shape {shape}, got {np.shape(table)}")
@@ -118,11 +132,20 @@ def tabulate(
         evaluate=tuple(map(bool, np.any(evaluate, axis=0))),
         base=tuple(bool(used) and goes_back for used in np.any(base, axis=0)),
         noise=bool(np.any(noise) or (goes_back and np.any(base_noise))),
+        stretch=learned,
     )
     if uses.history:
         uses = replace(uses, keep=bool(np.any(keep != (0.0, 1.0))))
     return Tableau(
-        level=level, end=end, evaluate=evaluate, noise=noise, base=base, base_noise=base_noise, keep=keep, uses=uses
+        level=level,
+        end=end,
+        evaluate=evaluate,
+        noise=noise,
+        base=base,
+        base_noise=base_noise,
+        keep=keep,
+        stretch=stretch,
+        uses=uses,
     )
 
 
@@ -158,6 +181,14 @@ def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
             f"got {times[i]} and then {times[i + 1]} at places {i} and {i + 1}"
         )
     return level
+
+
+def check_memoryless(tableau: Tableau[Host] | Tableau[Array], can: str) -> None:
+    """Raises a ValueError unless rows stand alone: ``can`` says what only such a method can do."""
+    if tableau.uses.evaluate[1] or tableau.uses.history:
+        raise ValueError(f"only a method without a base state or older predictions can {can}, got one that keeps them")
+    if tableau.uses.stretch:
+        raise ValueError(f"only a method with noise of its own can {can}, got one that leaves it to the network")
 
 
 def split_end(level: NoiseLevel[Host]) -> tuple[NoiseLevel[Host], NoiseLevel[Host]]:

@@ -15,8 +15,11 @@ from artifex.schedules.denoiser import Clipped as Clipped
 from artifex.schedules.denoiser import ConditionalDenoiser as ConditionalDenoiser
 from artifex.schedules.denoiser import Denoiser as Denoiser
 from artifex.schedules.denoiser import DynamicallyThresholded as DynamicallyThresholded
+from artifex.schedules.denoiser import Estimate as Estimate
 from artifex.schedules.denoiser import Mapped as Mapped
 from artifex.schedules.denoiser import NetworkDenoiser as NetworkDenoiser
+from artifex.schedules.denoiser import halves as halves
+from artifex.schedules.denoiser import on_clean as on_clean
 from artifex.schedules.discrete import Discrete as Discrete
 from artifex.schedules.importance import Importance as Importance
 from artifex.schedules.level import NoiseLevel as NoiseLevel
@@ -54,6 +57,7 @@ __all__ = [
     "Discrete",
     "DynamicallyThresholded",
     "Epsilon",
+    "Estimate",
     "Flow",
     "Host",
     "Importance",
@@ -76,8 +80,10 @@ __all__ = [
     "convert",
     "expand",
     "grid",
+    "halves",
     "mix",
     "namespace",
+    "on_clean",
     "pair",
     "record",
     "static",

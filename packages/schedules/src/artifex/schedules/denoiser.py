@@ -2,6 +2,12 @@ r"""Denoisers: $(x_t, \mathrm{level}) \mapsto \mathbb E[x_0 \mid x_t]$, the one 
 
 A denoiser is a callable. Those of this project are records, so their arrays (parameters, conditions, scales) are data
 of a compiled walk and not part of its code.
+
+One whose network has learned its variance gives $[x_0, v]$: twice the channels on the last axis, with
+$\log s^2 = \tfrac{1 + v}{2} \log s^2_\mathrm{large} + \tfrac{1 - v}{2} \log s^2_\mathrm{small}$ the variance of an
+ancestral step. Guidance that is linear takes it as it is; what holds $x_0$ to a range leaves $v$ alone.
+
+References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
 """
 
 import math
@@ -18,6 +24,8 @@ from artifex.schedules.record import record, static
 
 X = Float[Array, "b *d"]
 Time = Float[Array, " b"]
+Estimate = Float[Array, "b ..."]
+"""$x_0$, or $[x_0, v]$ side by side on the last axis."""
 C = TypeVar("C")
 C_contra = TypeVar("C_contra", contravariant=True)
 P = TypeVar("P")
@@ -27,7 +35,7 @@ P = TypeVar("P")
 class Denoiser(Protocol):
     r"""$\mathbb E[x_0 \mid x_t]$."""
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The clean data expected behind ``x_t``; the arrays of ``level`` are of shape ``(batch,)``."""
         ...
 
@@ -36,9 +44,35 @@ class Denoiser(Protocol):
 class ConditionalDenoiser(Protocol[C_contra]):
     r"""$\mathbb E[x_0 \mid x_t, c]$; None stands for no condition."""
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C_contra | None) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C_contra | None) -> Estimate:
         """The clean data expected behind ``x_t`` under ``cond``."""
         ...
+
+
+def halves(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
+    """$x_0$ and $v$ of what a denoiser gave for ``x_t``, or $x_0$ and None.
+
+    Raises:
+        ValueError: if it is neither of the shape of ``x_t`` nor of twice its channels.
+    """
+    if estimate.shape == x_t.shape:
+        return estimate, None
+    if estimate.shape != _doubled(x_t):
+        raise ValueError(
+            f"a denoiser must give x0 of shape {x_t.shape}, or [x0, v] of shape {_doubled(x_t)}, got {estimate.shape}"
+        )
+    x0, v = jnp.split(estimate, 2, axis=-1)
+    return x0, v
+
+
+def on_clean(function: Callable[[X], X], estimate: Estimate, x_t: X) -> Estimate:
+    """``function`` of the $x_0$ in what a denoiser gave for ``x_t``; a $v$ beside it stays as it is."""
+    x0, v = halves(estimate, x_t)
+    return function(x0) if v is None else jnp.concatenate([function(x0), v], axis=-1)
+
+
+def _doubled(x_t: X) -> tuple[int, ...]:
+    return (*x_t.shape[:-1], 2 * x_t.shape[-1]) if x_t.ndim > 1 else x_t.shape
 
 
 @record
@@ -50,19 +84,26 @@ class NetworkDenoiser(Generic[P, C]):
             ``prediction.inputs``: $x_t$ and its time, unless the prediction scales them.
         prediction: what the output means.
         parameters: any pytree.
+        variance: whether the network gives twice the channels on the last axis, the second half being v; the denoiser
+            then gives $[x_0, v]$.
     """
 
-    apply: Callable[[P, X, Time, C | None], X] = static()
+    apply: Callable[[P, X, Time, C | None], Estimate] = static()
     prediction: Prediction = static()
     parameters: P
+    variance: bool = static(default=False)
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C | None = None) -> X:
-        """$x_0$ from one call of the network."""
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C | None = None) -> Estimate:
+        """$x_0$, or $[x_0, v]$, from one call of the network."""
         seen, told = self.prediction.inputs(x_t, level)
         out = self.apply(self.parameters, seen, told, cond)
-        if out.shape != x_t.shape:
+        if self.variance and out.shape != _doubled(x_t):
+            raise ValueError(
+                f"a network with a variance must give twice its input's channels, {_doubled(x_t)}, got {out.shape}"
+            )
+        if not self.variance and out.shape != x_t.shape:
             raise ValueError(f"the network must give an output of its input's shape {x_t.shape}, got {out.shape}")
-        return self.prediction.clean(out, x_t, level)
+        return on_clean(lambda said: self.prediction.clean(said, x_t, level), out, x_t)
 
 
 @record
@@ -84,9 +125,9 @@ class Clipped:
         if not self.limit > 0:
             raise ValueError(f"limit must be positive, got {self.limit}")
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The clipped $x_0$."""
-        return jnp.clip(self.denoiser(x_t, level), -self.limit, self.limit)
+        return on_clean(lambda x0: jnp.clip(x0, -self.limit, self.limit), self.denoiser(x_t, level), x_t)
 
 
 @record
@@ -121,9 +162,11 @@ class DynamicallyThresholded:
         if not 0 < self.limit <= self.ceiling:
             raise ValueError(f"limit must be positive and at most ceiling, got {self.limit} and {self.ceiling}")
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The thresholded $x_0$."""
-        x0 = self.denoiser(x_t, level)
+        return on_clean(self._threshold, self.denoiser(x_t, level), x_t)
+
+    def _threshold(self, x0: X) -> X:
         wide = jnp.abs(x0).astype(jnp.promote_types(x0.dtype, jnp.float32))
         reach = jnp.quantile(wide, self.quantile, axis=tuple(range(1, x0.ndim)), keepdims=True)
         reach = jnp.clip(reach, self.limit, self.ceiling).astype(x0.dtype)
@@ -142,9 +185,11 @@ class Mapped:
     denoiser: Denoiser
     function: Callable[[X], X]
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The mapped $x_0$."""
-        x0 = self.denoiser(x_t, level)
+        return on_clean(self._map, self.denoiser(x_t, level), x_t)
+
+    def _map(self, x0: X) -> X:
         out = self.function(x0)
         if out.shape != x0.shape:
             raise ValueError(f"function must keep the shape {x0.shape}, got {out.shape}")
