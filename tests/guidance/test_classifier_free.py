@@ -65,6 +65,18 @@ def test_null_runs_both_halves_in_one_call() -> None:
     assert batches == [8]
 
 
+def test_scale_of_exactly_1_costs_one_evaluation() -> None:
+    batches = []
+
+    def counting(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
+        batches.append((x_t.shape[0], cond is None))
+        return denoise(x_t, level, cond)
+
+    for null in (None, jnp.array(2)):
+        ClassifierFree(1.0, null)(counting, LABELS)(X, LEVEL)
+    assert batches == [(4, False)] * 2
+
+
 def test_scale_and_condition_are_data_of_a_compiled_call() -> None:
     traces = []
 
@@ -75,7 +87,7 @@ def test_scale_and_condition_are_data_of_a_compiled_call() -> None:
         out: Array = guided(X, LEVEL)
         return out
 
-    for w, labels in ((1.0, LABELS), (3.0, LABELS), (3.0, 1 - LABELS)):
+    for w, labels in ((0.5, LABELS), (3.0, LABELS), (3.0, 1 - LABELS)):
         run(ClassifierFree(w, jnp.array(2))(denoise, labels))
     assert len(traces) == 1
 
@@ -94,3 +106,36 @@ def test_keeps_the_dtype_of_the_outputs() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match=r"got \(2, 3\) and \(2, 4\)"):
         apply_guidance(jnp.ones((2, 3)), jnp.ones((2, 4)), 1.0)
+
+    def uneven(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
+        return x_t[:, :1] if cond is None else x_t
+
+    with pytest.raises(ValueError, match=r"of one shape, got \(4, 3, 2\) and \(4, 1, 2\)"):
+        ClassifierFree[Array](2.0)(uneven, LABELS)(X, LEVEL)
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(ValueError, match="needs a condition to steer to, got None"):
+        ClassifierFree[Array](2.0)(denoise, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"null must broadcast to the condition's shape \(4,\), got \(3,\)"):
+        ClassifierFree(2.0, jnp.zeros(3, int))(denoise, LABELS)(X, LEVEL)
+    with pytest.raises(ValueError, match=r"structure of the condition, PyTreeDef\(\*\), got PyTreeDef\(\(\*, \*\)\)"):
+        ClassifierFree[object](2.0, (1, 2))(denoise, LABELS)(X, LEVEL)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one finite number, or one a sample, got inf"):
+        ClassifierFree[Array](float("inf"))
+    with pytest.raises(ValueError, match=r"got \[nan\] in shape \(2,\)"):
+        ClassifierFree[Array](jnp.array([1.0, jnp.nan]))
+    with pytest.raises(ValueError, match=r"of shape \(4,\), got \(3,\)"):
+        ClassifierFree(jnp.ones(3), jnp.array(2))(denoise, LABELS)(X, LEVEL)
+
+
+def test_channels_beside_x0_are_guided_too() -> None:
+    def with_variance(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
+        x0 = denoise(x_t, level, cond)
+        return jnp.concatenate([x0, jnp.tanh(x0)], axis=-1)
+
+    guided = ClassifierFree(3.0, jnp.array(2))(with_variance, LABELS)(X, LEVEL)
+    v = [jnp.tanh(denoise(X, LEVEL, cond)) for cond in (LABELS, None)]
+    np.testing.assert_allclose(guided[..., :2], closed_form(3.0), atol=1e-6)
+    np.testing.assert_allclose(guided[..., 2:], v[1] + 3 * (v[0] - v[1]), atol=1e-6)

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from artifex.guidance import ClassifierFree
 from artifex.samplers import (
-    ByLevel,
     Ddim,
     Ddpm,
     Heun,
@@ -24,7 +23,7 @@ from artifex.samplers import (
     sample_watched,
     tail,
 )
-from artifex.schedules import EDM, VP, Discrete, Host, NoiseLevel, betas, expand, grid
+from artifex.schedules import EDM, VP, ByLevel, Discrete, Host, NoiseLevel, betas, expand, grid
 from tests.samplers.cases import SOLVERS, walks
 from tests.samplers.test_law import denoiser, law
 from tests.samplers.test_sample import Shrink
@@ -136,11 +135,6 @@ def test_a_guidance_scale_for_every_row() -> None:
     x = prior(table, (3, 2), jax.random.key(0))
     got = sample(guidance(conditional, jnp.full(3, 0.5)), table, x)
     np.testing.assert_allclose(got, sample(by_hand, table, x), atol=1e-5)
-
-
-def test_numbers_that_do_not_match_the_rows() -> None:
-    with pytest.raises(ValueError, match=r"must be of one shape \(rows,\), got \(3,\) and \(2,\)"):
-        ByLevel(np.ones(3), np.ones(2))
 
 
 def test_a_watch_sees_chosen_rows_in_order() -> None:

@@ -1,19 +1,14 @@
 """What guidance is: a condition and a conditional denoiser go in, a denoiser comes out."""
 
-from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, expand, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
 
 X = Float[Array, "b *d"]
 C = TypeVar("C")
-
-Scale = float | Array | Callable[[NoiseLevel[jax.Array]], Array]
-"""A guidance scale: one number, one a sample, or a function of the noise level."""
 
 
 @runtime_checkable
@@ -25,25 +20,31 @@ class Guidance(Protocol[C]):
         ...
 
 
-def scale_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Array:
-    """The scale at ``level``, shaped to multiply ``like``."""
-    value = scale(level) if callable(scale) else scale
-    return expand(jnp.asarray(value, jnp.promote_types(like.dtype, jnp.float32)), like)
-
-
 @record
 class Conditional(Generic[C]):
     """No guidance: the denoiser under its condition as it is."""
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
         """The denoiser with ``cond`` bound."""
-        return _Bound(denoiser, cond)
+        return Bound(denoiser, cond)
 
 
 @record
-class _Bound(Generic[C]):
+class Unconditional(Generic[C]):
+    """The denoiser without a condition, for a guidance around it that alone knows where to."""
+
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+        """The denoiser with None bound."""
+        return Bound(denoiser, None)
+
+
+@record
+class Bound(Generic[C]):
+    """A conditional denoiser under one condition; None is none."""
+
     denoiser: ConditionalDenoiser[C]
-    cond: C
+    cond: C | None
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
+        """The denoiser's $x_0$."""
         return self.denoiser(x_t, level, self.cond)

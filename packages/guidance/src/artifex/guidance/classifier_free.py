@@ -4,13 +4,13 @@ from typing import Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from artifex.guidance.base import Scale, scale_at
-from artifex.guidance.combine import apply_guidance
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
+from artifex.guidance.contrast import Call, steer
+from artifex.guidance.rule import Rule, as_rule
+from artifex.guidance.scales import Scale
+from artifex.schedules import ConditionalDenoiser, Denoiser, record
 
-X = Float[Array, "b *d"]
 C = TypeVar("C")
 
 
@@ -19,38 +19,49 @@ class ClassifierFree(Generic[C]):
     r"""$$\hat x_0 = x_0(x_t, \varnothing) + w\,\big(x_0(x_t, c) - x_0(x_t, \varnothing)\big)$$.
 
     Attributes:
-        scale: w, any finite number, one a sample, or a function of the level; 0 ignores the condition, 1 follows it.
-        null: the condition that means none, of the structure of a condition for one sample. With it both halves run in
-            one batch; without, the denoiser is called twice, the second time with None.
+        rule: w, any finite number, one a sample, or a function of the level; 0 ignores the condition, 1 follows it.
+            Exactly 1.0, as a plain number, costs no second evaluation. Or another rule than this formula.
+        null: the condition that means none, of the structure of a condition for one sample or for all; a condition to
+            stay away from works as well. With it both halves run in one batch; without, the denoiser is called twice,
+            the second time with None.
+
+    Raises:
+        ValueError: if the scale is not finite.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
 
-    scale: Scale
+    rule: Rule | Scale
     null: C | None = None
+
+    def __post_init__(self) -> None:
+        as_rule(self.rule)
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
         """The denoiser guided towards ``cond``, whose arrays have the batch in front."""
-        return _Guided(denoiser, cond, self.null, self.scale)
+        return steer(denoiser, cond, self)
+
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+        """The same denoiser without the condition."""
+        return denoiser, None if self.null is None else stretch(self.null, cond)
 
 
-@record
-class _Guided(Generic[C]):
-    denoiser: ConditionalDenoiser[C]
-    cond: C
-    null: C | None
-    scale: Scale
+def stretch(null: C, cond: C) -> C:
+    """``null``, of one sample or of all, as a condition for the whole batch of ``cond``.
 
-    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
-        conditional, unconditional = self._both(x_t, level)
-        return apply_guidance(conditional, unconditional, scale_at(self.scale, level, x_t))
+    Raises:
+        ValueError: if it has another structure than ``cond``, or does not broadcast to it.
+    """
+    given, wanted = str(jax.tree.structure(null)), str(jax.tree.structure(cond))
+    if given != wanted:
+        raise ValueError(f"null must have the structure of the condition, {wanted}, got {given}")
 
-    def _both(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[Estimate, Estimate]:
-        if self.null is None:
-            return self.denoiser(x_t, level, self.cond), self.denoiser(x_t, level, None)
-        null = jax.tree.map(lambda n, c: jnp.broadcast_to(n, c.shape).astype(c.dtype), self.null, self.cond)
-        x_t, level, cond = jax.tree.map(
-            lambda a, b: jnp.concatenate([a, b]), (x_t, level, self.cond), (x_t, level, null)
-        )
-        conditional, unconditional = jnp.split(self.denoiser(x_t, level, cond), 2)
-        return conditional, unconditional
+    def one(n: Array, c: Array) -> Array:
+        n = jnp.asarray(n, c.dtype)
+        try:
+            return jnp.broadcast_to(n, c.shape)
+        except ValueError:
+            raise ValueError(f"null must broadcast to the condition's shape {c.shape}, got {n.shape}") from None
+
+    out: C = jax.tree.map(one, null, cond)
+    return out

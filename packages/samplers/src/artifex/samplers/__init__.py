@@ -11,7 +11,6 @@ from artifex.samplers.dpm_plus import DpmPlusMulti as DpmPlusMulti
 from artifex.samplers.dpm_plus import DpmPlusSingle as DpmPlusSingle
 from artifex.samplers.dpm_solver import DpmSolverMulti as DpmSolverMulti
 from artifex.samplers.dpm_solver import DpmSolverSingle as DpmSolverSingle
-from artifex.samplers.edit import ByLevel as ByLevel
 from artifex.samplers.edit import Inpainted as Inpainted
 from artifex.samplers.edit import noised as noised
 from artifex.samplers.edit import resample as resample
@@ -49,7 +48,6 @@ from artifex.samplers.tableau import tabulate as tabulate
 from artifex.samplers.unipc import UniPc as UniPc
 
 __all__ = [
-    "ByLevel",
     "Consistency",
     "Ddim",
     "DdimInversion",

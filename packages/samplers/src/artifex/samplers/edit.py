@@ -10,7 +10,7 @@ from math import ceil
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from artifex.kernels import linear_step
 from artifex.samplers.path import take
@@ -108,32 +108,3 @@ def resample(tableau: Tableau[Host], jump: int = 10, repeats: int = 10) -> Table
         tableau.evaluate[order] * ratio[:, None],
         np.hypot(tableau.noise[order] * ratio, np.sqrt(added)),
     )
-
-
-@record
-class ByLevel:
-    """A number for each row, looked up by its level's time: guidance scales by the step, for example.
-
-    A function of a noise level, as guidance takes for its scale. Rows at one time share the first one's number.
-
-    Attributes:
-        times: ``(rows,)``, ``tableau.level.t``.
-        values: ``(rows,)``.
-
-    Raises:
-        ValueError: if the two differ in shape.
-    """
-
-    times: Array | Host
-    values: Array | Host
-
-    def __post_init__(self) -> None:
-        if np.shape(self.times) != np.shape(self.values) or np.ndim(self.times) != 1:
-            raise ValueError(
-                f"times and values must be of one shape (rows,), got {np.shape(self.times)} and {np.shape(self.values)}"
-            )
-
-    def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
-        """The number of the row whose time is nearest."""
-        off = jnp.abs(level.t[..., None] - jnp.asarray(self.times, level.t.dtype))
-        return jnp.asarray(self.values, jnp.float32)[jnp.argmin(off, axis=-1)]

@@ -4,6 +4,7 @@ from artifex.schedules import betas as betas
 from artifex.schedules import grid as grid
 from artifex.schedules import timesteps as timesteps
 from artifex.schedules import weighting as weighting
+from artifex.schedules.by_level import ByLevel as ByLevel
 from artifex.schedules.continuous import EDM as EDM
 from artifex.schedules.continuous import VE as VE
 from artifex.schedules.continuous import VP as VP
@@ -49,6 +50,7 @@ __all__ = [
     "EDM",
     "VE",
     "VP",
+    "ByLevel",
     "Clean",
     "Clipped",
     "ConditionalDenoiser",

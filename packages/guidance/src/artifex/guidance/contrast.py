@@ -1,0 +1,97 @@
+r"""Two predictions and a rule: what classifier-free guidance has in common with its kin.
+
+Each kind says which prediction to leave behind, the weak one: that under no condition, that of a smaller network, that
+of the network with a part of it switched off. A rule puts it together with the strong one. Any kind goes with any rule.
+"""
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from artifex.guidance.base import Bound
+from artifex.guidance.rule import Rule, apply_guidance, as_rule
+from artifex.guidance.scales import Scale, scale_at
+from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, halves, record
+
+X = Float[Array, "b *d"]
+C = TypeVar("C")
+Call = tuple[ConditionalDenoiser[C], C | None]
+"""A denoiser, and the condition to call it under."""
+
+
+@runtime_checkable
+class Contrast(Protocol[C]):
+    """What to leave behind, and how."""
+
+    @property
+    def rule(self) -> Rule | Scale:
+        """How the two predictions are put together; a bare scale is the linear rule."""
+        ...
+
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+        """What to call for the weak prediction, where ``denoiser`` under ``cond`` gives the strong one."""
+        ...
+
+
+def steer(denoiser: ConditionalDenoiser[C], cond: C, *contrasts: Contrast[C]) -> Denoiser:
+    """The denoiser led away from all weak predictions; those with a scale that is known to be 1 are never called.
+
+    Raises:
+        ValueError: without a condition.
+    """
+    if cond is None:
+        raise ValueError("guidance needs a condition to steer to, got None")
+    active = tuple(c for c in contrasts if not _is_one(as_rule(c.rule).scale))
+    return Steered(denoiser, cond, active) if active else Bound(denoiser, cond)
+
+
+def _is_one(scale: Scale) -> bool:
+    return isinstance(scale, int | float) and scale == 1
+
+
+@record
+class Steered(Generic[C]):
+    r"""$x_0^+ + \sum_i \big(\mathrm{rule}_i(x_0^+, x_0^{i-}) - x_0^+\big)$; with one contrast, its rule."""
+
+    denoiser: ConditionalDenoiser[C]
+    cond: C
+    contrasts: tuple[Contrast[C], ...]
+
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
+        """The guided $x_0$."""
+        calls = [(self.denoiser, self.cond), *(c.weak(self.denoiser, self.cond) for c in self.contrasts)]
+        strong, *weak = evaluate(calls, x_t, level)
+        rules = [as_rule(c.rule) for c in self.contrasts]
+        first, *others = (combine(rule, strong, away, x_t, level) for rule, away in zip(rules, weak, strict=True))
+        return sum((other - strong for other in others), start=first)
+
+
+def combine(rule: Rule, strong: Estimate, weak: Estimate, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
+    """The rule's result on $x_0$; a learned variance beside it is combined linearly, whatever the rule."""
+    if strong.shape != weak.shape:
+        raise ValueError(f"the two predictions must be of one shape, got {strong.shape} and {weak.shape}")
+    (x0, v), (weak_x0, weak_v) = halves(strong, x_t), halves(weak, x_t)
+    guided = rule.combine(x0, weak_x0, x_t, level)
+    if v is None or weak_v is None:
+        return guided
+    return jnp.concatenate([guided, apply_guidance(v, weak_v, scale_at(rule.scale, level, v))], axis=-1)
+
+
+def evaluate(calls: Sequence[Call[C]], x_t: X, level: NoiseLevel[jax.Array]) -> list[Estimate]:
+    """What each call gives; those of the first one's denoiser, where there are conditions, run in one batch."""
+    shared, first = calls[0]
+    together = [cond is not None and denoiser is shared for denoiser, cond in calls]
+    if first is None or sum(together) == 1:
+        return [denoiser(x_t, level, cond) for denoiser, cond in calls]
+    conds = [cond for (_, cond), stacked in zip(calls, together, strict=True) if stacked]
+    level_each = jax.tree.map(lambda a: jnp.broadcast_to(a, x_t.shape[:1]), level)
+    x_ts, levels = jax.tree.map(lambda a: jnp.concatenate([a] * len(conds)), (x_t, level_each))
+    cond = jax.tree.map(lambda *parts: jnp.concatenate(parts), *conds)
+    parts = iter(jnp.split(shared(x_ts, levels, cond), len(conds)))
+    return [
+        next(parts) if stacked else denoiser(x_t, level, cond)
+        for (denoiser, cond), stacked in zip(calls, together, strict=True)
+    ]

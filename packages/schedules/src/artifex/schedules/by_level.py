@@ -1,0 +1,39 @@
+"""Numbers that belong to the levels of one walk."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from artifex.schedules.level import NoiseLevel
+from artifex.schedules.namespace import Host
+from artifex.schedules.record import record
+
+
+@record
+class ByLevel:
+    """A number for each row, looked up by its level's time: guidance scales by the step, for example.
+
+    A function of a noise level, as guidance takes for its scale. Rows at one time share the first one's number.
+
+    Attributes:
+        times: ``(rows,)``, ``tableau.level.t``.
+        values: ``(rows,)``.
+
+    Raises:
+        ValueError: if the two differ in shape.
+    """
+
+    times: Array | Host
+    values: Array | Host
+
+    def __post_init__(self) -> None:
+        if np.shape(self.times) != np.shape(self.values) or np.ndim(self.times) != 1:
+            raise ValueError(
+                f"times and values must be of one shape (rows,), got {np.shape(self.times)} and {np.shape(self.values)}"
+            )
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
+        """The number of the row whose time is nearest."""
+        off = jnp.abs(level.t[..., None] - jnp.asarray(self.times, level.t.dtype))
+        return jnp.asarray(self.values, level.t.dtype)[jnp.argmin(off, axis=-1)]

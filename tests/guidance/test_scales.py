@@ -1,0 +1,49 @@
+"""Scales over the steps of a walk."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+from artifex.guidance import ByStep, ClassifierFree, bind, cosine_guidance_schedule, linear_guidance_schedule
+from artifex.samplers import Ddim
+from artifex.schedules import VP, grid
+from tests.guidance.exact import LABELS, X, denoise, level_of
+
+
+def test_runs_from_start_to_end() -> None:
+    np.testing.assert_allclose(linear_guidance_schedule(jnp.arange(5), 5, 2.0, 6.0), [2, 3, 4, 5, 6])
+    half = 0.5 * np.sqrt(0.5)
+    ease = np.array([0, 0.5 - half, 0.5, 0.5 + half, 1])
+    np.testing.assert_allclose(cosine_guidance_schedule(jnp.arange(5), 5, 2.0, 6.0), 2 + 4 * ease, atol=1e-6)
+    for schedule in (linear_guidance_schedule, cosine_guidance_schedule):
+        assert (schedule(0, 50), schedule(49, 50), schedule(0, 1, 3.0, 9.0)) == (1.0, 7.5, 3.0)
+        traced = jax.jit(lambda s, f=schedule: f(s, 5))(jnp.arange(5))
+        np.testing.assert_allclose(traced, [schedule(step, 5) for step in range(5)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", [linear_guidance_schedule, cosine_guidance_schedule])
+def test_steps_outside_the_walk(schedule: Callable[[int, int], Array]) -> None:
+    with pytest.raises(ValueError, match=r"step must be in \[0, 9\], got values from 10 to 10"):
+        schedule(10, 10)
+    with pytest.raises(ValueError, match="total_steps must be at least 1, got 0"):
+        schedule(0, 0)
+
+
+def test_a_scale_by_the_step_is_bound_to_the_walk() -> None:
+    table = Ddim().tableau(VP(), grid.uniform(5))
+    guidance = bind(ClassifierFree(ByStep(linear_guidance_schedule, 2.0, 6.0), jnp.array(2)), table)
+    level = level_of()
+    for i, w in enumerate([2.0, 3.0, 4.0, 5.0, 6.0]):
+        here = type(level)(jnp.full(4, float(table.level.t[i])), level.alpha, level.sigma)
+        want = ClassifierFree(w, jnp.array(2))(denoise, jnp.asarray(LABELS))(jnp.asarray(X), here)
+        np.testing.assert_allclose(guidance(denoise, jnp.asarray(LABELS))(jnp.asarray(X), here), want, atol=1e-6)
+
+
+def test_before_it_is_bound_it_says_so() -> None:
+    guided = ClassifierFree[Array](ByStep(cosine_guidance_schedule))(denoise, jnp.asarray(LABELS))
+    with pytest.raises(ValueError, match=r"needs the walk: artifex\.guidance\.bind"):
+        guided(jnp.asarray(X), level_of())
