@@ -46,3 +46,16 @@ def moments(tableau: Tableau[Host], mean: float = MEAN, std: float = STD) -> tup
         m = keep * m + clean * (mean + gain * (m - alpha * mean))
         v = (keep + clean * gain) ** 2 * v + tableau.noise[i] ** 2
     return float(m), float(np.sqrt(v))
+
+
+class ExactScoreNoise(nnx.Module):
+    """E[eps | x_t] on a variance-exploding path, told 999 t."""
+
+    def __init__(self, sigma_min: float, sigma_max: float) -> None:
+        self.unused = nnx.Param(jnp.zeros(()))
+        self.sigmas = (sigma_min, sigma_max)
+
+    def __call__(self, x: X, t: Float[Array, " b"], cond: Array | None = None, *, deterministic: bool = True) -> X:
+        low, high = self.sigmas
+        sigma = (low * (high / low) ** (t / 999)).reshape((x.shape[0],) + (1,) * (x.ndim - 1))
+        return sigma * (x - MEAN) / (STD**2 + sigma**2)

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.parameters import DDIMParameters, DDPMParameters, parse
+from artifex.generative_models.models.diffusion.parameters import DDIMParameters, DiffusionParameters, parse
 
 
 def make(**fields: object) -> ModelConfig:
@@ -38,7 +38,7 @@ def test_refuses_what_is_no_configuration(fields: dict[str, object]) -> None:
 
 
 def test_parameters_have_the_documented_defaults() -> None:
-    ddpm = parse(DDPMParameters, make())
+    ddpm = parse(DiffusionParameters, make())
     assert (ddpm.noise_steps, ddpm.beta_start, ddpm.beta_end, ddpm.beta_schedule) == (1000, 1e-4, 0.02, "linear")
     ddim = parse(DDIMParameters, make())
     assert (ddim.ddim_steps, ddim.eta, ddim.skip_type, ddim.noise_steps) == (50, 0.0, "uniform", 1000)
@@ -46,7 +46,7 @@ def test_parameters_have_the_documented_defaults() -> None:
 
 def test_unknown_parameter_names_the_nearest_known() -> None:
     with pytest.raises(ValueError, match=r"'noise_step' .* 'noise_steps'"):
-        parse(DDPMParameters, make(parameters={"noise_step": 10}))
+        parse(DiffusionParameters, make(parameters={"noise_step": 10}))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from artifex.samplers import Ddim, Ddpm, Sampler
 from artifex.schedules import Discrete, Host, betas, grid
 from tests.models.exact import LABEL_MEANS, MEAN, STD, ExactNoise, config, moments
 
-N = 4096
+N = 1024
 SCHEDULE = Discrete(betas.linear(1000))
 
 

@@ -43,7 +43,7 @@ def models(config: ModelConfig, rngs: nnx.Rngs, x: Array, t: Array) -> None:
     assert_type(model.p_sample(x, x, t), Array)
     assert_type(model.predict_start_from_noise(x, t, x), Array)
     assert_type(model.loss_fn({"x": x}, model(x, t)), dict[str, Array])
-    assert_type(model.schedule, Discrete)
+    assert_type(model.chain, Discrete)
     ddpm = DDPMModel(config, rngs=rngs)
     assert_type(ddpm.forward_diffusion(x, t), tuple[Array, Array])
     assert_type(ddpm.sample((4, 8, 8, 1), "ddim", 50, initial_noise=x), Array)

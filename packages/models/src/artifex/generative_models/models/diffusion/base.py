@@ -1,45 +1,66 @@
 r"""The diffusion model that all others build on.
 
-Symbols: $\bar\alpha_t = \prod_{i \le t} (1 - \beta_i)$ and
-$x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$;
-timesteps are integers in ``0 ... noise_steps - 1``.
+Symbols: $x_t = \alpha_t x_0 + \sigma_t \epsilon$; on the chain of DDPM $\alpha_t = \sqrt{\bar\alpha_t}$ and
+$\sigma_t = \sqrt{1 - \bar\alpha_t}$ with $\bar\alpha_t = \prod_{i \le t} (1 - \beta_i)$; timesteps are integers in
+``0 ... noise_steps - 1``.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Unpack
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Unpack, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
+from typing_extensions import TypeVar
 
-from artifex.backbones import Backbone
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.parameters import DiffusionParameters, parse
+from artifex.generative_models.models.diffusion.networks import BackboneFn, check_output
+from artifex.generative_models.models.diffusion.parameters import DiffusionParameters, Parameters, parse
 from artifex.generative_models.models.diffusion.walk import (
     SampleOptions,
+    Walk,
     WalkOptions,
+    check_condition,
+    check_finite,
     check_options,
     draw,
     is_traced,
     network_denoiser,
     per_sample,
+    table,
 )
-from artifex.guidance import Conditional
+from artifex.guidance import Conditional, Guidance
 from artifex.kernels import linear_step
 from artifex.samplers import Ddpm, Sampler, prior, sample
-from artifex.schedules import Clipped, Denoiser, Discrete, Epsilon, Host, NoiseLevel, add_noise, grid, mix
+from artifex.schedules import (
+    Clean,
+    Clipped,
+    Denoiser,
+    Discrete,
+    Epsilon,
+    Host,
+    NetworkDenoiser,
+    NoiseLevel,
+    Prediction,
+    Schedule,
+    add_noise,
+    grid,
+    mix,
+)
 
 X = Float[Array, "b *d"]
 Steps = Int[Array, "*b"]
+Time = Real[Array, "*b"]
 Outputs = dict[str, Array]
-BackboneFn = Callable[..., Backbone]
-"""Called as ``backbone_fn(config, rngs=rngs)``; its module as ``(x, t, cond, deterministic=...)``."""
+Out = TypeVar("Out", bound=Array | Mapping[str, Array], default=Outputs)
 
 
-class DiffusionModel(nnx.Module):
+class DiffusionModel(nnx.Module, Generic[Out]):
     """A network that predicts noise, with the process that adds it and the walk that takes it away.
+
+    ``Out`` is what calling the model gives and ``loss_fn`` takes; a subclass that names another overrides both.
 
     Args:
         config: shape of the data and parameters; see ``parameters.DiffusionParameters``.
@@ -47,19 +68,25 @@ class DiffusionModel(nnx.Module):
         rngs: initialises the network; where a method is given none, it draws from a stream that starts here.
 
     Attributes:
-        schedule: the chain, as a schedule.
+        config: as given.
+        parameters: those of ``config``, typed.
+        schedule: the path from data to noise.
         backbone: the network.
 
     Raises:
-        ValueError: for unknown or ill-typed parameters.
+        ValueError: for unknown or ill-typed parameters, or an ``output_dim`` that is not the input's.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
     """
 
-    parameters_type: ClassVar[type[DiffusionParameters]] = DiffusionParameters
-    prediction: ClassVar[Epsilon] = Epsilon()
+    parameters_type: ClassVar[type[Parameters]] = DiffusionParameters
+    limit: ClassVar[float | None] = 1.0
+    """Clean states of the walk lie in [-limit, limit]; None where they may lie anywhere."""
+
+    prediction: Prediction = Epsilon()
 
     def __init__(self, config: ModelConfig, backbone_fn: BackboneFn, *, rngs: nnx.Rngs) -> None:
+        check_output(config)
         self.config = config
         self.parameters = parse(self.parameters_type, config)
         self.setup_noise_schedule()
@@ -68,47 +95,68 @@ class DiffusionModel(nnx.Module):
 
     def setup_noise_schedule(self) -> None:
         """Sets ``schedule`` from the parameters; ``betas`` and all that follows from them are read off it."""
-        self.schedule: Discrete = self.parameters.schedule()
+        self.schedule: Schedule = self.parameters.schedule()
+
+    @property
+    def chain(self) -> Discrete:
+        """The schedule of a model whose process is a chain of betas.
+
+        Raises:
+            AttributeError: if it is none.
+        """
+        if not isinstance(self.schedule, Discrete):
+            raise AttributeError(f"{type(self.schedule).__name__} is no chain of betas")
+        return self.schedule
 
     @property
     def betas(self) -> Float[Array, " n"]:
         r"""$\beta_t$, ``(noise_steps,)``."""
-        return jnp.asarray(self.schedule.betas, jnp.float32)
+        return jnp.asarray(self.chain.betas, jnp.float32)
 
     @property
     def alphas(self) -> Float[Array, " n"]:
         r"""$1 - \beta_t$, ``(noise_steps,)``."""
-        return jnp.asarray(1 - self.schedule.betas, jnp.float32)
+        return jnp.asarray(1 - self.chain.betas, jnp.float32)
 
     @property
     def alphas_cumprod(self) -> Float[Array, " n"]:
         r"""$\bar\alpha_t$, ``(noise_steps,)``."""
-        return jnp.asarray(self.schedule.alphas_cumprod, jnp.float32)
+        return jnp.asarray(self.chain.alphas_cumprod, jnp.float32)
 
     @property
     def sqrt_alphas_cumprod(self) -> Float[Array, " n"]:
         r"""$\sqrt{\bar\alpha_t}$, ``(noise_steps,)``."""
-        return jnp.asarray(np.sqrt(self.schedule.alphas_cumprod), jnp.float32)
+        return jnp.asarray(np.sqrt(self.chain.alphas_cumprod), jnp.float32)
 
     @property
     def sqrt_one_minus_alphas_cumprod(self) -> Float[Array, " n"]:
         r"""$\sqrt{1 - \bar\alpha_t}$, ``(noise_steps,)``."""
-        return jnp.asarray(np.sqrt(1 - self.schedule.alphas_cumprod), jnp.float32)
+        return jnp.asarray(np.sqrt(1 - self.chain.alphas_cumprod), jnp.float32)
 
     @property
     def posterior_variance(self) -> Float[Array, " n"]:
         r"""Variance of $q(x_{t-1} \mid x_t, x_0)$, ``(noise_steps,)``; 0 at ``t = 0``."""
-        return jnp.asarray(self.schedule.posterior_variance, jnp.float32)
+        return jnp.asarray(self.chain.posterior_variance, jnp.float32)
+
+    @property
+    def noise_steps(self) -> int:
+        """The number of timesteps."""
+        return self.chain.steps
+
+    @property
+    def guidance(self) -> Guidance[Array] | None:
+        """How a condition steers the walk where a method is not told; None follows it as it is."""
+        return None
 
     def __call__(
         self,
         x: X,
-        timesteps: Steps,
+        timesteps: Time,
         *,
         rngs: nnx.Rngs | None = None,
         training: bool = False,
         **kwargs: Any,  # noqa: ANN401 -- the network's own
-    ) -> Outputs:
+    ) -> Out:
         """The noise that the network sees in ``x``.
 
         Args:
@@ -123,25 +171,26 @@ class DiffusionModel(nnx.Module):
             ``predicted_noise`` beside the ``x_t`` and ``timesteps`` that it belongs to.
 
         Raises:
-            ValueError: for timesteps out of range, or a network whose output is not of its input's shape.
+            ValueError: for timesteps or labels out of range, or a network whose output is not of its input's shape.
         """
         cond = kwargs.pop("conditioning", None)
-        t = self._steps(timesteps, x)
-        network: Callable[..., X] = self.backbone
-        out = network(x, t.astype(jnp.float32), cond, deterministic=not training, **kwargs)
-        if out.shape != x.shape:
-            raise ValueError(f"the backbone must give an output of its input's shape {x.shape}, got {out.shape}")
-        return {"predicted_noise": out, "x_t": x, "timesteps": t}
+        noise = self._network(x, self._level(timesteps, x), cond, deterministic=not training, **kwargs)
+        outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(jnp.asarray(timesteps), x.shape[0])}
+        return cast("Out", outputs)
 
-    def q_sample(self, x_start: X, t: Steps, noise: X | None = None, *, rngs: nnx.Rngs | None = None) -> X:
-        r"""A draw of $q(x_t \mid x_0)$: $\sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$.
+    def q_sample(self, x_start: X, t: Time, noise: X | None = None, *, rngs: nnx.Rngs | None = None) -> X:
+        r"""A draw of $q(x_t \mid x_0)$: $\alpha_t x_0 + \sigma_t \epsilon$.
 
         Args:
             x_start: $x_0$, ``(batch, ...)``.
             t: one timestep, or one a sample.
             noise: $\epsilon$, of the shape of ``x_start``; drawn where None.
             rngs: draws the noise; the model's own where None.
+
+        Raises:
+            ValueError: for a timestep out of range, or data that are known not to be finite.
         """
+        check_finite(x_start=x_start)
         level = self._level(t, x_start)
         if noise is not None:
             return mix(x_start, noise, level)
@@ -158,12 +207,16 @@ class DiffusionModel(nnx.Module):
             t: one timestep, or one a sample.
             rngs: draws the noise; the model's own where None.
             clip_denoised: whether the predicted $x_0$ is held to [-1, 1].
+
+        Raises:
+            ValueError: for a timestep out of range, or data that are known not to be finite.
         """
+        check_finite(model_output=model_output, x_t=x_t)
         steps = self._steps(t, x_t)
-        x0 = self.predict_start_from_noise(x_t, steps, model_output)
-        x0 = jnp.clip(x0, -1, 1) if clip_denoised else x0
-        rows = Ddpm().tableau(self.schedule, grid.every(self.schedule.steps))
-        place = self.schedule.steps - 1 - steps
+        x0 = self.prediction.clean(model_output, x_t, self._level(steps, x_t))
+        x0 = jnp.clip(x0, -self.limit, self.limit) if clip_denoised and self.limit is not None else x0
+        rows = table(Ddpm(), self.schedule, self._times(self.noise_steps))
+        place = self.noise_steps - 1 - steps
         weights = jnp.asarray(rows.evaluate[:, [0, 2]], jnp.float32)[place]
         noise_scale = jnp.asarray(rows.noise, jnp.float32)[place]
         return linear_step([x_t, x0], weights, noise_scale=noise_scale, key=draw(rngs or self.rngs, "sample"))
@@ -190,26 +243,33 @@ class DiffusionModel(nnx.Module):
             ``(n_samples, *shape)``.
 
         Raises:
-            ValueError: for a count below 1, or initial noise of another shape or with a number that is not finite.
+            ValueError: for a count below 1, labels out of range, guidance without a condition, or initial noise or
+                conditions of another shape or with a number that is not finite.
             TypeError: for an unknown argument.
         """
+        check_options(kwargs, WalkOptions.__annotations__)
+        options: SampleOptions = {**kwargs, "clip_denoised": clip_denoised}
         sampler, times = self._method()
-        return self._walk(sampler, times, n_samples, shape, rngs, {**kwargs, "clip_denoised": clip_denoised})
+        return self._finish(sample(*self._walk(sampler, times, n_samples, shape, rngs, options)))
 
-    def predict_start_from_noise(self, x_t: X, t: Steps, noise: X) -> X:
-        r"""$x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\, \epsilon) / \sqrt{\bar\alpha_t}$.
+    def predict_start_from_noise(self, x_t: X, t: Time, noise: X) -> X:
+        r"""$x_0 = (x_t - \sigma_t \epsilon) / \alpha_t$.
 
         Args:
             x_t: noisy data, ``(batch, ...)``.
             t: one timestep, or one a sample.
             noise: $\epsilon$, of the shape of ``x_t``.
+
+        Raises:
+            ValueError: for a timestep out of range, or data that are known not to be finite.
         """
-        return self.prediction.clean(noise, x_t, self._level(t, x_t))
+        check_finite(x_t=x_t, noise=noise)
+        return Epsilon().clean(noise, x_t, self._level(t, x_t))
 
     def loss_fn(
         self,
         batch: Array | Mapping[str, Array],
-        model_outputs: Mapping[str, Array],
+        model_outputs: Out,
         *,
         rngs: nnx.Rngs | None = None,
         **kwargs: object,
@@ -217,11 +277,11 @@ class DiffusionModel(nnx.Module):
         r"""Mean of $\|\epsilon - \epsilon_\theta(x_t, t)\|^2$ over all elements.
 
         The noise is ``batch["noise"]`` where given; else it is found again in what the network saw:
-        $\epsilon = (x_t - \sqrt{\bar\alpha_t}\, x_0) / \sqrt{1 - \bar\alpha_t}$.
+        $\epsilon = (x_t - \alpha_t x_0) / \sigma_t$.
 
         Args:
             batch: clean data, or a mapping with ``"x"`` (clean data), ``"noise"``, or both.
-            model_outputs: what calling the model gave.
+            model_outputs: what calling the model gave; the predicted noise alone will do where the noise is given.
             rngs: accepted so that all methods are called alike.
             **kwargs: likewise; not read.
 
@@ -231,26 +291,57 @@ class DiffusionModel(nnx.Module):
         Raises:
             ValueError: if the noise is neither given nor to be found.
         """
-        predicted = model_outputs["predicted_noise"]
-        mse = jnp.mean(jnp.square(predicted - self._true_noise(batch, model_outputs)))
+        given: Mapping[str, Array] = batch if isinstance(batch, Mapping) else {"x": batch}
+        outputs: Mapping[str, Array] = (
+            model_outputs if isinstance(model_outputs, Mapping) else {"predicted_noise": model_outputs}
+        )
+        mse = jnp.mean(jnp.square(outputs["predicted_noise"] - self._true_noise({**outputs, **given})))
         return {"loss": mse, "mse": mse}
 
-    def _true_noise(self, batch: Array | Mapping[str, Array], outputs: Mapping[str, Array]) -> X:
-        given: Mapping[str, Array] = batch if isinstance(batch, Mapping) else {"x": batch}
-        if "noise" in given:
-            return given["noise"]
-        missing = [key for key, held in (("x", given), ("x_t", outputs), ("timesteps", outputs)) if key not in held]
+    def _true_noise(self, known: Mapping[str, Array]) -> X:
+        """The noise in ``x_t``."""
+        if "noise" in known:
+            return known["noise"]
+        missing = [key for key in ("x", "x_t", "timesteps") if key not in known]
         if missing:
             raise ValueError(
                 f"the loss needs batch['noise'], or batch['x'] and the outputs of calling the model; missing: {missing}"
             )
-        level = self._level(outputs["timesteps"], given["x"])
-        weights = jnp.stack([1 / level.sigma, -level.alpha / level.sigma], axis=-1)
-        return linear_step([outputs["x_t"], given["x"]], weights)
+        return Clean().noise(known["x"], known["x_t"], self._level(known["timesteps"], known["x_t"]))
+
+    def _network(
+        self,
+        x_t: X,
+        level: NoiseLevel[Array],
+        cond: Array | None,
+        *,
+        deterministic: bool = True,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> X:
+        """The network's output, called as in a walk."""
+        if cond is not None:
+            check_condition(cond, x_t.shape[0], self.parameters.num_classes)
+        x, t = self.prediction.inputs(x_t, level)
+        out: X = self.backbone(x, t, cond, deterministic=deterministic, **kwargs)
+        if out.shape != x_t.shape:
+            raise ValueError(f"the backbone must give an output of its input's shape {x_t.shape}, got {out.shape}")
+        return out
 
     def _method(self) -> tuple[Sampler, Host]:
         """How ``generate`` walks."""
-        return Ddpm(), grid.every(self.schedule.steps)
+        return Ddpm(), self._times(self.noise_steps)
+
+    def _times(self, steps: int) -> Host:
+        """The times of a walk of ``steps`` network calls; all ``noise_steps`` of them are the timesteps."""
+        return grid.trailing(self.noise_steps, steps)
+
+    def _state(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what is walked, for a sample of ``shape``."""
+        return shape
+
+    def _finish(self, x: X) -> X:
+        """What a walk's end is as samples."""
+        return x
 
     def _walk(
         self,
@@ -260,32 +351,33 @@ class DiffusionModel(nnx.Module):
         shape: tuple[int, ...] | None,
         rngs: nnx.Rngs | None,
         options: SampleOptions,
-    ) -> X:
-        """``n_samples`` walks along ``times``, in one compiled call."""
-        check_options(options, SampleOptions.__annotations__)
+    ) -> Walk:
+        """``n_samples`` walks along ``times``, ready to begin."""
+        check_options(options)
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
-        full = (n_samples, *(self.config.input_dim if shape is None else shape))
+        full = (n_samples, *self._state(self.config.input_dim if shape is None else shape))
         start_key, walk_key = jax.random.split(draw(rngs or self.rngs, "sample"))
-        tableau = sampler.tableau(self.schedule, times)
+        tableau = table(sampler, self.schedule, times)
         start = options.get("initial_noise")
         if start is None:
             start = prior(tableau, full, start_key)
         elif start.shape != full:
             raise ValueError(f"initial_noise must be of shape {full}, got {start.shape}")
         denoise = self._denoiser(options, n_samples)
-        return sample(Clipped(denoise) if options.get("clip_denoised", True) else denoise, tableau, start, walk_key)
+        if options.get("clip_denoised", True) and self.limit is not None:
+            denoise = Clipped(denoise, self.limit)
+        return Walk(denoise, tableau, start, walk_key)
 
     def _denoiser(self, options: WalkOptions, batch: int) -> Denoiser:
         """The network as a denoiser, guided to the condition if there is one."""
-        network = network_denoiser(self.backbone, self.prediction)
-        guidance, cond = options.get("guidance"), options.get("conditioning")
+        network: NetworkDenoiser[Any, Array] = network_denoiser(self.backbone, self.prediction)
+        guidance, cond = options.get("guidance", self.guidance), options.get("conditioning")
         if cond is None:
             if guidance is not None:
                 raise ValueError("guidance needs a condition to steer to: conditioning must be given, got None")
             return network
-        if cond.shape[:1] != (batch,):
-            raise ValueError(f"conditioning must hold one condition for each of {batch} samples, got {cond.shape}")
+        check_condition(cond, batch, self.parameters.num_classes)
         steer = Conditional[Array]() if guidance is None else guidance
         return steer(network, cond)
 
@@ -296,10 +388,11 @@ class DiffusionModel(nnx.Module):
             raise ValueError(f"timesteps must be integers, got dtype {t.dtype}")
         if t.shape not in ((), x.shape[:1]):
             raise ValueError(f"timesteps must be one, or one a sample {x.shape[:1]}, got shape {t.shape}")
-        last = self.schedule.steps - 1
+        last = self.noise_steps - 1
         if not is_traced(t) and t.size and not (t.min() >= 0 and t.max() <= last):
             raise ValueError(f"timesteps must be in [0, {last}], got values from {t.min()} to {t.max()}")
         return per_sample(t, x.shape[0])
 
-    def _level(self, t: Steps, x: X) -> NoiseLevel[Array]:
+    def _level(self, t: Time, x: X) -> NoiseLevel[Array]:
+        """The levels of timesteps ``t``, one a sample."""
         return self.schedule.at(self._steps(t, x).astype(jnp.float32))

@@ -8,14 +8,16 @@ from jaxtyping import Array, Float, Int
 
 from artifex.generative_models.models.diffusion.base import Steps
 from artifex.generative_models.models.diffusion.ddpm import DDPMModel
-from artifex.generative_models.models.diffusion.parameters import DDIMParameters
+from artifex.generative_models.models.diffusion.parameters import DDIMParameters, Parameters
 from artifex.generative_models.models.diffusion.walk import (
     SampleOptions,
     WalkOptions,
+    check_finite,
     check_options,
     draw,
     is_traced,
     per_sample,
+    table,
 )
 from artifex.kernels import linear_step
 from artifex.samplers import Ddim, DdimInversion, Sampler, ddim_weights, sample
@@ -30,12 +32,13 @@ class DDIMModel(DDPMModel):
     Args:
         config: shape of the data and parameters; see ``parameters.DDIMParameters``.
         rngs: as in ``DiffusionModel``.
-        backbone_fn: as in ``DDPMModel``.
+        **kwargs: as in ``DDPMModel``.
 
     References: Song et al. 2021, https://arxiv.org/abs/2010.02502
     """
 
-    parameters_type: ClassVar[type[DDIMParameters]] = DDIMParameters
+    parameters_type: ClassVar[type[Parameters]] = DDIMParameters
+    parameters: DDIMParameters
 
     def get_ddim_timesteps(self, ddim_steps: int) -> Int[Array, " n"]:
         """The timesteps of a walk, falling: those where the network is called, then 0, the end.
@@ -75,8 +78,9 @@ class DDIMModel(DDPMModel):
             rngs: draws the noise; the model's own where None.
 
         Raises:
-            ValueError: for timesteps or an eta out of range.
+            ValueError: for timesteps or an eta out of range, or data that are known not to be finite.
         """
+        check_finite(x_t=x_t, predicted_noise=predicted_noise)
         ddim = Ddim(self._eta(eta))
         steps = self._steps(t, x_t)
         before = per_sample(jnp.asarray(t_prev), x_t.shape[0])
@@ -111,8 +115,8 @@ class DDIMModel(DDPMModel):
         Raises:
             ValueError: for values out of range, and as ``generate``.
         """
-        times = self._times(self._parameters.ddim_steps if steps is None else steps)
-        return self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, kwargs)
+        times = self._times(self.parameters.ddim_steps if steps is None else steps)
+        return self._finish(sample(*self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, kwargs)))
 
     def ddim_reverse(self, x0: X, ddim_steps: int, *, rngs: nnx.Rngs | None = None, **kwargs: Unpack[WalkOptions]) -> X:
         """The noise from which ``ddim_sample`` with as many steps makes ``x0`` again, nearly: the error is of order 1.
@@ -130,28 +134,23 @@ class DDIMModel(DDPMModel):
             ValueError: for steps out of range, a wrong rank, or data that are known not to be finite.
             TypeError: for an unknown argument, or initial noise.
         """
-        check_options(kwargs)
+        check_options(kwargs, WalkOptions.__annotations__)
         if "initial_noise" in kwargs:
             raise TypeError("initial_noise is what ddim_reverse gives; it takes none")
         rank = len(self.config.input_dim)
         if x0.ndim not in (rank, rank + 1):
             raise ValueError(f"x0 must be of shape {self.config.input_dim} or a batch of that, got {x0.shape}")
         batch = x0 if x0.ndim > rank else x0[None]
-        tableau = DdimInversion().tableau(self.schedule, self._times(ddim_steps))
+        tableau = table(DdimInversion(), self.schedule, self._times(ddim_steps))
         noise = sample(self._denoiser(kwargs, batch.shape[0]), tableau, batch)
         return noise.reshape(x0.shape)
 
     def _method(self) -> tuple[Sampler, Host]:
-        return Ddim(self._parameters.eta), self._times(self._parameters.ddim_steps)
-
-    @property
-    def _parameters(self) -> DDIMParameters:
-        assert isinstance(self.parameters, DDIMParameters)
-        return self.parameters
+        return Ddim(self.parameters.eta), self._times(self.parameters.ddim_steps)
 
     def _eta(self, eta: float | None) -> float:
-        return self._parameters.eta if eta is None else eta
+        return self.parameters.eta if eta is None else eta
 
     def _times(self, steps: int) -> Host:
-        spacing = grid.trailing if self._parameters.skip_type == "uniform" else grid.quadratic
-        return spacing(self.schedule.steps, steps)
+        spacing = grid.trailing if self.parameters.skip_type == "uniform" else grid.quadratic
+        return spacing(self.noise_steps, steps)

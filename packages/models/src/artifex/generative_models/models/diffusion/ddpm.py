@@ -1,37 +1,38 @@
 """Denoising diffusion probabilistic models."""
 
-from typing import ClassVar, Literal, Unpack
+from collections.abc import Mapping
+from typing import Final, Literal, Unpack
 
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.base import BackboneFn, DiffusionModel
-from artifex.generative_models.models.diffusion.networks import unet
-from artifex.generative_models.models.diffusion.parameters import DDPMParameters
-from artifex.generative_models.models.diffusion.walk import SampleOptions, draw
-from artifex.samplers import Ddim, Ddpm, Sampler
-from artifex.schedules import add_noise, grid
+from artifex.generative_models.models.diffusion.base import DiffusionModel
+from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn, unet
+from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, draw
+from artifex.samplers import Ddim, Ddpm, Sampler, sample
+from artifex.schedules import add_noise
 
 X = Float[Array, "b *d"]
 Steps = Int[Array, "*b"]
+Scheduler = Literal["ddpm", "ddim"]
+
+_SAMPLERS: Final[Mapping[str, Sampler]] = {"ddpm": Ddpm(), "ddim": Ddim()}
 
 
 class DDPMModel(DiffusionModel):
     """DDPM, sampled by its own chain or by DDIM.
 
     Args:
-        config: shape of the data and parameters; see ``parameters.DDPMParameters``.
+        config: shape of the data and parameters; see ``parameters.DiffusionParameters``.
         rngs: as in ``DiffusionModel``.
-        backbone_fn: makes the network; a U-Net of the config's ``hidden_dims`` where None.
+        **kwargs: see ``networks.NetworkOptions``; the default network is a U-Net of the config's ``hidden_dims``.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
     """
 
-    parameters_type: ClassVar[type[DDPMParameters]] = DDPMParameters
-
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, backbone_fn: BackboneFn | None = None) -> None:
-        super().__init__(config, backbone_fn or unet, rngs=rngs)
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[NetworkOptions]) -> None:
+        super().__init__(config, network_fn(kwargs, unet), rngs=rngs)
 
     def forward_diffusion(self, x: X, t: Steps, *, rngs: nnx.Rngs | None = None) -> tuple[X, X]:
         r"""A draw of $q(x_t \mid x_0)$, and the noise that is in it.
@@ -40,7 +41,11 @@ class DDPMModel(DiffusionModel):
             x: clean data, ``(batch, ...)``.
             t: one timestep, or one a sample.
             rngs: draws the noise; the model's own where None.
+
+        Raises:
+            ValueError: for a timestep out of range, or data that are known not to be finite.
         """
+        check_finite(x=x)
         return add_noise(x, self._level(t, x), draw(rngs or self.rngs, "sample"))
 
     def denoise_step(
@@ -52,7 +57,7 @@ class DDPMModel(DiffusionModel):
     def sample(
         self,
         n_samples_or_shape: int | tuple[int, ...],
-        scheduler: Literal["ddpm", "ddim"] = "ddpm",
+        scheduler: Scheduler = "ddpm",
         steps: int | None = None,
         *,
         rngs: nnx.Rngs | None = None,
@@ -70,13 +75,11 @@ class DDPMModel(DiffusionModel):
         Raises:
             ValueError: for an unknown scheduler or steps out of range, and as ``generate``.
         """
-        if scheduler not in ("ddpm", "ddim"):
+        if scheduler not in _SAMPLERS:
             raise ValueError(f"scheduler must be 'ddpm' or 'ddim', got {scheduler!r}")
         count, shape = _split_shape(n_samples_or_shape)
-        sampler: Sampler = Ddpm() if scheduler == "ddpm" else Ddim()
-        all_steps = self.schedule.steps
-        times = grid.trailing(all_steps, all_steps if steps is None else steps)
-        return self._walk(sampler, times, count, shape, rngs, kwargs)
+        times = self._times(self.noise_steps if steps is None else steps)
+        return self._finish(sample(*self._walk(_SAMPLERS[scheduler], times, count, shape, rngs, kwargs)))
 
 
 def _split_shape(n_samples_or_shape: int | tuple[int, ...]) -> tuple[int, tuple[int, ...] | None]:

@@ -1,38 +1,86 @@
 """The networks that models make where none is given."""
 
+from collections.abc import Callable, Mapping
 from functools import reduce
 from math import gcd
+from typing import TypedDict
 
 from flax import nnx
 
 from artifex.backbones import Backbone, UNet, UNetConfig
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.parameters import DiffusionParameters
+from artifex.generative_models.models.diffusion.walk import check_options
+
+BackboneFn = Callable[..., Backbone]
+"""Called as ``backbone_fn(config, rngs=rngs)``; its module as ``(x, t, cond, deterministic=...)``."""
+
+
+class NetworkOptions(TypedDict, total=False):
+    """What the constructors of models with a default network take beside their own arguments.
+
+    Attributes:
+        backbone_fn: makes the network, called as ``backbone_fn(config, rngs=rngs)``; None or absent: the default one.
+    """
+
+    backbone_fn: BackboneFn | None
+
+
+def network_fn(options: NetworkOptions, default: BackboneFn) -> BackboneFn:
+    """The network's maker among the options of a constructor.
+
+    Raises:
+        TypeError: for an option that no constructor knows.
+    """
+    check_options(options, NetworkOptions.__annotations__)
+    return options.get("backbone_fn") or default
+
+
+def check_output(config: ModelConfig) -> None:
+    """Raises a ValueError if ``config.output_dim`` is not that of the input: noise has the shape of what it is in."""
+    if config.output_dim not in (None, config.input_dim, config.input_dim[-1]):
+        raise ValueError(
+            f"output_dim must be input_dim = {config.input_dim} or its last number, for a model predicts the noise in "
+            f"its input; got {config.output_dim}"
+        )
+
+
+def check_activation(config: ModelConfig, *names: str) -> None:
+    """Raises a ValueError if ``config`` asks for an activation that the default network does not have."""
+    if config.activation not in (None, *names):
+        raise ValueError(
+            f"the default network's activation is {names[0]!r}, got {config.activation!r}; give backbone_fn"
+        )
 
 
 def unet(config: ModelConfig, *, rngs: nnx.Rngs) -> Backbone:
     """A U-Net whose levels have the widths ``config.hidden_dims`` (64, 128 where None), with attention at the last.
 
     Raises:
-        ValueError: if the data are no images ``(H, W, C)``.
+        ValueError: if the data are no images ``(H, W, C)``, or for an activation that it does not have.
     """
     if len(config.input_dim) != 3:
         raise ValueError(
             f"the default network takes images: input_dim must be (H, W, C), got {config.input_dim}; give backbone_fn"
         )
-    widths = config.hidden_dims or (64, 128)
+    check_activation(config, "silu", "swish")
+    return unet_of(config.input_dim[-1], config.hidden_dims or (64, 128), config.parameters, rngs=rngs)
+
+
+def unet_of(channels: int, widths: tuple[int, ...], parameters: Mapping[str, object], *, rngs: nnx.Rngs) -> Backbone:
+    """A U-Net on ``channels`` whose levels have these widths."""
     base = reduce(gcd, widths)
-    classes = config.parameters.get("num_classes")
+    classes = parameters.get("num_classes")
+    assert classes is None or isinstance(classes, int)
     return UNet(
         UNetConfig(
-            in_channels=config.input_dim[-1],
+            in_channels=channels,
             base_channels=base,
             channel_mults=tuple(width // base for width in widths),
             attention_levels=(len(widths) - 1,),
             head_dim=None,
             groups=gcd(32, base),
             num_res_blocks=1,
-            num_classes=DiffusionParameters.model_validate({"num_classes": classes}).num_classes,
+            num_classes=classes,
         ),
         rngs=rngs,
     )

@@ -4,32 +4,49 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.schedules import Discrete, Host, betas
+from artifex.schedules import VE, Discrete, Host, Schedule, betas
 
-BetaSchedule = Literal["linear", "scaled_linear", "cosine", "sigmoid"]
+BetaSchedule = Literal[
+    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_signal", "laplace"
+]
 SkipType = Literal["uniform", "quadratic"]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
-class DiffusionParameters(BaseModel):
-    r"""The noise that every diffusion model adds.
+class Parameters(BaseModel):
+    """What every diffusion model has.
 
     Attributes:
-        noise_steps: length of the chain, at least 1.
-        beta_start: the first beta, in (0, 1).
-        beta_end: the last, in (0, 1), at least ``beta_start``.
-        num_classes: number of labels that the default network is conditioned on; None for none.
+        noise_steps: number of noise levels, at least 1; timesteps are 0 ... ``noise_steps - 1``.
+        num_classes: number of labels that the network is conditioned on; None for none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     noise_steps: PositiveInt = 1000
+    num_classes: PositiveInt | None = None
+
+    def schedule(self) -> Schedule:
+        """The path from data to noise that these parameters describe."""
+        raise NotImplementedError
+
+
+class DiffusionParameters(Parameters):
+    r"""Parameters of a chain, as ``DiffusionModel`` and ``DDPMModel`` have them.
+
+    Attributes:
+        beta_start: the first beta, in (0, 1).
+        beta_end: the last, in (0, 1), at least ``beta_start``.
+        beta_schedule: how the betas run, a function of ``artifex.schedules.betas``; only those with a start and an end
+            read ``beta_start`` and ``beta_end``.
+    """
+
     beta_start: Beta = 1e-4
     beta_end: Beta = 0.02
-    num_classes: PositiveInt | None = None
+    beta_schedule: BetaSchedule = "linear"
 
     @model_validator(mode="after")
     def _rises(self) -> "DiffusionParameters":
@@ -38,21 +55,7 @@ class DiffusionParameters(BaseModel):
         return self
 
     def schedule(self) -> Discrete:
-        """The chain that these parameters describe."""
-        return Discrete(betas.linear(self.noise_steps, self.beta_start, self.beta_end))
-
-
-class DDPMParameters(DiffusionParameters):
-    """Parameters of ``DDPMModel``.
-
-    Attributes:
-        beta_schedule: how the betas run; only those with a start and an end read ``beta_start`` and ``beta_end``.
-    """
-
-    beta_schedule: BetaSchedule = "linear"
-
-    def schedule(self) -> Discrete:
-        """The chain that these parameters describe."""
+        """The chain."""
         return Discrete(_TABLES[self.beta_schedule](self))
 
 
@@ -61,10 +64,14 @@ _TABLES: Final[Mapping[BetaSchedule, Callable[[DiffusionParameters], Host]]] = {
     "scaled_linear": lambda p: betas.scaled_linear(p.noise_steps, p.beta_start, p.beta_end),
     "cosine": lambda p: betas.cosine(p.noise_steps),
     "sigmoid": lambda p: betas.sigmoid(p.noise_steps, p.beta_start, p.beta_end),
+    "geometric": lambda p: betas.geometric(p.noise_steps, p.beta_start, p.beta_end),
+    "exponential": lambda p: betas.exponential(p.noise_steps),
+    "sigmoid_signal": lambda p: betas.sigmoid_signal(p.noise_steps),
+    "laplace": lambda p: betas.laplace(p.noise_steps),
 }
 
 
-class DDIMParameters(DDPMParameters):
+class DDIMParameters(DiffusionParameters):
     """Parameters of ``DDIMModel``.
 
     Attributes:
@@ -84,7 +91,31 @@ class DDIMParameters(DDPMParameters):
         return self
 
 
-P = TypeVar("P", bound=DiffusionParameters)
+class ScoreParameters(Parameters):
+    """Parameters of ``ScoreDiffusionModel``.
+
+    Attributes:
+        sigma_min: the least noise, positive.
+        sigma_max: the most, above ``sigma_min``; large against the data, for samples begin as pure noise.
+        score_scaling: multiplies the score that is sampled from, positive; the training does not see it.
+    """
+
+    sigma_min: PositiveFloat = 0.01
+    sigma_max: PositiveFloat = 1.0
+    score_scaling: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _rises(self) -> "ScoreParameters":
+        if not self.sigma_min < self.sigma_max:
+            raise ValueError(f"sigma_max must be above sigma_min = {self.sigma_min}, got {self.sigma_max}")
+        return self
+
+    def schedule(self) -> VE:
+        """The variance-exploding path."""
+        return VE(self.sigma_min, self.sigma_max)
+
+
+P = TypeVar("P", bound=Parameters)
 
 
 def parse(kind: type[P], config: ModelConfig) -> P:

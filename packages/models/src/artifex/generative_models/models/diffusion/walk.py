@@ -1,17 +1,20 @@
 """The door between a model and the arithmetic below it: here modules become pure functions and keys."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from functools import lru_cache
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from artifex.backbones import Backbone
 from artifex.guidance import Guidance
-from artifex.schedules import NetworkDenoiser, Prediction
+from artifex.samplers import Sampler, Tableau
+from artifex.schedules import Denoiser, Host, NetworkDenoiser, Prediction, Schedule
 
 X = Float[Array, "b *d"]
 State = nnx.State[Any, Any]
@@ -32,22 +35,40 @@ class WalkOptions(TypedDict, total=False):
 
 
 class SampleOptions(WalkOptions, total=False):
-    """What the methods take that have no ``clip_denoised`` among their own arguments.
+    """``WalkOptions`` for the methods that have no argument of this name.
 
     Attributes:
-        clip_denoised: whether every predicted $x_0$ is held to [-1, 1]; so it is where absent.
+        clip_denoised: whether every predicted $x_0$ is held to [-1, 1].
     """
 
     clip_denoised: bool
 
 
-def check_options(
-    options: Mapping[str, object], known: Collection[str] = frozenset(WalkOptions.__annotations__)
-) -> None:
-    """Raises a TypeError for an option that is not ``known``."""
+class Walk(NamedTuple):
+    """All that ``artifex.samplers.sample`` asks for, in its order."""
+
+    denoise: Denoiser
+    tableau: Tableau[Host]
+    start: X
+    key: Key[Array, ""]
+
+
+def check_options(options: Mapping[str, object], known: Iterable[str] = SampleOptions.__annotations__) -> None:
+    """Raises a TypeError for an option that is not known."""
     for name in options:
         if name not in known:
             raise TypeError(f"unknown argument {name!r}; expected one of {sorted(known)}")
+
+
+@lru_cache(maxsize=64)
+def _table(sampler: Sampler, schedule: Schedule, times: bytes) -> Tableau[Host]:
+    return sampler.tableau(schedule, np.frombuffer(times))
+
+
+def table(sampler: Sampler, schedule: Schedule, times: Host) -> Tableau[Host]:
+    """The sampler's table; that of a walk taken before is found again."""
+    # protocols do not say that they hash
+    return _table(sampler, schedule, times.tobytes())  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,29 @@ def network_denoiser(backbone: Backbone, prediction: Prediction) -> NetworkDenoi
     """``backbone`` as a denoiser; it is split here, once."""
     graphdef, state = nnx.split(backbone)
     return NetworkDenoiser(apply=PureBackbone(graphdef), prediction=prediction, parameters=state)
+
+
+def check_condition(cond: Array, batch: int, num_classes: int | None) -> None:
+    """Raises a ValueError unless ``cond`` holds one condition a sample, and labels where labels are due.
+
+    Values are looked at as far as they are known.
+    """
+    if cond.shape[:1] != (batch,):
+        raise ValueError(f"conditioning must hold one condition for each of {batch} samples, got {cond.shape}")
+    if num_classes is None:
+        check_finite(conditioning=cond)
+        return
+    if cond.shape != (batch,) or not jnp.issubdtype(cond.dtype, jnp.integer):
+        raise ValueError(f"labels must be integers of shape ({batch},), got {cond.dtype} of shape {cond.shape}")
+    if not is_traced(cond) and not (cond.min() >= 0 and cond.max() < num_classes):
+        raise ValueError(f"labels must be in [0, {num_classes - 1}], got values from {cond.min()} to {cond.max()}")
+
+
+def check_finite(**arrays: Array) -> None:
+    """Raises a ValueError for an array that is known to hold NaN or infinity."""
+    for name, array in arrays.items():
+        if not is_traced(array) and not bool(jnp.all(jnp.isfinite(array))):
+            raise ValueError(f"{name} must be finite, got NaN or infinity in it")
 
 
 def draw(rngs: nnx.Rngs, stream: str) -> Key[Array, ""]:
