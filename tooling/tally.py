@@ -1,6 +1,6 @@
-"""The test count of a pytest run, as one plain line.
+"""The test count of pytest runs, as one plain line.
 
-uv run python -m tooling.tally REPORT        REPORT is what ``pytest --junitxml=REPORT`` wrote
+uv run python -m tooling.tally REPORT...        a REPORT is what ``pytest --junitxml=REPORT`` wrote
 """
 
 import sys
@@ -8,17 +8,20 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 
-def tally(report: str) -> str:
-    """Return ``12 passed, 0 failed``, and ``, 3 skipped`` where there are any, of a JUnit report given as text.
+def tally(*reports: str) -> str:
+    """Return ``12 passed, 0 failed``, and ``, 3 skipped`` where there are any, of JUnit reports given as text.
 
     An error in a fixture or at collection counts as a failure; an expected failure as a skip.
 
     Raises:
-        ValueError: If the report holds no test suite.
+        ValueError: If a report holds no test suite.
     """
-    suites = list(ET.fromstring(report).iter("testsuite"))
-    if not suites:
-        raise ValueError("expected a JUnit report with a testsuite, found none")
+    suites: list[ET.Element] = []
+    for report in reports:
+        found = list(ET.fromstring(report).iter("testsuite"))
+        if not found:
+            raise ValueError("expected a JUnit report with a testsuite, found none")
+        suites += found
     total, failures, errors, skipped = (
         sum(int(suite.get(name, "0")) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
     )
@@ -28,4 +31,4 @@ def tally(report: str) -> str:
 
 
 if __name__ == "__main__":
-    print(tally(Path(sys.argv[1]).read_text()))
+    print(tally(*(Path(name).read_text() for name in sys.argv[1:])))

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from artifex.kernels.attention.reference import reference
 from artifex.kernels.attention.xla import Tiling, xla
 from tests.kernels import exact
 from tests.kernels.exact import Hidden, Host
+from tests.kernels.tolerance import rounding, spacing, wide
 
 Body = Callable[[Array, Array, Array, Array | None, Array | None, bool, float], tuple[Array, Array]]
 
@@ -108,20 +109,16 @@ def both_ways(name: str, is_causal: bool, scale: float) -> Callable[..., tuple[A
     return run
 
 
-def spacing(dtype: np.dtype[Any]) -> float:
-    """Between 1 and the next number of ``dtype``, bfloat16 too."""
-    return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
-
-
 def check(name: str, layout: Layout, x: Inputs, scale: float, dtype: npt.DTypeLike) -> None:
     """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
     dtype = np.dtype(dtype)
-    wide = np.dtype(jnp.promote_types(dtype, jnp.float32))
-    eps, fine = spacing(dtype), spacing(wide)
+    fine = spacing(wide(dtype))
     q, k, v, d_out = (jnp.asarray(y, dtype) for y in (x.q, x.k, x.v, x.d_out))
     bias = None if x.bias is None else jnp.asarray(x.bias, dtype)
     mask = None if x.mask is None else jnp.asarray(x.mask)
-    out, lse, grads = both_ways(name, layout.is_causal, scale)(q, k, v, bias, mask, d_out, jnp.asarray(x.d_lse, wide))
+    out, lse, grads = both_ways(name, layout.is_causal, scale)(
+        q, k, v, bias, mask, d_out, jnp.asarray(x.d_lse, wide(dtype))
+    )
 
     seen = np.broadcast_to(np.bool_(True) if x.mask is None else x.mask, layout.scores)
     if layout.is_causal:
@@ -131,16 +128,14 @@ def check(name: str, layout: Layout, x: Inputs, scale: float, dtype: npt.DTypeLi
     truth, size = exact.attention(*args), exact.attention(*args, sizes=True)
 
     products = abs(scale) * np.einsum("bthd,bshd->bhts", np.abs(x.q), np.abs(x.k)) + np.abs(added)
-    of_scores = fine * (layout.d + 4) * float(products.max())
-    of_sums = fine * (layout.d + layout.e + layout.s + layout.t * layout.b * layout.h)
-    relative = 2 * (of_scores + of_sums) + 4 * eps
+    length = (layout.d + 4) * float(products.max()) + layout.d + layout.e + layout.s + layout.t * layout.b * layout.h
 
     def close(got: Array, want: Host, size: float) -> None:
         assert got.dtype == dtype
-        np.testing.assert_allclose(np.asarray(got, np.float64), want, rtol=0, atol=relative * size)
+        np.testing.assert_allclose(np.asarray(got, np.float64), want, rtol=0, atol=rounding(dtype, length) * size)
 
-    assert lse.dtype == wide
-    np.testing.assert_allclose(lse, truth.lse, rtol=4 * fine, atol=2 * (of_scores + of_sums))
+    assert lse.dtype == wide(dtype)
+    np.testing.assert_allclose(lse, truth.lse, rtol=4 * fine, atol=2 * fine * length)
     close(out, truth.out, np.abs(x.v).max())
     close(grads[0], truth.d_q, size.d_q.max())
     close(grads[1], truth.d_k, size.d_k.max())

@@ -1,29 +1,45 @@
 import logging
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from artifex.kernels import Implementation, UnsupportedKernelError, attention, linear_step
-from artifex.kernels.dispatch import resolve
+from artifex.kernels.dispatch import Body, dispatch
 
 
-def plain() -> str:
-    return "plain"
+def no_cats(what: str) -> str | None:
+    return f"it can't take {what}" if what == "cats" else None
 
 
-def tuned() -> str:
-    return "tuned"
+BODIES: Mapping[Implementation, Body[[str], str]] = {
+    "reference": Body(lambda what: f"plain {what}"),
+    "xla": Body(lambda what: f"tuned {what}"),
+    "pallas": Body(lambda what: f"fast {what}", no_cats),
+}
 
 
-@pytest.mark.parametrize(("name", "body"), [("reference", plain), ("xla", tuned), (None, tuned)])
-def test_a_name_means_that_body_and_none_the_default(name: Implementation | None, body: object) -> None:
-    assert resolve("k", name, {"reference": plain, "xla": tuned}, default="xla") is body
+@pytest.mark.parametrize(
+    ("name", "what", "done"),
+    [
+        ("reference", "dogs", "plain dogs"),
+        ("pallas", "dogs", "fast dogs"),
+        (None, "dogs", "fast dogs"),
+        (None, "cats", "tuned cats"),
+    ],
+)
+def test_a_name_means_that_body_and_none_the_fastest_that_runs(
+    name: Implementation | None, what: str, done: str
+) -> None:
+    assert dispatch("k", name, BODIES, ["pallas", "xla"], what) == done
 
 
 def test_a_named_body_is_never_replaced() -> None:
-    with pytest.raises(UnsupportedKernelError, match=r"k has no 'triton' body; expected one of \['reference', 'xla'\]"):
-        resolve("k", "triton", {"reference": plain, "xla": tuned}, default="xla")
+    with pytest.raises(UnsupportedKernelError, match=r"k can't run its 'pallas' body here: it can't take cats"):
+        dispatch("k", "pallas", BODIES, ["xla"], "cats")
+    with pytest.raises(UnsupportedKernelError, match=r"k has no 'triton' body; expected one of \['pallas', .* None"):
+        dispatch("k", "triton", BODIES, ["xla"], "dogs")
 
 
 @pytest.mark.parametrize("name", ["pallas", "triton", "cudnn"])
@@ -38,8 +54,8 @@ def test_kernels_say_which_bodies_they_have(name: Implementation) -> None:
 def test_what_runs_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="artifex.kernels"):
         for _ in range(2):
-            resolve("told once", None, {"reference": plain}, default="reference")
-    assert [r.getMessage() for r in caplog.records] == ["told once runs its reference body"]
+            dispatch("told once", None, BODIES, ["xla"], "dogs")
+    assert [r.getMessage() for r in caplog.records] == ["told once runs its xla body"]
 
 
 def test_a_second_call_outside_jit_traces_nothing() -> None:

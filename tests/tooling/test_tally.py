@@ -34,6 +34,11 @@ def test_counts(tmp_path: Path) -> None:
     assert tally(report(tmp_path, TESTS)) == "3 passed, 1 failed, 1 skipped"
 
 
+def test_reports_add_up(tmp_path: Path) -> None:
+    one = report(tmp_path, TESTS)
+    assert tally(one, report(tmp_path, "def test_a(): pass\n"), one) == "7 passed, 2 failed, 2 skipped"
+
+
 def test_nothing_skipped(tmp_path: Path) -> None:
     assert tally(report(tmp_path, "def test_a(): pass\n")) == "1 passed, 0 failed"
 

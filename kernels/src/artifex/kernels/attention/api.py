@@ -1,7 +1,7 @@
 """The contract of attention."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal, overload
 
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ from jaxtyping import Array
 from artifex.kernels.attention.reference import reference
 from artifex.kernels.attention.xla import xla
 from artifex.kernels.checks import check_dtype
-from artifex.kernels.dispatch import Implementation, resolve
+from artifex.kernels.dispatch import Body, Implementation, dispatch
 
-Body = Callable[[Array, Array, Array, Array | None, Array | None, bool, float], tuple[Array, Array]]
-BODIES: Final[Mapping[Implementation, Body]] = {"reference": reference, "xla": xla}
+Run = Body[[Array, Array, Array, Array | None, Array | None, bool, float], tuple[Array, Array]]
+BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
 
 
 @overload
@@ -78,7 +78,7 @@ def attention(
 
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, or a scale that is not finite.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
 
     References: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
     """
@@ -94,8 +94,7 @@ def attention(
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     if not math.isfinite(scale):
         raise ValueError(f"scale must be finite, got {scale}")
-    body = resolve("attention", implementation, BODIES, default="xla")
-    out, lse = body(q, k, v, bias, mask, is_causal, scale)
+    out, lse = dispatch("attention", implementation, BODIES, ["xla"], q, k, v, bias, mask, is_causal, scale)
     return (out, lse) if return_lse else out
 
 

@@ -1,6 +1,6 @@
 """The contract of the linear step: what samplers, the forward process and guidance have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Final
 
@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
-from artifex.kernels.dispatch import Implementation, resolve
+from artifex.kernels.dispatch import Body, Implementation, dispatch
 from artifex.kernels.linear_step.noise import sample_keys
 from artifex.kernels.linear_step.reference import reference
 from artifex.kernels.linear_step.xla import xla
@@ -17,8 +17,8 @@ from artifex.kernels.linear_step.xla import xla
 Terms = Sequence[Array]
 """Arrays of one shape, the batch in front."""
 
-Body = Callable[[Terms, Array, Array | None, Array | None, float | None], Array]
-BODIES: Final[Mapping[Implementation, Body]] = {"reference": reference, "xla": xla}
+Run = Body[[Terms, Array, Array | None, Array | None, float | None], Array]
+BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
 
 
 def linear_step(
@@ -49,7 +49,7 @@ def linear_step(
 
     Raises:
         ValueError: for no terms, shapes or dtypes that don't fit, a clip that is not positive, or noise without a key.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
     """
     terms = tuple(terms)
     _check_terms(terms)
@@ -71,8 +71,8 @@ def linear_step(
             raise ValueError(f"noise_scale must be one number or of shape {(batch,)}, got {scale.shape}")
         scale = jnp.broadcast_to(scale, (batch,))
         keys = sample_keys(key, batch)
-    body = resolve("linear_step", implementation, BODIES, default="xla")
-    return body(terms, jnp.broadcast_to(weights, (batch, len(terms))), scale, keys, clip)
+    weights = jnp.broadcast_to(weights, (batch, len(terms)))
+    return dispatch("linear_step", implementation, BODIES, ["xla"], terms, weights, scale, keys, clip)
 
 
 def _check_terms(terms: Terms) -> None:

@@ -1,0 +1,27 @@
+"""By how much a kernel may differ from float64."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+
+def spacing(dtype: npt.DTypeLike) -> float:
+    """Between 1 and the next number of ``dtype``, bfloat16 too."""
+    return float(jnp.finfo(np.dtype(dtype)).eps)  # type: ignore[no-untyped-call]
+
+
+def wide(dtype: npt.DTypeLike) -> np.dtype[np.floating]:
+    """What kernels sum in: ``dtype``, but float32 at least."""
+    return np.dtype(jnp.promote_types(dtype, jnp.float32))
+
+
+def rounding(dtype: npt.DTypeLike, length: float) -> float:
+    """What a sum loses in the wide dtype and by its rounding to ``dtype``.
+
+    It is relative to the sum of absolute values: to what the terms would come to if none cancelled.
+
+    Args:
+        dtype: of the result.
+        length: additions behind one another.
+    """
+    return 2 * spacing(wide(dtype)) * length + 4 * spacing(dtype)
