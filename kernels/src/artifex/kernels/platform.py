@@ -92,7 +92,7 @@ def pallas_call(
     the parameters says so.
 
     Args:
-        kernel: takes a reference to the block of each input, then of each output.
+        kernel: takes a reference (``jax.Ref``) to the block of each input, then of each output.
         target: what to lower for; None is the platform.
         grid: the kernel's programs.
         in_specs: block of each input.
