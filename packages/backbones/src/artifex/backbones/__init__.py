@@ -10,6 +10,7 @@ from artifex.backbones.embeddings import sincos_2d as sincos_2d
 from artifex.backbones.embeddings import timestep_embedding as timestep_embedding
 from artifex.backbones.mlp import MLP as MLP
 from artifex.backbones.mlp import MLPConfig as MLPConfig
+from artifex.backbones.perturb import perturbed as perturbed
 from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
 
@@ -24,6 +25,7 @@ __all__ = [
     "MLPConfig",
     "UNet",
     "UNetConfig",
+    "perturbed",
     "sincos_2d",
     "timestep_embedding",
 ]

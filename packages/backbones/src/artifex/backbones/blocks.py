@@ -117,6 +117,7 @@ class SelfAttention(nnx.Module):
             raise ValueError(f"heads must divide the {features} channels, got {heads}")
         init = nnx.initializers.zeros_init() if zero else XAVIER
         self.heads = heads
+        self.identity = False  # see `perturbed`
         self.qkv = nnx.Linear(
             features, 3 * features, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )
@@ -126,4 +127,6 @@ class SelfAttention(nnx.Module):
         """Attend from every token to every token."""
         b, n, c = x.shape
         qkv = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads)
+        if self.identity:
+            return self.out(qkv[:, :, 2].reshape(b, n, c))
         return self.out(attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(b, n, c))

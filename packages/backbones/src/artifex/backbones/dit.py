@@ -161,6 +161,7 @@ class DiTBlock(nnx.Module):
             )
 
         hidden = config.hidden
+        self.skip = False  # see `perturbed`
         self.attend = SelfAttention(hidden, config.heads, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
         self.expand = linear(hidden, config.mlp_ratio * hidden)
         self.contract = linear(config.mlp_ratio * hidden, hidden)
@@ -169,6 +170,8 @@ class DiTBlock(nnx.Module):
 
     def __call__(self, x: Tokens, c: Vector, *, deterministic: bool = True) -> Tokens:
         """Apply the block to ``x`` under the condition ``c``, already through a SiLU."""
+        if self.skip:
+            return x
         b1, s1, g1, b2, s2, g2 = jnp.split(self.modulation(c), 6, axis=-1)
         x = x + g1[:, None] * self.attend(modulate(x, b1, s1))
         h = nnx.gelu(self.expand(modulate(x, b2, s2)), approximate=True)

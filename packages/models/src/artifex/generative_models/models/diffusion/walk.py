@@ -1,7 +1,7 @@
 """The door between a model and the arithmetic below it: here modules become pure functions and keys."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from artifex.backbones import Backbone
+from artifex.backbones import Backbone, perturbed
 from artifex.guidance import Guidance
 from artifex.samplers import Sampler, Tableau
 from artifex.schedules import Denoiser, Host, NetworkDenoiser, Prediction, Schedule
@@ -76,12 +76,20 @@ class PureBackbone:
     """A backbone's code without its arrays: equal for equal networks, so a compiled walk is found again."""
 
     graphdef: nnx.GraphDef[Backbone]
+    identity_attention: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
 
     def __call__(self, state: State, x: X, t: Float[Array, " b"], cond: Array | None) -> X:
         """The backbone's output in evaluation mode."""
         backbone: Backbone = nnx.merge(self.graphdef, state)
+        if self.identity_attention or self.skip:
+            backbone = perturbed(backbone, identity_attention=self.identity_attention, skip=self.skip)
         out: X = backbone(x, t, cond)
         return out
+
+    def perturbed(self, *, identity_attention: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> "PureBackbone":
+        """The same backbone with a part of it switched off; see ``artifex.backbones.perturbed``."""
+        return replace(self, identity_attention=identity_attention, skip=skip)
 
 
 def network_denoiser(backbone: Backbone, prediction: Prediction) -> NetworkDenoiser[State, Array]:

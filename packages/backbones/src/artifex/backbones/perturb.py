@@ -1,0 +1,51 @@
+"""A network with a part of it switched off: the weak one that guidance steers away from."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from flax import nnx
+
+from artifex.backbones.blocks import SelfAttention
+from artifex.backbones.dit import DiTBlock
+
+B = TypeVar("B")
+M = TypeVar("M", bound=nnx.Module)
+
+
+def perturbed(backbone: B, *, identity_attention: Sequence[str] = (), skip: Sequence[str] = ()) -> B:
+    """``backbone`` with the same arrays, and other code in the modules that are named.
+
+    A name is a path within the network, such as ``"blocks.3"`` of a `DiT` or ``"middle"`` of a `UNet`.
+
+    Args:
+        backbone: Any network of this package; it stays as it is.
+        identity_attention: Where every self-attention lets each token see itself alone.
+        skip: Blocks of a `DiT` that are left out.
+
+    Raises:
+        ValueError: If there is no such attention or block within a module that is named.
+
+    References:
+        Ahn et al. 2024 (attention), https://arxiv.org/abs/2403.17377; Hyung et al. 2024 (layers),
+        https://arxiv.org/abs/2411.18664
+    """
+    copy: B = nnx.merge(*nnx.split(backbone))
+    for attention in _within(copy, SelfAttention, identity_attention):
+        attention.identity = True
+    for block in _within(copy, DiTBlock, skip):
+        block.skip = True
+    return copy
+
+
+def _within(network: object, kind: type[M], names: Sequence[str]) -> list[M]:
+    """All modules of ``kind`` at the paths or below them."""
+    if not isinstance(network, nnx.Module):
+        raise TypeError(f"only a module has parts that can be switched off, got {type(network).__name__}")
+    found = {".".join(map(str, path)): module for path, module in nnx.iter_modules(network) if isinstance(module, kind)}
+    chosen = []
+    for name in names:
+        below = [module for path, module in found.items() if f"{path}.".startswith(f"{name}.")]
+        if not below:
+            raise ValueError(f"there is no {kind.__name__} at {name!r}; they are at {sorted(found)}")
+        chosen += below
+    return chosen

@@ -1,0 +1,77 @@
+"""Networks with a part switched off."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig, perturbed
+from artifex.backbones.blocks import SelfAttention
+
+jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+DIT = DiTConfig(in_channels=1, patch=2, hidden=8, depth=3, heads=2, learn_sigma=False, num_classes=None)
+UNET = UNetConfig(
+    in_channels=1, base_channels=8, channel_mults=(1, 1), num_res_blocks=1, attention_levels=(0,), head_dim=8, groups=4
+)
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 1)), jnp.float32)
+T = jnp.array([10.0, 500.0])
+
+
+def trained(network: DiT) -> DiT:
+    """The network with noise for parameters: nothing is zero any more."""
+    rng = np.random.default_rng(1)
+    graphdef, state = nnx.split(network)
+    state = jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.3, size=a.shape), a.dtype), state)
+    out: DiT = nnx.merge(graphdef, state)
+    return out
+
+
+def run(network: DiT) -> jax.Array:
+    graphdef, state = nnx.split(network)
+    out: jax.Array = jit(lambda state: nnx.merge(graphdef, state)(X, T))(state)
+    return out
+
+
+def test_identity_attention_lets_each_token_see_itself_alone() -> None:
+    attend = SelfAttention(6, 2, rngs=nnx.Rngs(0))
+    x = np.random.default_rng(2).normal(size=(2, 5, 6))
+    weights = [np.asarray(layer.kernel[...], np.float64) for layer in (attend.qkv, attend.out)]
+    alone = perturbed(nnx.List([attend]), identity_attention=["0"])[0]
+    np.testing.assert_allclose(alone(jnp.asarray(x, jnp.float32)), x @ weights[0][:, 12:] @ weights[1], atol=1e-5)
+
+
+def test_a_transformer_of_lone_tokens_mixes_no_patches() -> None:
+    dit = perturbed(trained(DiT(DIT, rngs=nnx.Rngs(0))), identity_attention=["blocks"])
+    graphdef, state = nnx.split(dit)
+    slope = jit(jax.grad(lambda x: jnp.sum(nnx.merge(graphdef, state)(x, T)[:, :2, :2])))(X)
+    assert np.all(np.asarray(slope[:, :2, :2]) != 0)
+    assert np.count_nonzero(slope) == 8
+
+
+def test_a_skipped_block_is_not_there() -> None:
+    dit = trained(DiT(DIT, rngs=nnx.Rngs(0)))
+    got = run(perturbed(dit, skip=["blocks.1"]))
+    dit.blocks = nnx.List([dit.blocks[0], dit.blocks[2]])
+    np.testing.assert_array_equal(got, run(dit))
+
+
+def test_names_reach_all_that_is_below_them_and_leave_the_network_as_it_is() -> None:
+    unet = nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0)))
+
+    def alone(network: UNet) -> list[str]:
+        modules = nnx.iter_modules(network)
+        return sorted(str(path[0]) for path, module in modules if isinstance(module, SelfAttention) and module.identity)
+
+    assert alone(perturbed(unet, identity_attention=["middle", "down.0"])) == ["down", "middle"]
+    assert alone(unet) == []
+
+
+def test_no_such_part() -> None:
+    dit = DiT(DIT, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"no SelfAttention at 'blocks.3'; they are at \['blocks.0.attend', "):
+        perturbed(dit, identity_attention=["blocks.3"])
+    with pytest.raises(ValueError, match=r"no DiTBlock at 'middle'; they are at \[\]"):
+        perturbed(nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0))), skip=["middle"])
