@@ -1,6 +1,6 @@
 """The contract of the guided combination: classifier-free guidance, and what keeps its result in range."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from typing import Final
 
@@ -11,13 +11,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
-from artifex.kernels.dispatch import Implementation, resolve
+from artifex.kernels.dispatch import Body, Implementation, dispatch
 from artifex.kernels.guided_combine.reference import reference
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
 from artifex.kernels.guided_combine.xla import xla
 
-Body = Callable[[Array, Array, Array, Array | None, DynamicThreshold | None], Array]
-BODIES: Final[Mapping[Implementation, Body]] = {"reference": reference, "xla": xla}
+Run = Body[[Array, Array, Array, Array | None, DynamicThreshold | None], Array]
+BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
 
 
 def guided_combine(
@@ -70,9 +70,8 @@ def guided_combine(
         host = np.asarray(factor)
         if not np.all((host >= 0) & (host <= 1)):
             raise ValueError(f"rescale must be in [0, 1], got {rescale}")
-    body = resolve("guided_combine", implementation, BODIES, default="xla")
-    rows = (shape[0], -1)
-    return body(conditional.reshape(rows), unconditional.reshape(rows), weight, factor, threshold).reshape(shape)
+    c, u = (x.reshape(shape[0], -1) for x in (conditional, unconditional))
+    return dispatch("guided_combine", implementation, BODIES, ["xla"], c, u, weight, factor, threshold).reshape(shape)
 
 
 def _each(name: str, value: ArrayLike, batch: int, dtype: jnp.dtype) -> Array:
