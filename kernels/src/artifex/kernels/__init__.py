@@ -1,21 +1,27 @@
 """Kernels for diffusion models: each a contract, with a plain reference and several bodies behind it."""
 
+from artifex.kernels.adaln import adaln as adaln
 from artifex.kernels.attention import attention as attention
 from artifex.kernels.dispatch import Implementation as Implementation
 from artifex.kernels.dispatch import UnsupportedKernelError as UnsupportedKernelError
+from artifex.kernels.group_norm_silu import group_norm_silu as group_norm_silu
 from artifex.kernels.guided_combine import DynamicThreshold as DynamicThreshold
 from artifex.kernels.guided_combine import guided_combine as guided_combine
 from artifex.kernels.linear_step import Terms as Terms
 from artifex.kernels.linear_step import linear_step as linear_step
 from artifex.kernels.linear_step import sample_keys as sample_keys
+from artifex.kernels.qk_norm_rope import qk_norm_rope as qk_norm_rope
 
 __all__ = [
     "DynamicThreshold",
     "Implementation",
     "Terms",
     "UnsupportedKernelError",
+    "adaln",
     "attention",
+    "group_norm_silu",
     "guided_combine",
     "linear_step",
+    "qk_norm_rope",
     "sample_keys",
 ]

@@ -105,3 +105,96 @@ GUIDED_COMBINE: Final = (
     GuidedCombineCase("pixels-256-threshold", (256, 256, 3), rescale=False, threshold=True, batch=32, few=1),
 )
 """Latents of DiT-XL/2 and Stable Diffusion, pixels of a cascade's base and of its upsampler."""
+
+
+@dataclass(frozen=True)
+class AdalnCase:
+    """One gated residual and modulated norm of a diffusion transformer.
+
+    Attributes:
+        name: the model and the side of its picture.
+        tokens: patches of a picture.
+        channels: width of a token.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    tokens: int
+    channels: int
+    batch: int
+    few: int
+
+
+ADALN: Final = (
+    AdalnCase("dit-xl-2-256", tokens=256, channels=1152, batch=32, few=2),
+    AdalnCase("dit-xl-2-512", tokens=1024, channels=1152, batch=32, few=1),
+    AdalnCase("digits-dit", tokens=16, channels=96, batch=128, few=128),
+)
+"""DiT-XL/2, and a small one for 8 x 8 digits."""
+
+
+@dataclass(frozen=True)
+class GroupNormSiluCase:
+    """One norm before a convolution of a U-Net.
+
+    Attributes:
+        name: the model and the side of the layer's grid.
+        side: of the grid, in places.
+        channels: of a place.
+        groups: of channels.
+        modulated: whether the condition scales and shifts.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    side: int
+    channels: int
+    groups: int
+    modulated: bool
+    batch: int
+    few: int
+
+
+GROUP_NORM_SILU: Final = (
+    GroupNormSiluCase("sd-unet-64", side=64, channels=320, groups=32, modulated=False, batch=8, few=1),
+    GroupNormSiluCase("sd-unet-32", side=32, channels=640, groups=32, modulated=False, batch=8, few=1),
+    GroupNormSiluCase("sd-unet-16", side=16, channels=1280, groups=32, modulated=False, batch=8, few=2),
+    GroupNormSiluCase("cifar-unet-32", side=32, channels=128, groups=32, modulated=True, batch=128, few=8),
+    GroupNormSiluCase("cifar-unet-16", side=16, channels=256, groups=32, modulated=True, batch=128, few=8),
+    GroupNormSiluCase("digits-unet-8", side=8, channels=32, groups=8, modulated=True, batch=128, few=128),
+)
+"""The U-Nets of Stable Diffusion 1, of improved DDPM on 32 x 32 pixels (Nichol and Dhariwal 2021), and of digits."""
+
+
+@dataclass(frozen=True)
+class QkNormRopeCase:
+    """Queries and keys of one layer of a transformer.
+
+    Attributes:
+        name: the model and the side of its picture.
+        tokens: of a sample.
+        heads: heads.
+        head_dim: width of a head.
+        axes: of positions.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    tokens: int
+    heads: int
+    head_dim: int
+    axes: int
+    batch: int
+    few: int
+
+
+QK_NORM_ROPE: Final = (
+    QkNormRopeCase("dit-xl-2-256", tokens=256, heads=16, head_dim=72, axes=2, batch=32, few=2),
+    QkNormRopeCase("dit-xl-2-512", tokens=1024, heads=16, head_dim=72, axes=2, batch=32, few=1),
+    QkNormRopeCase("dit-b-2-256-in-a-row", tokens=256, heads=12, head_dim=64, axes=1, batch=32, few=2),
+    QkNormRopeCase("digits-dit", tokens=16, heads=4, head_dim=24, axes=2, batch=128, few=128),
+)
+"""Sizes of DiT, with rows and columns or the place in a sequence as positions."""

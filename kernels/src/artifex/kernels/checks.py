@@ -1,5 +1,6 @@
 """What every kernel asks of the arrays it is given, before anything is traced."""
 
+import math
 from typing import Final
 
 from jaxtyping import Array
@@ -11,3 +12,24 @@ def check_dtype(name: str, x: Array) -> None:
     """Raises a ValueError unless ``x`` is of a dtype that kernels compute in."""
     if x.dtype not in DTYPES:
         raise ValueError(f"{name} must be of dtype {', '.join(DTYPES[:-1])} or {DTYPES[-1]}, got {x.dtype}")
+
+
+def check_axes(name: str, x: Array, axes: str, at_least: int, at_most: int | None = None) -> None:
+    """Raises a ValueError unless ``x`` has from ``at_least`` to ``at_most`` axes (as many, where None), none empty."""
+    if not at_least <= x.ndim <= (at_least if at_most is None else at_most):
+        raise ValueError(f"{name} must be {axes}, got shape {x.shape}")
+    if 0 in x.shape:
+        raise ValueError(f"{name} must have no empty axis, got shape {x.shape}")
+
+
+def check_shape(name: str, x: Array, axes: str, shape: tuple[int, ...]) -> None:
+    """Raises a ValueError unless ``x`` is of ``shape``, whose axes are called ``axes``, and of a dtype for kernels."""
+    if x.shape != shape:
+        raise ValueError(f"{name} must be {axes} = {shape}, got shape {x.shape}")
+    check_dtype(name, x)
+
+
+def check_positive(name: str, x: float) -> None:
+    """Raises a ValueError unless ``x`` is positive and finite."""
+    if not (x > 0 and math.isfinite(x)):
+        raise ValueError(f"{name} must be positive and finite, got {x}")

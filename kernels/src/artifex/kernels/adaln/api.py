@@ -1,0 +1,71 @@
+"""The contract of the modulated layer norm of a diffusion transformer."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from artifex.kernels.adaln.reference import reference
+from artifex.kernels.adaln.xla import xla
+from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape
+from artifex.kernels.dispatch import Body, Implementation, dispatch
+
+Run = Body[[Array, Array | None, Array | None, Array, Array, float], tuple[Array, Array]]
+BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+
+
+def adaln(
+    x: Array,
+    scale: Array,
+    shift: Array,
+    *,
+    branch: Array | None = None,
+    gate: Array | None = None,
+    epsilon: float = 1e-6,
+    implementation: Implementation | None = None,
+) -> tuple[Array, Array]:
+    r"""A gated residual, and layer norm of it, scaled and shifted by the condition.
+
+    $$h = x + \mathrm{gate} \cdot \mathrm{branch},\qquad
+      y = \frac{h - \mu}{\sqrt{\sigma^2 + \epsilon}}\,(1 + \mathrm{scale}) + \mathrm{shift}$$
+
+    with mean $\mu$ and variance $\sigma^2$ of a token over its channels. Everything is computed in float32 at least;
+    ``y`` is the norm of ``h`` as it is given back, rounded to the dtype of ``x``.
+
+    Args:
+        x: tokens, ``(batch, tokens, channels)``, of dtype float16, bfloat16, float32 or float64.
+        scale: ``(batch, channels)``, of any of these dtypes.
+        shift: ``(batch, channels)``, likewise.
+        branch: what a branch adds to the tokens, like ``x`` in shape and dtype; None adds nothing, and ``h`` is ``x``.
+        gate: ``(batch, channels)``, weights of the branch; given with it or not at all.
+        epsilon: added to the variance, positive.
+        implementation: the body to run; None takes the fastest that is known.
+
+    Returns:
+        ``h`` and ``y``, in the shape and dtype of ``x``.
+
+    Raises:
+        ValueError: for shapes or dtypes that don't fit each other, an empty axis, a gate without its branch, or an
+            epsilon that is not positive.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+
+    References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
+    """
+    check_axes("x", x, "(batch, tokens, channels)", 3)
+    check_dtype("x", x)
+    vector = (x.shape[0], x.shape[2])
+    check_shape("scale", scale, "(batch, channels)", vector)
+    check_shape("shift", shift, "(batch, channels)", vector)
+    if (branch is None) != (gate is None):
+        raise ValueError(f"branch and gate go together, got {'gate' if branch is None else 'branch'} alone")
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    if branch is not None and gate is not None:
+        check_shape("branch", branch, "(batch, tokens, channels)", x.shape)
+        check_shape("gate", gate, "(batch, channels)", vector)
+        if branch.dtype != x.dtype:
+            raise ValueError(f"branch must be of the dtype of x, {x.dtype}, got {branch.dtype}")
+        gate = gate.astype(wide)
+    check_positive("epsilon", epsilon)
+    vectors = scale.astype(wide), shift.astype(wide)
+    return dispatch("adaln", implementation, BODIES, ["xla"], x, branch, gate, *vectors, float(epsilon))

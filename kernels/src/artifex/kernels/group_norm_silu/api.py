@@ -1,0 +1,81 @@
+"""The contract of group norm with its modulation and SiLU."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape
+from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.group_norm_silu.reference import reference
+from artifex.kernels.group_norm_silu.xla import xla
+
+Run = Body[[Array, Array, Array, int, float, bool], Array]
+BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+
+
+def group_norm_silu(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    groups: int,
+    scale: Array | None = None,
+    shift: Array | None = None,
+    silu: bool = True,
+    epsilon: float = 1e-6,
+    implementation: Implementation | None = None,
+) -> Array:
+    r"""Group norm over all places, modulated by the condition, and SiLU.
+
+    $$y = \mathrm{silu}\Big(\Big(\gamma\,\frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta\Big)
+      (1 + \mathrm{scale}) + \mathrm{shift}\Big),\qquad \mathrm{silu}(u) = \frac{u}{1 + e^{-u}}$$
+
+    with mean $\mu_g$ and variance $\sigma_g^2$ of a sample over the places and channels of a group. Everything is
+    computed in float32 at least.
+
+    Args:
+        x: ``(batch, height, width, channels)``, or with any other number of axes of places, at least one; of dtype
+            float16, bfloat16, float32 or float64.
+        gamma: ``(channels,)``, of any of these dtypes.
+        beta: ``(channels,)``, likewise.
+        groups: of neighbouring channels, as many in each.
+        scale: ``(batch, channels)``; given with ``shift`` or not at all.
+        shift: ``(batch, channels)``.
+        silu: False leaves the SiLU out.
+        epsilon: added to the variance, positive.
+        implementation: the body to run; None takes the fastest that is known.
+
+    Returns:
+        An array of the shape and dtype of ``x``.
+
+    Raises:
+        ValueError: for shapes or dtypes that don't fit each other, an empty axis, groups that don't divide the
+            channels, a scale without its shift, or an epsilon that is not positive.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+
+    References: Wu and He 2018, https://arxiv.org/abs/1803.08494; Dhariwal and Nichol 2021 for the modulation,
+        https://arxiv.org/abs/2105.05233
+    """
+    check_axes("x", x, "(batch, ..., channels) with at least one axis of places", 3, 32)
+    check_dtype("x", x)
+    b, c = x.shape[0], x.shape[-1]
+    check_shape("gamma", gamma, "(channels,)", (c,))
+    check_shape("beta", beta, "(channels,)", (c,))
+    if groups < 1 or c % groups:
+        raise ValueError(f"groups must be positive and divide the {c} channels, got {groups}")
+    if (scale is None) != (shift is None):
+        raise ValueError(f"scale and shift go together, got {'shift' if scale is None else 'scale'} alone")
+    check_positive("epsilon", epsilon)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    weight, bias = gamma.astype(wide), beta.astype(wide)
+    if scale is not None and shift is not None:
+        check_shape("scale", scale, "(batch, channels)", (b, c))
+        check_shape("shift", shift, "(batch, channels)", (b, c))
+        factor = 1 + scale.astype(wide)
+        weight, bias = weight * factor, bias * factor + shift.astype(wide)
+    vectors = jnp.broadcast_to(weight, (b, c)), jnp.broadcast_to(bias, (b, c))
+    places = x.reshape(b, -1, c)
+    y = dispatch("group_norm_silu", implementation, BODIES, ["xla"], places, *vectors, groups, float(epsilon), silu)
+    return y.reshape(x.shape)

@@ -1,0 +1,23 @@
+"""The norm of a head and its rotation left to XLA, which keeps queries and keys alone for the gradient."""
+
+from functools import partial
+
+import jax
+from jaxtyping import Array, Float
+
+from artifex.kernels.qk_norm_rope.reference import Norm, reference
+
+
+@partial(jax.jit, static_argnames=("norm", "epsilon"))
+def xla(
+    x: Float[Array, "b t h d"],
+    gain: Float[Array, " d"],
+    cos: Float[Array, "#b t a n"],
+    sin: Float[Array, "#b t a n"],
+    norm: Norm,
+    epsilon: float,
+) -> Float[Array, "b t h d"]:
+    """The reference, made anew in the backward pass; see ``qk_norm_rope``."""
+    anew = jax.checkpoint(partial(reference, norm=norm, epsilon=epsilon), prevent_cse=False)
+    y: Array = anew(x, gain, cos, sin)
+    return y

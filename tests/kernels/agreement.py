@@ -1,0 +1,56 @@
+"""What the tests of kernels share: agreement with float64, and with itself under JAX's transformations."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array
+
+from tests.kernels.exact import Host
+
+
+def assert_within(name: str, got: Array, want: Host, relative: float, size: Host) -> None:
+    """``got`` is ``want`` to within ``relative`` of ``size``, place by place."""
+    assert got.shape == want.shape, name
+    error, bound = np.abs(np.asarray(got, np.float64) - want), relative * size + float(np.finfo(np.float32).tiny)
+    worst = np.unravel_index(np.argmax(error - bound), error.shape)
+    assert np.all(error <= bound), f"{name}{worst}: {got[worst]} for {want[worst]}, off by more than {bound[worst]}"
+
+
+def assert_transforms(f: Callable[..., Array], *stacked: Array, atol: float = 1e-4) -> None:
+    """``f`` of samples, to one array, and its gradients, come out as one by one under vmap, scan, remat and shard_map.
+
+    Args:
+        f: takes arrays whose first axis is the batch.
+        stacked: its arguments, stacked three times.
+        atol: by how much results may differ.
+    """
+    places = tuple(range(len(stacked)))
+
+    def loss(*args: Array) -> tuple[Array, Array]:
+        out = f(*args)
+        return jnp.sum(out.astype(jnp.float32) ** 2), out
+
+    alone = jax.value_and_grad(loss, places, has_aux=True)
+    recomputed = jax.value_and_grad(jax.checkpoint(loss), places, has_aux=True)
+    batch = PartitionSpec("batch")  # type: ignore[no-untyped-call]
+    mesh = Mesh(np.asarray(jax.devices()[:1]), ("batch",))
+
+    @partial(jax.shard_map, mesh=mesh, in_specs=batch, out_specs=batch)
+    def sharded(*args: Array) -> Array:
+        return f(*args)
+
+    @jax.jit
+    def run() -> tuple[object, object, object, Array]:
+        one_by_one = [alone(*(x[i] for x in stacked)) for i in range(3)]
+        _, walked = jax.lax.scan(lambda carry, args: (carry, recomputed(*args)), None, stacked)
+        together = jax.tree.map(lambda *xs: jnp.stack(xs), *one_by_one)
+        return together, jax.vmap(alone)(*stacked), walked, sharded(*(x[0] for x in stacked))
+
+    want, at_once, walked, spread = run()
+    for got in (at_once, walked):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), got, want)
+    np.testing.assert_allclose(spread, f(*(x[0] for x in stacked)), atol=atol)

@@ -1,0 +1,304 @@
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.typing import DTypeLike
+from jaxtyping import Array
+
+from artifex.kernels import Implementation, group_norm_silu
+from artifex.kernels.group_norm_silu.reference import reference
+from artifex.kernels.group_norm_silu.xla import xla
+from tests.kernels.agreement import assert_transforms, assert_within
+from tests.kernels.exact import Host
+from tests.kernels.tolerance import rounding, wide
+
+Body = Callable[..., Array]
+BODIES: Final[dict[str, Body]] = {"reference": reference, "xla": xla}
+each_body = pytest.mark.parametrize("name", BODIES)
+seeds = given(seed=st.integers(0, 2**32 - 1))
+some = settings(max_examples=15, deadline=None)
+
+Shape = tuple[int, int, int]
+NAMES: Final = ("y", "d_x", "d_weight", "d_bias")
+EPSILON: Final = 1e-6
+
+
+def exact(args: Sequence[Host], groups: int, silu: bool, sizes: bool = False) -> tuple[Host, ...]:
+    """What ``NAMES`` say, in float64, the gradients by hand.
+
+    With ``sizes``, what the terms would come to if none cancelled, times how much rounding of ``x`` and of a mean of
+    squares grows in the norm.
+    """
+    x, weight, bias, d_y = args
+    b, p, c = x.shape
+
+    def group(v: Host) -> Host:
+        means = v.reshape(b, p, groups, -1).mean((1, 3))
+        return np.repeat(means, c // groups, axis=-1)[:, None]
+
+    rstd = 1 / np.sqrt(group(x**2) - group(x) ** 2 + EPSILON)
+    normal = (x - group(x)) * rstd
+    u = weight[:, None] * normal + bias[:, None]
+    s = 1 / (1 + np.exp(-u)) if silu else np.ones_like(u)
+    slope = s * (1 + u * (1 - s))
+    if not sizes:
+        d_u = d_y * slope
+        d_normal = weight[:, None] * d_u
+        d_x = rstd * (d_normal - group(d_normal) - normal * group(d_normal * normal))
+        return u * s, d_x, np.sum(d_u * normal, 1), np.sum(d_u, 1)
+    x, weight, bias, d_y = (np.abs(v) for v in (x, weight, bias, d_y))
+    growth = 1 + rstd**2 * group(x**2)
+    normal = (x + group(x)) * rstd * growth
+    u = weight[:, None] * normal + bias[:, None]
+    d_u = d_y * (1 + u)  # the slope's own slope is at most 1/2
+    d_normal = weight[:, None] * d_u
+    d_x = rstd * growth * (d_normal + group(d_normal) + normal * group(d_normal * normal))
+    return u, d_x, np.sum(d_u * normal, 1), np.sum(d_u, 1)
+
+
+def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[Host]:
+    """The arrays of ``exact``: numbers that ``dtype`` holds exactly, ``x`` ``size`` times as large."""
+    rng = np.random.default_rng(seed)
+    vector = (shape[0], shape[2])
+    x, *rest = (
+        np.asarray(rng.normal(size=n).astype(np.dtype(dtype)), np.float64) for n in (shape, vector, vector, shape)
+    )
+    return [x * size, *rest]
+
+
+@cache
+def both_ways(name: str, groups: int, silu: bool) -> Callable[..., tuple[Array, ...]]:
+    """Forward and vjp of a body in one program."""
+
+    @jax.jit
+    def run(x: Array, weight: Array, bias: Array, d_y: Array) -> tuple[Array, ...]:
+        out, vjp = jax.vjp(lambda *args: BODIES[name](*args, groups, EPSILON, silu), x, weight, bias)
+        return out, *vjp(d_y)
+
+    return run
+
+
+def check(
+    name: str, shape: Shape, groups: int, args: list[Host], dtype: DTypeLike = np.float32, silu: bool = True
+) -> None:
+    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
+    full = wide(dtype)
+    arrays = (jnp.asarray(v, d) for v, d in zip(args, (dtype, full, full, dtype), strict=True))
+    got = both_ways(name, groups, silu)(*arrays)
+    relative = rounding(dtype, shape[1] * shape[2] // groups + 8)
+    truth, sizes = exact(args, groups, silu), exact(args, groups, silu, sizes=True)
+    for label, a, want, size in zip(NAMES, got, truth, sizes, strict=True):
+        assert a.dtype == (dtype if label in ("y", "d_x") else full), label
+        assert_within(label, a, want, relative, size)
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[Shape, int]:
+    groups, width = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    return (draw(st.integers(1, 3)), draw(st.integers(1, 30)), groups * width), groups
+
+
+@settings(max_examples=6, deadline=None)
+@given(name=st.sampled_from(list(BODIES)), layout=layouts(), silu=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_every_body_is_the_formula_forward_and_backward(
+    name: str, layout: tuple[Shape, int], silu: bool, seed: int
+) -> None:
+    check(name, *layout, inputs(layout[0], seed), silu=silu)
+
+
+ODD: Final = (2, 15, 6)
+LONE: Final = (1, 24, 6)  # a lone sample's sums over places have code of their own
+
+
+@each_body
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([2.0**-30, 2.0**-7, 2.0**7, 2.0**30]))
+def test_images_of_any_size(name: str, seed: int, size: float) -> None:
+    check(name, ODD, 2, inputs(ODD, seed, size))
+
+
+@each_body
+def test_a_lone_sample(name: str) -> None:
+    check(name, LONE, 3, inputs(LONE, 0))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@each_body
+def test_narrow_dtypes_are_widened_inside(name: str, dtype: DTypeLike) -> None:
+    check(name, ODD, 2, inputs(ODD, 0, dtype=dtype), dtype)
+
+
+@each_body
+def test_float64_stays_float64(name: str) -> None:
+    with jax.enable_x64(True):
+        check(name, ODD, 2, inputs(ODD, 0, dtype=np.float64), np.float64)
+
+
+@each_body
+def test_large_float16_squares_do_not_overflow(name: str) -> None:
+    x = np.where(np.arange(8) % 2, 3e4, -3e4).reshape(1, 4, 2)  # its squares are 14000 times the largest float16
+    y = BODIES[name](jnp.asarray(x, jnp.float16), jnp.ones((1, 2)), jnp.zeros((1, 2)), 1, EPSILON, False)
+    np.testing.assert_array_equal(y, np.sign(x))
+
+
+# What must hold of any group norm
+
+
+def arrays(seed: int) -> list[Array]:
+    return [jnp.asarray(v, jnp.float32) for v in inputs(ODD, seed)[:3]]
+
+
+@cache
+def compiled(name: str, groups: int = 2, silu: bool = False) -> Callable[..., Array]:
+    return jax.jit(lambda *args: BODIES[name](*args, groups, EPSILON, silu))
+
+
+@each_body
+@some
+@seeds
+def test_before_modulation_a_group_has_mean_0_and_variance_1(name: str, seed: int) -> None:
+    x, weight, bias = arrays(seed)
+    y = compiled(name)(x, jnp.ones_like(weight), jnp.zeros_like(bias))
+    grouped = np.asarray(y, np.float64).reshape(2, 15, 2, 3)
+    np.testing.assert_allclose(grouped.mean((1, 3)), np.zeros((2, 2)), atol=1e-5)
+    np.testing.assert_allclose(grouped.var((1, 3)), np.ones((2, 2)), rtol=1e-4)
+
+
+@each_body
+@some
+@seeds
+def test_an_affine_change_of_a_group_does_not_matter(name: str, seed: int) -> None:
+    x, weight, bias = arrays(seed)
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(0.5, 2.0, (2, 1, 2)), rng.normal(size=(2, 1, 2))
+    moved = jnp.asarray(np.repeat(a, 3, -1) * np.asarray(x) + np.repeat(b, 3, -1), jnp.float32)
+    y, same = compiled(name, silu=True)(x, weight, bias), compiled(name, silu=True)(moved, weight, bias)
+    np.testing.assert_allclose(same, y, atol=1e-4)
+
+
+@each_body
+@some
+@seeds
+def test_groups_and_samples_see_nothing_of_each_other(name: str, seed: int) -> None:
+    x, weight, bias = arrays(seed)
+    y = compiled(name)(x, weight, bias)
+    for i in range(2):
+        for group in (slice(0, 3), slice(3, 6)):
+            part = x[i : i + 1, :, group], weight[i : i + 1, group], bias[i : i + 1, group]
+            np.testing.assert_allclose(compiled(name, 1)(*part), y[i : i + 1, :, group], atol=1e-5)
+
+
+@each_body
+@some
+@seeds
+def test_order_of_places_is_kept(name: str, seed: int) -> None:
+    x, weight, bias = arrays(seed)
+    order = np.random.default_rng(seed).permutation(ODD[1])
+    y, moved = compiled(name)(x, weight, bias), compiled(name)(x[:, order], weight, bias)
+    np.testing.assert_allclose(moved, y[:, order], atol=1e-5)
+
+
+@each_body
+def test_silu_at_both_ends(name: str) -> None:
+    x, weight, _ = arrays(0)
+    for u, want in ((100.0, 100.0), (0.0, 0.0), (-100.0, 0.0), (1.0, 1 / (1 + np.exp(-1)))):
+        bias = jnp.full_like(weight, u)
+        y, vjp = jax.vjp(lambda x, bias=bias: compiled(name, silu=True)(x, jnp.zeros_like(weight), bias), x)
+        np.testing.assert_allclose(y, np.full(ODD, want), rtol=1e-6, atol=1e-30)
+        np.testing.assert_array_equal(vjp(jnp.ones_like(y))[0], np.zeros(ODD))
+
+
+@each_body
+def test_under_transformations(name: str) -> None:
+    def f(x: Array, weight: Array, bias: Array) -> Array:
+        return BODIES[name](x, weight, bias, 2, EPSILON, True)
+
+    assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(3)), strict=True)))
+
+
+@pytest.mark.parametrize("name", ["reference", "xla"])
+def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
+    args = arrays(2)
+    tangents = [jnp.asarray(v, jnp.float32) for v in inputs(ODD, 4)[:3]]
+    cotangent = jnp.asarray(inputs(ODD, 5)[0], jnp.float32)
+
+    @jax.jit
+    def run() -> tuple[Array, tuple[Array, ...]]:
+        f = partial(BODIES[name], groups=2, epsilon=EPSILON, silu=True)
+        return jax.jvp(f, args, tangents)[1], jax.vjp(f, *args)[1](cotangent)
+
+    moved, back = run()
+    there = sum(float(np.vdot(a, b)) for a, b in zip(back, tangents, strict=True))
+    np.testing.assert_allclose(there, float(np.vdot(cotangent, moved)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("places", [(15,), (3, 5), (1, 5, 3)])
+def test_arguments_reach_the_body(places: tuple[int, ...]) -> None:
+    x, scale, shift = arrays(0)
+    gamma, beta = arrays(1)[1]
+    factor = 1 + scale
+    choices: Sequence[tuple[Implementation | None, Body]] = (("reference", reference), ("xla", xla), (None, xla))
+    for name, body in choices:
+        image = x.reshape(2, *places, 6)
+        both = partial(group_norm_silu, image, gamma, beta, groups=3, epsilon=0.1, implementation=name)
+        want = body(x, gamma * factor, beta * factor + shift, 3, 0.1, True)
+        np.testing.assert_array_equal(both(scale=scale, shift=shift), want.reshape(image.shape))
+        tile = jnp.broadcast_to(gamma, scale.shape), jnp.broadcast_to(beta, scale.shape)
+        np.testing.assert_array_equal(both(silu=False), body(x, *tile, 3, 0.1, False).reshape(image.shape))
+
+
+GOOD: Final = {"x": (2, 3, 5, 4), "gamma": (4,), "beta": (4,), "scale": (2, 4), "shift": (2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": (2, 4)}, r"x must be \(batch, ..., channels\) with at least one axis of places, got shape \(2, 4\)"),
+        ({"x": (2, 0, 5, 4)}, r"x must have no empty axis, got shape \(2, 0, 5, 4\)"),
+        ({"gamma": (1,)}, r"gamma must be \(channels,\) = \(4,\), got shape \(1,\)"),
+        ({"beta": (2, 4)}, r"beta must be \(channels,\) = \(4,\), got shape \(2, 4\)"),
+        ({"scale": (4,)}, r"scale must be \(batch, channels\) = \(2, 4\), got shape \(4,\)"),
+        ({"shift": (1, 4)}, r"shift must be \(batch, channels\) = \(2, 4\), got shape \(1, 4\)"),
+        ({"scale": None}, "scale and shift go together, got shift alone"),
+        ({"shift": None}, "scale and shift go together, got scale alone"),
+    ],
+)
+def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...] | None], message: str) -> None:
+    shapes = {**GOOD, **change}
+    v = {name: jnp.zeros(shape) for name, shape in shapes.items() if shape is not None}
+    with pytest.raises(ValueError, match=message):
+        group_norm_silu(v["x"], v["gamma"], v["beta"], groups=2, scale=v.get("scale"), shift=v.get("shift"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": jnp.uint8}, "x must be of dtype float16, .* or float64, got uint8"),
+        ({"gamma": jnp.int32}, "gamma must be of dtype .*, got int32"),
+        ({"shift": jnp.complex64}, "shift must be of dtype .*, got complex64"),
+    ],
+)
+def test_dtypes_that_do_not_fit(change: dict[str, DTypeLike], message: str) -> None:
+    v = {name: jnp.zeros(shape, change.get(name, jnp.float32)) for name, shape in GOOD.items()}
+    with pytest.raises(ValueError, match=message):
+        group_norm_silu(v["x"], v["gamma"], v["beta"], groups=2, scale=v["scale"], shift=v["shift"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": 3}, "groups must be positive and divide the 4 channels, got 3"),
+        ({"groups": 0}, "groups must be positive and divide the 4 channels, got 0"),
+        ({"epsilon": 0.0}, "epsilon must be positive and finite, got 0.0"),
+    ],
+)
+def test_numbers_out_of_range(change: dict[str, Any], message: str) -> None:
+    v = {name: jnp.zeros(shape) for name, shape in GOOD.items()}
+    with pytest.raises(ValueError, match=message):
+        group_norm_silu(v["x"], v["gamma"], v["beta"], **{"groups": 2, **change})
