@@ -19,27 +19,29 @@ from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.networks import BackboneFn, check_output
 from artifex.generative_models.models.diffusion.parameters import DiffusionParameters, Parameters, parse
 from artifex.generative_models.models.diffusion.walk import (
+    PureBackbone,
     SampleOptions,
+    State,
     Walk,
     WalkOptions,
     check_condition,
     check_finite,
     check_options,
+    check_range,
     draw,
-    is_traced,
-    network_denoiser,
     per_sample,
     table,
 )
-from artifex.guidance import Conditional, Guidance
+from artifex.guidance import Conditional, Guidance, bind
 from artifex.kernels import linear_step
-from artifex.samplers import Ddpm, Sampler, prior, sample
+from artifex.samplers import Ddpm, Sampler, Tableau, prior, sample
 from artifex.schedules import (
     Clean,
     Clipped,
     Denoiser,
     Discrete,
     Epsilon,
+    Estimate,
     Host,
     NetworkDenoiser,
     NoiseLevel,
@@ -47,6 +49,7 @@ from artifex.schedules import (
     Schedule,
     add_noise,
     grid,
+    halves,
     mix,
 )
 
@@ -144,6 +147,11 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         return self.chain.steps
 
     @property
+    def learns_variance(self) -> bool:
+        """Whether the network gives twice the channels: predicted noise, then where the variance of a step lies."""
+        return False
+
+    @property
     def guidance(self) -> Guidance[Array] | None:
         """How a condition steers the walk where a method is not told; None follows it as it is."""
         return None
@@ -168,15 +176,19 @@ class DiffusionModel(nnx.Module, Generic[Out]):
                 network as it is.
 
         Returns:
-            ``predicted_noise`` beside the ``x_t`` and ``timesteps`` that it belongs to.
+            ``predicted_noise`` beside the ``x_t`` and ``timesteps`` that it belongs to, and ``predicted_variance``
+            where the network learns it: its place, from -1, the least, to 1, the most.
 
         Raises:
             ValueError: for timesteps or labels out of range, or a network whose output is not of its input's shape.
         """
         cond = kwargs.pop("conditioning", None)
-        noise = self._network(x, self._level(timesteps, x), cond, deterministic=not training, **kwargs)
+        if cond is not None:
+            check_condition(cond, x.shape[0], self.parameters.num_classes)
+        out = self._network(x, self._level(timesteps, x), cond, deterministic=not training, **kwargs)
+        noise, variance = halves(out, x)
         outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(jnp.asarray(timesteps), x.shape[0])}
-        return cast("Out", outputs)
+        return cast("Out", outputs if variance is None else {**outputs, "predicted_variance": variance})
 
     def q_sample(self, x_start: X, t: Time, noise: X | None = None, *, rngs: nnx.Rngs | None = None) -> X:
         r"""A draw of $q(x_t \mid x_0)$: $\alpha_t x_0 + \sigma_t \epsilon$.
@@ -317,19 +329,23 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         *,
         deterministic: bool = True,
         **kwargs: Any,  # noqa: ANN401
-    ) -> X:
+    ) -> Estimate:
         """The network's output, called as in a walk."""
-        if cond is not None:
-            check_condition(cond, x_t.shape[0], self.parameters.num_classes)
         x, t = self.prediction.inputs(x_t, level)
-        out: X = self.backbone(x, t, cond, deterministic=deterministic, **kwargs)
-        if out.shape != x_t.shape:
-            raise ValueError(f"the backbone must give an output of its input's shape {x_t.shape}, got {out.shape}")
+        out: Estimate = self.backbone(x, t, cond, deterministic=deterministic, **kwargs)
+        expected = (*x_t.shape[:-1], (1 + self.learns_variance) * x_t.shape[-1])
+        if out.shape != expected:
+            raise ValueError(f"the backbone must give an output of shape {expected} for {x_t.shape}, got {out.shape}")
         return out
 
     def _method(self) -> tuple[Sampler, Host]:
         """How ``generate`` walks."""
-        return Ddpm(), self._times(self.noise_steps)
+        return self._ancestral, self._times(self.noise_steps)
+
+    @property
+    def _ancestral(self) -> Sampler:
+        """The chain's own sampler."""
+        return Ddpm("learned" if self.learns_variance else "small")
 
     def _times(self, steps: int) -> Host:
         """The times of a walk of ``steps`` network calls; all ``noise_steps`` of them are the timesteps."""
@@ -364,21 +380,22 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             start = prior(tableau, full, start_key)
         elif start.shape != full:
             raise ValueError(f"initial_noise must be of shape {full}, got {start.shape}")
-        denoise = self._denoiser(options, n_samples)
+        denoise = self._denoiser(options, full, tableau)
         if options.get("clip_denoised", True) and self.limit is not None:
             denoise = Clipped(denoise, self.limit)
         return Walk(denoise, tableau, start, walk_key)
 
-    def _denoiser(self, options: WalkOptions, batch: int) -> Denoiser:
-        """The network as a denoiser, guided to the condition if there is one."""
-        network: NetworkDenoiser[Any, Array] = network_denoiser(self.backbone, self.prediction)
+    def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[Host]) -> Denoiser:
+        """The network as a denoiser of states of ``shape``, guided along ``tableau`` if there is a condition."""
+        graphdef, state = nnx.split(self.backbone)
+        network = NetworkDenoiser[State, Array](PureBackbone(graphdef), self.prediction, state, self.learns_variance)
         guidance, cond = options.get("guidance", self.guidance), options.get("conditioning")
         if cond is None:
             if guidance is not None:
                 raise ValueError("guidance needs a condition to steer to: conditioning must be given, got None")
             return network
-        check_condition(cond, batch, self.parameters.num_classes)
-        steer = Conditional[Array]() if guidance is None else guidance
+        check_condition(cond, shape[0], self.parameters.num_classes)
+        steer = Conditional[Array]() if guidance is None else bind(guidance, tableau)
         return steer(network, cond)
 
     def _steps(self, t: Steps, x: X) -> Int[Array, " b"]:
@@ -388,9 +405,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             raise ValueError(f"timesteps must be integers, got dtype {t.dtype}")
         if t.shape not in ((), x.shape[:1]):
             raise ValueError(f"timesteps must be one, or one a sample {x.shape[:1]}, got shape {t.shape}")
-        last = self.noise_steps - 1
-        if not is_traced(t) and t.size and not (t.min() >= 0 and t.max() <= last):
-            raise ValueError(f"timesteps must be in [0, {last}], got values from {t.min()} to {t.max()}")
+        check_range("timesteps", t, 0, self.noise_steps - 1)
         return per_sample(t, x.shape[0])
 
     def _level(self, t: Time, x: X) -> NoiseLevel[Array]:

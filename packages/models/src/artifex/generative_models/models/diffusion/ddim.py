@@ -3,6 +3,7 @@
 from typing import ClassVar, Unpack
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -15,9 +16,9 @@ from artifex.generative_models.models.diffusion.walk import (
     check_finite,
     check_options,
     draw,
-    is_traced,
     per_sample,
     table,
+    value,
 )
 from artifex.kernels import linear_step
 from artifex.samplers import Ddim, DdimInversion, Sampler, ddim_weights, sample
@@ -84,7 +85,8 @@ class DDIMModel(DDPMModel):
         ddim = Ddim(self._eta(eta))
         steps = self._steps(t, x_t)
         before = per_sample(jnp.asarray(t_prev), x_t.shape[0])
-        if not is_traced(steps, before) and not bool(jnp.all((before >= -1) & (before < steps))):
+        known, last = value(steps), value(before)
+        if known is not None and last is not None and not np.all((last >= -1) & (last < known)):
             raise ValueError(f"t_prev must be in [-1, t), got t = {t} and t_prev = {t_prev}")
         level = self._level(steps, x_t)
         keep, clean, noise = ddim_weights(level, self.schedule.at(before.astype(jnp.float32)), ddim.eta)
@@ -141,8 +143,9 @@ class DDIMModel(DDPMModel):
         if x0.ndim not in (rank, rank + 1):
             raise ValueError(f"x0 must be of shape {self.config.input_dim} or a batch of that, got {x0.shape}")
         batch = x0 if x0.ndim > rank else x0[None]
-        tableau = table(DdimInversion(), self.schedule, self._times(ddim_steps))
-        noise = sample(self._denoiser(kwargs, batch.shape[0]), tableau, batch)
+        times = self._times(ddim_steps)
+        denoise = self._denoiser(kwargs, batch.shape, table(Ddim(), self.schedule, times))
+        noise = sample(denoise, table(DdimInversion(), self.schedule, times), batch)
         return noise.reshape(x0.shape)
 
     def _method(self) -> tuple[Sampler, Host]:

@@ -1,7 +1,7 @@
 """Denoising diffusion probabilistic models."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, Unpack
+from typing import Literal, Unpack
 
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -10,14 +10,12 @@ from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.base import DiffusionModel
 from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn, unet
 from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, draw
-from artifex.samplers import Ddim, Ddpm, Sampler, sample
+from artifex.samplers import Ddim, Sampler, sample
 from artifex.schedules import add_noise
 
 X = Float[Array, "b *d"]
 Steps = Int[Array, "*b"]
 Scheduler = Literal["ddpm", "ddim"]
-
-_SAMPLERS: Final[Mapping[str, Sampler]] = {"ddpm": Ddpm(), "ddim": Ddim()}
 
 
 class DDPMModel(DiffusionModel):
@@ -75,11 +73,12 @@ class DDPMModel(DiffusionModel):
         Raises:
             ValueError: for an unknown scheduler or steps out of range, and as ``generate``.
         """
-        if scheduler not in _SAMPLERS:
+        samplers: Mapping[str, Sampler] = {"ddpm": self._ancestral, "ddim": Ddim()}
+        if scheduler not in samplers:
             raise ValueError(f"scheduler must be 'ddpm' or 'ddim', got {scheduler!r}")
         count, shape = _split_shape(n_samples_or_shape)
         times = self._times(self.noise_steps if steps is None else steps)
-        return self._finish(sample(*self._walk(_SAMPLERS[scheduler], times, count, shape, rngs, kwargs)))
+        return self._finish(sample(*self._walk(samplers[scheduler], times, count, shape, rngs, kwargs)))
 
 
 def _split_shape(n_samples_or_shape: int | tuple[int, ...]) -> tuple[int, tuple[int, ...] | None]:

@@ -16,7 +16,7 @@ from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.base import DiffusionModel, Time
 from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn, unet
 from artifex.generative_models.models.diffusion.parameters import Parameters, ScoreParameters
-from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, is_traced, per_sample
+from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, check_range, per_sample
 from artifex.samplers import Ddpm, sample, sample_trajectory
 from artifex.schedules import Epsilon, Host, NoiseLevel, Score, grid
 
@@ -151,6 +151,5 @@ class ScoreDiffusionModel(DiffusionModel):
             return self.schedule.at(self._steps(t, x).astype(jnp.float32) / max(self.noise_steps - 1, 1))
         if t.shape not in ((), x.shape[:1]):
             raise ValueError(f"t must be one time, or one a sample {x.shape[:1]}, got shape {t.shape}")
-        if not is_traced(t) and not bool(jnp.all((t >= 0) & (t <= 1))):
-            raise ValueError(f"t must be in [0, 1], got values from {t.min()} to {t.max()}")
+        check_range("t", t, 0, 1)
         return self.schedule.at(per_sample(t, x.shape[0]))

@@ -1,6 +1,6 @@
 """The door between a model and the arithmetic below it: here modules become pure functions and keys."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 from artifex.backbones import Backbone, perturbed
 from artifex.guidance import Guidance
 from artifex.samplers import Sampler, Tableau
-from artifex.schedules import Denoiser, Host, NetworkDenoiser, Prediction, Schedule
+from artifex.schedules import Denoiser, Estimate, Host, Schedule
 
 X = Float[Array, "b *d"]
 State = nnx.State[Any, Any]
@@ -72,30 +72,35 @@ def table(sampler: Sampler, schedule: Schedule, times: Host) -> Tableau[Host]:
 
 
 @dataclass(frozen=True)
+class Pure:
+    """A module's code without its arrays: equal for equal modules, so what was compiled for it is found again."""
+
+    graphdef: nnx.GraphDef[Callable[..., Array]]
+
+    def __call__(self, state: State, *args: Array | None) -> Array:
+        """What the module gives, called with ``args``."""
+        return nnx.merge(self.graphdef, state)(*args)
+
+
+@dataclass(frozen=True)
 class PureBackbone:
-    """A backbone's code without its arrays: equal for equal networks, so a compiled walk is found again."""
+    """A backbone's code without its arrays; called, it is in evaluation mode."""
 
     graphdef: nnx.GraphDef[Backbone]
     identity_attention: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
 
-    def __call__(self, state: State, x: X, t: Float[Array, " b"], cond: Array | None) -> X:
-        """The backbone's output in evaluation mode."""
+    def __call__(self, state: State, x: X, t: Float[Array, " b"], cond: Array | None) -> Estimate:
+        """The backbone's output."""
         backbone: Backbone = nnx.merge(self.graphdef, state)
         if self.identity_attention or self.skip:
             backbone = perturbed(backbone, identity_attention=self.identity_attention, skip=self.skip)
-        out: X = backbone(x, t, cond)
+        out: Estimate = backbone(x, t, cond)
         return out
 
     def perturbed(self, *, identity_attention: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> "PureBackbone":
         """The same backbone with a part of it switched off; see ``artifex.backbones.perturbed``."""
         return replace(self, identity_attention=identity_attention, skip=skip)
-
-
-def network_denoiser(backbone: Backbone, prediction: Prediction) -> NetworkDenoiser[State, Array]:
-    """``backbone`` as a denoiser; it is split here, once."""
-    graphdef, state = nnx.split(backbone)
-    return NetworkDenoiser(apply=PureBackbone(graphdef), prediction=prediction, parameters=state)
 
 
 def check_condition(cond: Array, batch: int, num_classes: int | None) -> None:
@@ -110,15 +115,22 @@ def check_condition(cond: Array, batch: int, num_classes: int | None) -> None:
         return
     if cond.shape != (batch,) or not jnp.issubdtype(cond.dtype, jnp.integer):
         raise ValueError(f"labels must be integers of shape ({batch},), got {cond.dtype} of shape {cond.shape}")
-    if not is_traced(cond) and not (cond.min() >= 0 and cond.max() < num_classes):
-        raise ValueError(f"labels must be in [0, {num_classes - 1}], got values from {cond.min()} to {cond.max()}")
+    check_range("labels", cond, 0, num_classes - 1)
 
 
 def check_finite(**arrays: Array) -> None:
     """Raises a ValueError for an array that is known to hold NaN or infinity."""
     for name, array in arrays.items():
-        if not is_traced(array) and not bool(jnp.all(jnp.isfinite(array))):
+        known = value(array)
+        if known is not None and not np.all(np.isfinite(known)):
             raise ValueError(f"{name} must be finite, got NaN or infinity in it")
+
+
+def check_range(name: str, array: Array, low: float, high: float) -> None:
+    """Raises a ValueError for an array that is known to leave [low, high], or to hold NaN."""
+    known = value(array)
+    if known is not None and known.size and not (known.min() >= low and known.max() <= high):
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}], got values from {known.min()} to {known.max()}")
 
 
 def draw(rngs: nnx.Rngs, stream: str) -> Key[Array, ""]:
@@ -139,6 +151,6 @@ def per_sample(values: Array, batch: int) -> Array:
     return jnp.broadcast_to(values, (batch,))
 
 
-def is_traced(*arrays: object) -> bool:
-    """Whether any of ``arrays`` stands for a value that is not known yet."""
-    return any(isinstance(array, jax.core.Tracer) for array in arrays)
+def value(array: Array) -> np.ndarray[Any, np.dtype[Any]] | None:
+    """The numbers of ``array`` on the host, None inside of a trace that has yet to learn them."""
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
