@@ -48,7 +48,7 @@ WIDTH: Final = 8
 RANDOM: Final = np.random.default_rng(20261)
 W: Final = RANDOM.standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)
 START: Final = RANDOM.standard_normal((BATCH, WIDTH))
-NOISE: Final = RANDOM.standard_normal((max(STEPS), BATCH, WIDTH))
+NOISE: Final = RANDOM.standard_normal((2 * max(STEPS), BATCH, WIDTH))
 BETAS: Final = np.linspace(0.00085**0.5, 0.012**0.5, TRAIN) ** 2
 
 
@@ -84,14 +84,17 @@ class Peer(Protocol):
 
 
 class Network:
-    """The network, and what it was told."""
+    """The network, what it was told, and whether it says ``cos(x W)`` of its variance too."""
 
-    def __init__(self) -> None:
+    def __init__(self, learned: bool = False) -> None:
         self.told: list[float] = []
+        self.learned = learned
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         self.told.append(float(t))
-        return torch.tanh(x @ tensor(W)) + tensor(0.1 * np.sin(float(t)))
+        within = x @ tensor(W)
+        out = torch.tanh(within) + tensor(0.1 * np.sin(float(t)))
+        return torch.cat([out, torch.cos(within)], dim=1) if self.learned else out
 
 
 def tensor(values: npt.ArrayLike) -> Tensor:
@@ -142,12 +145,14 @@ class Scheduler:
         scheduler.set_timesteps(steps)
         sigmas = array(getattr(scheduler, "sigmas", ()))
         start = {"ve": (sigmas[:1] ** 2 + 1) ** 0.5, "edm": sigmas[:1]}.get(self.frame, 1.0)
-        x, network = tensor(START * start), Network()
+        x, network = tensor(START * start), Network("learned" in str(self.options.get("variance_type")))
         times = scheduler.timesteps.tolist()
 
         def draw(*_: object, **__: object) -> Tensor:
             return tensor(NOISE[(len(network.told) - 1) // kind.order])
 
+        noise = iter(tensor(NOISE))
+        scheduler.noise_sampler = lambda *_: next(noise)  # one scheduler has it
         with patch.object(sys.modules[kind.__module__], "randn_tensor", draw, create=True):
             for i, t in enumerate(scheduler.timesteps):
                 if self.mended:
@@ -234,6 +239,8 @@ EXPONENTIAL: Final = {"use_exponential_sigmas": True}
 TO_NOISE: Final = {"final_sigmas_type": "sigma_min"}
 FLOW: Final = {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}
 SDE: Final = {"algorithm_type": "sde-dpmsolver++"}
+NOISE_SDE: Final = {**TO_NOISE, "algorithm_type": "sde-dpmsolver"}
+IN_NOISE: Final = {**TO_NOISE, "predict_x0": False}
 PLMS: Final = {"skip_prk_steps": True, "set_alpha_to_one": True}
 CHURN: Final = {"s_churn": 40.0, "s_tmin": 0.05, "s_tmax": 50.0, "s_noise": 1.003}
 
@@ -241,6 +248,7 @@ PEERS: Final[dict[str, Peer]] = {
     **spaced("ddpm", "DDPM", PLAIN),
     "ddpm large": Scheduler("DDPM", {**PLAIN, "variance_type": "fixed_large"}),
     "ddpm large trailing": Scheduler("DDPM", {**PLAIN, **TRAILING, "variance_type": "fixed_large"}),
+    "ddpm learned": Scheduler("DDPM", {**PLAIN, "variance_type": "learned_range"}),
     "ddpm zero-snr": Scheduler("DDPM", {**PLAIN, **ZERO_SNR}, ("v_prediction", "sample")),
     **spaced("ddim", "DDIM", PLAIN),
     "ddim linspace mended": Scheduler("DDIM", {**PLAIN, "timestep_spacing": "linspace"}, mended=True),
@@ -270,6 +278,7 @@ PEERS: Final[dict[str, Peer]] = {
     "lms karras": Scheduler("LMSDiscrete", KARRAS, frame="ve"),
     "lms exponential": Scheduler("LMSDiscrete", EXPONENTIAL, frame="ve"),
     "pndm": Scheduler("PNDM", PLMS, TWO),
+    "pndm runge-kutta": Scheduler("PNDM", {"set_alpha_to_one": True}, TWO),
     "pndm offset": Scheduler("PNDM", {"skip_prk_steps": True, "steps_offset": 1}, TWO),
     "pndm trailing": Scheduler("PNDM", {**PLMS, **TRAILING}, TWO),
     **spaced("dpm++ 2m", MULTI),
@@ -288,9 +297,15 @@ PEERS: Final[dict[str, Peer]] = {
     "dpm-solver 1m": Scheduler(MULTI, {**TO_NOISE, "algorithm_type": "dpmsolver", "solver_order": 1}),
     "dpm-solver 2m": Scheduler(MULTI, {**TO_NOISE, "algorithm_type": "dpmsolver", "solver_order": 2}),
     "dpm-solver 3m": Scheduler(MULTI, {**TO_NOISE, "algorithm_type": "dpmsolver", "solver_order": 3}),
+    "dpm-solver 2m heun": Scheduler(MULTI, {**TO_NOISE, "algorithm_type": "dpmsolver", "solver_type": "heun"}),
+    "dpm-solver 1m sde": Scheduler(MULTI, {**NOISE_SDE, "solver_order": 1}),
+    "dpm-solver 2m sde": Scheduler(MULTI, NOISE_SDE),
+    "dpm-solver 2m sde heun": Scheduler(MULTI, {**NOISE_SDE, "solver_type": "heun"}),
     "dpm++ 1s": Scheduler(SINGLE, {"solver_order": 1}),
     "dpm++ 2s": Scheduler(SINGLE, {"solver_order": 2}),
     "dpm++ 3s": Scheduler(SINGLE, {"solver_order": 3}),
+    "dpm++ sde": Scheduler("DPMSolverSDE", TRAILING, TWO, frame="ve"),
+    "dpm++ sde karras": Scheduler("DPMSolverSDE", KARRAS, TWO, frame="ve"),
     "dpm++ 2s karras": Scheduler(SINGLE, KARRAS),
     "dpm++ 2s exponential": Scheduler(SINGLE, EXPONENTIAL),
     **spaced("unipc-2", UNIPC),
@@ -300,6 +315,10 @@ PEERS: Final[dict[str, Peer]] = {
     "unipc-3 bh1": Scheduler(UNIPC, {**TO_NOISE, "solver_type": "bh1", "solver_order": 3}),
     "unipc-2 bh1 to clean": Scheduler(UNIPC, {"solver_type": "bh1"}),
     "unipc-2 uncorrected": Scheduler(UNIPC, {"disable_corrector": list(range(max(STEPS)))}),
+    "unipc-1 noise": Scheduler(UNIPC, {**IN_NOISE, "solver_order": 1}),
+    "unipc-2 noise": Scheduler(UNIPC, IN_NOISE),
+    "unipc-3 noise": Scheduler(UNIPC, {**IN_NOISE, "solver_order": 3}),
+    "unipc-3 noise bh1": Scheduler(UNIPC, {**IN_NOISE, "solver_type": "bh1", "solver_order": 3}),
     "unipc-2 karras": Scheduler(UNIPC, KARRAS),
     "unipc-2 exponential": Scheduler(UNIPC, EXPONENTIAL),
     "unipc-2 zero-snr": Scheduler(UNIPC, ZERO_SNR),
@@ -318,14 +337,18 @@ PEERS: Final[dict[str, Peer]] = {
     "lcm": Scheduler("LCM", PLAIN),
     "k euler": Function("euler"),
     "k euler exponential": Function("euler", grid="exponential"),
+    "k euler churn": Function("euler", CHURN),
     "k euler a": Function("euler_ancestral"),
     "k heun": Function("heun"),
     "k heun churn": Function("heun", CHURN),
     "k dpm2": Function("dpm_2"),
+    "k dpm2 churn": Function("dpm_2", CHURN),
     "k dpm2 a": Function("dpm_2_ancestral"),
     "k lms": Function("lms"),
     "k dpm++ 2s": Function("dpmpp_2s_ancestral", {"eta": 0.0}),
     "k dpm++ 2s a": Function("dpmpp_2s_ancestral"),
+    "k dpm++ sde": Function("dpmpp_sde"),
+    "k dpm++ sde 0.3": Function("dpmpp_sde", {"eta": 0.4, "r": 0.3}),
     "k dpm++ 2m": Function("dpmpp_2m"),
     "k dpm++ 2m exponential": Function("dpmpp_2m", grid="exponential"),
     "k dpm++ 2m sde": Function("dpmpp_2m_sde"),

@@ -62,11 +62,13 @@ def walk(
         if boundary:
             skip, out = boundary(told[i])
             newest = skip * x_e + out * newest
+        v = np.cos(x_e @ W)  # where the variance is learned
         kept = table.keep[i, 0] * x_e + table.keep[i, 1] * newest
         x_b = np.tensordot(table.base[i], np.stack([x_e, x_b, newest, *history]), 1)
         x_e = np.tensordot(table.evaluate[i], np.stack([x_e, x_b, newest, *history]), 1)
         if table.noise[i]:
-            x_e = x_e + table.noise[i] * NOISE[draws(i) if draws else drawn]
+            longer = np.exp(table.stretch[i] * (1 + v) / 2) if table.uses.stretch else 1.0
+            x_e = x_e + table.noise[i] * longer * NOISE[draws(i) if draws else drawn]
             drawn += 1
         history = [kept, *history][: len(history)]
     return x_e

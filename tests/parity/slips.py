@@ -13,7 +13,6 @@ from artifex.samplers import (
     levels,
     moments,
     multistep,
-    multistep_noise,
     path_of,
     singlestep,
     tabulate,
@@ -44,18 +43,6 @@ class NoisyEnd:
         table = Ddpm("large").tableau(schedule, times)
         last = np.append(table.noise[:-1], table.level.sigma[-1])
         return replace(table, noise=last)
-
-
-@dataclass(frozen=True)
-class HalvedNoise3M:
-    """DPM-Solver-3 in its multistep form, with half the weight of the second difference."""
-
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
-        steps = path_of(schedule, times)
-        orders = steps.orders(3, lower_final=None)
-        integrals = moments(-steps.h, 2) / [1, 2]
-        integrals[orders == 2, 0] = -np.expm1(steps.h[orders == 2]) / 2
-        return multistep_noise(steps, steps.b.sigma[:, None] * lean(steps.nodes(2), integrals, orders))
 
 
 @dataclass(frozen=True)

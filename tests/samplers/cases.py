@@ -12,6 +12,7 @@ from artifex.samplers import (
     Deis,
     Dpm2,
     DpmPlusMulti,
+    DpmPlusSde,
     DpmPlusSingle,
     DpmSolverMulti,
     DpmSolverSingle,
@@ -38,7 +39,9 @@ DETERMINISTIC: Final[Mapping[str, Sampler]] = {
     "dpm-solver-3": DpmSolverSingle(3),
     "dpm-solver 1m": DpmSolverMulti(1),
     "dpm-solver 2m": DpmSolverMulti(2),
+    "dpm-solver 2m heun": DpmSolverMulti(2, slope="heun"),
     "dpm-solver 3m": DpmSolverMulti(3),
+    "dpm-solver 3m compat": DpmSolverMulti(3, compat=True),
     "dpm++ 1s": DpmPlusSingle(1),
     "dpm++ 2s": DpmPlusSingle(2),
     "dpm++ 3s": DpmPlusSingle(3),
@@ -51,13 +54,16 @@ DETERMINISTIC: Final[Mapping[str, Sampler]] = {
     "unipc-2 bh1": UniPc(2, "bh1"),
     "unipc-2 bh2": UniPc(2, "bh2"),
     "unipc-3": UniPc(3),
+    "unipc-3 noise": UniPc(3, extrapolates="noise"),
     "unip-3": UniPc(3, corrector=False),
+    "unip-3 noise": UniPc(3, extrapolates="noise", corrector=False),
     "deis-1": Deis(1),
     "deis-2": Deis(2),
     "deis-3": Deis(3),
     "deis-3 logsnr": Deis(3, "logsnr"),
     "plms": Pndm(),
     "plms euler": Pndm(warmup="euler"),
+    "plms runge-kutta": Pndm(warmup="runge-kutta"),
     "lms-1": Lms(1),
     "lms-2": Lms(2),
     "lms-3": Lms(3),
@@ -75,6 +81,8 @@ STOCHASTIC: Final[Mapping[str, Sampler]] = {
     "dpm++ 1s a": DpmPlusSingle(1, eta=1.0),
     "dpm++ 2s a": DpmPlusSingle(2, eta=1.0),
     "dpm++ 3s a": DpmPlusSingle(3, eta=0.5),
+    "dpm++ sde": DpmPlusSde(),
+    "dpm++ sde 0.5": DpmPlusSde(0.5, place=0.3),
     "dpm++ 1m sde": DpmPlusMulti(1, eta=1.0),
     "dpm++ 2m sde": DpmPlusMulti(2, eta=1.0),
     "dpm++ 2m sde 0.4": DpmPlusMulti(2, eta=0.4),
@@ -82,6 +90,8 @@ STOCHASTIC: Final[Mapping[str, Sampler]] = {
     "dpm++ 3m sde": DpmPlusMulti(3, eta=1.0, slope="heun"),
     "dpm++ 3m sde compat": DpmPlusMulti(3, eta=1.0, slope="heun", compat=True),
     "edm": Edm(inflation=1.0),
+    "edm euler": Edm(inflation=1.0, step="euler"),
+    "edm dpm2": Edm(inflation=1.0, step="dpm2"),
     "er-sde-1": ErSde(1),
     "er-sde-2": ErSde(2),
     "er-sde-3": ErSde(3),
@@ -89,6 +99,7 @@ STOCHASTIC: Final[Mapping[str, Sampler]] = {
 
 IMPROPER: Final[Mapping[str, Sampler]] = {
     "ddpm large": Ddpm("large"),  # the chain's variance, not the posterior's: right only as steps shrink
+    "dpm-solver 2m sde": DpmSolverMulti(2, eta=1.0),  # its noise is the path's only as steps shrink
     "edm inflated": Edm(),  # adds a little more noise than it should, as published
     "consistency": Consistency(),  # for a model that gives a sample of x0 and no mean
 }

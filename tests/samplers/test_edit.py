@@ -28,6 +28,8 @@ from tests.samplers.cases import SOLVERS, walks
 from tests.samplers.test_law import denoiser, law
 from tests.samplers.test_sample import Shrink
 
+OFF_THE_PATH: Final = {"ddpm large", "dpm-solver 2m sde"}
+"""Their noise is not that of the path."""
 MEAN: Final = np.array([0.4, -1.0])
 COVARIANCE: Final = np.array([[0.25, 0.12], [0.12, 0.5]])
 
@@ -58,7 +60,7 @@ def test_from_the_middle_the_law_is_still_the_data(sampler: Ddim) -> None:
     assert np.corrcoef(got[:, 0], x0[:, 0])[0, 1] > 0.3
 
 
-@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"ddpm large"}))  # its noise is not that of the path
+@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - OFF_THE_PATH))
 def test_every_sampler_inpaints(name: str) -> None:
     """The known half comes out as it went in, at clean data, and with its own noise before."""
     schedule, times = walks(6)["chain"]

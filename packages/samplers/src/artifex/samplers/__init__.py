@@ -8,6 +8,7 @@ from artifex.samplers.consistency import Consistency as Consistency
 from artifex.samplers.ddim import Ddim as Ddim
 from artifex.samplers.ddim import ddim_weights as ddim_weights
 from artifex.samplers.dpm_plus import DpmPlusMulti as DpmPlusMulti
+from artifex.samplers.dpm_plus import DpmPlusSde as DpmPlusSde
 from artifex.samplers.dpm_plus import DpmPlusSingle as DpmPlusSingle
 from artifex.samplers.dpm_solver import DpmSolverMulti as DpmSolverMulti
 from artifex.samplers.dpm_solver import DpmSolverSingle as DpmSolverSingle
@@ -55,6 +56,7 @@ __all__ = [
     "Deis",
     "Dpm2",
     "DpmPlusMulti",
+    "DpmPlusSde",
     "DpmPlusSingle",
     "DpmSolverMulti",
     "DpmSolverSingle",

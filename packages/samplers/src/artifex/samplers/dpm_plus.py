@@ -4,14 +4,13 @@ $$x_b = \frac{\sigma_b}{\sigma_a} x_a + \alpha_b h \int_0^1 e^{-(1-\tau) h}\, \h
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from artifex.samplers.euler import check_eta
+from artifex.samplers.euler import ancestral_share, check_eta
 from artifex.samplers.heun import descend
 from artifex.samplers.path import check_order, path_of
-from artifex.samplers.rows import lean, moments, multistep
+from artifex.samplers.rows import Slope, check_slope, lean, moments, multistep, slopes
 from artifex.samplers.stages import Stage, singlestep
 from artifex.samplers.tableau import Tableau
 from artifex.schedules import Host, Schedule
@@ -60,6 +59,43 @@ class DpmPlusSingle:
 
 
 @dataclass(frozen=True)
+class DpmPlusSde:
+    r"""DPM-Solver++ as a singlestep solver of the reverse SDE: fresh noise at its inner call too.
+
+    The first call leads to $\lambda_a + r h$ with the noise of an ancestral step, the whole step takes
+    $D_a + \frac{1}{2r} (D - D_a)$, $D$ being the prediction there. Both steps begin at ``a``, and draw noise apart.
+    With ``eta = 0`` and $r = \tfrac12$ this is ``DpmPlusSingle(2)``. Closed steps are of first order.
+
+    Attributes:
+        eta: of the noise, as ``EulerAncestral``'s.
+        place: r, in (0, 1].
+
+    Raises:
+        ValueError: for a ``place`` outside of that range, or an ``eta`` that is negative or not finite.
+
+    References: Lu et al. 2022, https://arxiv.org/abs/2211.01095; Crowson 2022,
+    https://github.com/crowsonkb/k-diffusion
+    """
+
+    eta: float = 1.0
+    place: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_eta(self.eta)
+        if not 0 < self.place <= 1:
+            raise ValueError(f"place must be in (0, 1], got {self.place}")
+
+    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+        """Two rows a step."""
+        whole = path_of(schedule, times)
+        steps, noise = descend(whole, self.eta)
+        share = ancestral_share(np.exp(-self.place * whole.h), self.eta)
+        gain = (steps.b.alpha - steps.a.alpha * steps.b.sigma / steps.a.sigma) / (2 * self.place)
+        stage = Stage(whole.between(schedule, self.place), data=gain, share=share)
+        return singlestep(steps, [stage], single=~whole.open, noise=noise)
+
+
+@dataclass(frozen=True)
 class DpmPlusMulti:
     r"""DPM-Solver++(1M), (2M) and (3M), and with ``eta`` their SDE forms: one call a step.
 
@@ -90,25 +126,19 @@ class DpmPlusMulti:
 
     order: int = 2
     eta: float = 0.0
-    slope: Literal["midpoint", "heun"] = "midpoint"
+    slope: Slope = "midpoint"
     compat: bool = False
     lower_final: bool | None = None
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
         check_eta(self.eta)
-        if self.slope not in ("midpoint", "heun"):
-            raise ValueError(f"slope must be 'midpoint' or 'heun', got {self.slope!r}")
+        check_slope(self.slope)
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step."""
         steps = path_of(schedule, times)
         orders = steps.orders(self.order, lower_final=self.lower_final)
-        stretched = (1 + self.eta) * steps.h
-        integrals = moments(stretched, self.order - 1)
-        if self.slope == "midpoint":
-            integrals[orders == 2, :1] = (-np.expm1(-stretched) / 2)[orders == 2, None]
-        if self.compat:
-            integrals[:, 1:] /= 2
+        integrals = slopes((1 + self.eta) * steps.h, orders, self.order - 1, self.slope, self.compat)
         older = steps.b.alpha[:, None] * lean(steps.nodes(self.order - 1), integrals, orders)
         return multistep(steps, older, share=None if self.eta == 0 else steps.shrink**self.eta)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artifex.samplers.euler import check_eta
 from artifex.samplers.path import check_order, path_of
-from artifex.samplers.rows import lean, moments, multistep_noise
+from artifex.samplers.rows import Slope, check_slope, lean, moments, multistep_noise, slopes
 from artifex.samplers.stages import Stage, singlestep
 from artifex.samplers.tableau import Tableau
 from artifex.schedules import Host, Schedule
@@ -55,30 +56,46 @@ class DpmSolverSingle:
 class DpmSolverMulti:
     r"""DPM-Solver in its multistep form: one call a step, and a polynomial in $\lambda$ through the last predictions.
 
-    Of second order it takes the slope at half its weight, $-\tfrac12 \sigma_b (e^h - 1)$, as the paper does; of third
-    order it integrates the polynomial exactly. Closed steps are of first order.
+    $$x_b = \frac{\alpha_b}{\alpha_a} x_a -
+      (1 + \eta)\, \sigma_b (M_0 \hat\epsilon + M_1 \hat\epsilon' + M_2 \hat\epsilon'') +
+      \sigma_b \sqrt{\eta\, (e^{2h} - 1)}\, z,\qquad M_m = h \int_0^1 e^{(1-\tau) h} \tau^m d\tau$$
+
+    Closed steps are of first order and draw no noise. With ``eta`` this is the SDE form, whose noise meets the path's
+    as $h$ falls and not before: a step of $h > \log 3$ makes the old noise longer. ``DpmPlusMulti`` has none of that.
 
     Attributes:
         order: 1, 2 or 3.
+        eta: 0 for the probability flow, 1 for the reverse SDE.
+        slope: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
+        compat: whether $M_2$ is halved, as other libraries have it, which costs the third order; see ``DpmPlusMulti``.
         lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: for another ``order``; by ``tableau``, for fewer steps than that.
+        ValueError: for another ``order`` or ``slope``, or an ``eta`` that is negative or not finite; by ``tableau``,
+            for fewer steps than ``order``.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2206.00927; https://arxiv.org/abs/2211.01095
     """
 
     order: int = 2
+    eta: float = 0.0
+    slope: Slope = "midpoint"
+    compat: bool = False
     lower_final: bool | None = None
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
+        check_eta(self.eta)
+        check_slope(self.slope)
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step."""
         steps = path_of(schedule, times)
         orders = steps.orders(self.order, lower_final=self.lower_final)
-        integrals = moments(-steps.h, self.order - 1)
-        integrals[orders == 2, :1] = (-np.expm1(steps.h) / 2)[orders == 2, None]
-        older = steps.b.sigma[:, None] * lean(steps.nodes(self.order - 1), integrals, orders)
-        return multistep_noise(steps, older)
+        integrals = slopes(-steps.h, orders, self.order - 1, self.slope, self.compat)
+        older = (1 + self.eta) * steps.b.sigma[:, None] * lean(steps.nodes(self.order - 1), integrals, orders)
+        if self.eta == 0:
+            return multistep_noise(steps, older)
+        more, gone = np.where(steps.open, steps.drift, 0.0), 1 - steps.shrink**2
+        noise = np.where(steps.open, steps.rho * steps.b.alpha * np.sqrt(self.eta * gone), 0.0)
+        return multistep_noise(steps, older, self.eta * more, noise)

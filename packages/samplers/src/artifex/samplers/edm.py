@@ -2,6 +2,7 @@ r"""EDM's stochastic sampler: a little more noise before each of Heun's steps.""
 
 from dataclasses import dataclass
 from math import inf, sqrt
+from typing import Literal
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from artifex.schedules import Host, NoiseLevel, Schedule
 
 @dataclass(frozen=True)
 class Edm:
-    r"""Raises the noise from $\rho$ to $\hat\rho = (1 + \gamma) \rho$, then takes Heun's step from there.
+    r"""Raises the noise from $\rho$ to $\hat\rho = (1 + \gamma) \rho$, then takes a step of Heun's from there.
 
     $$\gamma = \min(S_\mathrm{churn} / N, \sqrt 2 - 1)\ \text{for}\ S_\mathrm{tmin} \le \rho \le S_\mathrm{tmax},\quad
       \hat x / \hat\alpha = x / \alpha + \sqrt{\hat\rho^2 - \rho^2}\, S_\mathrm{noise} z,\qquad \rho = \sigma / \alpha$$
@@ -26,6 +27,7 @@ class Edm:
         low: $S_\mathrm{tmin}$.
         high: $S_\mathrm{tmax}$.
         inflation: $S_\mathrm{noise}$, positive.
+        step: ``"heun"`` as published; ``"euler"`` and ``"dpm2"`` take that method's steps, see ``Euler`` and ``Dpm2``.
 
     Raises:
         ValueError: if a setting lies outside of its range.
@@ -37,6 +39,7 @@ class Edm:
     low: float = 0.05
     high: float = 50.0
     inflation: float = 1.003
+    step: Literal["heun", "euler", "dpm2"] = "heun"
 
     def __post_init__(self) -> None:
         if not 0 <= self.churn < inf:
@@ -45,9 +48,11 @@ class Edm:
             raise ValueError(f"low and high must rise from 0, got {self.low} and {self.high}")
         if not 0 < self.inflation < inf:
             raise ValueError(f"inflation must be finite and positive, got {self.inflation}")
+        if self.step not in ("heun", "euler", "dpm2"):
+            raise ValueError(f"step must be 'heun', 'euler' or 'dpm2', got {self.step!r}")
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
-        """Two rows a step; the second adds the noise that the next step starts with."""
+        """The rows of its steps; the last of each adds the noise that the next step starts with."""
         steps = path_of(schedule, times)
         start = self._raised(schedule, steps)
         raised = Path(a=start, b=steps.b, end=steps.end)
@@ -55,9 +60,16 @@ class Edm:
         scale[:-1] = start.alpha[1:] / steps.a.alpha[1:]
         added = np.maximum(start.sigma[1:] ** 2 - (scale[:-1] * steps.a.sigma[1:]) ** 2, 0.0)
         noise[:-1] = self.inflation * np.sqrt(np.where(start.t[1:] == steps.a.t[1:], 0.0, added))
-        data, slope = (steps.b.alpha - start.alpha) / 2, (steps.b.sigma - start.sigma) / 2
-        stages = [Stage(steps.b, data, slope)]
+        stages = self._stages(schedule, raised)
         return singlestep(raised, stages, single=steps.b.sigma == 0, scale=scale, noise=noise)
+
+    def _stages(self, schedule: Schedule, steps: Path) -> list[Stage]:
+        """What follows the first call of a step."""
+        if self.step == "euler":
+            return []
+        if self.step == "dpm2":
+            return [Stage(steps.between(schedule, 0.5), noise=steps.drift)]
+        return [Stage(steps.b, (steps.b.alpha - steps.a.alpha) / 2, (steps.b.sigma - steps.a.sigma) / 2)]
 
     def _raised(self, schedule: Schedule, steps: Path) -> NoiseLevel[Host]:
         """The levels that the steps start from."""

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from artifex.samplers.path import Path, check_order, each, path_of, take
+from artifex.samplers.path import Flags, Path, check_order, path_of, take
 from artifex.samplers.rows import multistep_noise, noise_of, noise_rows
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, Schedule
@@ -19,6 +19,9 @@ ADAMS: Final = np.array(
     ]
 )
 """What the older slopes weigh at orders 1 to 4; the newest makes them sum to 1."""
+HEUN: Final = np.array([[1, 0], [1 / 2, 1 / 2]])
+RUNGE_KUTTA: Final = np.array([[1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0], [1 / 6, 1 / 3, 1 / 3, 1 / 6]])
+"""What slopes weigh in the steps to warm up, a line for each call of the network."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,11 @@ class Pndm:
 
     Attributes:
         order: 1 to 4.
-        warmup: how it starts: ``"heun"`` takes the first step twice, the second time with the mean slope of its ends,
-            which costs one call more; ``"euler"`` starts with Euler's step. The order rises by one with each step.
+        warmup: how it starts. ``"heun"`` takes the first step twice, the second time with the mean slope of its ends,
+            which costs one call more, and the order rises by one with each step; so it does after ``"euler"``, which
+            starts with Euler's step. ``"runge-kutta"`` takes the first steps, one fewer than ``order``, by Runge and
+            Kutta's classical method with the two middle calls at the middle of the times: three calls more in each,
+            and twelve predictions to keep.
 
     Raises:
         ValueError: for another ``order`` or ``warmup``; by ``tableau``, for fewer steps than ``order``.
@@ -44,43 +50,62 @@ class Pndm:
     """
 
     order: int = 4
-    warmup: Literal["heun", "euler"] = "heun"
+    warmup: Literal["heun", "euler", "runge-kutta"] = "heun"
 
     def __post_init__(self) -> None:
         check_order(self.order, 4)
-        if self.warmup not in ("heun", "euler"):
-            raise ValueError(f"warmup must be 'heun' or 'euler', got {self.warmup!r}")
+        if self.warmup not in ("heun", "euler", "runge-kutta"):
+            raise ValueError(f"warmup must be 'heun', 'euler' or 'runge-kutta', got {self.warmup!r}")
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
-        """One row a step, and one more to warm up; none at a start without signal or a first step to clean data."""
+        """One row a step, and more to warm up, but not for a step from no signal or to clean data."""
         steps = path_of(schedule, times)
         orders = steps.orders(self.order, closes=False)
         older = steps.drift[:, None] * ADAMS[orders - 1]
-        if self.warmup == "euler" or not steps.open[0]:
+        if self.warmup == "euler":
             return multistep_noise(steps, older)
-        return _warmed(steps, older)
+        if self.warmup == "heun":
+            return _started(schedule, steps, older, HEUN, steps.open & (np.arange(steps.steps) < 1))
+        return _started(schedule, steps, older, RUNGE_KUTTA, steps.open & (orders < self.order))
 
 
-def _warmed(steps: Path, older: Host) -> Tableau[Host]:
-    r"""The table of ``older`` with one row more after the first, which goes back and takes the mean of two slopes.
+def _started(schedule: Schedule, steps: Path, older: Host, stages: Host, warm: Flags) -> Tableau[Host]:
+    r"""The table of ``older`` where some of the first steps are of another method, of one step and several calls.
 
-    That row's prediction is in the history but in no polynomial, so the one before it lies a place further back.
+    After call l of such a step, with its $\hat\epsilon_l$, the walk goes from the step's beginning by the part
+    $c_l = \sum_m s_{lm}$ of its time, with the slope $\sum_m s_{lm} \hat\epsilon_m / c_l$. Polynomials use the first
+    call alone.
+
+    Args:
+        schedule: of the walk.
+        steps: its steps.
+        older: what the older slopes weigh, ``(steps, 3)``.
+        stages: s, ``(calls, calls)``, lower triangular.
+        warm: which steps are of the other method, open ones only.
     """
-    rows, keep = noise_rows(steps, older)
-    rows = np.column_stack([rows, np.zeros(steps.steps)])
-    for i in range(1, min(steps.steps, 4)):
-        rows[i, 3 + i], rows[i, 2 + i] = rows[i, 2 + i], 0.0
-    first, second = take(steps.a, 0), take(steps.b, 0)
-    slope, kept = steps.drift[0] / 2, noise_of(second)
-    again = np.zeros(rows.shape[1])
-    again[[0, 2]] = slope * kept
-    again[[1, 3]] = second.alpha / first.alpha, slope
-    base = np.zeros((steps.steps + 1, rows.shape[1]))
-    base[0, 0] = base[1, 1] = 1
-    return tabulate(
-        each(lambda a, b: np.insert(a, 1, b[0]), steps.a, steps.b),
-        steps.end,
-        np.insert(rows, 1, again, axis=0),
-        base=base,
-        keep=np.insert(keep, 1, kept, axis=0),
-    )
+    older = np.where(warm[:, None], 0.0, older)
+    calls = np.where(warm, len(stages), 1)
+    first = np.cumsum(calls) - calls
+    i, j = np.nonzero(older)
+    place = first[i] - first[i - j - 1] - 1
+    plain, _ = noise_rows(steps, older)
+    history = max(place.max(initial=-1) + 1, calls.max() - 1)
+    evaluate = np.zeros((calls.sum(), 3 + history))
+    evaluate[first, :3] = plain[:, :3]
+    evaluate[first[i], 3 + place] = older[i, j]
+    base = np.zeros_like(evaluate)
+    level = take(steps.a, np.repeat(np.arange(steps.steps), calls))
+    part = stages.sum(axis=1)
+    for step in np.flatnonzero(warm):
+        a, b, rows = take(steps.a, int(step)), take(steps.b, int(step)), first[step] + np.arange(len(stages))
+        goal = schedule.at((1 - part) * a.t + part * b.t)
+        for mine, of in ((level.t, goal.t), (level.alpha, goal.alpha), (level.sigma, goal.sigma)):
+            mine[rows[1:]] = of[:-1]
+        ratio = goal.alpha / a.alpha
+        slopes = stages * ((goal.sigma - ratio * a.sigma) / part)[:, None]
+        newest = np.diag(slopes)[:, None] * noise_of(take(level, rows))
+        evaluate[rows, :3] = np.column_stack([newest[:, 0], ratio, newest[:, 1]])
+        for call, row in enumerate(rows):
+            evaluate[row, 3 : 3 + call] = slopes[call, :call][::-1]
+        base[rows, np.minimum(np.arange(len(rows)), 1)] = 1
+    return tabulate(level, steps.end, evaluate, base=base, keep=noise_of(level))

@@ -13,12 +13,16 @@ which leaves the marginal as it should be for any $q$.
 
 from collections.abc import Sequence
 from math import factorial
+from typing import Literal, get_args
 
 import numpy as np
 
 from artifex.samplers.path import Ints, Path
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, NoiseLevel
+
+Slope = Literal["midpoint", "heun"]
+r"""What a slope weighs over a step: the step's length over 2, or what the integral gives."""
 
 
 def phi(k: int, z: Host) -> Host:
@@ -42,6 +46,22 @@ def moments(h: Host, most: int) -> Host:
     With $h$ it weighs $x_0$ over a step, times $\alpha_b$; with $-h$ it weighs $\epsilon$, times $\sigma_b$.
     """
     return columns([h * factorial(m) * phi(m + 1, -h) for m in range(1, most + 1)], len(h))
+
+
+def slopes(h: Host, orders: Ints, most: int, slope: Slope, compat: bool) -> Host:
+    """``moments`` for multistep methods: in steps of second order as ``slope`` says, and halved by ``compat``."""
+    integrals = moments(h, most)
+    if slope == "midpoint":
+        integrals[orders == 2, :1] = (-np.expm1(-h) / 2)[orders == 2, None]
+    if compat:
+        integrals[:, 1:] /= 2
+    return integrals
+
+
+def check_slope(slope: str) -> None:
+    """Raises a ValueError unless ``slope`` is a ``Slope``."""
+    if slope not in get_args(Slope):
+        raise ValueError(f"slope must be 'midpoint' or 'heun', got {slope!r}")
 
 
 def columns(of: Sequence[Host], rows: int) -> Host:
@@ -88,18 +108,18 @@ def data_rows(path: Path, older: Host | None = None, share: Host | None = None) 
     return np.column_stack([keep, np.zeros(path.steps), clean, older]), noise
 
 
-def noise_rows(path: Path, older: Host) -> tuple[Host, Host]:
-    r"""Weights of $\alpha_b D + \sigma_b \hat\epsilon + \sum_j c_j (\hat\epsilon_j - \hat\epsilon)$, and what is kept.
+def noise_rows(path: Path, older: Host, more: Host | float = 0.0) -> tuple[Host, Host]:
+    r"""Weights of $\alpha_b D + (\sigma_b + m) \hat\epsilon + \sum_j c_j (\hat\epsilon_j - \hat\epsilon)$.
 
     Args:
         path: the steps.
         older: $c_j$ for the older predictions, ``(steps, count)``.
+        more: $m$, ``(steps,)``.
 
     Returns:
         The ``evaluate`` and the ``keep`` of a table whose history holds $\hat\epsilon$.
     """
-    lag = older.sum(axis=1)
-    keep = (path.b.sigma - lag) / path.a.sigma
+    keep = (path.b.sigma + more - older.sum(axis=1)) / path.a.sigma
     rows = np.column_stack([keep, np.zeros(path.steps), path.b.alpha - keep * path.a.alpha, older])
     return rows, noise_of(path.a)
 
@@ -115,7 +135,7 @@ def multistep(path: Path, older: Host | None = None, share: Host | None = None) 
     return tabulate(path.a, path.end, evaluate, noise)
 
 
-def multistep_noise(path: Path, older: Host) -> Tableau[Host]:
-    r"""The table of a method that extrapolates $\epsilon$; see ``noise_rows``."""
-    evaluate, keep = noise_rows(path, older)
-    return tabulate(path.a, path.end, evaluate, keep=keep)
+def multistep_noise(path: Path, older: Host, more: Host | float = 0.0, noise: Host | None = None) -> Tableau[Host]:
+    r"""The table of a method that extrapolates $\epsilon$; see ``noise_rows``. What it draws is ``noise``."""
+    evaluate, keep = noise_rows(path, older, more)
+    return tabulate(path.a, path.end, evaluate, noise, keep=keep)

@@ -8,11 +8,12 @@ with $\alpha$, $\sigma$ of the level it goes to. Closed steps (see ``path``) cal
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from artifex.samplers.path import Flags, Path, each, take
+from artifex.samplers.rows import columns
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, NoiseLevel
 
@@ -25,11 +26,13 @@ class Stage:
         level: where the network is called, arrays of shape ``(steps,)``; the stage before goes there.
         data: $c_D$, ``(steps,)`` or one number.
         noise: $c_\epsilon$, likewise.
+        share: q, likewise: the stage before keeps this share of its noise, and draws the rest anew.
     """
 
     level: NoiseLevel[Host]
     data: Host | float = 0.0
     noise: Host | float = 0.0
+    share: Host | float = 1.0
 
 
 def singlestep(
@@ -52,10 +55,10 @@ def singlestep(
     single = ~path.open if single is None else single
     scale = np.ones(path.steps) if scale is None else scale
     noise = np.zeros(path.steps) if noise is None else noise
-    calls, columns = len(stages) + 1, 3 + len(stages)
+    calls = len(stages) + 1
     nodes = [path.a, *(stage.level for stage in stages)]
-    targets = [*nodes[1:], path.b]
-    evaluate = np.zeros((path.steps, calls, columns))
+    targets = [*(replace(s.level, sigma=s.level.sigma * s.share) for s in stages), path.b]
+    evaluate = np.zeros((path.steps, calls, 2 + calls))
     base = np.zeros_like(evaluate)
     sigma, alpha = path.a.sigma, path.a.alpha
     for j, target in enumerate(targets):
@@ -76,8 +79,9 @@ def singlestep(
     last = np.zeros((path.steps, calls), bool)
     last[~single, -1] = last[single, 0] = True
     evaluate *= np.where(last, scale[:, None], 1.0)[..., None]
-    spread = np.where(last, noise[:, None], 0.0)
     used = np.ones((path.steps, calls), bool)
     used[single, 1:] = False
+    fresh = [s.level.sigma * np.sqrt((1 - s.share) * (1 + s.share)) for s in stages]
+    spread = np.where(last, noise[:, None], columns([*fresh, noise], path.steps))
     level = take(each(lambda *x: np.stack(x, axis=1), *nodes), used)
     return tabulate(level, path.end, evaluate[used], spread[used], base[used])

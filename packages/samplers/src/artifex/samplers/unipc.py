@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from artifex.samplers.path import check_order, path_of
-from artifex.samplers.rows import data_rows, lean, moments
+from artifex.samplers.rows import lean, moments, noise_of
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, Schedule
 
@@ -23,17 +23,20 @@ class UniPc:
     Attributes:
         order: of the predictor, 1, 2 or 3.
         variant: ``"bh1"`` or ``"bh2"``.
+        extrapolates: ``"data"``, or ``"noise"`` in the manner of DPM-Solver, with $-h$ for $h$.
         corrector: whether to correct.
         lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: for another ``order`` or ``variant``; by ``tableau``, for fewer steps than ``order``.
+        ValueError: for another ``order``, ``variant`` or ``extrapolates``; by ``tableau``, for fewer steps than
+            ``order``.
 
     References: Zhao et al. 2023, https://arxiv.org/abs/2302.04867
     """
 
     order: int = 2
     variant: Literal["bh1", "bh2"] = "bh2"
+    extrapolates: Literal["data", "noise"] = "data"
     corrector: bool = True
     lower_final: bool | None = True
 
@@ -41,34 +44,45 @@ class UniPc:
         check_order(self.order, 3)
         if self.variant not in ("bh1", "bh2"):
             raise ValueError(f"variant must be 'bh1' or 'bh2', got {self.variant!r}")
+        if self.extrapolates not in ("data", "noise"):
+            raise ValueError(f"extrapolates must be 'data' or 'noise', got {self.extrapolates!r}")
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step."""
         steps = path_of(schedule, times)
         orders = steps.orders(self.order, lower_final=self.lower_final)
-        half_b = (steps.h if self.variant == "bh1" else -np.expm1(-steps.h)) / 2
-        exact, places = moments(steps.h, self.order), steps.nodes(self.order - 1)
+        # a step is: ride x + gain P + sum_j c_j (P_j - P), with P = keep . [x, D] what is extrapolated
+        k, size = steps.h, steps.b.alpha
+        ride = steps.b.sigma / steps.a.sigma
+        gain, keep = steps.b.alpha - ride * steps.a.alpha, np.tile([0.0, 1.0], (steps.steps, 1))
+        if self.extrapolates == "noise":
+            known = steps.a.alpha > 0
+            k, size = -steps.h, steps.b.sigma
+            ride = np.where(known, steps.b.alpha / np.where(known, steps.a.alpha, 1.0), ride)
+            gain = np.where(known, steps.drift, gain)
+            keep = np.where(known[:, None], noise_of(steps.a), keep)
+        half_b = (k if self.variant == "bh1" else -np.expm1(-k)) / 2
+        exact, places = moments(k, self.order), steps.nodes(self.order - 1)
 
         integrals = exact[:, : self.order - 1].copy()
         integrals[orders == 2, :1] = half_b[orders == 2, None]
-        older = steps.b.alpha[:, None] * lean(places, integrals, orders)
-        evaluate, _ = data_rows(steps, older)
-        evaluate = np.column_stack([evaluate, np.zeros(steps.steps)])
+        older = size[:, None] * lean(places, integrals, orders)
+        newest = (gain - older.sum(axis=1))[:, None] * keep
+        evaluate = np.column_stack([newest[:, 0], ride, newest[:, 1], older, np.zeros(steps.steps)])
         if not self.corrector:
-            return tabulate(steps.a, steps.end, evaluate)
-        evaluate[:, [0, 1]] = evaluate[:, [1, 0]]
+            evaluate[:, 0], evaluate[:, 1] = evaluate[:, 0] + ride, 0.0
+            return tabulate(steps.a, steps.end, evaluate, keep=keep)
 
         exact[orders == 1, 0] = half_b[orders == 1]
         places = np.column_stack([np.ones(steps.steps), places])
-        weights = steps.b.alpha[:, None] * lean(places, exact, orders + 1)
-        redone, _ = data_rows(steps, weights)
+        weights = size[:, None] * lean(places, exact, orders + 1)
         base = np.zeros_like(evaluate)
-        # the step before ended here: its anchor is H[0] by now, its older predictions H[1] and on
-        base[1:, 1] = redone[:-1, 0]
-        base[1:, 2] = weights[:-1, 0]
-        base[1:, 3] = redone[:-1, 2]
+        # the step before ended here: its own P is H[0] by now, its older ones H[1] and on
+        base[1:, [0, 2]] = weights[:-1, :1] * keep[1:]
+        base[1:, 1] = ride[:-1]
+        base[1:, 3] = (gain - weights.sum(axis=1))[:-1]
         base[1:, 4:] = weights[:-1, 1:]
         plain = np.append(True, ~steps.open[:-1])
         base[plain] = 0
         base[plain, 0] = 1
-        return tabulate(steps.a, steps.end, evaluate, base=base)
+        return tabulate(steps.a, steps.end, evaluate, base=base, keep=keep)
