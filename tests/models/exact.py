@@ -11,7 +11,7 @@ from artifex.schedules import Host
 
 MEAN, STD = 0.2, 0.3
 LABEL_MEANS = (-0.4, 0.5)
-"""Means of class 0 and class 1; all classes have ``STD``."""
+"""Means of class 0 and class 1; all classes have ``STD``. Label 2 is the null label."""
 
 X = Float[Array, "b *d"]
 
@@ -27,8 +27,15 @@ class ExactNoise(nnx.Module):
     def __call__(self, x: X, t: Float[Array, " b"], cond: Array | None = None, *, deterministic: bool = True) -> X:
         column = (x.shape[0],) + (1,) * (x.ndim - 1)
         abar = self.table[...][t.astype(jnp.int32)].reshape(column)
-        mean = MEAN if cond is None else jnp.asarray(LABEL_MEANS)[cond].reshape(column)
+        mean = MEAN if cond is None else jnp.asarray((*LABEL_MEANS, MEAN))[cond].reshape(column)
         return jnp.sqrt(1 - abar) * (x - jnp.sqrt(abar) * mean) / (abar * STD**2 + 1 - abar)
+
+
+def exact_noise(x: X, alphas_cumprod: Host, mean: Host | float) -> Host:
+    """What ``ExactNoise`` says, in float64; one of ``alphas_cumprod`` a sample."""
+    abar = alphas_cumprod.reshape((x.shape[0],) + (1,) * (x.ndim - 1))
+    out: Host = np.sqrt(1 - abar) * (np.asarray(x, np.float64) - np.sqrt(abar) * mean) / (abar * STD**2 + 1 - abar)
+    return out
 
 
 def config(model_class: str, **parameters: object) -> ModelConfig:

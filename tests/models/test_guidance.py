@@ -23,7 +23,7 @@ from artifex.generative_models.models.diffusion import (
 from artifex.guidance import ClassifierFree
 from artifex.samplers import Ddim, Ddpm
 from artifex.schedules import Discrete, Host, betas, grid
-from tests.models.exact import LABEL_MEANS, MEAN, STD, ExactNoise, config, moments
+from tests.models.exact import LABEL_MEANS, MEAN, STD, ExactNoise, config, exact_noise, moments
 
 STEPS = 100
 SCHEDULE = Discrete(betas.linear(STEPS, 1e-3, 0.2))
@@ -56,9 +56,7 @@ def model(**kwargs: object) -> GuidedDiffusionModel:
 
 
 def noise(mean: Host | float) -> Host:
-    abar = ABAR[np.asarray(T)].reshape(3, 1, 1, 1)
-    out: Host = np.sqrt(1 - abar) * (np.asarray(X, np.float64) - np.sqrt(abar) * mean) / (abar * STD**2 + 1 - abar)
-    return out
+    return exact_noise(X, ABAR[np.asarray(T)], mean)
 
 
 CENTRES = np.asarray(LABEL_MEANS)[np.asarray(LABELS)].reshape(3, 1, 1, 1)

@@ -40,7 +40,7 @@ class DiTConfig:
     hidden: int = 1152
     depth: int = 28
     heads: int = 16
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4.0
     learn_sigma: bool = True
     dropout: float = 0.0
     num_classes: int | None = 1000
@@ -49,11 +49,13 @@ class DiTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        for name in ("in_channels", "patch", "hidden", "depth", "heads", "mlp_ratio"):
+        for name in ("in_channels", "patch", "hidden", "depth", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.hidden % 4 or self.hidden % self.heads:
             raise ValueError(f"hidden must be a multiple of 4 and of heads={self.heads}, got {self.hidden}")
+        if not round(self.mlp_ratio * self.hidden) >= 1:
+            raise ValueError(f"mlp_ratio must leave a layer of at least 1, got {self.mlp_ratio}")
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
         if not 0.0 <= self.dropout < 1.0:
@@ -160,11 +162,11 @@ class DiTBlock(nnx.Module):
                 inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs
             )
 
-        hidden = config.hidden
+        hidden, wide = config.hidden, round(config.mlp_ratio * config.hidden)
         self.skip = False  # see `perturbed`
         self.attend = SelfAttention(hidden, config.heads, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
-        self.expand = linear(hidden, config.mlp_ratio * hidden)
-        self.contract = linear(config.mlp_ratio * hidden, hidden)
+        self.expand = linear(hidden, wide)
+        self.contract = linear(wide, hidden)
         self.dropout = nnx.Dropout(config.dropout, rngs=rngs) if config.dropout else None
         self.modulation = linear(hidden, 6 * hidden, nnx.initializers.zeros_init())
 

@@ -4,6 +4,7 @@ from artifex.generative_models.core.configuration import ModelConfig as ModelCon
 from artifex.generative_models.models.diffusion.base import DiffusionModel as DiffusionModel
 from artifex.generative_models.models.diffusion.ddim import DDIMModel as DDIMModel
 from artifex.generative_models.models.diffusion.ddpm import DDPMModel as DDPMModel
+from artifex.generative_models.models.diffusion.dit import DiTModel as DiTModel
 from artifex.generative_models.models.diffusion.guidance import ClassifierFreeGuidance as ClassifierFreeGuidance
 from artifex.generative_models.models.diffusion.guidance import ClassifierGuidance as ClassifierGuidance
 from artifex.generative_models.models.diffusion.guidance import GuidedDiffusionModel as GuidedDiffusionModel
@@ -17,6 +18,7 @@ __all__ = [
     "ClassifierGuidance",
     "DDIMModel",
     "DDPMModel",
+    "DiTModel",
     "DiffusionModel",
     "GuidedDiffusionModel",
     "ModelConfig",

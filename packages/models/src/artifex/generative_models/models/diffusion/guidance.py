@@ -109,15 +109,25 @@ class ClassifierFreeGuidance:
             ValueError: for timesteps or labels out of range, or data that are known not to be finite.
         """
         check_finite(x=x)
-        check_condition(conditioning, x.shape[0], model.parameters.num_classes)
-        level = model._level(t, x)
+        return halves(self.estimate(model, x, t, conditioning, **kwargs), x)[0]
 
-        # its weights sum to 1, so it says the same on noise as on x0
+    def estimate(
+        self,
+        model: DiffusionModel[Out],
+        x: X,
+        t: Time,
+        conditioning: Array,
+        **kwargs: Any,  # noqa: ANN401 -- the network's own
+    ) -> Estimate:
+        """The guided noise, and beside it the guided variance of a network that learns one."""
+        check_condition(conditioning, x.shape[0], model.parameters.num_classes)
+
+        # the weights sum to 1, so the rule says the same on noise as on x0
         def noise(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
             out = model._network(x_t, level, cond, **kwargs)
             return on_clean(lambda said: model.prediction.noise(said, x_t, level), out, x_t)
 
-        return halves(bind(self.guidance(model), whole_chain(model))(noise, conditioning)(x, level), x)[0]
+        return bind(self.guidance(model), whole_chain(model))(noise, conditioning)(x, model._level(t, x))
 
 
 @dataclass(frozen=True)

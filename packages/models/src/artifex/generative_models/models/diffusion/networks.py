@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from functools import reduce
 from math import gcd
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 from flax import nnx
+from jax.typing import DTypeLike
 
-from artifex.backbones import Backbone, UNet, UNetConfig
+from artifex.backbones import Backbone, DiT, DiTConfig, UNet, UNetConfig
 from artifex.generative_models.core.configuration import ModelConfig
+from artifex.generative_models.models.diffusion.parameters import DiTParameters, parse
 from artifex.generative_models.models.diffusion.walk import check_options
 
 BackboneFn = Callable[..., Backbone]
@@ -50,6 +52,54 @@ def check_activation(config: ModelConfig, *names: str) -> None:
         raise ValueError(
             f"the default network's activation is {names[0]!r}, got {config.activation!r}; give backbone_fn"
         )
+
+
+class DiTOptions(TypedDict, total=False):
+    """What the constructor of ``DiTModel`` hands on to its default network.
+
+    Attributes:
+        remat: recompute every block in the backward pass rather than keep what is inside it.
+        dtype: what is computed in.
+        param_dtype: what parameters are kept in.
+    """
+
+    remat: bool
+    dtype: DTypeLike
+    param_dtype: DTypeLike
+
+
+def dit(config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[DiTOptions]) -> Backbone:
+    """A diffusion transformer as ``DiTParameters`` say.
+
+    Raises:
+        ValueError: if the data are no images ``(H, W, C)`` of the parameters' size, for patches that do not divide
+            it, or for settings of another kind of network.
+    """
+    p = parse(DiTParameters, config)
+    if len(config.input_dim) != 3:
+        raise ValueError(f"a DiT takes images: input_dim must be (H, W, C), got {config.input_dim}; give backbone_fn")
+    if "img_size" in p.model_fields_set and config.input_dim[:2] != (p.img_size, p.img_size):
+        raise ValueError(f"img_size must be the side of input_dim = {config.input_dim}, got {p.img_size}")
+    if config.input_dim[0] % p.patch_size or config.input_dim[1] % p.patch_size:
+        raise ValueError(f"patch_size must divide both sides of {config.input_dim}, got {p.patch_size}")
+    if config.hidden_dims is not None:
+        raise ValueError(f"hidden_dims must be None for a DiT, whose width is hidden_size, got {config.hidden_dims}")
+    check_activation(config, "gelu")
+    return DiT(
+        DiTConfig(
+            in_channels=config.input_dim[-1],
+            patch=p.patch_size,
+            hidden=p.hidden_size,
+            depth=p.depth,
+            heads=p.num_heads,
+            mlp_ratio=p.mlp_ratio,
+            learn_sigma=p.learn_sigma,
+            dropout=p.dropout_rate,
+            num_classes=p.num_classes,
+            **kwargs,
+        ),
+        rngs=rngs,
+    )
 
 
 def unet(config: ModelConfig, *, rngs: nnx.Rngs) -> Backbone:

@@ -91,6 +91,40 @@ class DDIMParameters(DiffusionParameters):
         return self
 
 
+class DiTParameters(DiffusionParameters):
+    """Parameters of ``DiTModel``.
+
+    Attributes:
+        img_size: side of the images; where it is given, ``input_dim`` must say the same.
+        patch_size: side of a patch, which divides the image's.
+        hidden_size: width of a token, a multiple of 4 and of ``num_heads``.
+        depth: number of blocks.
+        num_heads: attention heads.
+        mlp_ratio: width of the hidden layer of a block's MLP as a multiple of ``hidden_size``.
+        dropout_rate: in the MLP, in [0, 1).
+        class_dropout_prob: share of labels that training replaces by the null label, in [0, 1].
+        learn_sigma: whether the network learns the variance of a step as well.
+        cfg_scale: of classifier-free guidance where a call names none; 1 follows the labels as they are.
+    """
+
+    img_size: PositiveInt = 32
+    patch_size: PositiveInt = 2
+    hidden_size: PositiveInt = 512
+    depth: PositiveInt = 12
+    num_heads: PositiveInt = 8
+    mlp_ratio: PositiveFloat = 4.0
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_dropout_prob: Annotated[float, Field(ge=0, le=1)] = 0.1
+    learn_sigma: bool = False
+    cfg_scale: float = 1.0
+
+    @model_validator(mode="after")
+    def _conditional(self) -> "DiTParameters":
+        if self.cfg_scale != 1 and self.num_classes is None:
+            raise ValueError(f"cfg_scale must be 1 where num_classes is None, got {self.cfg_scale}")
+        return self
+
+
 class ScoreParameters(Parameters):
     """Parameters of ``ScoreDiffusionModel``.
 

@@ -79,7 +79,7 @@ class Pure:
 
     def __call__(self, state: State, *args: Array | None) -> Array:
         """What the module gives, called with ``args``."""
-        return nnx.merge(self.graphdef, state)(*args)
+        return nnx.merge(self.graphdef, state, copy=True)(*args)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class PureBackbone:
 
     def __call__(self, state: State, x: X, t: Float[Array, " b"], cond: Array | None) -> Estimate:
         """The backbone's output."""
-        backbone: Backbone = nnx.merge(self.graphdef, state)
+        backbone: Backbone = nnx.merge(self.graphdef, state, copy=True)
         if self.identity_attention or self.skip:
             backbone = perturbed(backbone, identity_attention=self.identity_attention, skip=self.skip)
         out: Estimate = backbone(x, t, cond)

@@ -1,0 +1,162 @@
+"""Diffusion transformers, conditioned on labels."""
+
+from functools import partial
+from typing import ClassVar, Unpack
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from artifex.generative_models.core.configuration import ModelConfig
+from artifex.generative_models.models.diffusion.base import DiffusionModel, Steps
+from artifex.generative_models.models.diffusion.guidance import ClassifierFreeGuidance, GuidanceScale
+from artifex.generative_models.models.diffusion.networks import BackboneFn, DiTOptions, dit
+from artifex.generative_models.models.diffusion.parameters import DiTParameters, Parameters
+from artifex.generative_models.models.diffusion.walk import SampleOptions, check_condition, check_options, draw
+from artifex.samplers import sample
+from artifex.schedules import Estimate, halves
+
+X = Float[Array, "b *d"]
+Labels = Int[Array, " b"]
+
+
+class DiTModel(DiffusionModel[Array]):
+    """A DDPM with a transformer over patches, trained to do with and without its labels, and guided by the difference.
+
+    Calling it gives the predicted noise alone; its methods' arguments are those of DiT.
+
+    Args:
+        config: images ``(H, W, C)`` and parameters; see ``parameters.DiTParameters``.
+        rngs: as in ``DiffusionModel``.
+        backbone_fn: as in ``DiffusionModel``; None makes a DiT of the parameters.
+        **kwargs: see ``networks.DiTOptions``.
+
+    Raises:
+        ValueError: as ``DiffusionModel``, and for parameters that do not fit each other or the images.
+
+    References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
+    """
+
+    parameters_type: ClassVar[type[Parameters]] = DiTParameters
+    parameters: DiTParameters
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        rngs: nnx.Rngs,
+        backbone_fn: BackboneFn | None = None,
+        **kwargs: Unpack[DiTOptions],
+    ) -> None:
+        check_options(kwargs, () if backbone_fn is not None else DiTOptions.__annotations__)
+        super().__init__(config, backbone_fn or partial(dit, **kwargs), rngs=rngs)
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether the network learns the variance of a step, ``learn_sigma``."""
+        return self.parameters.learn_sigma
+
+    def __call__(  # type: ignore[override]  # the documented arguments are DiT's own
+        self,
+        x: X,
+        t: Steps,
+        y: Labels | None = None,
+        *,
+        deterministic: bool = False,
+        cfg_scale: GuidanceScale | None = None,
+    ) -> X:
+        """The noise that the network sees in ``x``.
+
+        Args:
+            x: noisy images, ``(batch, H, W, C)``.
+            t: timesteps, ``(batch,)``.
+            y: labels in [0, num_classes - 1]; None means no class.
+            deterministic: False is training: dropout is active, and where nothing is guided a share
+                ``class_dropout_prob`` of the labels becomes the null label.
+            cfg_scale: of classifier-free guidance, 1 follows the labels; None is the config's, and 1 in training.
+
+        Raises:
+            ValueError: for timesteps or labels out of range, or labels for a network that takes none.
+        """
+        return self.noise_and_variance(x, t, y, deterministic=deterministic, cfg_scale=cfg_scale)[0]
+
+    def noise_and_variance(
+        self,
+        x: X,
+        t: Steps,
+        y: Labels | None = None,
+        *,
+        deterministic: bool = False,
+        cfg_scale: GuidanceScale | None = None,
+    ) -> tuple[X, X | None]:
+        """What calling the model gives, and beside it the learned variance.
+
+        Args:
+            x: as in calling the model.
+            t: likewise.
+            y: likewise.
+            deterministic: likewise.
+            cfg_scale: likewise.
+
+        Returns:
+            The predicted noise, and where between its least, -1, and its most, 1, the logarithm of a step's variance
+            lies; None where it is not learned.
+        """
+        return halves(self._guided(x, t, y, deterministic, cfg_scale), x)
+
+    def _guided(
+        self, x: X, t: Steps, y: Labels | None, deterministic: bool, cfg_scale: GuidanceScale | None
+    ) -> Estimate:
+        if y is None:
+            return self._network(x, self._level(t, x), None, deterministic=deterministic)
+        if deterministic or cfg_scale is not None:
+            guidance = ClassifierFreeGuidance(self._scale(cfg_scale))
+            return guidance.estimate(self, x, t, y, deterministic=deterministic)
+        check_condition(y, x.shape[0], self.parameters.num_classes)
+        return self._network(x, self._level(t, x), self._dropped(y), deterministic=False)
+
+    def generate(  # type: ignore[override]  # likewise
+        self,
+        n_samples: int = 1,
+        *,
+        rngs: nnx.Rngs,
+        num_steps: int = 1000,
+        y: Labels | None = None,
+        cfg_scale: GuidanceScale | None = None,
+        img_size: int | None = None,
+        **kwargs: Unpack[SampleOptions],
+    ) -> X:
+        """Samples from noise.
+
+        Args:
+            n_samples: how many, at least 1.
+            rngs: draws all noise.
+            num_steps: network calls, in [1, noise_steps], evenly spaced along the chain.
+            y: labels in [0, num_classes - 1], one a sample; None means no class.
+            cfg_scale: of classifier-free guidance, 1 follows the labels; None is the config's.
+            img_size: side of the images; that of ``input_dim`` where None.
+            **kwargs: see ``walk.SampleOptions``; ``guidance`` takes the place of ``cfg_scale``.
+
+        Returns:
+            ``(n_samples, H, W, C)``.
+
+        Raises:
+            ValueError: for values out of range, and as ``DiffusionModel.generate``.
+        """
+        if y is not None:
+            guidance = ClassifierFreeGuidance(self._scale(cfg_scale)).guidance(self)
+            kwargs = {"guidance": guidance, "conditioning": y, **kwargs}
+        shape = None if img_size is None else (img_size, img_size, self.config.input_dim[-1])
+        walk = self._walk(self._ancestral, self._times(num_steps), n_samples, shape, rngs, kwargs)
+        return self._finish(sample(*walk))
+
+    def _scale(self, cfg_scale: GuidanceScale | None) -> GuidanceScale:
+        return self.parameters.cfg_scale if cfg_scale is None else cfg_scale
+
+    def _dropped(self, y: Labels) -> Labels:
+        """Labels, of which a random share is the null label."""
+        if self.parameters.num_classes is None:
+            return y
+        hidden = jax.random.bernoulli(draw(self.rngs, "dropout"), self.parameters.class_dropout_prob, y.shape)
+        return jnp.where(hidden, self.parameters.num_classes, y)
