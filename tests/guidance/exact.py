@@ -1,13 +1,17 @@
-"""Data of two classes, Gaussian each, in the plane: all that guidance puts together is known in closed form."""
+"""Data of two classes, Gaussian each, in the plane: all that guidance puts together is known in closed form.
 
+The formulas take arrays of NumPy or of JAX: NumPy's give the truth, in float64 and without compiling anything.
+"""
+
+from types import ModuleType
 from typing import Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from artifex.schedules import Host, NoiseLevel, expand
+from artifex.schedules import Denoiser, Host, NoiseLevel, T
 
 MEANS: Final = np.array([[-1.0, 0.3], [0.8, -0.5]])
 SHARES: Final = np.array([0.35, 0.65])
@@ -17,41 +21,87 @@ NULL: Final = 2
 
 X: Final = np.random.default_rng(0).normal(size=(4, 2))
 LABELS: Final = np.array([0, 1, 1, 0])
+ALPHA: Final = 0.8
+SIGMA: Final = 0.6
+HERE: Final[NoiseLevel[Host]] = NoiseLevel(*(np.full(4, v) for v in (7.0, ALPHA, SIGMA)))
 
 
-def level_of(batch: int = 4, alpha: float = 0.8, sigma: float = 0.6) -> NoiseLevel[Array]:
-    """One level for all samples, in JAX's own precision."""
-    return NoiseLevel(*(jnp.full(batch, v) for v in (7.0, alpha, sigma)))
+def on_device(level: NoiseLevel[Host] = HERE) -> NoiseLevel[Array]:
+    """A level in JAX's precision."""
+    moved: NoiseLevel[Array] = jax.tree.map(jnp.asarray, level)
+    return moved
 
 
-def logits(x_t: Float[Array, "b 2"], level: NoiseLevel[Array]) -> Float[Array, "b 2"]:
+def numbers(x: T) -> ModuleType:
+    """The module that ``x`` is an array of."""
+    array: object = x
+    return jnp if isinstance(array, jax.Array) else np
+
+
+def logits(x_t: T, level: NoiseLevel[T]) -> T:
     """log p(x_t, y) for either class, up to what they share."""
+    xp = numbers(x_t)
     noisy = (level.alpha * SPREAD) ** 2 + level.sigma**2
-    off = x_t[:, None] - expand(level.alpha, x_t)[..., None] * jnp.asarray(MEANS)
-    return jnp.log(jnp.asarray(SHARES)) - jnp.sum(off**2, axis=-1) / (2 * noisy[:, None])
+    off = x_t[:, None] - level.alpha[:, None, None] * xp.asarray(MEANS, x_t.dtype)
+    out: T = xp.log(xp.asarray(SHARES, x_t.dtype)) - xp.sum(off**2, axis=-1) / (2 * noisy[:, None])
+    return out
 
 
-def classify(x_t: Float[Array, "b 2"], t: Float[Array, " b"]) -> Float[Array, "b 2"]:
-    """The classifier at the one level of ``level_of()``."""
-    return logits(x_t, NoiseLevel(t, jnp.full_like(t, 0.8), jnp.full_like(t, 0.6)))
+def classify(x_t: Array, t: Array) -> Array:
+    """The classifier at the level ``HERE``."""
+    return logits(x_t, NoiseLevel(t, jnp.full_like(t, ALPHA), jnp.full_like(t, SIGMA)))
 
 
-def denoise(x_t: Float[Array, "b 2"], level: NoiseLevel[Array], cond: Int[Array, " b"] | None) -> Float[Array, "b 2"]:
+def denoise(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
     """E[x0 | x_t] of a class, or of the mixture."""
-    cond = jnp.full(x_t.shape[0], NULL) if cond is None else cond
-    alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
+    xp = numbers(x_t)
+    labels = xp.full(x_t.shape[0], NULL) if cond is None else cond
+    alpha, sigma = level.alpha[:, None], level.sigma[:, None]
     gain = alpha * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2)
-    means = jnp.asarray(MEANS)
+    means = xp.asarray(MEANS, x_t.dtype)
     classes = means + gain[..., None] * (x_t[:, None] - alpha[..., None] * means)
-    weights = jnp.where((cond == NULL)[:, None], jax.nn.softmax(logits(x_t, level)), jax.nn.one_hot(cond, 2))
-    return jnp.sum(weights[..., None] * classes, axis=1)
+    scores = logits(x_t, level)
+    shares = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
+    shares = shares / xp.sum(shares, axis=1, keepdims=True)
+    own = xp.asarray(labels[:, None] == xp.arange(2), x_t.dtype)
+    out: T = xp.sum(xp.where(labels[:, None] == NULL, shares, own)[..., None] * classes, axis=1)
+    return out
 
 
-def eps(x0: Host, level: NoiseLevel[Array], x_t: Host) -> Host:
-    """The noise that an x0 means, in float64."""
-    return np.asarray((x_t - np.asarray(level.alpha)[:, None] * x0) / np.asarray(level.sigma)[:, None])
+def eps(x0: Host, level: NoiseLevel[Host] = HERE, x_t: Host = X) -> Host:
+    """The noise that an x0 means."""
+    return np.asarray((x_t - level.alpha[:, None] * x0) / level.sigma[:, None])
 
 
-def clean(noise: Host, level: NoiseLevel[Array], x_t: Host) -> Host:
-    """The x0 that a noise means, in float64."""
-    return np.asarray((x_t - np.asarray(level.sigma)[:, None] * noise) / np.asarray(level.alpha)[:, None])
+def clean(noise: Host, level: NoiseLevel[Host] = HERE, x_t: Host = X) -> Host:
+    """The x0 that a noise means."""
+    return np.asarray((x_t - level.sigma[:, None] * noise) / level.alpha[:, None])
+
+
+@jax.jit
+def _call(guided: Denoiser, x_t: Float[Array, "b d"], level: NoiseLevel[Array]) -> Float[Array, "b ..."]:
+    return guided(x_t, level)
+
+
+def call(guided: Denoiser, level: NoiseLevel[Host] = HERE, x_t: Host = X) -> Host:
+    """What a guided denoiser gives in JAX's precision; compiled once for each structure."""
+    return np.asarray(_call(guided, jnp.asarray(x_t), on_device(level)), np.float64)
+
+
+def with_variance(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
+    """A denoiser that says something beside x0."""
+    xp = numbers(x_t)
+    x0 = denoise(x_t, level, cond)
+    out: T = xp.concatenate([x0, xp.tanh(x0)], axis=-1)
+    return out
+
+
+class Counted:
+    """``denoise`` that tells the size of every batch that it really runs, traced or not."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
+        jax.debug.callback(lambda _: self.batches.append(x_t.shape[0]), x_t[0, 0])
+        return denoise(x_t, level, cond)

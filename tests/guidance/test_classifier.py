@@ -7,77 +7,96 @@ import pytest
 from jaxtyping import Array
 
 from artifex.guidance import Classifier, ClassifierFree, Conditional, Guidance
-from tests.guidance.exact import LABELS, X, classify, clean, denoise, eps, level_of
+from artifex.schedules import NoiseLevel
+from tests.guidance.exact import (
+    ALPHA,
+    HERE,
+    LABELS,
+    MEANS,
+    SIGMA,
+    SPREAD,
+    X,
+    call,
+    classify,
+    clean,
+    denoise,
+    eps,
+    logits,
+)
+
+FREE, TOLD = denoise(X, HERE, None), denoise(X, HERE, LABELS)
+
+
+def slope() -> np.ndarray:
+    """grad log p(y | x_t), with the classes' own pulls weighed by how likely they are."""
+    pulls = (ALPHA * MEANS - X[:, None]) / ((ALPHA * SPREAD) ** 2 + SIGMA**2)
+    scores = np.exp(logits(X, HERE))
+    shares = scores / scores.sum(axis=1, keepdims=True)
+    out: np.ndarray = pulls[np.arange(4), LABELS] - np.sum(shares[..., None] * pulls, axis=1)
+    return out
 
 
 def test_by_bayes_scale_1_is_the_conditional_denoiser() -> None:
     with jax.enable_x64(True):
-        x, labels = jnp.asarray(X), jnp.asarray(LABELS)
-        guided = Classifier(classify)(denoise, labels)
-        np.testing.assert_allclose(guided(x, level_of()), denoise(x, level_of(), labels), atol=1e-12)
+        got = call(Classifier(classify)(denoise, jnp.asarray(LABELS)))
+    np.testing.assert_allclose(got, TOLD, atol=1e-12)
 
 
 @pytest.mark.parametrize("w", [0.0, 0.5, 3.0])
 def test_is_the_papers_formula_for_the_noise(w: float) -> None:
     with jax.enable_x64(True):
-        x, labels, level = jnp.asarray(X), jnp.asarray(LABELS), level_of()
-        each = [jax.grad(lambda a, y=y: jax.nn.log_softmax(classify(a[None], level.t[:1]))[0, y]) for y in (0, 1)]
-        slope = np.stack([each[y](a) for a, y in zip(x, LABELS, strict=True)])
-        noise = eps(np.asarray(denoise(x, level, None)), level, X) - w * np.sqrt(1 - 0.8**2) * slope
-        guided = Classifier(classify, w)(denoise, labels)
-        np.testing.assert_allclose(guided(x, level), clean(noise, level, X), atol=1e-12)
+        got = call(Classifier(classify, w)(denoise, jnp.asarray(LABELS)))
+    np.testing.assert_allclose(got, clean(eps(FREE) - w * np.sqrt(1 - ALPHA**2) * slope()), atol=1e-12)
 
 
 def test_a_sample_does_not_feel_its_batch() -> None:
-    x, labels = jnp.asarray(X, jnp.float32), jnp.asarray(LABELS)
-    whole = Classifier(classify, 2.0)(denoise, labels)(x, level_of())
-    alone = Classifier(classify, 2.0)(denoise, labels[:1])(x[:1], level_of(1))
-    np.testing.assert_allclose(whole[:1], alone, atol=1e-6)
+    alone = call(
+        Classifier(classify, 2.0)(denoise, jnp.asarray(LABELS[:1])), jax.tree.map(lambda v: v[:1], HERE), X[:1]
+    )
+    np.testing.assert_allclose(alone, FREE[:1] + 2 * (TOLD - FREE)[:1], atol=1e-5)
 
 
-def test_goes_around_any_guidance() -> None:
-    x, labels, level = jnp.asarray(X, jnp.float32), jnp.asarray(LABELS), level_of()
-    push = Classifier(classify, 2.0)(denoise, labels)(x, level) - denoise(x, level, None)
-    for inside in (Conditional[Array](), ClassifierFree[Array](3.0, jnp.array(2))):
-        guided = Classifier(classify, 2.0, inside)(denoise, labels)
-        np.testing.assert_allclose(guided(x, level), inside(denoise, labels)(x, level) + push, atol=1e-5)
+@pytest.mark.parametrize("inside", [Conditional(), ClassifierFree(3.0, jnp.array(2))])
+def test_goes_around_any_guidance(inside: Guidance[Array]) -> None:
+    w = 1 if isinstance(inside, Conditional) else 3
+    got = call(Classifier(classify, 2.0, inside)(denoise, jnp.asarray(LABELS)))
+    np.testing.assert_allclose(got, FREE + (w + 2) * (TOLD - FREE), atol=1e-5)
+
+
+def test_leaves_a_variance_alone() -> None:
+    def doubled(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
+        return jnp.concatenate([denoise(x_t, level, cond)] * 2, axis=-1)
+
+    got = call(Classifier(classify)(doubled, jnp.asarray(LABELS)))
+    np.testing.assert_allclose(got, np.concatenate([TOLD, FREE], axis=-1), atol=1e-5)
 
 
 def test_without_signal_the_classifier_says_nothing() -> None:
-    x, level = jnp.asarray(X, jnp.float32), level_of(alpha=0.0, sigma=1.0)
-    np.testing.assert_allclose(Classifier(classify)(denoise, jnp.asarray(LABELS))(x, level), denoise(x, level, None))
+    level = NoiseLevel(HERE.t, np.zeros(4), np.ones(4))
+    got = call(Classifier(classify)(denoise, jnp.asarray(LABELS)), level)
+    np.testing.assert_allclose(got, denoise(X, level, None), atol=1e-6)
 
 
 def test_scale_labels_and_the_classifiers_arrays_are_data_of_a_compiled_call() -> None:
     traces = []
 
     def apply(parameters: Array, x_t: Array, t: Array) -> Array:
+        traces.append(1)
         return x_t * parameters
 
-    @jax.jit
-    def run(guided: object) -> Array:
-        traces.append(1)
-        assert callable(guided)
-        out: Array = guided(jnp.asarray(X, jnp.float32), level_of())
-        return out
-
     for w, labels in ((1.0, LABELS), (3.0, 1 - LABELS)):
-        logits = jax.tree_util.Partial(apply, jnp.asarray(w))  # type: ignore[no-untyped-call]
-        run(Classifier(logits, w)(denoise, jnp.asarray(labels)))
+        scores = jax.tree_util.Partial(apply, jnp.asarray(w))  # type: ignore[no-untyped-call]
+        call(Classifier(scores, w)(denoise, jnp.asarray(labels)))
     assert len(traces) == 1
 
 
 @pytest.mark.usefixtures("unhooked")
 def test_what_a_classifier_must_give() -> None:
-    x, labels = jnp.asarray(X, jnp.float32), jnp.asarray(LABELS)
-
-    def one_number(x_t: Array, t: Array) -> Array:
-        return t
-
+    labels = jnp.asarray(LABELS)
     with pytest.raises(ValueError, match=r"logits of shape \(4, classes\), got \(4,\)"):
-        Classifier(one_number)(denoise, labels)(x, level_of())
+        call(Classifier(lambda x_t, t: t)(denoise, labels))
     with pytest.raises(ValueError, match=r"labels must be of shape \(4,\), one a sample, got \(3,\)"):
-        Classifier(classify)(denoise, labels[:3])(x, level_of())
+        call(Classifier(classify)(denoise, labels[:3]))
     with pytest.raises(ValueError, match="needs a condition to steer to, got None"):
         Classifier(classify)(denoise, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one finite number, or one a sample, got nan"):

@@ -10,8 +10,8 @@ from jaxtyping import Array
 
 from artifex.guidance import ByStep, ClassifierFree, bind, cosine_guidance_schedule, linear_guidance_schedule
 from artifex.samplers import Ddim
-from artifex.schedules import VP, grid
-from tests.guidance.exact import LABELS, X, denoise, level_of
+from artifex.schedules import VP, NoiseLevel, grid
+from tests.guidance.exact import HERE, LABELS, X, call, denoise
 
 
 def test_runs_from_start_to_end() -> None:
@@ -36,14 +36,14 @@ def test_steps_outside_the_walk(schedule: Callable[[int, int], Array]) -> None:
 def test_a_scale_by_the_step_is_bound_to_the_walk() -> None:
     table = Ddim().tableau(VP(), grid.uniform(5))
     guidance = bind(ClassifierFree(ByStep(linear_guidance_schedule, 2.0, 6.0), jnp.array(2)), table)
-    level = level_of()
-    for i, w in enumerate([2.0, 3.0, 4.0, 5.0, 6.0]):
-        here = type(level)(jnp.full(4, float(table.level.t[i])), level.alpha, level.sigma)
-        want = ClassifierFree(w, jnp.array(2))(denoise, jnp.asarray(LABELS))(jnp.asarray(X), here)
-        np.testing.assert_allclose(guidance(denoise, jnp.asarray(LABELS))(jnp.asarray(X), here), want, atol=1e-6)
+    guided = guidance(denoise, jnp.asarray(LABELS))
+    told, free = (denoise(X, HERE, cond) for cond in (LABELS, None))
+    for t, w in zip(table.level.t, [2.0, 3.0, 4.0, 5.0, 6.0], strict=True):
+        got = call(guided, NoiseLevel(np.full(4, t), HERE.alpha, HERE.sigma))
+        np.testing.assert_allclose(got, free + w * (told - free), atol=1e-5)
 
 
 def test_before_it_is_bound_it_says_so() -> None:
     guided = ClassifierFree[Array](ByStep(cosine_guidance_schedule))(denoise, jnp.asarray(LABELS))
     with pytest.raises(ValueError, match=r"needs the walk: artifex\.guidance\.bind"):
-        guided(jnp.asarray(X), level_of())
+        call(guided)

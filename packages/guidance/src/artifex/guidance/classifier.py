@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from artifex.guidance.base import Guidance, Unconditional
-from artifex.guidance.climb import climb
-from artifex.guidance.scales import Scale, check_scale
+from artifex.guidance.climb import check_push, climb
+from artifex.guidance.scales import Scale
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
 
 X = Float[Array, "b *d"]
@@ -42,7 +42,7 @@ class Classifier:
     guidance: Guidance[Label] = Unconditional()
 
     def __post_init__(self) -> None:
-        check_scale(self.scale)
+        check_push(self.scale)
 
     def __call__(self, denoiser: ConditionalDenoiser[Label], cond: Label) -> Denoiser:
         """The denoiser guided towards the labels ``cond``, one a sample."""

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from artifex.guidance.base import Bound
+from artifex.guidance.interval import Interval
 from artifex.guidance.rule import Rule, apply_guidance, as_rule
-from artifex.guidance.scales import Scale, scale_at
+from artifex.guidance.scales import Scale, factor_at, scale_at
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, halves, record
 
 X = Float[Array, "b *d"]
@@ -61,12 +62,24 @@ class Steered(Generic[C]):
     contrasts: tuple[Contrast[C], ...]
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
-        """The guided $x_0$."""
+        """The guided $x_0$; outside of an interval of guidance, the strong one alone."""
+        scales = [as_rule(c.rule).scale for c in self.contrasts]
+        if not all(isinstance(scale, Interval) for scale in scales):
+            return self._guided(x_t, level)
+        idle = [jnp.all(scale_at(scale, level, x_t) == 1) for scale in scales]
+        out: Estimate = jax.lax.cond(
+            jnp.all(jnp.stack(idle)),
+            lambda: self.denoiser(x_t, level, self.cond),
+            lambda: self._guided(x_t, level),
+        )
+        return out
+
+    def _guided(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         calls = [(self.denoiser, self.cond), *(c.weak(self.denoiser, self.cond) for c in self.contrasts)]
         strong, *weak = evaluate(calls, x_t, level)
         rules = [as_rule(c.rule) for c in self.contrasts]
-        first, *others = (combine(rule, strong, away, x_t, level) for rule, away in zip(rules, weak, strict=True))
-        return sum((other - strong for other in others), start=first)
+        guided = [combine(rule, strong, away, x_t, level) for rule, away in zip(rules, weak, strict=True)]
+        return sum((other - strong for other in guided[1:]), start=guided[0])
 
 
 def combine(rule: Rule, strong: Estimate, weak: Estimate, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
@@ -77,14 +90,14 @@ def combine(rule: Rule, strong: Estimate, weak: Estimate, x_t: X, level: NoiseLe
     guided = rule.combine(x0, weak_x0, x_t, level)
     if v is None or weak_v is None:
         return guided
-    return jnp.concatenate([guided, apply_guidance(v, weak_v, scale_at(rule.scale, level, v))], axis=-1)
+    return jnp.concatenate([guided, apply_guidance(v, weak_v, factor_at(rule.scale, level, v))], axis=-1)
 
 
 def evaluate(calls: Sequence[Call[C]], x_t: X, level: NoiseLevel[jax.Array]) -> list[Estimate]:
     """What each call gives; those of the first one's denoiser, where there are conditions, run in one batch."""
-    shared, first = calls[0]
+    shared = calls[0][0]
     together = [cond is not None and denoiser is shared for denoiser, cond in calls]
-    if first is None or sum(together) == 1:
+    if sum(together) < 2:
         return [denoiser(x_t, level, cond) for denoiser, cond in calls]
     conds = [cond for (_, cond), stacked in zip(calls, together, strict=True) if stacked]
     level_each = jax.tree.map(lambda a: jnp.broadcast_to(a, x_t.shape[:1]), level)

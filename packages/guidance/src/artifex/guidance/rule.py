@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Float
 
-from artifex.guidance.scales import Scale, check_scale, scale_at
+from artifex.guidance.scales import Scale, check_scale, factor_at
 from artifex.schedules import NoiseLevel, record
 
 X = Float[Array, "b *d"]
@@ -45,7 +45,7 @@ class Linear:
 
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The guided $x_0$."""
-        return apply_guidance(strong, weak, scale_at(self.scale, level, strong))
+        return apply_guidance(strong, weak, factor_at(self.scale, level, strong))
 
 
 def apply_guidance(conditional: X, unconditional: X, scale: float | Array) -> X:

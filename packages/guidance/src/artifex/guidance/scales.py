@@ -1,8 +1,7 @@
-"""How strong guidance is: a number, one a sample, or a function of the noise level."""
+"""How strong guidance is: a number, one a sample, a function of the noise level, or of the step of a walk."""
 
-import math
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +11,61 @@ from jaxtyping import Array, Float
 from artifex.schedules import Host, NoiseLevel, expand
 
 X = Float[Array, "b *d"]
-S = TypeVar("S", float, Array)
-"""A step, and what comes of it: a number gives a number, an array, traced or not, an array."""
+G = TypeVar("G")
+ByLevelScale = Callable[[NoiseLevel[jax.Array]], Array]
 
-Scale = float | Array | Host | Callable[[NoiseLevel[jax.Array]], Array]
-"""A guidance scale: one number, one a sample, or a function of the noise level."""
+
+@runtime_checkable
+class Walk(Protocol):
+    """What guidance reads of a sampler's table; an ``artifex.samplers.Tableau`` is one."""
+
+    @property
+    def level(self) -> NoiseLevel[Host]:
+        """Where the network is called, arrays of shape ``(rows,)``."""
+        ...
+
+    @property
+    def end(self) -> NoiseLevel[Host]:
+        """Where the walk ends, arrays of shape ``()``."""
+        ...
+
+    @property
+    def evaluate(self) -> Host:
+        """Weights of the next state, ``(rows, 3 + history)``, over the state, a base state, $x_0$ and older ones."""
+        ...
+
+
+@runtime_checkable
+class Steps(Protocol):
+    """A scale that is known only once there is a walk."""
+
+    def bind(self, walk: Walk) -> ByLevelScale:
+        """The scale as a function of the noise level, along ``walk``."""
+        ...
+
+
+Scale = float | Array | Host | ByLevelScale | Steps
+"""A guidance scale: one number, one a sample, a function of the noise level, or one of the steps of a walk."""
+
+
+def bind(guidance: G, walk: Walk) -> G:
+    """``guidance`` for this walk: every scale in it that follows the steps becomes a function of the noise level.
+
+    Args:
+        guidance: any guidance, rule or scale of this package.
+        walk: a sampler's table.
+    """
+    bound: G = jax.tree.map(
+        lambda part: part.bind(walk) if isinstance(part, Steps) else part,
+        guidance,
+        is_leaf=lambda part: isinstance(part, Steps),
+    )
+    return bound
 
 
 def check_scale(scale: Scale) -> None:
     """Raises a ValueError for a scale that is known to be no finite number, or more than one a sample."""
-    if callable(scale) or isinstance(scale, jax.core.Tracer):
+    if callable(scale) or isinstance(scale, Steps | jax.core.Tracer):
         return
     known = np.asarray(scale)
     if known.ndim > 1 or not np.all(np.isfinite(known)):
@@ -29,60 +73,20 @@ def check_scale(scale: Scale) -> None:
         raise ValueError(f"scale must be one finite number, or one a sample, got {got}")
 
 
-def scale_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Array:
-    """The scale at ``level``, shaped to multiply ``like``.
+def scale_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Float[Array, "*b"]:
+    """The scale at ``level``: one number, or one for each sample of ``like``.
 
     Raises:
-        ValueError: if it is neither one number nor one a sample.
+        ValueError: if it is neither, or follows the steps of a walk that it was not bound to.
     """
+    if isinstance(scale, Steps):
+        raise ValueError("a scale by the step needs the walk: artifex.guidance.bind(guidance, tableau) first")
     value = jnp.asarray(scale(level) if callable(scale) else scale, jnp.promote_types(like.dtype, jnp.float32))
     if value.shape not in ((), like.shape[:1]):
         raise ValueError(f"scale must be one number or one a sample, of shape {like.shape[:1]}, got {value.shape}")
-    return expand(value, like)
+    return value
 
 
-def linear_guidance_schedule(step: S, total_steps: int, start_scale: S | float = 1.0, end_scale: S | float = 7.5) -> S:
-    r"""$(1 - f)\, w_0 + f\, w_1$ with $f = \mathrm{step} / (\mathrm{total} - 1)$: both ends are reached.
-
-    Args:
-        step: in [0, total_steps - 1], a number or an array, traced or not.
-        total_steps: at least 1; a walk of one step stays at its start.
-        start_scale: $w_0$, at step 0.
-        end_scale: $w_1$, at step ``total_steps - 1``.
-
-    Raises:
-        ValueError: if ``total_steps`` is less than 1, or a step that is known lies outside of its range.
-    """
-    part = _part(step, total_steps)
-    return (1 - part) * start_scale + part * end_scale
-
-
-def cosine_guidance_schedule(step: S, total_steps: int, start_scale: S | float = 1.0, end_scale: S | float = 7.5) -> S:
-    r"""$(1 - g)\, w_0 + g\, w_1$ with $g = (1 - \cos \pi f) / 2$: like the linear one, with level ends.
-
-    Args:
-        step: in [0, total_steps - 1], a number or an array, traced or not.
-        total_steps: at least 1; a walk of one step stays at its start.
-        start_scale: $w_0$, at step 0.
-        end_scale: $w_1$, at step ``total_steps - 1``.
-
-    Raises:
-        ValueError: if ``total_steps`` is less than 1, or a step that is known lies outside of its range.
-    """
-    ease = (1 - cast("S", _cos(math.pi * _part(step, total_steps)))) / 2
-    return (1 - ease) * start_scale + ease * end_scale
-
-
-def _part(step: S, total_steps: int) -> S:
-    """The part of the walk that is done at ``step``, in [0, 1]."""
-    if total_steps < 1:
-        raise ValueError(f"total_steps must be at least 1, got {total_steps}")
-    if not isinstance(step, jax.core.Tracer):
-        known = np.asarray(step)
-        if known.size and not (known.min() >= 0 and known.max() < total_steps):
-            raise ValueError(f"step must be in [0, {total_steps - 1}], got values from {known.min()} to {known.max()}")
-    return step / max(total_steps - 1, 1)
-
-
-def _cos(x: float | Array) -> float | Array:
-    return jnp.cos(x) if isinstance(x, jax.Array) else math.cos(x)
+def factor_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Array:
+    """``scale_at``, shaped to multiply ``like``."""
+    return expand(scale_at(scale, level, like), like)

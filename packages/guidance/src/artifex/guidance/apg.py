@@ -1,0 +1,63 @@
+"""Adaptive projected guidance."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from artifex.guidance.scales import Scale, check_scale, factor_at
+from artifex.schedules import NoiseLevel, record
+
+X = Float[Array, "b *d"]
+
+
+@record
+class Apg:
+    r"""The step from the strong $x_0$ away from the weak one, shortened, and with less of what only scales $x_0$ up.
+
+    $$\Delta = \min\Big(1, \frac{r}{\lVert x_0^+ - x_0^- \rVert}\Big) (x_0^+ - x_0^-),\quad
+      \Delta_\parallel = \frac{\langle \Delta, x_0^+ \rangle}{\lVert x_0^+ \rVert^2} x_0^+,\qquad
+      x_0^+ + (w - 1)(\Delta - \Delta_\parallel + \eta\, \Delta_\parallel)$$
+
+    Norms are each sample's own. The paper's reverse momentum, a running mean of $\Delta$ over the steps, is left out:
+    a denoiser has no memory, so that a walk can be cut, repeated or solved adaptively.
+
+    Attributes:
+        scale: w.
+        parallel: $\eta$, how much of the parallel part is kept: 0 as in the paper, 1 all of it.
+        radius: $r$, the largest length of $\Delta$, positive; infinite by default, as the right one grows with the
+            size of the data: the paper's are between 2.5 and 15.
+
+    Raises:
+        ValueError: if the scale is not finite, or the radius not positive.
+
+    References: Sadat et al. 2024, https://arxiv.org/abs/2410.02416
+    """
+
+    scale: Scale = 7.5
+    parallel: float | Array = 0.0
+    radius: float | Array = math.inf
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+        if isinstance(self.radius, int | float) and not self.radius > 0:
+            raise ValueError(f"radius must be positive, got {self.radius}")
+
+    def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """The guided $x_0$."""
+        w = factor_at(self.scale, level, strong)
+        x0, step = strong.astype(w.dtype), strong.astype(w.dtype) - weak.astype(w.dtype)
+        step = step * jnp.sqrt(jnp.minimum(1, over(jnp.asarray(self.radius, w.dtype) ** 2, dot(step, step), 1)))
+        along = over(dot(step, x0), dot(x0, x0), 0) * x0
+        return (x0 + (w - 1) * (step - (1 - self.parallel) * along)).astype(strong.dtype)
+
+
+def dot(a: X, b: X) -> Float[Array, "b ..."]:
+    """The inner product of each sample with its partner, with axes of size 1 for all but the first."""
+    return jnp.sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
+
+
+def over(a: Array, b: Array, otherwise: float) -> Array:
+    """``a / b``, and ``otherwise`` where ``b`` is 0."""
+    return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))

@@ -1,0 +1,106 @@
+"""CFG-Zero*: guidance for flows whose velocity is not yet right."""
+
+from typing import Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from artifex.guidance.apg import dot, over
+from artifex.guidance.base import Conditional, Guidance
+from artifex.guidance.by_step import FirstSteps
+from artifex.guidance.rule import apply_guidance
+from artifex.guidance.scales import Scale, check_scale, factor_at, scale_at
+from artifex.schedules import (
+    Clean,
+    ConditionalDenoiser,
+    Denoiser,
+    Estimate,
+    Flow,
+    NoiseLevel,
+    Prediction,
+    convert,
+    expand,
+    record,
+    static,
+)
+
+X = Float[Array, "b *d"]
+C = TypeVar("C")
+
+
+@record
+class CfgZero:
+    r"""The linear rule, from the multiple of the weak velocity that is nearest to the strong one.
+
+    $$s = \frac{\langle v^+, v^- \rangle}{\lVert v^- \rVert^2},\qquad s\, v^- + w\, (v^+ - s\, v^-)$$
+
+    The paper also begins with steps that do nothing: ``ZeroInit(ClassifierFree(CfgZero(w), null))``.
+
+    Attributes:
+        scale: w.
+        space: what the velocities are: those of the straight path, as in the paper.
+
+    Raises:
+        ValueError: if the scale is not finite.
+
+    References: Fan et al. 2025, https://arxiv.org/abs/2503.18886
+    """
+
+    scale: Scale = 4.0
+    space: Prediction = static(default=Flow())
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+
+    def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """The guided $x_0$."""
+        w = factor_at(self.scale, level, strong)
+        towards, away = (convert(x0.astype(w.dtype), x_t, level, Clean(), self.space) for x0 in (strong, weak))
+        out = apply_guidance(towards, over(dot(towards, away), dot(away, away), 0) * away, w)
+        return self.space.clean(out, x_t, level).astype(strong.dtype)
+
+
+@record
+class ZeroInit(Generic[C]):
+    """Another guidance, but with a velocity of zero in the first steps, where it would be wrong anyway.
+
+    On the straight path such a step changes nothing, and the network is not called.
+
+    Attributes:
+        guidance: in all other steps.
+        first: where there is no velocity, for ``bind``: the first step by default.
+        space: what the velocity is.
+
+    References: Fan et al. 2025, https://arxiv.org/abs/2503.18886
+    """
+
+    guidance: Guidance[C] = Conditional()
+    first: Scale = FirstSteps(1)
+    space: Prediction = static(default=Flow())
+
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+        """The guided denoiser."""
+        return Still(self.guidance(denoiser, cond), self.first, self.space)
+
+
+@record
+class Still:
+    """A denoiser whose velocity is zero where ``first`` is not."""
+
+    denoiser: Denoiser
+    first: Scale
+    space: Prediction = static()
+
+    def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
+        """The $x_0$ of zero velocity, or the denoiser's."""
+        still: Bool[Array, " b"] = jnp.broadcast_to(scale_at(self.first, level, x_t) > 0, x_t.shape[:1])
+        shape = jax.eval_shape(self.denoiser, x_t, level).shape
+        x0 = self.space.clean(jnp.zeros_like(x_t), x_t, level)
+        resting = jnp.pad(x0, [(0, n - m) for n, m in zip(shape, x0.shape, strict=True)])  # v = 0 where there is one
+        out: Estimate = jax.lax.cond(
+            jnp.all(still),
+            lambda: resting,
+            lambda: jnp.where(expand(still, resting), resting, self.denoiser(x_t, level)),
+        )
+        return out

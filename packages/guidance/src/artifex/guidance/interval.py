@@ -1,0 +1,44 @@
+"""Guidance in a limited interval of noise levels."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from artifex.guidance.scales import Scale, check_scale, scale_at
+from artifex.schedules import NoiseLevel, record
+
+
+@record
+class Interval:
+    r"""A scale for the noise levels with $\sigma / \alpha$ in (low, high], and no guidance for all others.
+
+    Where a rule has such a scale, a step outside of the interval does not call for the weak prediction.
+
+    Attributes:
+        scale: inside.
+        low: in terms of noise over signal, at least 0.
+        high: more than ``low``. The defaults are the paper's for EDM2-XXL on ImageNet-512.
+        outside: the scale that is none: 1 for a rule; 0 for ``Classifier`` and ``Loss``.
+
+    Raises:
+        ValueError: if the interval does not rise from at least 0, or the scale is not finite.
+
+    References: Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724
+    """
+
+    scale: Scale
+    low: float | Array = 0.19
+    high: float | Array = 1.61
+    outside: float | Array = 1.0
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+        known = not any(isinstance(end, jax.core.Tracer) for end in (self.low, self.high))
+        if known and not 0 <= self.low < self.high:
+            raise ValueError(f"the interval must rise from at least 0, got low {self.low} and high {self.high}")
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
+        """The scale, one a sample."""
+        # as products, for a level without signal
+        inside = (level.sigma > self.low * level.alpha) & (level.sigma <= self.high * level.alpha)
+        return jnp.where(inside, scale_at(self.scale, level, level.t), self.outside)

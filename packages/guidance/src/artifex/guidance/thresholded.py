@@ -1,0 +1,35 @@
+"""Dynamic thresholding, behind any guidance."""
+
+import math
+from typing import Generic, TypeVar
+
+from artifex.guidance.base import Guidance
+from artifex.schedules import ConditionalDenoiser, Denoiser, DynamicallyThresholded, record, static
+
+C = TypeVar("C")
+
+
+@record
+class Thresholded(Generic[C]):
+    """Another guidance, with each sample's $x_0$ held to a range that follows it; see ``DynamicallyThresholded``.
+
+    Attributes:
+        guidance: the one inside.
+        quantile: in (0, 1].
+        limit: the data's range is ``[-limit, limit]``; positive.
+        ceiling: the widest range that is scaled back, at least ``limit``.
+
+    Raises:
+        ValueError: when applied, for values outside those ranges.
+
+    References: Saharia et al. 2022, https://arxiv.org/abs/2205.11487
+    """
+
+    guidance: Guidance[C]
+    quantile: float = static(default=0.995)
+    limit: float = static(default=1.0)
+    ceiling: float = static(default=math.inf)
+
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+        """The guided denoiser."""
+        return DynamicallyThresholded(self.guidance(denoiser, cond), self.quantile, self.limit, self.ceiling)
