@@ -1,5 +1,5 @@
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import jax
@@ -7,61 +7,46 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
+from scipy.special import erfinv  # type: ignore[import-untyped]
 
 from artifex.kernels import Implementation, linear_step, sample_keys
-from tests.kernels.exact import Host
+from artifex.kernels.linear_step import api, philox, threefry
+from artifex.kernels.linear_step.pallas import pallas
+from artifex.kernels.platform import Target, shaped
+from tests.kernels.linear_steps import (
+    check_clip,
+    check_drawn_in_the_kernel,
+    check_formula,
+    check_narrow,
+    check_scaled_noise,
+    check_standard_normal,
+    check_transforms,
+    compiled,
+    noise,
+    normal,
+)
+from tests.kernels.lowering import Platform, lowered
+from tests.kernels.stand_in import stand_in
 
-BODIES: Final[tuple[Implementation, ...]] = ("reference", "xla")
+BODIES: Final[tuple[Implementation, ...]] = ("reference", "xla", "pallas")
 each_body = pytest.mark.parametrize("body", BODIES)
+each_plain_body = pytest.mark.parametrize("body", ["reference", "xla"])
 seeds = given(seed=st.integers(0, 2**32 - 1))
-some = settings(max_examples=15, deadline=None)
+some = settings(max_examples=5, deadline=None)
 
 
-@cache
-def compiled(body: Implementation) -> Callable[..., Array]:
-    """``linear_step`` by one body."""
-
-    def step(
-        terms: Sequence[Array],
-        weights: Array,
-        noise_scale: Array | None = None,
-        key: Array | None = None,
-        clip: float | None = None,
-    ) -> Array:
-        return linear_step(terms, weights, noise_scale=noise_scale, key=key, clip=clip, implementation=body)
-
-    return jax.jit(step, static_argnames="clip")
+@pytest.fixture(autouse=True, scope="module")
+def _interpreted() -> Iterator[None]:
+    """Runs the Pallas body here."""
+    with stand_in(api.BODIES, "pallas", partial(pallas, target="interpret")):
+        yield
 
 
-def normal(seed: int, *shape: int) -> Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-
-
-def exact_sum(terms: Sequence[Array], weights: Array) -> tuple[Host, Host]:
-    """The weighted sum in float64, and the same of absolute values: what its rounding is proportional to."""
-    stacked = np.stack([np.asarray(x, np.float64) for x in terms])
-    w = np.broadcast_to(np.asarray(weights, np.float64), (stacked.shape[1], len(terms)))
-    return np.einsum("bn,nb...->b...", w, stacked), np.einsum("bn,nb...->b...", np.abs(w), np.abs(stacked))
-
-
-@cache
-def both_ways(body: Implementation) -> Callable[..., tuple[Array, list[Array], Array]]:
-    """Forward and vjp of one body in one program."""
-
-    @jax.jit
-    def run(terms: list[Array], weights: Array, cotangent: Array) -> tuple[Array, list[Array], Array]:
-        out, vjp = jax.vjp(lambda t, w: linear_step(t, w, implementation=body), terms, weights)
-        d_terms, d_weights = vjp(cotangent)
-        return out, d_terms, d_weights
-
-    return run
-
-
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple),
     count=st.integers(1, 6),
@@ -69,28 +54,12 @@ def both_ways(body: Implementation) -> Callable[..., tuple[Array, list[Array], A
     size=st.sampled_from([1e-20, 1.0, 1e20]),
     seed=st.integers(0, 2**32 - 1),
 )
+@example(shape=(2, 300), count=2, each=True, size=1.0, seed=0)  # more than one block, and a part of one
 def test_every_body_is_the_formula_forward_and_backward(
     shape: tuple[int, ...], count: int, each: bool, size: float, seed: int
 ) -> None:
-    terms = [normal(seed + j, *shape) * size for j in range(count)]
-    weights = normal(seed + count, *((shape[0], count) if each else (count,)))
-    cotangent = normal(seed + count + 1, *shape)
-    want, sizes = exact_sum(terms, weights)
-    eps, tiny = float(np.finfo(np.float32).eps), float(np.finfo(np.float32).tiny)
     for body in BODIES:
-        out, d_terms, d_weights = both_ways(body)(terms, weights, cotangent)
-        np.testing.assert_array_less(np.abs(out - want), eps * (count + 2) * sizes + tiny)
-        w = np.broadcast_to(np.asarray(weights, np.float64), (shape[0], count))
-        for j, got in enumerate(d_terms):
-            d_term = np.einsum("b,b...->b...", w[:, j], np.asarray(cotangent, np.float64))
-            np.testing.assert_allclose(np.asarray(got), d_term, rtol=4 * eps)
-        products = np.stack([np.asarray(x, np.float64) * cotangent for x in terms], axis=-1)
-        axes = tuple(range(1, len(shape))) if each else tuple(range(len(shape)))
-        length = cotangent.size + 2
-        np.testing.assert_array_less(
-            np.abs(d_weights - products.sum(axes)),
-            eps * length * np.abs(products).sum(axes) + tiny,
-        )
+        check_formula(body, shape, count, each, size, seed)
 
 
 @each_body
@@ -129,13 +98,10 @@ def test_each_sample_has_its_own_weights(body: Implementation) -> None:
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @each_body
 def test_narrow_terms_are_summed_wide_and_given_back_narrow(body: Implementation, dtype: DTypeLike) -> None:
-    large, one = (jnp.asarray(np.full((2, 3), n), dtype) for n in (4096.0, 1.0))
-    out = linear_step([large, one, large], jnp.asarray([1.0, 1.001, -1.0]), implementation=body)
-    assert out.dtype == dtype
-    np.testing.assert_array_equal(out, jnp.asarray(np.full((2, 3), 1.001), dtype))
+    check_narrow(body, dtype)
 
 
-@each_body
+@each_plain_body
 def test_float64_stays_float64_wherever_it_stands(body: Implementation) -> None:
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=(3, 2, 5))
@@ -153,11 +119,6 @@ def test_float64_stays_float64_wherever_it_stands(body: Implementation) -> None:
 
 
 # Noise
-
-
-def noise(body: Implementation, key: Array, *shape: int, scale: ArrayLike = 1.0) -> Array:
-    """Noise alone."""
-    return compiled(body)((jnp.asarray(np.zeros(shape, np.float32)),), jnp.zeros(1), jnp.asarray(scale), key)
 
 
 KEYS: Final = {
@@ -178,6 +139,44 @@ def test_noise_is_that_of_each_samples_key_bit_for_bit(body: Implementation, kin
     np.testing.assert_array_equal(noise(body, key, 5, 7, 3), want)
     outside_jit = linear_step([jnp.zeros((5, 7, 3))], jnp.zeros(1), noise_scale=1.0, key=key, implementation=body)
     np.testing.assert_array_equal(outside_jit, want)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (3, 300)])
+def test_a_kernel_draws_the_noise_of_each_samples_key(shape: tuple[int, ...]) -> None:
+    check_drawn_in_the_kernel("pallas", shape)
+
+
+def test_threefry_is_jaxs_bit_for_bit() -> None:
+    keys = jax.random.split(jax.random.key(3), 2)
+    data = jax.random.key_data(keys)
+    word = threefry.words(data[:, :1], data[:, 1:], jnp.broadcast_to(jnp.arange(999, dtype=jnp.uint32), (2, 999)))
+    np.testing.assert_array_equal(word, jnp.stack([jax.random.bits(key, (999,)) for key in keys]))
+    below = float(np.nextafter(np.float32(-1), np.float32(0)))
+    uniform = [jax.random.uniform(key, (999,), minval=below, maxval=1.0) for key in keys]
+    np.testing.assert_array_equal(threefry.uniform(word), jnp.stack(uniform))
+
+
+def test_normal_numbers_are_exact_to_four_units_in_the_last_place() -> None:
+    word = jnp.arange(2**23, dtype=jnp.uint32) << 9  # all that there are
+    exact = np.sqrt(2) * erfinv(np.asarray(threefry.uniform(word), np.float64))
+    units = np.abs(np.asarray(jax.jit(threefry.normal)(word)) - exact) / np.spacing(np.abs(exact).astype(np.float32))
+    assert units.max() < 4.5
+
+
+def test_philox_gives_the_published_words_and_normal_numbers() -> None:
+    def words(counter: int, k0: int, k1: int) -> list[int]:
+        return [int(w[0, 0]) for w in philox.words(*(jnp.full((1, 1), n, jnp.uint32) for n in (k0, k1, counter)))]
+
+    # Random123's known answer for the counter and key of zeros
+    assert words(0, 0, 0) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    check_standard_normal(np.asarray(noise("xla", jax.random.key(5), 4, 2**14, kind="philox"), np.float64))
+
+
+def test_philox_of_a_sample_is_its_keys() -> None:
+    keys = sample_keys(jax.random.key(5), 4)
+    whole = noise("reference", keys, 4, 7, kind="philox")
+    np.testing.assert_array_equal(noise("reference", keys[2:], 2, 7, kind="philox"), whole[2:])
+    assert len(np.unique(whole)) == 28
 
 
 @each_key
@@ -208,70 +207,25 @@ def test_raw_and_typed_keys_are_the_same_keys() -> None:
 
 @each_draw
 def test_noise_is_standard_normal_and_independent(body: Implementation, kind: str) -> None:
-    b, n = 4, 2**14
-    z = np.asarray(noise(body, KEYS[kind](), b, n), np.float64)
-    # Five standard deviations of each statistic.
-    np.testing.assert_allclose(z.mean(axis=1), np.zeros(b), atol=5 / np.sqrt(n))
-    np.testing.assert_allclose(z.var(axis=1), np.ones(b), atol=5 * np.sqrt(2 / n))
-    correlation = z @ z.T / n - np.diag(np.mean(z**2, axis=1))
-    np.testing.assert_allclose(correlation, np.zeros((b, b)), atol=5 / np.sqrt(n))
-    # Kolmogorov and Smirnov: sqrt(n) D stays below 2.5 with probability 1 - 7e-6.
-    normal_cdf = np.asarray(jax.scipy.special.ndtr(jnp.sort(jnp.asarray(z.ravel(), jnp.float32))), np.float64)
-    steps = np.arange(b * n + 1) / (b * n)
-    distance = max(np.abs(normal_cdf - steps[1:]).max(), np.abs(normal_cdf - steps[:-1]).max())
-    assert np.sqrt(b * n) * distance < 2.5
+    check_standard_normal(np.asarray(noise(body, KEYS[kind](), 4, 2**14), np.float64))
 
 
 @each_body
 def test_noise_is_scaled_sample_by_sample_and_added_to_the_sum(body: Implementation) -> None:
-    key, x, scale = jax.random.key(1), normal(0, 3, 4, 2), np.asarray([0.0, 0.5, 3.0], np.float32)
-    z = np.asarray(noise(body, key, 3, 4, 2))
-
-    @jax.jit
-    def step(scale: Array) -> tuple[Array, Array]:
-        out, vjp = jax.vjp(lambda s: compiled(body)((x,), jnp.full(1, 2.0), s, key), scale)
-        return out, vjp(jnp.ones_like(out))[0]
-
-    out, d_scale = step(jnp.asarray(scale))
-    np.testing.assert_allclose(out, 2 * np.asarray(x) + scale[:, None, None] * z, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(d_scale, z.sum((1, 2)), rtol=1e-5, atol=1e-5)
+    check_scaled_noise(body)
 
 
 @each_body
 def test_clip_holds_the_result_noise_and_all(body: Implementation) -> None:
-    x, key = normal(0, 2, 64), jax.random.key(0)
-    one = jnp.ones(1)
-    free = np.asarray(compiled(body)((x,), one, jnp.ones(()), key))
-    held = compiled(body)((x,), one, jnp.ones(()), key, clip=0.75)
-    assert np.abs(free).max() > 0.75
-    np.testing.assert_array_equal(held, np.clip(free, -0.75, 0.75))
-    slope = jax.jit(jax.grad(lambda x: jnp.sum(compiled(body)((x,), one, clip=0.75))))(x)
-    np.testing.assert_array_equal(slope, np.where(np.abs(x) < 0.75, 1.0, 0.0))
+    check_clip(body)
 
 
 @each_body
 def test_under_vmap_scan_and_checkpoint(body: Implementation) -> None:
-    x, w = normal(0, 3, 2, 4), normal(1, 3, 2)
-    keys = jax.random.split(jax.random.key(0), (3, 2))
-
-    def loss(x: Array, w: Array, key: Array) -> tuple[Array, Array]:
-        out = linear_step([x, x**2], w, noise_scale=0.5, key=key, implementation=body)
-        return jnp.sum(out**2), out
-
-    alone = jax.value_and_grad(loss, has_aux=True)
-    recomputed = jax.value_and_grad(jax.checkpoint(loss), has_aux=True)
-
-    @jax.jit
-    def run() -> tuple[object, object, object]:
-        _, walked = jax.lax.scan(lambda carry, part: (carry, recomputed(*part)), None, (x, w, keys))
-        return jax.vmap(alone)(x, w, keys), walked, alone(x[1], w[1], keys[1])
-
-    at_once, walked, one = run()
-    for got in (at_once, walked):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-5), got, one)
+    check_transforms(body)
 
 
-@each_body
+@each_plain_body
 def test_no_samples_give_no_samples(body: Implementation) -> None:
     assert noise(body, jax.random.key(0), 0, 3).shape == (0, 3)
 
@@ -280,6 +234,21 @@ def test_numbers_and_host_arrays_will_do() -> None:
     x = normal(0, 2, 3)
     out = linear_step((x, x), np.asarray([1.0, 2.0]), noise_scale=np.float64(0), key=jax.random.key(0))
     np.testing.assert_allclose(out, 3 * x, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("target", "machine", "call"), [("gpu", "cuda", "triton"), ("tpu", "tpu", "tpu_custom_call")])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_pallas_lowered_for_a_device_that_is_not_there(
+    target: Target, machine: Platform, call: str, dtype: DTypeLike
+) -> None:
+    def step(x: Array, y: Array, weights: Array, scale: Array, words: Array) -> Array:
+        keys = jax.random.wrap_key_data(words)
+        out: Array = pallas((x, y), weights, scale, keys, 1.0, "key", target=target)
+        return out
+
+    shapes = [((3, 20, 7), dtype)] * 2 + [((3, 2), jnp.float32), ((3,), jnp.float32), ((3, 2), jnp.uint32)]
+    (name,) = lowered(step, *(shaped(*x) for x in shapes), platform=machine)
+    assert call in name
 
 
 X: Final = np.zeros((2, 3), np.float32)
@@ -311,6 +280,12 @@ def test_bad_input(terms: list[npt.NDArray[Any]], weights: ArrayLike, options: d
         options = options | {"noise_scale": jnp.asarray(options["noise_scale"])}
     with pytest.raises(ValueError, match=message):
         linear_step([jnp.asarray(x) for x in terms], jnp.asarray(weights), **options)
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_an_unknown_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="noise must be one of key, philox, got 'rbg'"):
+        linear_step([jnp.asarray(X)], jnp.ones(1), noise="rbg")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", [np.zeros(2, np.float32), np.zeros((), np.uint32), np.zeros(2, np.int32)])

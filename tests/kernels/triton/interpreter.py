@@ -91,7 +91,7 @@ def launch(
     """Stands where ``artifex.kernels.platform.launch`` does. Outputs start as NaN, so what is not written shows."""
 
     def host(*arrays: Array) -> tuple[npt.NDArray[Any], ...]:
-        filled = tuple(np.full(x.shape, np.nan if x.dtype.kind == "f" else -1, x.dtype) for x in out)
+        filled = tuple(np.full(x.shape, np.nan if x.dtype.kind == "f" else -1).astype(x.dtype) for x in out)
         interpret(kernel, grid, [np.ascontiguousarray(x) for x in arrays], filled, constants)
         return filled
 

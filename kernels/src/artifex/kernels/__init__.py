@@ -7,6 +7,7 @@ from artifex.kernels.dispatch import UnsupportedKernelError as UnsupportedKernel
 from artifex.kernels.group_norm_silu import group_norm_silu as group_norm_silu
 from artifex.kernels.guided_combine import DynamicThreshold as DynamicThreshold
 from artifex.kernels.guided_combine import guided_combine as guided_combine
+from artifex.kernels.linear_step import Noise as Noise
 from artifex.kernels.linear_step import Terms as Terms
 from artifex.kernels.linear_step import linear_step as linear_step
 from artifex.kernels.linear_step import sample_keys as sample_keys
@@ -15,6 +16,7 @@ from artifex.kernels.qk_norm_rope import qk_norm_rope as qk_norm_rope
 __all__ = [
     "DynamicThreshold",
     "Implementation",
+    "Noise",
     "Terms",
     "UnsupportedKernelError",
     "adaln",

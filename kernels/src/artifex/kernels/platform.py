@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature, unwrap
 from types import ModuleType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jax.experimental import pallas as pl
@@ -26,6 +26,7 @@ Constants = Mapping[str, int | float | bool]
 F = TypeVar("F", bound=TritonKernel)
 
 
+@runtime_checkable
 class Launch(Protocol):
     """How a Triton kernel meets arrays: ``launch`` on a GPU; tests put Triton's interpreter in its place."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Final
+from typing import Final, get_args
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -10,15 +10,33 @@ from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
-from artifex.kernels.linear_step.noise import sample_keys
+from artifex.kernels.linear_step.kernel import why_not_pallas, why_not_triton
+from artifex.kernels.linear_step.noise import Noise, sample_keys
+from artifex.kernels.linear_step.pallas import pallas
 from artifex.kernels.linear_step.reference import reference
 from artifex.kernels.linear_step.xla import xla
 
 Terms = Sequence[Array]
 """Arrays of one shape, the batch in front."""
 
-Run = Body[[Terms, Array, Array | None, Array | None, float | None], Array]
-BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+
+def _triton(
+    terms: Terms, weights: Array, noise_scale: Array | None, keys: Array | None, clip: float | None, noise: Noise
+) -> Array:
+    """The Triton body; its module imports Triton."""
+    from artifex.kernels.linear_step.triton import triton
+
+    out: Array = triton(terms, weights, noise_scale, keys, clip, noise)
+    return out
+
+
+Run = Body[[Terms, Array, Array | None, Array | None, float | None, Noise], Array]
+BODIES: Final[Mapping[Implementation, Run]] = {
+    "reference": Body(reference),
+    "xla": Body(xla),
+    "pallas": Body(pallas, why_not_pallas),
+    "triton": Body(_triton, why_not_triton),
+}
 
 
 def linear_step(
@@ -28,6 +46,7 @@ def linear_step(
     noise_scale: ArrayLike | None = None,
     key: Array | None = None,
     clip: float | None = None,
+    noise: Noise = "key",
     implementation: Implementation | None = None,
 ) -> Array:
     r"""A weighted sum of arrays plus Gaussian noise, in one pass.
@@ -42,13 +61,19 @@ def linear_step(
         noise_scale: standard deviation of the noise, one number or ``(batch,)``; None adds none and needs no key.
         key: one key, or one a sample, ``(batch,)``; see ``sample_keys``.
         clip: the result is held to ``[-clip, clip]``, noise and all.
-        implementation: the body to run; None takes the fastest that is known. All draw the same noise.
+        noise: ``key`` is what ``jax.random.normal`` draws from each sample's key. Of a threefry key (JAX's default) all
+            bodies draw the same 32 random bits for every number, and make the same uniform number of them; the normal
+            number is the XLA bodies' own, or within 4 units in the last place of the exact one in a kernel: they lie
+            within 3e-5 of each other. ``philox`` is cheaper on a GPU and promised by its distribution: standard
+            normal, independent, the same for the same key and body.
+        implementation: the body to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of the first term.
 
     Raises:
-        ValueError: for no terms, shapes or dtypes that don't fit, a clip that is not positive, or noise without a key.
+        ValueError: for no terms, shapes or dtypes that don't fit, a clip that is not positive, noise without a key, or
+            of an unknown kind.
         UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
     """
     terms = tuple(terms)
@@ -64,6 +89,8 @@ def linear_step(
         raise ValueError(f"noise_scale and key go together, got {'no key' if key is None else 'a key alone'}")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be positive or None, got {clip}")
+    if noise not in get_args(Noise):
+        raise ValueError(f"noise must be one of {', '.join(get_args(Noise))}, got {noise!r}")
     scale = keys = None
     if noise_scale is not None and key is not None:
         scale = jnp.asarray(noise_scale, wide)
@@ -72,7 +99,7 @@ def linear_step(
         scale = jnp.broadcast_to(scale, (batch,))
         keys = sample_keys(key, batch)
     weights = jnp.broadcast_to(weights, (batch, len(terms)))
-    return dispatch("linear_step", implementation, BODIES, ["xla"], terms, weights, scale, keys, clip)
+    return dispatch("linear_step", implementation, BODIES, ["xla"], terms, weights, scale, keys, clip, noise)
 
 
 def _check_terms(terms: Terms) -> None:

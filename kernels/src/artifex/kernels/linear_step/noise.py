@@ -1,9 +1,21 @@
 """One key and one draw a sample, so that what a sample gets never depends on its neighbours."""
 
+import math
+from collections.abc import Callable
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
+
+from artifex.kernels.linear_step import philox
+
+Noise = Literal["key", "philox"]
+"""``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper."""
+
+KeyWords = UInt32[Array, "b w"]
+"""The words of each sample's generator."""
 
 
 def sample_keys(key: Array, batch: int) -> Key[Array, " b"]:
@@ -31,13 +43,33 @@ def sample_keys(key: Array, batch: int) -> Key[Array, " b"]:
     return typed
 
 
-def draw(keys: Key[Array, " b"], shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "b *d"]:
-    """``jax.random.normal(key, shape, dtype)`` of each key."""
+def seeds(keys: Key[Array, " b"], noise: Noise) -> KeyWords:
+    """What a kernel needs of the keys: their own words, or two for philox, drawn from them."""
+    if noise == "key":
+        return jax.random.key_data(keys)
+
+    def two(key: Key[Array, ""]) -> UInt32[Array, " 2"]:
+        return jax.random.bits(key, (2,))
+
+    drawn: Array = _over(keys, two)
+    return drawn
+
+
+def draw(keys: Key[Array, " b"], shape: tuple[int, ...], dtype: DTypeLike, noise: Noise) -> Float[Array, "b *d"]:
+    """Normal numbers of each key: ``jax.random.normal(key, shape, dtype)``, or float32 ones by philox as ``dtype``."""
+    if noise == "philox":
+        words = seeds(keys, noise)
+        return philox.normal(words[:, :1], words[:, 1:], math.prod(shape)).astype(dtype).reshape(keys.shape + shape)
 
     def normal(key: Key[Array, ""]) -> Float[Array, "*d"]:
         return jax.random.normal(key, shape, dtype)
 
-    # Only threefry gives a key the same numbers under vmap as alone.
+    drawn: Array = _over(keys, normal)
+    return drawn
+
+
+def _over(keys: Key[Array, " b"], function: Callable[[Key[Array, ""]], Array]) -> Array:
+    """``function`` of every key. Only threefry gives a key the same numbers under vmap as alone."""
     alike = jax.random.key_impl(keys) == "threefry2x32"
-    noise: Array = jax.vmap(normal)(keys) if alike else jax.lax.map(normal, keys)
-    return noise
+    over: Array = jax.vmap(function)(keys) if alike else jax.lax.map(function, keys)
+    return over
