@@ -45,9 +45,9 @@ def test_a_named_body_is_never_replaced() -> None:
 @pytest.mark.parametrize("name", ["pallas", "triton", "cudnn"])
 def test_kernels_say_which_bodies_they_have(name: Implementation) -> None:
     q = jnp.ones((1, 2, 1, 4))
-    with pytest.raises(UnsupportedKernelError, match="attention (has no|can't run its)"):
+    with pytest.raises(UnsupportedKernelError, match=r"attention (has no|can't run its)"):
         attention(q, q, q, implementation=name)
-    with pytest.raises(UnsupportedKernelError, match="linear_step (has no|can't run its)"):
+    with pytest.raises(UnsupportedKernelError, match=r"linear_step (has no|can't run its)"):
         linear_step([q], jnp.ones(1), implementation=name)
 
 
