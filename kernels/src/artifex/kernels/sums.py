@@ -11,21 +11,23 @@ from jax import lax
 from jaxtyping import Array, Float
 
 
-def add_rows(x: Float[Array, "b t c"]) -> Float[Array, "b c"]:
-    """``x.sum(1)``."""
-    b, t, c = x.shape
-    parts = _parts(b, t)
-    sums = x.reshape(b, parts, t // parts, c).sum(2)
-    return _apart(sums).sum(1) if parts > 1 else sums[:, 0]
+def add_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
+    """The sum over all axes between the first and the last."""
+    b, rows, c = x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]
+    parts = _parts(b, rows)
+    if parts == 1:
+        return x.sum(range(1, x.ndim - 1))
+    return _apart(x.reshape(b, parts, rows // parts, c).sum(2)).sum(1)
 
 
-def spread(v: Float[Array, "b c"], t: int) -> Float[Array, "b {t} c"]:
-    """``v`` for each of ``t`` rows; in reverse mode this is `add_rows`."""
-    b, c = v.shape
-    parts = _parts(b, t)
-    rows = jnp.broadcast_to(v[:, None, None], (b, parts, 1, c))
-    rows = _apart(rows) if parts > 1 else rows
-    return jnp.broadcast_to(rows, (b, parts, t // parts, c)).reshape(b, t, c)
+def spread(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p c"]:
+    """``v`` along new axes between its own, to ``shape``; in reverse mode this is `add_rows`."""
+    (b, c), rows = v.shape, math.prod(shape[1:-1])
+    parts = _parts(b, rows)
+    if parts == 1:
+        return jnp.broadcast_to(v.reshape(b, *(1,) * (len(shape) - 2), c), shape)
+    pieces = _apart(jnp.broadcast_to(v[:, None, None], (b, parts, 1, c)))
+    return jnp.broadcast_to(pieces, (b, parts, rows // parts, c)).reshape(shape)
 
 
 def _apart(x: Array) -> Array:
@@ -34,6 +36,6 @@ def _apart(x: Array) -> Array:
     return apart
 
 
-def _parts(b: int, t: int) -> int:
-    """How many pieces ``t`` rows of ``b`` matrices are cut into."""
-    return math.gcd(t, 8) if b == 1 else 1
+def _parts(b: int, rows: int) -> int:
+    """How many pieces the rows of each of ``b`` matrices are cut into."""
+    return math.gcd(rows, 8) if b == 1 else 1

@@ -20,10 +20,10 @@ def xla(
     epsilon: float,
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
     """The sum ``h`` and the modulated norm of it; see ``adaln``."""
-    t, wide = x.shape[1], scale.dtype
+    wide = scale.dtype
     h = x
     if branch is not None and gate is not None:
-        h = (x.astype(wide) + spread(gate, t) * branch.astype(wide)).astype(x.dtype)
+        h = (x.astype(wide) + spread(gate, x.shape) * branch.astype(wide)).astype(x.dtype)
     centred = h.astype(wide) - jnp.mean(h.astype(wide), axis=-1, keepdims=True)
     normal = centred * lax.rsqrt(jnp.mean(centred * centred, axis=-1, keepdims=True) + epsilon)
-    return h, (normal * (1 + spread(scale, t)) + spread(shift, t)).astype(x.dtype)
+    return h, (normal * (1 + spread(scale, x.shape)) + spread(shift, x.shape)).astype(x.dtype)

@@ -76,6 +76,4 @@ def group_norm_silu(
         factor = 1 + scale.astype(wide)
         weight, bias = weight * factor, bias * factor + shift.astype(wide)
     vectors = jnp.broadcast_to(weight, (b, c)), jnp.broadcast_to(bias, (b, c))
-    places = x.reshape(b, -1, c)
-    y = dispatch("group_norm_silu", implementation, BODIES, ["xla"], places, *vectors, groups, float(epsilon), silu)
-    return y.reshape(x.shape)
+    return dispatch("group_norm_silu", implementation, BODIES, ["xla"], x, *vectors, groups, float(epsilon), silu)

@@ -1,5 +1,6 @@
 """Group norm and SiLU left to XLA: both sums in one pass, then one multiply-add an element."""
 
+import math
 from functools import partial
 
 import jax
@@ -12,28 +13,28 @@ from artifex.kernels.sums import add_rows, spread
 
 @partial(jax.jit, static_argnames=("groups", "epsilon", "silu"))
 def xla(
-    x: Float[Array, "b p c"],
+    x: Float[Array, "b *p c"],
     weight: Float[Array, "b c"],
     bias: Float[Array, "b c"],
     groups: int,
     epsilon: float,
     silu: bool,
-) -> Float[Array, "b p c"]:
-    """``silu(weight * norm(x) + bias)`` over ``p`` places; see ``group_norm_silu``.
+) -> Float[Array, "b *p c"]:
+    """``silu(weight * norm(x) + bias)``; see ``group_norm_silu``.
 
     The variance is the mean of squares less the square of the mean: rounding takes ``1 + mean^2 / variance`` times as
     much of it as of a sum about the mean, which a CPU would need another pass for.
     """
-    b, p, c = x.shape
+    (b, c), places = weight.shape, math.prod(x.shape[1:-1])
     wide = x.astype(weight.dtype)
 
     def group(sums: Float[Array, "b c"]) -> Float[Array, "b c"]:
         """The mean of each group, at each of its channels."""
-        means = sums.reshape(b, groups, -1).mean(-1, keepdims=True) / p
+        means = sums.reshape(b, groups, -1).mean(-1, keepdims=True) / places
         return jnp.broadcast_to(means, (b, groups, c // groups)).reshape(b, c)
 
     mean = group(add_rows(wide))
     var = group(add_rows(wide * wide)) - mean * mean
     a = weight * lax.rsqrt(jnp.maximum(var, 0) + epsilon)
-    y = wide * spread(a, p) + spread(bias - mean * a, p)
+    y = wide * spread(a, x.shape) + spread(bias - mean * a, x.shape)
     return (jax.nn.silu(y) if silu else y).astype(x.dtype)

@@ -183,7 +183,7 @@ class Encoder(nnx.Module):
             h = h if level.resample is None else level.resample(h)
         for stage in self.middle:
             h = run(stage, h)
-        return self.out(nnx.silu(self.norm(h)))
+        return self.out(self.norm(h, silu=True))
 
 
 class Decoder(nnx.Module):
@@ -214,7 +214,7 @@ class Decoder(nnx.Module):
             for block in level.blocks:
                 h = run(block, h)
             h = h if level.resample is None else level.resample(double(h))
-        return self.out(nnx.silu(self.norm(h)))
+        return self.out(self.norm(h, silu=True))
 
 
 class AutoencoderKL(nnx.Module):

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.embeddings import XAVIER
-from artifex.kernels import attention
+from artifex.kernels import attention, group_norm_silu
 
 Image = Float[Array, "b h w c"]
 OtherImage = Float[Array, "b y x o"]  # of another size than the `Image` beside it
@@ -61,8 +61,7 @@ class GroupNorm(nnx.Module):
 
     $$y = \left(\gamma \frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta\right)(1 + \text{scale}) + \text{shift}$$
 
-    Statistics are float32 whatever ``dtype`` is. Everything but the two sums is folded into one multiply-add an
-    element, with coefficients a sample and channel.
+    Statistics are float32 whatever ``dtype`` is.
 
     References: Wu and He 2018, https://arxiv.org/abs/1803.08494
     """
@@ -82,22 +81,15 @@ class GroupNorm(nnx.Module):
         self.beta = nnx.Param(jnp.zeros((features,), param_dtype))
         self.groups, self.epsilon, self.dtype = groups, epsilon, dtype
 
-    def __call__(self, x: Image, scale: Vector | None = None, shift: Vector | None = None) -> Image:
-        """Normalise ``x``; ``scale`` and ``shift`` are given both or not at all."""
-        b, c = x.shape[0], x.shape[-1]
-        wide = x.astype(jnp.float32)
-
-        def group(sums: Vector) -> Vector:
-            means = sums.reshape(b, self.groups, -1).mean(-1, keepdims=True)
-            return jnp.broadcast_to(means, (b, self.groups, c // self.groups)).reshape(b, c)
-
-        mean = group(wide.mean((1, 2)))
-        var = group((wide * wide).mean((1, 2))) - mean * mean
-        a = self.gamma[...] * lax.rsqrt(jnp.maximum(var, 0.0) + self.epsilon)
-        m = self.beta[...] - mean * a
-        if scale is not None and shift is not None:
-            a, m = a * (1.0 + scale), m * (1.0 + scale) + shift
-        return (wide * a[:, None, None] + m[:, None, None]).astype(self.dtype)
+    def __call__(
+        self, x: Image, scale: Vector | None = None, shift: Vector | None = None, *, silu: bool = False
+    ) -> Image:
+        """Normalise ``x``; ``scale`` and ``shift`` are given both or not at all, ``silu`` puts a SiLU behind them."""
+        gamma, beta = self.gamma[...], self.beta[...]
+        y = group_norm_silu(
+            x, gamma, beta, groups=self.groups, scale=scale, shift=shift, silu=silu, epsilon=self.epsilon
+        )
+        return y.astype(self.dtype)
 
 
 class SelfAttention(nnx.Module):

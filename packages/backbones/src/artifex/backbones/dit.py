@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
 from artifex.backbones.blocks import Image, SelfAttention, Tokens, Vector
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
+from artifex.kernels import adaln
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,6 @@ def unpatchify(tokens: Tokens, patch: int, height: int, width: int) -> Float[Arr
     return squares.reshape(tokens.shape[0], height, width, -1)
 
 
-def modulate(x: Tokens, shift: Vector, scale: Vector) -> Tokens:
-    r"""$\text{LN}(x)(1 + \text{scale}) + \text{shift}$, the norm without parameters of its own and in float32."""
-    wide = x.astype(jnp.float32)
-    centred = wide - wide.mean(-1, keepdims=True)
-    normal = centred * lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-6)
-    return (normal * (1.0 + scale[:, None]) + shift[:, None]).astype(x.dtype)
-
-
 class DiTBlock(nnx.Module):
     r"""Attention and MLP, each normed, shifted, scaled and gated by the condition; the gates are 0 at first.
 
@@ -175,8 +167,9 @@ class DiTBlock(nnx.Module):
         if self.skip:
             return x
         b1, s1, g1, b2, s2, g2 = jnp.split(self.modulation(c), 6, axis=-1)
-        x = x + g1[:, None] * self.attend(modulate(x, b1, s1))
-        h = nnx.gelu(self.expand(modulate(x, b2, s2)), approximate=True)
+        _, y = adaln(x, s1, b1)
+        x, y = adaln(x, s2, b2, branch=self.attend(y), gate=g1)
+        h = nnx.gelu(self.expand(y), approximate=True)
         if self.dropout is not None:
             h = self.dropout(h, deterministic=deterministic)
         return x + g2[:, None] * self.contract(h)
@@ -245,4 +238,5 @@ class DiT(nnx.Module):
         for block in self.blocks:
             h = run(block, h, c)
         shift, scale = jnp.split(self.modulation(c), 2, axis=-1)
-        return unpatchify(self.out(modulate(h, shift, scale)), config.patch, height, width).astype(x.dtype)
+        _, h = adaln(h, scale, shift)
+        return unpatchify(self.out(h), config.patch, height, width).astype(x.dtype)

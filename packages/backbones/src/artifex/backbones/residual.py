@@ -48,13 +48,13 @@ class ResBlock(nnx.Module):
 
     def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
         """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
-        h = self.conv1(nnx.silu(self.norm1(x)))
+        h = self.conv1(self.norm1(x, silu=True))
         if self.emb is None or emb is None:
-            h = self.norm2(h)
+            h = self.norm2(h, silu=True)
+        elif self.scale_shift:
+            h = self.norm2(h, *jnp.split(self.emb(emb), 2, axis=-1), silu=True)
         else:
-            c = self.emb(emb)
-            h = self.norm2(h, *jnp.split(c, 2, axis=-1)) if self.scale_shift else self.norm2(h + c[:, None, None])
-        h = nnx.silu(h)
+            h = self.norm2(h + self.emb(emb)[:, None, None], silu=True)
         if self.dropout is not None:
             h = self.dropout(h, deterministic=deterministic)
         return (x if self.skip is None else self.skip(x)) + self.conv2(h)

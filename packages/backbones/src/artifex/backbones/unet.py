@@ -229,4 +229,4 @@ class UNet(nnx.Module):
             if (i + 1) % (n + 1) == 0 and i // (n + 1) < last:
                 h = double(h)
                 h = self.doubling[i // (n + 1)](h) if config.resample == "conv" else h
-        return self.out(nnx.silu(self.norm(h))).astype(x.dtype)
+        return self.out(self.norm(h, silu=True)).astype(x.dtype)
