@@ -97,8 +97,8 @@ def test_what_a_classifier_must_give() -> None:
         call(Classifier(lambda x_t, t: t)(denoise, labels))
     with pytest.raises(ValueError, match=r"labels must be of shape \(4,\), one a sample, got \(3,\)"):
         call(Classifier(classify)(denoise, labels[:3]))
-    with pytest.raises(ValueError, match="needs a condition to steer to, got None"):
-        Classifier(classify)(denoise, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs a condition to steer to: conditioning must be given, got None"):
+        Classifier(classify)(denoise, None)
     with pytest.raises(ValueError, match="one finite number, or one a sample, got nan"):
         Classifier(classify, float("nan"))
 

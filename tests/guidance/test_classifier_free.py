@@ -116,11 +116,11 @@ def test_shapes_must_agree() -> None:
 
 @pytest.mark.usefixtures("unhooked")
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(ValueError, match="needs a condition to steer to, got None"):
-        ClassifierFree[Array](2.0)(denoise, None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"null must broadcast to the condition's shape \(4,\), got \(3,\)"):
+    with pytest.raises(ValueError, match="needs a condition to steer to: conditioning must be given, got None"):
+        ClassifierFree[Array](2.0)(denoise, None)
+    with pytest.raises(ValueError, match=r"must broadcast to shape \(4,\), got \(3,\)"):
         ClassifierFree(2.0, jnp.zeros(3, int))(denoise, LABELS)(X, LEVEL)
-    with pytest.raises(ValueError, match=r"structure of the condition, PyTreeDef\(\*\), got PyTreeDef\(\(\*, \*\)\)"):
+    with pytest.raises(ValueError, match=r"must have the structure PyTreeDef\(\*\), got PyTreeDef\(\(\*, \*\)\)"):
         ClassifierFree[object](2.0, (1, 2))(denoise, LABELS)(X, LEVEL)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one finite number, or one a sample, got inf"):
         ClassifierFree[Array](float("inf"))

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 from jaxtyping import Array
 
-from artifex.backbones import DiT, DiTConfig, perturbed
-from artifex.generative_models.models.diffusion.walk import network_denoiser
+from artifex.backbones import Backbone, DiT, DiTConfig, perturbed
+from artifex.generative_models.models.diffusion.walk import PureBackbone
 from artifex.guidance import Apg, Autoguidance, ClassifierFree, PerturbedAttention, SkipLayers, Together
 from artifex.schedules import ConditionalDenoiser, Epsilon, NetworkDenoiser, NoiseLevel, T
 from tests.guidance.exact import (
@@ -103,15 +103,30 @@ def test_a_models_network_is_perturbed_from_within() -> None:
     config = DiTConfig(in_channels=1, patch=2, hidden=8, depth=2, heads=2, learn_sigma=False, num_classes=2)
     dit, x = nnx.eval_shape(lambda: DiT(config, rngs=nnx.Rngs(0))), jnp.zeros((4, 4, 4, 1))
 
+    def denoiser(network: Backbone) -> ConditionalDenoiser[Array]:
+        graphdef, state = nnx.split(network)
+        return NetworkDenoiser(PureBackbone(graphdef), Epsilon(), state)
+
     def code(network: ConditionalDenoiser[Array]) -> str:
         return str(jax.make_jaxpr(lambda network, *args: network(*args))(network, x, on_device(), Y))
 
-    whole = network_denoiser(dit, Epsilon())
-    alone = network_denoiser(perturbed(dit, identity_attention=["blocks.1"]), Epsilon())
-    short = network_denoiser(perturbed(dit, skip=["blocks.0"]), Epsilon())
+    whole = denoiser(dit)
+    alone = denoiser(perturbed(dit, identity_attention=["blocks.1"]))
+    short = denoiser(perturbed(dit, skip=["blocks.0"]))
     assert code(PerturbedAttention[Array](("blocks.1",)).weak(whole, Y)[0]) == code(alone)
     assert code(SkipLayers[Array](("blocks.0",)).weak(whole, Y)[0]) == code(short)
     assert len({code(whole), code(alone), code(short)}) == 3
+
+
+def test_what_needs_no_condition() -> None:
+    def narrower(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
+        return 0.5 * denoise(x_t, level, cond)
+
+    free = denoise(X, HERE, None)
+    np.testing.assert_allclose(call(Autoguidance[Array](3.0, narrower)(denoise, None)), 2 * free, atol=1e-5)
+    both: Together[Array] = Together((Autoguidance(3.0, narrower), ClassifierFree(2.0)))
+    with pytest.raises(ValueError, match="needs a condition to steer to"):
+        call(both(denoise, None))
 
 
 def test_what_does_not_fit() -> None:

@@ -14,6 +14,8 @@ C = TypeVar("C")
 class Autoguidance(Generic[C]):
     r"""$x_0^-(x_t, c) + w\, \big(x_0(x_t, c) - x_0^-(x_t, c)\big)$ with a weaker network, told the same condition.
 
+    It needs no condition: without one, both go without.
+
     Attributes:
         rule: w, or another rule.
         weaker: a smaller network, or one trained for less long, on the same task.
@@ -30,10 +32,10 @@ class Autoguidance(Generic[C]):
     def __post_init__(self) -> None:
         as_rule(self.rule)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return steer(denoiser, cond, self)
 
-    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The weaker network under the same condition."""
         return self.weaker, cond

@@ -15,16 +15,31 @@ C = TypeVar("C")
 class Guidance(Protocol[C]):
     """A way to steer a conditional denoiser towards its condition."""
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
-        """The guided denoiser."""
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
+        """The guided denoiser.
+
+        Args:
+            denoiser: what is guided.
+            cond: where to, arrays with the batch in front; None is nowhere, for a guidance that needs no condition.
+
+        Raises:
+            ValueError: without a condition, if this guidance needs one.
+        """
         ...
+
+
+def given(cond: C | None) -> C:
+    """``cond``, or a ValueError if there is none."""
+    if cond is None:
+        raise ValueError("guidance needs a condition to steer to: conditioning must be given, got None")
+    return cond
 
 
 @record
 class Conditional(Generic[C]):
     """No guidance: the denoiser under its condition as it is."""
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser with ``cond`` bound."""
         return Bound(denoiser, cond)
 
@@ -33,7 +48,7 @@ class Conditional(Generic[C]):
 class Unconditional(Generic[C]):
     """The denoiser without a condition, for a guidance around it that alone knows where to."""
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser with None bound."""
         return Bound(denoiser, None)
 

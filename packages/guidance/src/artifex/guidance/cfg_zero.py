@@ -79,7 +79,7 @@ class ZeroInit(Generic[C]):
     first: Scale = FirstSteps(1)
     space: Prediction = static(default=Flow())
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return Still(self.guidance(denoiser, cond), self.first, self.space)
 

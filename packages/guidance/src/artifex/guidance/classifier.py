@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from artifex.guidance.base import Guidance, Unconditional
+from artifex.guidance.base import Guidance, Unconditional, given
 from artifex.guidance.climb import check_push, climb
 from artifex.guidance.scales import Scale
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
@@ -44,11 +44,9 @@ class Classifier:
     def __post_init__(self) -> None:
         check_push(self.scale)
 
-    def __call__(self, denoiser: ConditionalDenoiser[Label], cond: Label) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[Label], cond: Label | None) -> Denoiser:
         """The denoiser guided towards the labels ``cond``, one a sample."""
-        if cond is None:
-            raise ValueError("guidance needs a condition to steer to, got None")
-        return Classified(self.guidance(denoiser, cond), self.logits, cond, self.scale)
+        return Classified(self.guidance(denoiser, cond), self.logits, given(cond), self.scale)
 
 
 @record

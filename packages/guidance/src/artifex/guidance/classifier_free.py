@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from artifex.guidance.base import given
 from artifex.guidance.contrast import Call, steer
 from artifex.guidance.rule import Rule, as_rule
 from artifex.guidance.scales import Scale
@@ -26,7 +27,7 @@ class ClassifierFree(Generic[C]):
             the second time with None.
 
     Raises:
-        ValueError: if the scale is not finite.
+        ValueError: if the scale is not finite; when applied, without a condition, or for a null that does not fit it.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
@@ -37,31 +38,32 @@ class ClassifierFree(Generic[C]):
     def __post_init__(self) -> None:
         as_rule(self.rule)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser guided towards ``cond``, whose arrays have the batch in front."""
-        return steer(denoiser, cond, self)
+        return steer(denoiser, given(cond), self)
 
-    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The same denoiser without the condition."""
-        return denoiser, None if self.null is None else stretch(self.null, cond)
+        told = given(cond)
+        return denoiser, None if self.null is None else stretch(self.null, told)
 
 
-def stretch(null: C, cond: C) -> C:
-    """``null``, of one sample or of all, as a condition for the whole batch of ``cond``.
+def stretch(other: C, cond: C) -> C:
+    """Another condition than ``cond``, of one sample or of all, for the whole batch.
 
     Raises:
         ValueError: if it has another structure than ``cond``, or does not broadcast to it.
     """
-    given, wanted = str(jax.tree.structure(null)), str(jax.tree.structure(cond))
-    if given != wanted:
-        raise ValueError(f"null must have the structure of the condition, {wanted}, got {given}")
+    got, wanted = str(jax.tree.structure(other)), str(jax.tree.structure(cond))
+    if got != wanted:
+        raise ValueError(f"all conditions, and null, must have the structure {wanted}, got {got}")
 
-    def one(n: Array, c: Array) -> Array:
-        n = jnp.asarray(n, c.dtype)
+    def one(a: Array, c: Array) -> Array:
+        a = jnp.asarray(a, c.dtype)
         try:
-            return jnp.broadcast_to(n, c.shape)
+            return jnp.broadcast_to(a, c.shape)
         except ValueError:
-            raise ValueError(f"null must broadcast to the condition's shape {c.shape}, got {n.shape}") from None
+            raise ValueError(f"all conditions, and null, must broadcast to shape {c.shape}, got {a.shape}") from None
 
-    out: C = jax.tree.map(one, null, cond)
+    out: C = jax.tree.map(one, other, cond)
     return out

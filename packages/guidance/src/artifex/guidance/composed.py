@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 import jax
 from jaxtyping import Array, Float
 
+from artifex.guidance.base import given
 from artifex.guidance.classifier_free import stretch
 from artifex.guidance.contrast import combine, evaluate
 from artifex.guidance.rule import Rule, as_rule
@@ -19,36 +20,31 @@ C = TypeVar("C")
 class Composed(Generic[C]):
     r"""$x_0(\varnothing) + \sum_i w_i \big(x_0(c_i) - x_0(\varnothing)\big)$: the conditions' conjunction.
 
-    A negative $w_i$ leads away from $c_i$. With another rule, each term is what it adds to $x_0(\varnothing)$. The
-    condition is a tuple, one for each rule; all are predicted in one batch if there is a null condition.
+    A negative $w_i$ leads away from $c_i$. With another rule, each term is what it adds to $x_0(\varnothing)$. If there
+    is a null condition, all are predicted in one batch.
 
     Attributes:
-        rules: $w_i$, or other rules.
+        rule: $w$ of the condition that the walk is given, or another rule.
+        others: further conditions, each with its own $w_i$ or rule; of one sample, or of all.
         null: the condition that means none, as in ``ClassifierFree``.
 
     Raises:
-        ValueError: if a scale is not finite, or there are no rules; when applied, if there are not as many conditions.
+        ValueError: if a scale is not finite; when applied, without a condition, or for others that do not fit it.
 
     References: Liu et al. 2022, https://arxiv.org/abs/2206.01714
     """
 
-    rules: tuple[Rule | Scale, ...]
+    rule: Rule | Scale
+    others: tuple[tuple[C, Rule | Scale], ...]
     null: C | None = None
 
     def __post_init__(self) -> None:
-        if not self.rules:
-            raise ValueError("rules must hold at least one, got none")
-        for rule in self.rules:
+        for rule in (self.rule, *(rule for _, rule in self.others)):
             as_rule(rule)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: tuple[C, ...]) -> Denoiser:
-        """The denoiser guided towards all of ``cond``."""
-        given: object = cond
-        if not isinstance(given, tuple) or len(given) != len(self.rules):
-            got = f"{len(given)} in a tuple" if isinstance(given, tuple) else type(given).__name__
-            raise ValueError(f"the condition must be a tuple of {len(self.rules)}, one for each rule, got {got}")
-        null = None if self.null is None else stretch(self.null, cond[0])
-        return Composition(denoiser, cond, null, self.rules)
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
+        """The denoiser guided towards ``cond`` and all others."""
+        return Composition(denoiser, given(cond), self)
 
 
 @record
@@ -56,12 +52,18 @@ class Composition(Generic[C]):
     """A denoiser under several conditions."""
 
     denoiser: ConditionalDenoiser[C]
-    conds: tuple[C, ...]
-    null: C | None
-    rules: tuple[Rule | Scale, ...]
+    cond: C
+    guidance: Composed[C]
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The guided $x_0$."""
-        free, *each = evaluate([(self.denoiser, cond) for cond in (self.null, *self.conds)], x_t, level)
-        guided = [combine(as_rule(r), c, free, x_t, level) for r, c in zip(self.rules, each, strict=True)]
+        null, others = self.guidance.null, self.guidance.others
+        conds = [
+            None if null is None else stretch(null, self.cond),
+            self.cond,
+            *(stretch(other, self.cond) for other, _ in others),
+        ]
+        free, *each = evaluate([(self.denoiser, cond) for cond in conds], x_t, level)
+        rules = [as_rule(rule) for rule in (self.guidance.rule, *(rule for _, rule in others))]
+        guided = [combine(rule, x0, free, x_t, level) for rule, x0 in zip(rules, each, strict=True)]
         return sum((other - free for other in guided[1:]), start=guided[0])

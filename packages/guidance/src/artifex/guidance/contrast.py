@@ -32,19 +32,13 @@ class Contrast(Protocol[C]):
         """How the two predictions are put together; a bare scale is the linear rule."""
         ...
 
-    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """What to call for the weak prediction, where ``denoiser`` under ``cond`` gives the strong one."""
         ...
 
 
-def steer(denoiser: ConditionalDenoiser[C], cond: C, *contrasts: Contrast[C]) -> Denoiser:
-    """The denoiser led away from all weak predictions; those with a scale that is known to be 1 are never called.
-
-    Raises:
-        ValueError: without a condition.
-    """
-    if cond is None:
-        raise ValueError("guidance needs a condition to steer to, got None")
+def steer(denoiser: ConditionalDenoiser[C], cond: C | None, *contrasts: Contrast[C]) -> Denoiser:
+    """The denoiser led away from all weak predictions; those with a scale that is known to be 1 are never called."""
     active = tuple(c for c in contrasts if not _is_one(as_rule(c.rule).scale))
     return Steered(denoiser, cond, active) if active else Bound(denoiser, cond)
 
@@ -58,7 +52,7 @@ class Steered(Generic[C]):
     r"""$x_0^+ + \sum_i \big(\mathrm{rule}_i(x_0^+, x_0^{i-}) - x_0^+\big)$; with one contrast, its rule."""
 
     denoiser: ConditionalDenoiser[C]
-    cond: C
+    cond: C | None
     contrasts: tuple[Contrast[C], ...]
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:

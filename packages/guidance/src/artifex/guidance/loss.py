@@ -46,7 +46,7 @@ class Loss(Generic[C]):
     def __post_init__(self) -> None:
         check_push(self.scale)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return Descending(self.guidance(denoiser, cond), self.loss, self.scale)
 

@@ -32,7 +32,7 @@ class Perturbable(Protocol):
 class PerturbedAttention(Generic[C]):
     r"""$x_0^- + w\, (x_0 - x_0^-)$, where $x_0^-$ comes with chosen attention maps replaced by the identity.
 
-    The paper writes $s = w - 1$, and uses $s = 3$ in the middle of a U-Net.
+    It needs no condition. The paper writes $s = w - 1$, and uses $s = 3$ in the middle of a U-Net.
 
     Attributes:
         layers: paths of the attention within the network, such as ``("middle",)`` or ``("blocks.5",)``.
@@ -51,11 +51,11 @@ class PerturbedAttention(Generic[C]):
     def __post_init__(self) -> None:
         check(self.layers, self.rule)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return steer(denoiser, cond, self)
 
-    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The network with identity attention, under the same condition."""
         return perturb(denoiser, identity_attention=self.layers), cond
 
@@ -63,6 +63,8 @@ class PerturbedAttention(Generic[C]):
 @record
 class SkipLayers(Generic[C]):
     r"""$x_0^- + w\, (x_0 - x_0^-)$, where $x_0^-$ comes from the transformer without some of its blocks.
+
+    It needs no condition.
 
     Attributes:
         layers: paths of the blocks within the network, such as ``("blocks.7", "blocks.8", "blocks.9")``.
@@ -82,11 +84,11 @@ class SkipLayers(Generic[C]):
     def __post_init__(self) -> None:
         check(self.layers, self.rule)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return steer(denoiser, cond, self)
 
-    def weak(self, denoiser: ConditionalDenoiser[C], cond: C) -> Call[C]:
+    def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The network without the blocks, under the same condition."""
         return perturb(denoiser, skip=self.layers), cond
 

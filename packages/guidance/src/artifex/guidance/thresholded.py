@@ -30,6 +30,6 @@ class Thresholded(Generic[C]):
     limit: float = static(default=1.0)
     ceiling: float = static(default=math.inf)
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return DynamicallyThresholded(self.guidance(denoiser, cond), self.quantile, self.limit, self.ceiling)

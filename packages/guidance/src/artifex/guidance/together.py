@@ -23,6 +23,6 @@ class Together(Generic[C]):
 
     contrasts: tuple[Contrast[C], ...]
 
-    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
         return steer(denoiser, cond, *self.contrasts)

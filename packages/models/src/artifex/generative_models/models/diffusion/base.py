@@ -390,11 +390,8 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         graphdef, state = nnx.split(self.backbone)
         network = NetworkDenoiser[State, Array](PureBackbone(graphdef), self.prediction, state, self.learns_variance)
         guidance, cond = options.get("guidance", self.guidance), options.get("conditioning")
-        if cond is None:
-            if guidance is not None:
-                raise ValueError("guidance needs a condition to steer to: conditioning must be given, got None")
-            return network
-        check_condition(cond, shape[0], self.parameters.num_classes)
+        if cond is not None:
+            check_condition(cond, shape[0], self.parameters.num_classes)
         steer = Conditional[Array]() if guidance is None else bind(guidance, tableau)
         return steer(network, cond)
 
