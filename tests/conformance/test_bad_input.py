@@ -1,0 +1,155 @@
+"""Every documented argument out of its domain: an error that says what was got and what was expected."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+from jaxtyping import Array
+
+from artifex.backbones import MLP, MLPConfig
+from artifex.generative_models.models.diffusion import (
+    DDIMModel,
+    DDPMModel,
+    DiffusionModel,
+    ModelConfig,
+    ScoreDiffusionModel,
+)
+from artifex.guidance import ClassifierFree
+
+pytestmark = pytest.mark.usefixtures("unhooked")
+
+Call = Callable[[], object]
+
+
+def network(config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
+    classes = config.parameters.get("num_classes")
+    assert classes is None or isinstance(classes, int)
+    return MLP(MLPConfig(features=2, hidden=4, depth=1, num_classes=classes), rngs=rngs)
+
+
+def config(**parameters: object) -> ModelConfig:
+    return ModelConfig(name="bad", model_class="M", input_dim=(2,), parameters={"noise_steps": 20, **parameters})
+
+
+class Wider(nnx.Module):
+    """A network whose output is not of its input's shape."""
+
+    def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
+        return jnp.concatenate([x, x], axis=-1)
+
+
+BASE = DiffusionModel(config(), network, rngs=nnx.Rngs(0))
+DDPM = DDPMModel(config(), backbone_fn=network, rngs=nnx.Rngs(0))
+LABELLED = DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0))
+DDIM = DDIMModel(config(ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
+SCORE = ScoreDiffusionModel(config=config(), backbone_fn=network, rngs=nnx.Rngs(0))
+WIDER = DiffusionModel(config(), lambda _, rngs: Wider(), rngs=nnx.Rngs(0))
+X = jnp.ones((2, 2))
+T = jnp.array([3, 4])
+NAN = X.at[0, 0].set(jnp.nan)
+INF = X.at[1, 1].set(jnp.inf)
+
+
+def anything(value: object) -> Any:  # noqa: ANN401 -- what a caller without a type checker may pass
+    return value
+
+
+OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
+    "timesteps beyond": (lambda: BASE(X, jnp.array([0, 20])), r"in \[0, 19\], got values from 0 to 20"),
+    "timesteps below": (lambda: BASE(X, jnp.array([-1, 0])), r"in \[0, 19\], got values from -1 to 0"),
+    "timesteps, float": (lambda: BASE(X, jnp.array([0.5, 1])), "timesteps must be integers, got dtype float32"),
+    "timesteps, many": (lambda: BASE(X, jnp.zeros(3, int)), r"one a sample \(2,\), got shape \(3,\)"),
+    "q_sample's t": (lambda: BASE.q_sample(X, jnp.array([20, 0])), r"timesteps must be in \[0, 19\]"),
+    "q_sample's x_start": (lambda: BASE.q_sample(NAN, T), "x_start must be finite"),
+    "p_sample's t": (lambda: BASE.p_sample(X, X, jnp.array([-1, 0])), r"timesteps must be in \[0, 19\]"),
+    "p_sample's model_output": (lambda: BASE.p_sample(NAN, X, T), "model_output must be finite"),
+    "p_sample's x_t": (lambda: BASE.p_sample(X, INF, T), "x_t must be finite"),
+    "predict_start's t": (lambda: BASE.predict_start_from_noise(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
+    "predict_start's noise": (lambda: BASE.predict_start_from_noise(X, T, NAN), "noise must be finite"),
+    "n_samples": (lambda: BASE.generate(0), "n_samples must be at least 1, got 0"),
+    "backbone's shape": (lambda: WIDER(X, T), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
+    "backbone's shape in a walk": (lambda: WIDER.generate(2), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
+    "rngs without a stream": (lambda: BASE.generate(rngs=nnx.Rngs(dropout=0)), "rngs must have a stream 'sample'"),
+    "output_dim": (
+        lambda: BASE.__class__(config().model_copy(update={"output_dim": 3}), network, rngs=nnx.Rngs(0)),
+        r"output_dim must be input_dim = \(2,\) .* got 3",
+    ),
+    "forward_diffusion's t": (lambda: DDPM.forward_diffusion(X, T + 18), r"timesteps must be in \[0, 19\]"),
+    "forward_diffusion's x": (lambda: DDPM.forward_diffusion(INF, T), "must be finite"),
+    "denoise_step's t": (lambda: DDPM.denoise_step(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
+    "denoise_step's noise": (lambda: DDPM.denoise_step(X, T, NAN), "must be finite"),
+    "scheduler": (lambda: DDPM.sample(1, anything("euler")), "scheduler must be 'ddpm' or 'ddim', got 'euler'"),
+    "steps beyond": (lambda: DDPM.sample(1, steps=21), r"steps must be in \[1, 20\], got 21"),
+    "steps below": (lambda: DDPM.sample(1, steps=0), r"steps must be in \[1, 20\], got 0"),
+    "sample's shape": (lambda: DDPM.sample((3,)), r"a shape must be \(batch, ...\), got \(3,\)"),
+    "sample's count": (lambda: DDPM.sample(-1), "n_samples must be at least 1, got -1"),
+    "initial_noise's shape": (
+        lambda: DDPM.sample(2, initial_noise=X[:1]),
+        r"initial_noise must be of shape \(2, 2\), got \(1, 2\)",
+    ),
+    "initial_noise": (lambda: DDPM.sample(2, initial_noise=NAN), "must be finite, got NaN or infinity"),
+    "ddim steps beyond": (lambda: DDIM.ddim_sample(1, 21), r"steps must be in \[1, 20\], got 21"),
+    "ddim steps below": (lambda: DDIM.ddim_sample(1, 0), r"steps must be in \[1, 20\], got 0"),
+    "nodes": (lambda: DDIM.get_ddim_timesteps(21), r"steps must be in \[1, 20\], got 21"),
+    "eta": (lambda: DDIM.ddim_sample(1, 5, 1.5), r"eta must be in \[0, 1\], got 1.5"),
+    "eta of a step": (lambda: DDIM.ddim_step(X, T, T - 1, X, -0.1), r"eta must be in \[0, 1\], got -0.1"),
+    "t_prev": (lambda: DDIM.ddim_step(X, T, T, X), r"t_prev must be in \[-1, t\), got t = \[3 4\] and t_prev = \[3 4"),
+    "t_prev below": (lambda: DDIM.ddim_step(X, T, T - 6, X), r"t_prev must be in \[-1, t\)"),
+    "ddim_step's x_t": (lambda: DDIM.ddim_step(NAN, T, T - 1, X), "must be finite"),
+    "ddim_step's noise": (lambda: DDIM.ddim_step(X, T, T - 1, INF), "must be finite"),
+    "x0's rank": (lambda: DDIM.ddim_reverse(X[None], 5), r"shape \(2,\) or a batch of that, got \(1, 2, 2\)"),
+    "x0": (lambda: DDIM.ddim_reverse(NAN, 5), "must be finite"),
+    "inversion's steps": (lambda: DDIM.ddim_reverse(X, 21), r"steps must be in \[1, 20\], got 21"),
+    "score's t": (lambda: SCORE.score(X, jnp.array([0.0, 1.5])), r"t must be in \[0, 1\], got values from 0.0 to 1.5"),
+    "score's x": (lambda: SCORE.score(NAN, jnp.array([0.0, 1.0])), "x must be finite"),
+    "score's rank": (lambda: SCORE.score(X, jnp.ones((2, 1))), r"one a sample \(2,\), got shape \(2, 1\)"),
+    "num_steps": (lambda: SCORE.sample(1, num_steps=0), "steps must be at least 1, got 0"),
+    "num_samples": (lambda: SCORE.sample(0), "n_samples must be at least 1, got 0"),
+    "labels beyond": (
+        lambda: LABELLED.generate(2, conditioning=T),
+        r"labels must be in \[0, 2\], got values from 3 to 4",
+    ),
+    "labels below": (
+        lambda: LABELLED(X, T, conditioning=T - 4),
+        r"labels must be in \[0, 2\], got values from -1 to 0",
+    ),
+    "labels, float": (lambda: LABELLED.generate(2, conditioning=X[0]), r"labels must be integers of shape \(2,\), got"),
+    "labels, many": (lambda: LABELLED.generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
+    "labels to a model without": (lambda: DDPM.generate(2, conditioning=T), "cond must be None for a network"),
+    "guidance without labels": (
+        lambda: LABELLED.generate(2, guidance=ClassifierFree(2.0)),
+        "conditioning must be given, got None",
+    ),
+}
+UNKNOWN: dict[str, tuple[Call, str]] = {
+    "option": (lambda: DDPM.sample(1, **anything({"stepz": 3})), "unknown argument 'stepz'"),
+    "option of generate": (lambda: DDPM.generate(1, **anything({"steps": 3})), "unknown argument 'steps'"),
+    "option of the constructor": (
+        lambda: DDPMModel(config(), rngs=nnx.Rngs(0), **anything({"backbone": network})),
+        "unknown argument 'backbone'",
+    ),
+    "noise for the inversion": (lambda: DDIM.ddim_reverse(X, 5, initial_noise=X), "it takes none"),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_DOMAIN)
+def test_a_value_out_of_its_domain(name: str) -> None:
+    call, message = OUT_OF_DOMAIN[name]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_argument_that_nobody_knows(name: str) -> None:
+    call, message = UNKNOWN[name]
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("value", ["many", 10.5, True, 0, None])
+def test_noise_steps_of_the_wrong_kind(value: object) -> None:
+    for kind in (DiffusionModel, DDPMModel, DDIMModel):
+        with pytest.raises(ValueError, match="noise_steps"):
+            cast("Any", kind)(config(noise_steps=value), backbone_fn=network, rngs=nnx.Rngs(0))

@@ -1,0 +1,135 @@
+"""One compiled loop: compiled once, found again, at home in a user's jit, its memory flat in the steps."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jaxtyping import Array
+
+from artifex.generative_models.models.diffusion import DDIMModel, DDPMModel, ModelConfig, ScoreDiffusionModel
+from artifex.guidance import ClassifierFree
+
+
+class Counting(nnx.Module):
+    """A network that counts how often its code is run, which is how often a walk is traced."""
+
+    def __init__(self, traces: list[int]) -> None:
+        self.factor = nnx.Param(jnp.full((), 0.1))
+        self.note = traces.append
+
+    def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
+        self.note(1)
+        shift = 0.0 if cond is None else 0.01 * cond.astype(x.dtype)[:, None]
+        return self.factor[...] * x + shift
+
+
+TRACES: list[int] = []
+CONFIG = {"name": "cost", "input_dim": (3,)}
+BY_LABEL = {"noise_steps": 20, "num_classes": 4}
+
+
+def network(config: ModelConfig, *, rngs: nnx.Rngs) -> Counting:
+    return Counting(TRACES)
+
+
+def config(kind: str, **parameters: object) -> ModelConfig:
+    return ModelConfig(name="cost", model_class=kind, input_dim=(3,), parameters={"noise_steps": 20, **parameters})
+
+
+DDPM = DDPMModel(config("DDPMModel", num_classes=4), backbone_fn=network, rngs=nnx.Rngs(0))
+DDIM = DDIMModel(config("DDIMModel", num_classes=4, ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
+SCORE = ScoreDiffusionModel(config=config("ScoreDiffusionModel"), backbone_fn=network, rngs=nnx.Rngs(0))
+
+METHODS: dict[str, Callable[[int, int], Array]] = {
+    "generate": lambda n, seed: DDPM.generate(n, rngs=nnx.Rngs(seed)),
+    "generate, guided": lambda n, seed: DDPM.generate(
+        n, rngs=nnx.Rngs(seed), conditioning=jnp.full(n, seed % 4), guidance=ClassifierFree(1.5 + seed)
+    ),
+    "sample": lambda n, seed: DDPM.sample(n, steps=7, rngs=nnx.Rngs(seed), conditioning=jnp.full(n, seed % 4)),
+    "ddim_sample": lambda n, seed: DDIM.ddim_sample(n, eta=0.1 + 0.1 * seed, rngs=nnx.Rngs(seed)),
+    "ddim_sample, own rngs": lambda n, seed: DDIM.ddim_sample(n),
+    "ddim_reverse": lambda n, seed: DDIM.ddim_reverse(jnp.full((n, 3), 0.1 * seed), 5),
+    "score's sample": lambda n, seed: SCORE.sample(n, num_steps=6, rngs=nnx.Rngs(seed)),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_compiles_once_for_each_shape(name: str) -> None:
+    """Other keys, labels, scales, eta, data or parameters are found compiled; another batch is not."""
+    method = METHODS[name]
+    first = method(2, 1)
+    before = len(TRACES)
+    assert before
+    second = method(2, 2)
+    DDIM.backbone.factor[...] = 0.2  # type: ignore[attr-defined]
+    DDPM.backbone.factor[...] = 0.2  # type: ignore[attr-defined]
+    third = method(2, 2)
+    assert len(TRACES) == before
+    assert float(jnp.abs(first - second).max()) > 1e-4
+    if "own" not in name and "score" not in name:
+        assert float(jnp.abs(second - third).max()) > 1e-4
+    method(3, 1)
+    assert len(TRACES) > before
+    DDIM.backbone.factor[...] = 0.1  # type: ignore[attr-defined]
+    DDPM.backbone.factor[...] = 0.1  # type: ignore[attr-defined]
+
+
+def test_another_step_count_compiles_again_and_both_are_kept() -> None:
+    DDIM.ddim_sample(2, 8)
+    before = len(TRACES)
+    DDIM.ddim_sample(2, 9)
+    assert len(TRACES) > before
+    before = len(TRACES)
+    DDIM.ddim_sample(2, 8)
+    DDIM.ddim_sample(2, 9)
+    assert len(TRACES) == before
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if "own" not in name])
+def test_works_inside_the_users_jit(name: str) -> None:
+    """With everything that is known closed over; the key, and with it every draw, is the caller's."""
+    method = METHODS[name]
+    inside = jax.jit(lambda seed: method(2, 1) + 0 * seed)(0.0)
+    np.testing.assert_allclose(inside, method(2, 1), atol=1e-5)
+
+
+def test_works_inside_nnx_jit_and_advances_the_models_stream() -> None:
+    @nnx.jit
+    def draw(model: DDIMModel, labels: Array) -> Array:
+        return model.ddim_sample(2, conditioning=labels)
+
+    def fresh() -> DDIMModel:
+        return DDIMModel(DDIM.config, backbone_fn=network, rngs=nnx.Rngs(4))
+
+    model, same, eager = fresh(), fresh(), fresh()
+    labels = jnp.array([0, 3])
+    a, b = draw(model, labels), draw(model, labels)
+    assert float(jnp.abs(a - b).max()) > 1e-3
+    np.testing.assert_array_equal(draw(same, labels), a)
+    np.testing.assert_allclose(eager.ddim_sample(2, conditioning=labels), a, atol=1e-5)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_memory_is_flat_in_the_steps(guided: bool) -> None:
+    """What ten times the steps need on top is less than one state of the walk; a kept trajectory would need 180."""
+    long = DDPMModel(config("DDPMModel", noise_steps=200, num_classes=4), backbone_fn=network, rngs=nnx.Rngs(0))
+    shape = (512, 3)
+
+    def temporary(steps: int) -> int:
+        def walk(key: Array) -> Array:
+            if not guided:
+                return long.sample(shape, steps=steps, rngs=nnx.Rngs(key))
+            labels = jnp.zeros(shape[0], jnp.int32)
+            guidance: ClassifierFree[Array] = ClassifierFree(2.0)
+            return long.sample(shape, steps=steps, rngs=nnx.Rngs(key), conditioning=labels, guidance=guidance)
+
+        analysis = jax.jit(walk).lower(jax.random.key(0)).compile().memory_analysis()
+        assert analysis is not None
+        return int(analysis.temp_size_in_bytes)
+
+    few, many = temporary(20), temporary(200)
+    assert few > 0
+    assert many - few < 512 * 3 * 4
