@@ -12,12 +12,30 @@ from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.guided_combine.kernel import why_not_pallas, why_not_triton
+from artifex.kernels.guided_combine.pallas import pallas
 from artifex.kernels.guided_combine.reference import reference
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
 from artifex.kernels.guided_combine.xla import xla
 
+
+def _triton(
+    conditional: Array, unconditional: Array, scale: Array, rescale: Array | None, threshold: DynamicThreshold | None
+) -> Array:
+    """The Triton body; its module imports Triton."""
+    from artifex.kernels.guided_combine.triton import triton
+
+    out: Array = triton(conditional, unconditional, scale, rescale, threshold)
+    return out
+
+
 Run = Body[[Array, Array, Array, Array | None, DynamicThreshold | None], Array]
-BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+BODIES: Final[Mapping[Implementation, Run]] = {
+    "reference": Body(reference),
+    "xla": Body(xla),
+    "pallas": Body(pallas, why_not_pallas),
+    "triton": Body(_triton, why_not_triton),
+}
 
 
 def guided_combine(

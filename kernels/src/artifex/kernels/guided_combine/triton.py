@@ -1,0 +1,222 @@
+"""Guidance as Triton kernels: a program holds one sample, or walks over it where it is too large to hold."""
+
+from functools import partial
+from typing import Final
+
+import jax
+import numpy as np
+import triton.language as tl
+from jaxtyping import Array, Float
+
+from artifex.kernels.batching import folds_batch
+from artifex.kernels.guided_combine.config import DEFAULT, Config
+from artifex.kernels.guided_combine.kernel import by_kernel
+from artifex.kernels.guided_combine.threshold import DynamicThreshold
+from artifex.kernels.platform import Launch, launch, shaped, triton_jit
+
+LARGEST: Final = float(np.finfo(np.float32).max)
+
+
+@partial(jax.jit, static_argnames=("threshold", "launch", "config"))
+def triton(
+    conditional: Float[Array, "b n"],
+    unconditional: Float[Array, "b n"],
+    scale: Float[Array, " b"],
+    rescale: Float[Array, " b"] | None,
+    threshold: DynamicThreshold | None,
+    launch: Launch = launch,
+    config: Config = DEFAULT,
+) -> Float[Array, "b n"]:
+    """One sample a row; see ``guided_combine``."""
+
+    def kernel(c: Array, u: Array, scale: Array, rescale: Array | None) -> Array:
+        run = partial(_rows, threshold=threshold, launch=launch, config=config)
+        return folds_batch(run)(c, u, scale, *(() if rescale is None else (rescale,)))[0]
+
+    return by_kernel(kernel, conditional, unconditional, scale, rescale, threshold)
+
+
+def _rows(
+    c: Array,
+    u: Array,
+    scale: Array,
+    *rescale: Array,
+    threshold: DynamicThreshold | None,
+    launch: Launch,
+    config: Config,
+) -> tuple[Float[Array, "b n"]]:
+    b, n = c.shape
+    block, warps = config.fitted(n)
+    held = threshold or DynamicThreshold()
+    before, share = held.place(n)
+    constants = {
+        "n": n,
+        "rescaled": bool(rescale),
+        "thresholded": threshold is not None,
+        "before": before,
+        "share": share,
+        "limit": held.limit,
+        "ceiling": min(held.ceiling, LARGEST),
+        "block": block,
+    }
+    kernel = whole_kernel if n <= block else walking_kernel
+    out = (shaped((b, n), c.dtype),)
+    (filled,) = launch(kernel, (b,), (c, u, scale, *(rescale or (scale,))), out, constants, warps=warps, stages=1)
+    return (filled,)
+
+
+@triton_jit
+def whole_kernel(
+    conditional: tl.tensor,
+    unconditional: tl.tensor,
+    scale: tl.tensor,
+    rescale: tl.tensor,
+    out: tl.tensor,
+    n: tl.constexpr,
+    rescaled: tl.constexpr,
+    thresholded: tl.constexpr,
+    before: tl.constexpr,
+    share: tl.constexpr,
+    limit: tl.constexpr,
+    ceiling: tl.constexpr,
+    block: tl.constexpr,
+) -> None:
+    """A sample that fits into a program."""
+    row = tl.program_id(0)
+    at = tl.arange(0, block)
+    there = at < n
+    place = row.to(tl.int64) * n + at
+    c, g = _guided(conditional, unconditional, place, there, tl.load(scale + row))
+    if rescaled:
+        above = tl.sum(_squares(c, tl.sum(c) / n, there)) / n
+        below = tl.sum(_squares(g, tl.sum(g) / n, there)) / n
+        g *= _factor(above, below, tl.load(rescale + row))
+    if thresholded:
+        bits = tl.where(there, tl.abs(g).to(tl.int32, bitcast=True), 2147483647)
+        found = tl.full([], 0, tl.int32)
+        step = tl.full([], 1 << 30, tl.int32)
+        for _ in range(31):
+            more = found | step
+            found = tl.where(tl.sum((bits < more).to(tl.int32)) <= before, more, found)
+            step = step // 2
+        many = tl.sum((bits <= found).to(tl.int32)) > before + 1
+        upper = tl.min(tl.where(bits > found, bits, 2147483647))
+        g = _held(g, _reach(found, upper, many, share, limit, ceiling), limit)
+    tl.store(out + place, g.to(out.dtype.element_ty), mask=there)
+
+
+@triton_jit
+def walking_kernel(
+    conditional: tl.tensor,
+    unconditional: tl.tensor,
+    scale: tl.tensor,
+    rescale: tl.tensor,
+    out: tl.tensor,
+    n: tl.constexpr,
+    rescaled: tl.constexpr,
+    thresholded: tl.constexpr,
+    before: tl.constexpr,
+    share: tl.constexpr,
+    limit: tl.constexpr,
+    ceiling: tl.constexpr,
+    block: tl.constexpr,
+) -> None:
+    """A sample larger than a program holds: a pass for the means, one for the variances, 32 for the quantile."""
+    row = tl.program_id(0)
+    base = row.to(tl.int64) * n
+    w = tl.load(scale + row)
+    factor = tl.full([], 1.0, tl.float32)
+    if rescaled:
+        c_sum = tl.zeros([block], tl.float32)
+        g_sum = tl.zeros([block], tl.float32)
+        for start in range(0, n, block):
+            at = start + tl.arange(0, block)
+            c, g = _guided(conditional, unconditional, base + at, at < n, w)
+            c_sum += c
+            g_sum += g
+        c_mean, g_mean = tl.sum(c_sum) / n, tl.sum(g_sum) / n
+        c_squares = tl.zeros([block], tl.float32)
+        g_squares = tl.zeros([block], tl.float32)
+        for start in range(0, n, block):
+            at = start + tl.arange(0, block)
+            c, g = _guided(conditional, unconditional, base + at, at < n, w)
+            c_squares += _squares(c, c_mean, at < n)
+            g_squares += _squares(g, g_mean, at < n)
+        factor = _factor(tl.sum(c_squares) / n, tl.sum(g_squares) / n, tl.load(rescale + row))
+    reach = tl.full([], 1.0, tl.float32)
+    if thresholded:
+        found = tl.full([], 0, tl.int32)
+        step = tl.full([], 1 << 30, tl.int32)
+        for _ in range(31):
+            more = found | step
+            under = tl.zeros([block], tl.int32)
+            for start in range(0, n, block):
+                at = start + tl.arange(0, block)
+                c, g = _guided(conditional, unconditional, base + at, at < n, w)
+                bits = tl.abs(g * factor).to(tl.int32, bitcast=True)
+                under += ((bits < more) & (at < n)).to(tl.int32)
+            found = tl.where(tl.sum(under) <= before, more, found)
+            step = step // 2
+        upto = tl.zeros([block], tl.int32)
+        beyond = tl.full([block], 2147483647, tl.int32)
+        for start in range(0, n, block):
+            at = start + tl.arange(0, block)
+            c, g = _guided(conditional, unconditional, base + at, at < n, w)
+            bits = tl.abs(g * factor).to(tl.int32, bitcast=True)
+            upto += ((bits <= found) & (at < n)).to(tl.int32)
+            beyond = tl.minimum(beyond, tl.where((bits > found) & (at < n), bits, 2147483647))
+        reach = _reach(found, tl.min(beyond), tl.sum(upto) > before + 1, share, limit, ceiling)
+    for start in range(0, n, block):
+        at = start + tl.arange(0, block)
+        c, g = _guided(conditional, unconditional, base + at, at < n, w)
+        g *= factor
+        if thresholded:
+            g = _held(g, reach, limit)
+        tl.store(out + base + at, g.to(out.dtype.element_ty), mask=at < n)
+
+
+@triton_jit
+def _guided(
+    conditional: tl.tensor, unconditional: tl.tensor, place: tl.tensor, there: tl.tensor, w: tl.tensor
+) -> tuple[tl.tensor, tl.tensor]:
+    """The conditional numbers and the guided ones, zero where there are none."""
+    c = tl.load(conditional + place, mask=there, other=0.0).to(tl.float32)
+    u = tl.load(unconditional + place, mask=there, other=0.0).to(tl.float32)
+    return c, c + (w - 1) * (c - u)
+
+
+@triton_jit
+def _squares(x: tl.tensor, mean: tl.tensor, there: tl.tensor) -> tl.tensor:
+    """Squared distances from the mean, zero where there is no number."""
+    off = tl.where(there, x - mean, 0.0)
+    return off * off
+
+
+@triton_jit
+def _factor(above: tl.tensor, below: tl.tensor, phi: tl.tensor) -> tl.tensor:
+    """What brings the standard deviation to that of the conditional numbers; 1 where there is none."""
+    ratio = tl.where(below == 0, 1.0, tl.sqrt(above / tl.where(below == 0, 1.0, below)))
+    return 1 + phi * (ratio - 1)
+
+
+@triton_jit
+def _reach(
+    found: tl.tensor,
+    upper: tl.tensor,
+    many: tl.tensor,
+    share: tl.constexpr,
+    limit: tl.constexpr,
+    ceiling: tl.constexpr,
+) -> tl.tensor:
+    """The quantile, from the bits of the two numbers that it lies between, held to its range."""
+    lower = found.to(tl.float32, bitcast=True)
+    reach = lower
+    if share > 0:
+        reach += share * (tl.where(many, lower, upper.to(tl.float32, bitcast=True)) - lower)
+    return tl.minimum(tl.maximum(reach, limit), ceiling)
+
+
+@triton_jit
+def _held(g: tl.tensor, reach: tl.tensor, limit: tl.constexpr) -> tl.tensor:
+    """Clipped to the reach, then scaled to the limit."""
+    return tl.minimum(tl.maximum(g, -reach), reach) * (limit / reach)
