@@ -11,6 +11,9 @@ from artifex.generative_models.models.diffusion.guidance import GuidedDiffusionM
 from artifex.generative_models.models.diffusion.guidance import apply_guidance as apply_guidance
 from artifex.generative_models.models.diffusion.guidance import cosine_guidance_schedule as cosine_guidance_schedule
 from artifex.generative_models.models.diffusion.guidance import linear_guidance_schedule as linear_guidance_schedule
+from artifex.generative_models.models.diffusion.latent import LDMModel as LDMModel
+from artifex.generative_models.models.diffusion.latent import SimpleDecoder as SimpleDecoder
+from artifex.generative_models.models.diffusion.latent import SimpleEncoder as SimpleEncoder
 from artifex.generative_models.models.diffusion.score import ScoreDiffusionModel as ScoreDiffusionModel
 
 __all__ = [
@@ -21,8 +24,11 @@ __all__ = [
     "DiTModel",
     "DiffusionModel",
     "GuidedDiffusionModel",
+    "LDMModel",
     "ModelConfig",
     "ScoreDiffusionModel",
+    "SimpleDecoder",
+    "SimpleEncoder",
     "apply_guidance",
     "cosine_guidance_schedule",
     "linear_guidance_schedule",

@@ -284,7 +284,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         model_outputs: Out,
         *,
         rngs: nnx.Rngs | None = None,
-        **kwargs: object,
+        **kwargs: Any,  # noqa: ANN401 -- a subclass's own
     ) -> Outputs:
         r"""Mean of $\|\epsilon - \epsilon_\theta(x_t, t)\|^2$ over all elements.
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.base import DiffusionModel
-from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn, unet
+from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn
 from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, draw
 from artifex.samplers import Ddim, Sampler, sample
 from artifex.schedules import add_noise
@@ -24,13 +24,13 @@ class DDPMModel(DiffusionModel):
     Args:
         config: shape of the data and parameters; see ``parameters.DiffusionParameters``.
         rngs: as in ``DiffusionModel``.
-        **kwargs: see ``networks.NetworkOptions``; the default network is a U-Net of the config's ``hidden_dims``.
+        **kwargs: see ``networks.NetworkOptions``; ``networks.network`` says what the default one is.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
     """
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[NetworkOptions]) -> None:
-        super().__init__(config, network_fn(kwargs, unet), rngs=rngs)
+        super().__init__(config, network_fn(kwargs), rngs=rngs)
 
     def forward_diffusion(self, x: X, t: Steps, *, rngs: nnx.Rngs | None = None) -> tuple[X, X]:
         r"""A draw of $q(x_t \mid x_0)$, and the noise that is in it.

@@ -1,6 +1,6 @@
 """The networks that models make where none is given."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import reduce
 from math import gcd
 from typing import TypedDict, Unpack
@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 from flax import nnx
 from jax.typing import DTypeLike
 
-from artifex.backbones import Backbone, DiT, DiTConfig, UNet, UNetConfig
+from artifex.backbones import MLP, Backbone, DiT, DiTConfig, MLPConfig, UNet, UNetConfig
 from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.parameters import DiTParameters, parse
 from artifex.generative_models.models.diffusion.walk import check_options
@@ -27,14 +27,14 @@ class NetworkOptions(TypedDict, total=False):
     backbone_fn: BackboneFn | None
 
 
-def network_fn(options: NetworkOptions, default: BackboneFn) -> BackboneFn:
-    """The network's maker among the options of a constructor.
+def network_fn(options: NetworkOptions) -> BackboneFn:
+    """The network's maker among the options of a constructor, or that of the default one.
 
     Raises:
         TypeError: for an option that no constructor knows.
     """
     check_options(options, NetworkOptions.__annotations__)
-    return options.get("backbone_fn") or default
+    return options.get("backbone_fn") or network
 
 
 def check_output(config: ModelConfig) -> None:
@@ -102,25 +102,32 @@ def dit(config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[DiTOptions]) ->
     )
 
 
-def unet(config: ModelConfig, *, rngs: nnx.Rngs) -> Backbone:
-    """A U-Net whose levels have the widths ``config.hidden_dims`` (64, 128 where None), with attention at the last.
+def network(config: ModelConfig, *, rngs: nnx.Rngs) -> Backbone:
+    """The default: a U-Net for images ``(H, W, C)``, an MLP for vectors ``(D,)``.
+
+    The U-Net's levels have the widths ``config.hidden_dims`` (64, 128 where None), with attention at the last. The MLP
+    has that many blocks (three of 128 where None), all of one width.
 
     Raises:
-        ValueError: if the data are no images ``(H, W, C)``, or for an activation that it does not have.
+        ValueError: for data of another rank, or settings that the network does not have.
     """
-    if len(config.input_dim) != 3:
-        raise ValueError(
-            f"the default network takes images: input_dim must be (H, W, C), got {config.input_dim}; give backbone_fn"
-        )
     check_activation(config, "silu", "swish")
-    return unet_of(config.input_dim[-1], config.hidden_dims or (64, 128), config.parameters, rngs=rngs)
-
-
-def unet_of(channels: int, widths: tuple[int, ...], parameters: Mapping[str, object], *, rngs: nnx.Rngs) -> Backbone:
-    """A U-Net on ``channels`` whose levels have these widths."""
-    base = reduce(gcd, widths)
-    classes = parameters.get("num_classes")
+    classes = config.parameters.get("num_classes")
     assert classes is None or isinstance(classes, int)
+    if len(config.input_dim) == 3:
+        return unet(config.input_dim[-1], config.hidden_dims or (64, 128), classes, rngs=rngs)
+    if len(config.input_dim) == 1:
+        widths = config.hidden_dims or (128, 128, 128)
+        if len(set(widths)) != 1:
+            raise ValueError(f"hidden_dims must be all of one width for the default network of vectors, got {widths}")
+        shape = MLPConfig(features=config.input_dim[0], hidden=widths[0], depth=len(widths), num_classes=classes)
+        return MLP(shape, rngs=rngs)
+    raise ValueError(f"input_dim must be (H, W, C) or (D,) for a default network, got {config.input_dim}")
+
+
+def unet(channels: int, widths: tuple[int, ...], num_classes: int | None, *, rngs: nnx.Rngs) -> UNet:
+    """A U-Net whose levels have these widths."""
+    base = reduce(gcd, widths)
     return UNet(
         UNetConfig(
             in_channels=channels,
@@ -130,7 +137,7 @@ def unet_of(channels: int, widths: tuple[int, ...], parameters: Mapping[str, obj
             head_dim=None,
             groups=gcd(32, base),
             num_res_blocks=1,
-            num_classes=classes,
+            num_classes=num_classes,
         ),
         rngs=rngs,
     )

@@ -14,6 +14,7 @@ BetaSchedule = Literal[
 ]
 SkipType = Literal["uniform", "quadratic"]
 Beta = Annotated[float, Field(gt=0, lt=1)]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
 class Parameters(BaseModel):
@@ -122,6 +123,40 @@ class DiTParameters(DiffusionParameters):
     def _conditional(self) -> "DiTParameters":
         if self.cfg_scale != 1 and self.num_classes is None:
             raise ValueError(f"cfg_scale must be 1 where num_classes is None, got {self.cfg_scale}")
+        return self
+
+
+class LatentParameters(DiffusionParameters):
+    r"""Parameters of ``LDMModel``.
+
+    Attributes:
+        latent_dim: numbers of a flat latent, or channels of a spatial one.
+        encoder_hidden_dims: widths of the encoder's layers, or of its levels, each half the size of the one before.
+        decoder_hidden_dims: widths of the decoder's layers; for ``"vae"`` the encoder's in reverse.
+        encoder_type: ``"simple"``, two MLPs around flat latents, or ``"vae"``, a convolutional KL autoencoder.
+        decoder_type: where it is given, the same.
+        scale_factor: the diffusion runs on latents times this; positive, best one over their standard deviation.
+        kl_weight: of the autoencoder's KL term, at least 0.
+    """
+
+    latent_dim: PositiveInt = 8
+    encoder_hidden_dims: Widths = (32, 64)
+    decoder_hidden_dims: Widths = (64, 32)
+    encoder_type: Literal["simple", "vae"] = "simple"
+    decoder_type: Literal["simple", "vae"] = "simple"
+    scale_factor: PositiveFloat = 0.18215
+    kl_weight: Annotated[float, Field(ge=0)] = 1e-6
+
+    @model_validator(mode="after")
+    def _match(self) -> "LatentParameters":
+        if "decoder_type" in self.model_fields_set and self.decoder_type != self.encoder_type:
+            raise ValueError(f"decoder_type must be encoder_type, {self.encoder_type!r}, got {self.decoder_type!r}")
+        mirrored = self.decoder_hidden_dims == self.encoder_hidden_dims[::-1]
+        if self.encoder_type == "vae" and "decoder_hidden_dims" in self.model_fields_set and not mirrored:
+            raise ValueError(
+                f"decoder_hidden_dims must be {self.encoder_hidden_dims[::-1]} for 'vae', encoder_hidden_dims in "
+                f"reverse, got {self.decoder_hidden_dims}"
+            )
         return self
 
 

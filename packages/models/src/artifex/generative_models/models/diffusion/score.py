@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.base import DiffusionModel, Time
-from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn, unet
+from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn
 from artifex.generative_models.models.diffusion.parameters import Parameters, ScoreParameters
 from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, check_range, per_sample
 from artifex.samplers import Ddpm, sample, sample_trajectory
@@ -59,7 +59,7 @@ class ScoreDiffusionModel(DiffusionModel):
     Args:
         config: shape of the data and parameters; see ``parameters.ScoreParameters``.
         rngs: as in ``DiffusionModel``.
-        **kwargs: see ``networks.NetworkOptions``; the default network is a U-Net of the config's ``hidden_dims``.
+        **kwargs: see ``networks.NetworkOptions``; ``networks.network`` says what the default one is.
 
     References: Song et al. 2021, https://arxiv.org/abs/2011.13456
     """
@@ -68,7 +68,7 @@ class ScoreDiffusionModel(DiffusionModel):
     parameters: ScoreParameters
 
     def __init__(self, *, config: ModelConfig, rngs: nnx.Rngs, **kwargs: Unpack[NetworkOptions]) -> None:
-        super().__init__(config, network_fn(kwargs, unet), rngs=rngs)
+        super().__init__(config, network_fn(kwargs), rngs=rngs)
         self.prediction = ScaledNoise(self.parameters.score_scaling)
 
     @property
