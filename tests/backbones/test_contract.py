@@ -186,7 +186,7 @@ def test_losses_of_many_batches_are_those_of_each(config: Config) -> None:
     x = sample(config)
     many = jit(jax.vmap(partial(loss, graph), in_axes=(None, 0)))(state, jnp.stack([x, 2 * x]))
     assert float(many[0]) == pytest.approx(float(gradient(config)(state, x)[0]), rel=1e-4)
-    assert float(many[1]) != pytest.approx(float(many[0]), rel=1e-2)
+    assert float(many[1]) != pytest.approx(float(many[0]), rel=1e-3)
 
 
 @pytest.mark.parametrize("config", NETWORKS[:2])

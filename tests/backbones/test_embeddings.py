@@ -18,7 +18,7 @@ def test_times_follow_ddpm() -> None:
 def test_times_follow_adm() -> None:
     omega = np.exp(-np.log(10_000.0) * np.arange(8) / 8)
     phase = TIMES[:, None].astype(np.float64) * omega
-    got = timestep_embedding(jnp.asarray(TIMES), 16, form="adm")
+    got = timestep_embedding(jnp.asarray(TIMES), 16, cosine_first=True, freq_shift=0.0)
     np.testing.assert_allclose(got, np.concatenate([np.cos(phase), np.sin(phase)], axis=1), atol=1e-4)
 
 
@@ -26,6 +26,11 @@ def test_times_may_be_fractions_and_are_embedded_in_float32() -> None:
     got = timestep_embedding(jnp.array([0.5, 1.25], jnp.bfloat16), 4)
     assert got.dtype == jnp.float32
     np.testing.assert_allclose(got[:, 0], np.sin([0.5, 1.25]), atol=1e-6)
+
+
+def test_the_shift_leaves_frequencies() -> None:
+    with pytest.raises(ValueError, match=r"freq_shift must be below features / 2 = 2, got 2\.0"):
+        timestep_embedding(jnp.zeros(1), 4, freq_shift=2.0)
 
 
 @pytest.mark.parametrize("features", [2, 7])

@@ -63,9 +63,9 @@ def test_names_reach_all_that_is_below_them_and_leave_the_network_as_it_is() -> 
 
     def alone(network: UNet) -> list[str]:
         modules = nnx.iter_modules(network)
-        return sorted(str(path[0]) for path, module in modules if isinstance(module, SelfAttention) and module.identity)
+        return sorted(str(path[1]) for path, module in modules if isinstance(module, SelfAttention) and module.identity)
 
-    assert alone(perturbed(unet, identity_attention=["middle", "down.0"])) == ["down", "middle"]
+    assert alone(perturbed(unet, identity_attention=["trunk.middle", "trunk.down.0"])) == ["down", "middle"]
     assert alone(unet) == []
 
 
@@ -73,5 +73,5 @@ def test_no_such_part() -> None:
     dit = DiT(DIT, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"no SelfAttention at 'blocks.3'; they are at \['blocks.0.attend', "):
         perturbed(dit, identity_attention=["blocks.3"])
-    with pytest.raises(ValueError, match=r"no DiTBlock at 'middle'; they are at \[\]"):
-        perturbed(nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0))), skip=["middle"])
+    with pytest.raises(ValueError, match=r"no DiTBlock at 'trunk.middle'; they are at \[\]"):
+        perturbed(nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0))), skip=["trunk.middle"])

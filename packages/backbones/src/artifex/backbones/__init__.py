@@ -3,6 +3,7 @@
 from artifex.backbones.autoencoder_kl import AutoencoderKL as AutoencoderKL
 from artifex.backbones.autoencoder_kl import AutoencoderKLConfig as AutoencoderKLConfig
 from artifex.backbones.base import Backbone as Backbone
+from artifex.backbones.base import TextCondition as TextCondition
 from artifex.backbones.dit import DiT as DiT
 from artifex.backbones.dit import DiTConfig as DiTConfig
 from artifex.backbones.embeddings import LabelEmbedding as LabelEmbedding
@@ -10,9 +11,13 @@ from artifex.backbones.embeddings import sincos_2d as sincos_2d
 from artifex.backbones.embeddings import timestep_embedding as timestep_embedding
 from artifex.backbones.mlp import MLP as MLP
 from artifex.backbones.mlp import MLPConfig as MLPConfig
+from artifex.backbones.mmdit import MMDiT as MMDiT
+from artifex.backbones.mmdit import MMDiTConfig as MMDiTConfig
 from artifex.backbones.perturb import perturbed as perturbed
 from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
+from artifex.backbones.unet_conditional import UNetConditional as UNetConditional
+from artifex.backbones.unet_conditional import UNetConditionalConfig as UNetConditionalConfig
 
 __all__ = [
     "MLP",
@@ -23,7 +28,12 @@ __all__ = [
     "DiTConfig",
     "LabelEmbedding",
     "MLPConfig",
+    "MMDiT",
+    "MMDiTConfig",
+    "TextCondition",
     "UNet",
+    "UNetConditional",
+    "UNetConditionalConfig",
     "UNetConfig",
     "perturbed",
     "sincos_2d",

@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
-from artifex.backbones.residual import AttentionBlock, ResBlock, Stage, double
+from artifex.backbones.residual import AttentionBlock, ResBlock, double
+from artifex.backbones.trunk import Level, Stage
 
 Latent = Float[Array, "b y x z"]
 
@@ -34,6 +35,7 @@ class AutoencoderKLConfig:
         scaling_factor: A diffusion model's latents are ``(z - shift_factor) * scaling_factor``. Neither `encode` nor
             `decode` applies it.
         shift_factor: See ``scaling_factor``.
+        sample_size: Height and width of the images in training; a note to whoever samples, no bound.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
@@ -52,6 +54,7 @@ class AutoencoderKLConfig:
     post_quant_conv: bool = True
     scaling_factor: float = 0.18215
     shift_factor: float = 0.0
+    sample_size: int | None = None
     remat: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
@@ -88,14 +91,6 @@ class AutoencoderKLConfig:
         return cls(
             latent_channels=16, quant_conv=False, post_quant_conv=False, scaling_factor=1.5305, shift_factor=0.0609
         )
-
-
-class Level(nnx.Module):
-    """Residual blocks at one resolution, and the convolution of the step to the next, if there is one."""
-
-    def __init__(self, blocks: list[ResBlock], resample: Conv | None) -> None:
-        self.blocks = nnx.List(blocks)
-        self.resample = resample
 
 
 class _Builder:
@@ -152,8 +147,8 @@ class _Builder:
         ]
 
 
-def _run(block: ResBlock | Stage, x: Image) -> OtherImage:
-    return block(x)
+def _run(stage: Stage, x: Image) -> OtherImage:
+    return stage(x)
 
 
 class Encoder(nnx.Module):
@@ -166,7 +161,7 @@ class Encoder(nnx.Module):
         for level, channels in enumerate(config.channels):
             blocks = []
             for _ in range(config.num_res_blocks):
-                blocks.append(make.res(width, channels))
+                blocks.append(Stage(make.res(width, channels)))
                 width = channels
             down.append(Level(blocks, make.conv(width, width, stride=2, padding=(0, 1)) if level < last else None))
         self.down, self.middle = nnx.List(down), nnx.List(make.middle())
@@ -178,9 +173,9 @@ class Encoder(nnx.Module):
         run = nnx.remat(_run) if self.remat else _run
         h = self.stem(x)
         for level in self.down:
-            for block in level.blocks:
-                h = run(block, h)
-            h = h if level.resample is None else level.resample(h)
+            for stage in level.blocks:
+                h = run(stage, h)
+            h = level.resample(h) if isinstance(level.resample, Conv) else h
         for stage in self.middle:
             h = run(stage, h)
         return self.out(self.norm(h, silu=True))
@@ -197,7 +192,7 @@ class Decoder(nnx.Module):
         for level, channels in reversed(list(enumerate(config.channels))):
             blocks = []
             for _ in range(config.num_res_blocks + 1):
-                blocks.append(make.res(width, channels))
+                blocks.append(Stage(make.res(width, channels)))
                 width = channels
             up.append(Level(blocks, make.conv(width, width) if level else None))
         self.up = nnx.List(up)
@@ -211,9 +206,9 @@ class Decoder(nnx.Module):
         for stage in self.middle:
             h = run(stage, h)
         for level in self.up:
-            for block in level.blocks:
-                h = run(block, h)
-            h = h if level.resample is None else level.resample(double(h))
+            for stage in level.blocks:
+                h = run(stage, h)
+            h = level.resample(double(h)) if isinstance(level.resample, Conv) else h
         return self.out(self.norm(h, silu=True))
 
 

@@ -93,13 +93,14 @@ class GroupNorm(nnx.Module):
 
 
 class SelfAttention(nnx.Module):
-    r"""Multi-head self-attention over tokens, $W_o\,\text{softmax}(QK^\top/\sqrt{d})V$."""
+    r"""Multi-head self-attention over tokens, $W_o\,\text{softmax}(QK^\top/\sqrt{d})V$; ``bias`` is that of Q, K, V."""
 
     def __init__(
         self,
         features: int,
         heads: int,
         *,
+        bias: bool = True,
         zero: bool = False,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
@@ -111,7 +112,7 @@ class SelfAttention(nnx.Module):
         self.heads = heads
         self.identity = False  # see `perturbed`
         self.qkv = nnx.Linear(
-            features, 3 * features, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+            features, 3 * features, use_bias=bias, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )
         self.out = nnx.Linear(features, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
@@ -122,3 +123,38 @@ class SelfAttention(nnx.Module):
         if self.identity:
             return self.out(qkv[:, :, 2].reshape(b, n, c))
         return self.out(attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(b, n, c))
+
+
+class CrossAttention(nnx.Module):
+    r"""Multi-head attention from tokens to a context: $Q$ of the tokens, $K$ and $V$ of the context, without bias."""
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int,
+        heads: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if features % heads:
+            raise ValueError(f"heads must divide the {features} channels, got {heads}")
+
+        def linear(inner: int, outer: int, bias: bool) -> nnx.Linear:
+            return nnx.Linear(
+                inner, outer, use_bias=bias, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+            )
+
+        self.heads = heads
+        self.q = linear(features, features, False)
+        self.kv = linear(context_features, 2 * features, False)
+        self.out = linear(features, features, True)
+
+    def __call__(self, x: Tokens, context: Float[Array, "b m k"]) -> Tokens:
+        """Attend from every token to every place of the context."""
+        b, n, c = x.shape
+        head_dim = c // self.heads
+        q = self.q(x).reshape(b, n, self.heads, head_dim)
+        kv = self.kv(context).reshape(b, -1, 2, self.heads, head_dim)
+        return self.out(attention(q, kv[:, :, 0], kv[:, :, 1]).reshape(b, n, c))

@@ -27,6 +27,12 @@ class DiTConfig:
         learn_sigma: Doubles the output channels: prediction first, variance second.
         dropout: Rate in the MLP, in ``[0, 1)``.
         num_classes: Number of labels, or None for no condition.
+        epsilon: What the norm before each MLP adds to a variance; the other norms add 1e-6.
+        freq_shift: Of the time's sinusoids; see `timestep_embedding`.
+        qkv_bias: Queries, keys and values have a bias.
+        embed_per_block: Each block embeds time and label for itself (diffusers), the last layer as the first block.
+        sample_size: Height and width of the images in training. With None, positions count patches; else those of
+            any other size are stretched to span what they span at this one, as diffusers does.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
@@ -44,6 +50,11 @@ class DiTConfig:
     learn_sigma: bool = True
     dropout: float = 0.0
     num_classes: int | None = 1000
+    epsilon: float = 1e-6
+    freq_shift: float = 0.0
+    qkv_bias: bool = True
+    embed_per_block: bool = False
+    sample_size: int | None = None
     remat: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
@@ -60,6 +71,11 @@ class DiTConfig:
             raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+        if not self.epsilon > 0.0:
+            raise ValueError(f"epsilon must be positive, got {self.epsilon}")
+        if self.sample_size is not None and self.sample_size < self.patch:
+            raise ValueError(f"sample_size must be None or at least patch = {self.patch}, got {self.sample_size}")
 
     @property
     def out_channels(self) -> int:
@@ -141,6 +157,20 @@ def unpatchify(tokens: Tokens, patch: int, height: int, width: int) -> Float[Arr
     return squares.reshape(tokens.shape[0], height, width, -1)
 
 
+def _embedding(config: DiTConfig, rngs: nnx.Rngs) -> TimeEmbedding:
+    return TimeEmbedding(
+        256,
+        config.hidden,
+        config.num_classes,
+        cosine_first=True,
+        freq_shift=config.freq_shift,
+        std=0.02,
+        dtype=config.dtype,
+        param_dtype=config.param_dtype,
+        rngs=rngs,
+    )
+
+
 class DiTBlock(nnx.Module):
     r"""Attention and MLP, each normed, shifted, scaled and gated by the condition; the gates are 0 at first.
 
@@ -156,7 +186,16 @@ class DiTBlock(nnx.Module):
 
         hidden, wide = config.hidden, round(config.mlp_ratio * config.hidden)
         self.skip = False  # see `perturbed`
-        self.attend = SelfAttention(hidden, config.heads, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
+        self.epsilon = config.epsilon
+        self.embed = _embedding(config, rngs) if config.embed_per_block else None
+        self.attend = SelfAttention(
+            hidden,
+            config.heads,
+            bias=config.qkv_bias,
+            dtype=config.dtype,
+            param_dtype=config.param_dtype,
+            rngs=rngs,
+        )
         self.expand = linear(hidden, wide)
         self.contract = linear(wide, hidden)
         self.dropout = nnx.Dropout(config.dropout, rngs=rngs) if config.dropout else None
@@ -168,7 +207,7 @@ class DiTBlock(nnx.Module):
             return x
         b1, s1, g1, b2, s2, g2 = jnp.split(self.modulation(c), 6, axis=-1)
         _, y = adaln(x, s1, b1)
-        x, y = adaln(x, s2, b2, branch=self.attend(y), gate=g1)
+        x, y = adaln(x, s2, b2, branch=self.attend(y), gate=g1, epsilon=self.epsilon)
         h = nnx.gelu(self.expand(y), approximate=True)
         if self.dropout is not None:
             h = self.dropout(h, deterministic=deterministic)
@@ -193,16 +232,7 @@ class DiT(nnx.Module):
             return nnx.Linear(inner, outer, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
         self.stem = linear(area * config.in_channels, config.hidden, XAVIER)
-        self.embed = TimeEmbedding(
-            256,
-            config.hidden,
-            config.num_classes,
-            form="adm",
-            std=0.02,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            rngs=rngs,
-        )
+        self.embed = None if config.embed_per_block else _embedding(config, rngs)
         self.blocks = nnx.List([DiTBlock(config, rngs=rngs) for _ in range(config.depth)])
         self.modulation = linear(config.hidden, 2 * config.hidden, zeros)
         self.out = linear(config.hidden, area * config.out_channels, zeros)
@@ -232,11 +262,16 @@ class DiT(nnx.Module):
             return block(h, c, deterministic=deterministic)
 
         run = nnx.remat(run) if config.remat else run
-        c = nnx.silu(self.embed(t, resolve_labels(cond, config.num_classes, x.shape[0])))
+        labels = resolve_labels(cond, config.num_classes, x.shape[0])
+        embeds = [block.embed for block in self.blocks if block.embed] if self.embed is None else [self.embed]
+        conditions = [nnx.silu(embed(t, labels)) for embed in embeds]
+        rows, columns = height // config.patch, width // config.patch
+        base = None if config.sample_size is None else config.sample_size // config.patch
         h = self.stem(patchify(x, config.patch))
-        h = h + jnp.asarray(sincos_2d(config.hidden, height // config.patch, width // config.patch), h.dtype)
-        for block in self.blocks:
-            h = run(block, h, c)
+        h = h + jnp.asarray(sincos_2d(config.hidden, rows, columns, base=base), h.dtype)
+        for i, block in enumerate(self.blocks):
+            h = run(block, h, conditions[i % len(conditions)])
+        c = conditions[0]
         shift, scale = jnp.split(self.modulation(c), 2, axis=-1)
         _, h = adaln(h, scale, shift)
         return unpatchify(self.out(h), config.patch, height, width).astype(x.dtype)

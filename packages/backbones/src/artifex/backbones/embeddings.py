@@ -1,7 +1,5 @@
 """Times, labels and places as vectors."""
 
-from typing import Literal
-
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -14,43 +12,44 @@ XAVIER = nnx.initializers.xavier_uniform()
 
 
 def timestep_embedding(
-    t: Time, features: int, *, max_period: float = 10_000.0, form: Literal["ddpm", "adm"] = "ddpm"
+    t: Time, features: int, *, max_period: float = 10_000.0, cosine_first: bool = False, freq_shift: float = 1.0
 ) -> Float[Array, "b f"]:
-    r"""Sinusoids of the time, geometrically spaced from period $2\pi$ to ``max_period`` times that.
+    r"""Sinusoids of the time, geometrically spaced from period $2\pi$ to about ``max_period`` times that.
 
-    $$\omega_i = P^{-i/(h-1)},\quad e = [\sin \omega_i t, \cos \omega_i t],\quad
+    $$\omega_i = P^{-i/(h-s)},\quad e = [\sin \omega_i t, \cos \omega_i t],\quad
       i = 0 \dots h-1,\ h = \text{features}/2$$
 
-    The ``"adm"`` form, which ADM and DiT were trained with, has $i/h$ for $i/(h-1)$ and the cosines first.
+    DDPM was trained with the sines first and the shift $s = 1$; ADM, DiT and Stable Diffusion with the cosines first
+    and $s = 0$.
 
     Args:
         t: Times, ``(batch,)``, of the order 0 to 1000.
         features: Length of each vector, even and at least 4.
         max_period: The base $P$ of the frequencies.
-        form: Whose published formula to follow.
+        cosine_first: The cosines come first.
+        freq_shift: The shift $s$, below ``features / 2``.
 
     Returns:
         float32 vectors, ``(batch, features)``, whatever the dtype of ``t``: bfloat16 has no room for phases of 1000.
 
     Raises:
-        ValueError: If ``features`` is odd or below 4, or ``form`` is neither of the two.
+        ValueError: If ``features`` is odd or below 4, or ``freq_shift`` not below its half.
 
     References:
         Ho et al. 2020, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, https://arxiv.org/abs/2105.05233
     """
     if features < 4 or features % 2:
         raise ValueError(f"features must be even and at least 4, got {features}")
-    if form not in ("ddpm", "adm"):
-        raise ValueError(f"form must be 'ddpm' or 'adm', got {form!r}")
     half = features // 2
-    steps = half - 1 if form == "ddpm" else half
-    omega = np.power(max_period, -np.arange(half) / steps).astype(np.float32)
+    if not freq_shift < half:
+        raise ValueError(f"freq_shift must be below features / 2 = {half}, got {freq_shift}")
+    omega = np.power(max_period, -np.arange(half) / (half - freq_shift)).astype(np.float32)
     phase = t.astype(jnp.float32)[:, None] * omega
     sin, cos = jnp.sin(phase), jnp.cos(phase)
-    return jnp.concatenate([sin, cos] if form == "ddpm" else [cos, sin], axis=-1)
+    return jnp.concatenate([cos, sin] if cosine_first else [sin, cos], axis=-1)
 
 
-def sincos_2d(features: int, height: int, width: int) -> Float[np.ndarray, "n f"]:
+def sincos_2d(features: int, height: int, width: int, *, base: int | None = None) -> Float[np.ndarray, "n f"]:
     r"""Fixed position vectors of a ``height x width`` grid, row by row.
 
     $$p(y, x) = [\sin x\omega_i, \cos x\omega_i, \sin y\omega_i, \cos y\omega_i],\quad \omega_i = 10000^{-i/q},\
@@ -60,6 +59,7 @@ def sincos_2d(features: int, height: int, width: int) -> Float[np.ndarray, "n f"
         features: Length of each vector, a multiple of 4.
         height: Rows of the grid.
         width: Columns of the grid.
+        base: Rows and columns whose span any grid is stretched to; with None, each place is 1 from the next.
 
     Returns:
         float32 NumPy array, ``(height * width, features)``: a constant, not a parameter.
@@ -75,11 +75,13 @@ def sincos_2d(features: int, height: int, width: int) -> Float[np.ndarray, "n f"
     quarter = features // 4
     omega = np.power(10_000.0, -np.arange(quarter) / quarter)
     y, x = (axis.reshape(-1, 1) * omega for axis in np.mgrid[:height, :width])
+    if base is not None:
+        y, x = y * (base / height), x * (base / width)
     return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1).astype(np.float32)
 
 
 class LabelEmbedding(nnx.Module):
-    """A learned vector for each class, and one more, at index ``num_classes``, for "no class".
+    """A learned vector for each class, and (with ``null``) one more, at index ``num_classes``, for "no class".
 
     Dropping labels for classifier-free guidance is the caller's: replace them with ``num_classes``.
     """
@@ -89,6 +91,7 @@ class LabelEmbedding(nnx.Module):
         num_classes: int,
         features: int,
         *,
+        null: bool = True,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -96,7 +99,7 @@ class LabelEmbedding(nnx.Module):
         self.num_classes = num_classes
         self.dtype = dtype
         init = nnx.initializers.normal(0.02)
-        self.table = nnx.Param(init(rngs.params(), (num_classes + 1, features), jnp.dtype(param_dtype)))
+        self.table = nnx.Param(init(rngs.params(), (num_classes + null, features), jnp.dtype(param_dtype)))
 
     def __call__(self, labels: Label) -> Float[Array, "b f"]:
         """Look up labels in ``[0, num_classes]``."""
@@ -115,24 +118,26 @@ class TimeEmbedding(nnx.Module):
         features: int,
         num_classes: int | None,
         *,
-        form: Literal["ddpm", "adm"] = "ddpm",
+        null: bool = True,
+        cosine_first: bool = False,
+        freq_shift: float = 1.0,
         std: float | None = None,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
         init = XAVIER if std is None else nnx.initializers.normal(std)
-        self.sinusoids = sinusoids
-        self.form: Literal["ddpm", "adm"] = form
+        self.sinusoids, self.cosine_first, self.freq_shift = sinusoids, cosine_first, freq_shift
         self.first = nnx.Linear(sinusoids, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.second = nnx.Linear(features, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.labels = (
             None
             if num_classes is None
-            else LabelEmbedding(num_classes, features, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+            else LabelEmbedding(num_classes, features, null=null, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         )
 
-    def __call__(self, t: Time, labels: Label | None) -> Float[Array, "b f"]:
+    def __call__(self, t: Time, labels: Label | None = None) -> Float[Array, "b f"]:
         """Embed times and, where the network has classes, labels (already resolved, null included)."""
-        c = self.second(nnx.silu(self.first(timestep_embedding(t, self.sinusoids, form=self.form))))
+        e = timestep_embedding(t, self.sinusoids, cosine_first=self.cosine_first, freq_shift=self.freq_shift)
+        c = self.second(nnx.silu(self.first(e)))
         return c if self.labels is None or labels is None else c + self.labels(labels)

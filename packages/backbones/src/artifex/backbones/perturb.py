@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nnx.Module)
 def perturbed(backbone: B, *, identity_attention: Sequence[str] = (), skip: Sequence[str] = ()) -> B:
     """``backbone`` with the same arrays, and other code in the modules that are named.
 
-    A name is a path within the network, such as ``"blocks.3"`` of a `DiT` or ``"middle"`` of a `UNet`.
+    A name is a path within the network, such as ``"blocks.3"`` of a `DiT` or ``"trunk.middle"`` of a `UNet`.
 
     Args:
         backbone: Any network of this package; it stays as it is.

@@ -1,5 +1,7 @@
 """What a U-Net is made of: residual blocks, attention between them, and changes of resolution."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -17,7 +19,8 @@ class ResBlock(nnx.Module):
     $$y = \text{skip}(x) + C_2\,\text{silu}(N_2(C_1\,\text{silu}(N_1 x);\ W c))$$
 
     With ``scale_shift``, $W c$ scales and shifts the second norm (improved DDPM); without, it is added before it.
-    With ``emb_features`` None there is no condition, as in an autoencoder.
+    With ``emb_features`` None there is no condition, as in an autoencoder. With ``resample``, ADM's, both $x$ and what
+    enters $C_1$ are halved or doubled.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class ResBlock(nnx.Module):
         *,
         groups: int,
         scale_shift: bool = True,
+        resample: Literal["down", "up"] | None = None,
         epsilon: float = 1e-6,
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
@@ -37,7 +41,7 @@ class ResBlock(nnx.Module):
         def linear(inner: int, outer: int) -> nnx.Linear:
             return nnx.Linear(inner, outer, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
-        self.scale_shift = scale_shift
+        self.scale_shift, self.resample = scale_shift, resample
         self.norm1 = GroupNorm(in_channels, groups, epsilon=epsilon, dtype=dtype, param_dtype=param_dtype)
         self.conv1 = Conv(in_channels, out_channels, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.emb = None if emb_features is None else linear(emb_features, out_channels * (2 if scale_shift else 1))
@@ -48,7 +52,11 @@ class ResBlock(nnx.Module):
 
     def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
         """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
-        h = self.conv1(self.norm1(x, silu=True))
+        h = self.norm1(x, silu=True)
+        if self.resample is not None:
+            change = halve if self.resample == "down" else double
+            x, h = change(x), change(h)
+        h = self.conv1(h)
         if self.emb is None or emb is None:
             h = self.norm2(h, silu=True)
         elif self.scale_shift:
@@ -81,19 +89,6 @@ class AttentionBlock(nnx.Module):
         """Attend from every place to every place."""
         b, h, w, c = x.shape
         return x + self.attend(self.norm(x).reshape(b, h * w, c)).reshape(x.shape)
-
-
-class Stage(nnx.Module):
-    """A residual block and, where there is attention, attention after it."""
-
-    def __init__(self, res: ResBlock, attention: AttentionBlock | None = None) -> None:
-        self.res = res
-        self.attention = attention
-
-    def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
-        """Apply both."""
-        x = self.res(x, emb, deterministic=deterministic)
-        return x if self.attention is None else self.attention(x)
 
 
 def halve(x: Image) -> OtherImage:

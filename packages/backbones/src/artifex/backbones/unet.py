@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
-from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
 from artifex.backbones.embeddings import TimeEmbedding
-from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, Stage, double, halve
+from artifex.backbones.residual import AttentionBlock
+from artifex.backbones.trunk import Trunk
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,22 @@ class UNetConfig:
         base_channels: Channels at full resolution, before ``channel_mults``.
         channel_mults: Channels of each level as multiples of ``base_channels``; each level halves the resolution.
         num_res_blocks: Residual blocks a level on the way down; one more on the way up.
-        attention_levels: Levels (0 is full resolution) with attention after each block; the middle always has it.
+        attention_levels: Levels (0 is full resolution) with attention after each block.
+        middle_attention: Attention between the two blocks of the middle.
         head_dim: Channels of an attention head; None is one head.
         groups: Groups of the group norms; divides the channels of every level.
         scale_shift: Time and label scale and shift the second norm of a block (improved DDPM); else they are added.
+        epsilon: What the norms add to a variance.
         resample: ``"conv"`` is a strided convolution down and a convolution after the nearest neighbour up,
-            ``"pool"`` the bare average and nearest neighbour.
+            ``"pool"`` the bare average and nearest neighbour, ``"block"`` these within a residual block (ADM).
+        pad: Where the strided convolutions pad: on ``"both"`` sides, or one place ``"after"`` (DDPM).
+        cosine_first: Time's cosines come before its sines; see `timestep_embedding`.
+        freq_shift: See `timestep_embedding`.
         learn_sigma: Doubles the output channels: prediction first, variance second.
         dropout: Rate between the second norm and the second convolution of a block, in ``[0, 1)``.
         num_classes: Number of labels, or None for no condition.
+        null_class: There is one more label, ``num_classes``, for "no class"; without it, labels must be given (ADM).
+        sample_size: Height and width of the images in training; a note to whoever samples, no bound.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
@@ -45,13 +52,20 @@ class UNetConfig:
     channel_mults: tuple[int, ...] = (1, 2, 2, 2)
     num_res_blocks: int = 2
     attention_levels: tuple[int, ...] = (1,)
+    middle_attention: bool = True
     head_dim: int | None = 64
     groups: int = 32
     scale_shift: bool = True
-    resample: Literal["conv", "pool"] = "conv"
+    epsilon: float = 1e-6
+    resample: Literal["conv", "pool", "block"] = "conv"
+    pad: Literal["both", "after"] = "both"
+    cosine_first: bool = False
+    freq_shift: float = 1.0
     learn_sigma: bool = False
     dropout: float = 0.0
     num_classes: int | None = None
+    null_class: bool = True
+    sample_size: int | None = None
     remat: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
@@ -70,13 +84,17 @@ class UNetConfig:
         levels = len(self.channel_mults)
         if any(not 0 <= level < levels for level in self.attention_levels):
             raise ValueError(f"attention_levels must be in [0, {levels - 1}], got {self.attention_levels}")
-        if self.resample not in ("conv", "pool"):
-            raise ValueError(f"resample must be 'conv' or 'pool', got {self.resample!r}")
+        if self.resample not in ("conv", "pool", "block"):
+            raise ValueError(f"resample must be 'conv', 'pool' or 'block', got {self.resample!r}")
+        if self.pad not in ("both", "after"):
+            raise ValueError(f"pad must be 'both' or 'after', got {self.pad!r}")
+        if not self.epsilon > 0.0:
+            raise ValueError(f"epsilon must be positive, got {self.epsilon}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if any(channels % self.groups for channels in self.channels):
             raise ValueError(f"groups must divide the channels {self.channels} of every level, got {self.groups}")
-        attending = {*self.attention_levels, levels - 1}
+        attending = {*self.attention_levels, *([levels - 1] if self.middle_attention else [])}
         if self.head_dim is not None and any(self.channels[level] % self.head_dim for level in attending):
             raise ValueError(
                 f"head_dim must divide the channels {self.channels} where there is attention, got {self.head_dim}"
@@ -110,7 +128,48 @@ class UNetConfig:
     @classmethod
     def ddpm_cifar10(cls) -> "UNetConfig":
         """DDPM's network for 32x32x3 CIFAR-10, 35.7M parameters."""
-        return cls(head_dim=None, scale_shift=False, dropout=0.1)
+        return cls(head_dim=None, scale_shift=False, pad="after", dropout=0.1)
+
+    @classmethod
+    def adm_imagenet64(cls) -> "UNetConfig":
+        """ADM's class-conditional network for 64x64x3 ImageNet, 296M parameters."""
+        return cls._adm(192, (1, 2, 3, 4), 3, (1, 2, 3), dropout=0.1, num_classes=1000)
+
+    @classmethod
+    def adm_imagenet128(cls) -> "UNetConfig":
+        """ADM's class-conditional network for 128x128x3 ImageNet, 422M parameters."""
+        return cls._adm(256, (1, 1, 2, 3, 4), 2, (2, 3, 4), num_classes=1000)
+
+    @classmethod
+    def adm_imagenet256(cls, num_classes: int | None = 1000) -> "UNetConfig":
+        """ADM's network for 256x256x3 ImageNet, 554M parameters with classes."""
+        return cls._adm(256, (1, 1, 2, 2, 4, 4), 2, (3, 4, 5), num_classes=num_classes)
+
+    @classmethod
+    def _adm(
+        cls,
+        base_channels: int,
+        channel_mults: tuple[int, ...],
+        num_res_blocks: int,
+        attention_levels: tuple[int, ...],
+        *,
+        num_classes: int | None,
+        dropout: float = 0.0,
+    ) -> "UNetConfig":
+        return cls(
+            base_channels=base_channels,
+            channel_mults=channel_mults,
+            num_res_blocks=num_res_blocks,
+            attention_levels=attention_levels,
+            epsilon=1e-5,
+            resample="block",
+            cosine_first=True,
+            freq_shift=0.0,
+            learn_sigma=True,
+            dropout=dropout,
+            num_classes=num_classes,
+            null_class=False,
+        )
 
 
 class UNet(nnx.Module):
@@ -124,68 +183,32 @@ class UNet(nnx.Module):
 
     def __init__(self, config: UNetConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
-        dtype, param_dtype = config.dtype, config.param_dtype
-        conv, levels = config.resample == "conv", range(len(config.channel_mults))
-        emb_features = 4 * config.base_channels
 
-        def stage(in_channels: int, level: int, attend: bool) -> Stage:
-            channels = config.channels[level]
-            heads = 1 if config.head_dim is None else channels // config.head_dim
-            res = ResBlock(
-                in_channels,
+        def attend(level: int | None, channels: int) -> AttentionBlock | None:
+            if not (config.middle_attention if level is None else level in config.attention_levels):
+                return None
+            return AttentionBlock(
                 channels,
-                emb_features,
+                1 if config.head_dim is None else channels // config.head_dim,
                 groups=config.groups,
-                scale_shift=config.scale_shift,
-                dropout=config.dropout,
-                dtype=dtype,
-                param_dtype=param_dtype,
+                epsilon=config.epsilon,
+                dtype=config.dtype,
+                param_dtype=config.param_dtype,
                 rngs=rngs,
-            )
-            if not attend:
-                return Stage(res)
-            return Stage(
-                res,
-                AttentionBlock(channels, heads, groups=config.groups, dtype=dtype, param_dtype=param_dtype, rngs=rngs),
-            )
-
-        def convolution(in_channels: int, out_channels: int, *, stride: int = 1, zero: bool = False) -> Conv:
-            return Conv(
-                in_channels, out_channels, stride=stride, zero=zero, dtype=dtype, param_dtype=param_dtype, rngs=rngs
             )
 
         self.embed = TimeEmbedding(
             config.base_channels,
-            emb_features,
+            4 * config.base_channels,
             config.num_classes,
-            dtype=dtype,
-            param_dtype=param_dtype,
+            null=config.null_class,
+            cosine_first=config.cosine_first,
+            freq_shift=config.freq_shift,
+            dtype=config.dtype,
+            param_dtype=config.param_dtype,
             rngs=rngs,
         )
-        width = config.base_channels
-        self.stem = convolution(config.in_channels, width)
-        skips, down, halving = [width], [], []
-        for level in levels:
-            for _ in range(config.num_res_blocks):
-                down.append(stage(width, level, level in config.attention_levels))
-                width = config.channels[level]
-                skips.append(width)
-            if level < levels[-1]:
-                skips.append(width)
-                if conv:
-                    halving.append(convolution(width, width, stride=2))
-        self.middle = nnx.List([stage(width, levels[-1], True), stage(width, levels[-1], False)])
-        up, doubling = [], []
-        for level in reversed(levels):
-            for _ in range(config.num_res_blocks + 1):
-                up.append(stage(width + skips.pop(), level, level in config.attention_levels))
-                width = config.channels[level]
-            if level and conv:
-                doubling.append(convolution(width, width))
-        self.down, self.up = nnx.List(down), nnx.List(up)
-        self.halving, self.doubling = nnx.List(halving), nnx.List(doubling)
-        self.norm = GroupNorm(width, config.groups, dtype=dtype, param_dtype=param_dtype)
-        self.out = convolution(width, config.out_channels, zero=True)
+        self.trunk = Trunk(config, attend, rngs=rngs)
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> Float[Array, "b *o"]:
         """Evaluate the network; see `Backbone`.
@@ -204,29 +227,6 @@ class UNet(nnx.Module):
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
-        factor = 2 ** (len(config.channel_mults) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(f"height and width must be divisible by {factor}, got {x.shape[1]} and {x.shape[2]}")
-
-        def run(stage: Stage, h: Image, emb: Condition) -> OtherImage:
-            return stage(h, emb, deterministic=deterministic)
-
-        run = nnx.remat(run) if config.remat else run
-        emb = nnx.silu(self.embed(t, resolve_labels(cond, config.num_classes, x.shape[0])))
-        h = self.stem(x)
-        skips = [h]
-        n, last = config.num_res_blocks, len(config.channel_mults) - 1
-        for i, block in enumerate(self.down):
-            h = run(block, h, emb)
-            skips.append(h)
-            if (i + 1) % n == 0 and i // n < last:
-                h = self.halving[i // n](h) if config.resample == "conv" else halve(h)
-                skips.append(h)
-        for block in self.middle:
-            h = run(block, h, emb)
-        for i, block in enumerate(self.up):
-            h = run(block, jnp.concatenate([h, skips.pop()], axis=-1), emb)
-            if (i + 1) % (n + 1) == 0 and i // (n + 1) < last:
-                h = double(h)
-                h = self.doubling[i // (n + 1)](h) if config.resample == "conv" else h
-        return self.out(self.norm(h, silu=True)).astype(x.dtype)
+        labels = resolve_labels(cond, config.num_classes, x.shape[0], null=config.null_class)
+        emb = nnx.silu(self.embed(t, labels))
+        return self.trunk(x, emb, deterministic=deterministic).astype(x.dtype)

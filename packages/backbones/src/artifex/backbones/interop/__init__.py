@@ -1,0 +1,19 @@
+"""Published checkpoints in safetensors files: diffusers' folders, and DiT's and guided diffusion's own names."""
+
+from artifex.backbones.interop.checkpoint import CheckpointError as CheckpointError
+from artifex.backbones.interop.diffusers import Pipeline as Pipeline
+from artifex.backbones.interop.diffusers import load_diffusers as load_diffusers
+from artifex.backbones.interop.diffusers import load_pipeline as load_pipeline
+from artifex.backbones.interop.diffusers import save_diffusers as save_diffusers
+from artifex.backbones.interop.original import load_original as load_original
+from artifex.backbones.interop.original import save_original as save_original
+
+__all__ = [
+    "CheckpointError",
+    "Pipeline",
+    "load_diffusers",
+    "load_original",
+    "load_pipeline",
+    "save_diffusers",
+    "save_original",
+]

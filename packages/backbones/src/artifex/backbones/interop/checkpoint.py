@@ -1,0 +1,123 @@
+"""Named arrays in safetensors files, read one at a time."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+DTYPES: Final = ("F32", "F16", "BF16")
+STEM: Final = "diffusion_pytorch_model"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is broken, incomplete, or of a kind that is not read here."""
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise a CheckpointError if ``path`` is named as pickled files are: unpickling runs what is in the file."""
+    if path.suffix in PICKLES:
+        raise CheckpointError(
+            f"{path} is a pickle, which can run code when it is read; convert it first, with PyTorch: "
+            f"safetensors.torch.save_file(torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
+        )
+
+
+class Checkpoint:
+    """The arrays of one or more safetensors files.
+
+    Opening reads the headers and checks them against the sizes of the files. An array is read when it is asked for,
+    from a mapping of the file that is closed at once: what the mapping holds of the file does not pile up in memory.
+
+    Attributes:
+        shapes: Each array's shape, by name.
+        dtype: What most of the values are kept in, ``"F32"``, ``"F16"`` or ``"BF16"``.
+
+    Raises:
+        CheckpointError: If a file is missing, is a pickle, is cut short or corrupt, or has an array of another dtype.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files: dict[str, Path] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        sizes = dict.fromkeys(DTYPES, 0)
+        for path in files:
+            refuse_pickle(path)
+            if not path.is_file():
+                raise CheckpointError(f"no file {path}")
+            try:
+                with safe_open(path, "np") as file:
+                    for key in file.keys():  # noqa: SIM118
+                        piece = file.get_slice(key)
+                        shape, dtype = tuple(piece.get_shape()), piece.get_dtype()
+                        if dtype not in sizes:
+                            raise CheckpointError(f"{key} in {path} is of dtype {dtype}, expected one of {DTYPES}")
+                        if key in self._files:
+                            raise CheckpointError(f"{key} is both in {self._files[key]} and in {path}")
+                        self._files[key], self.shapes[key] = path, shape
+                        sizes[dtype] += int(np.prod(shape))
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{path} is cut short, or no safetensors file at all: {error}") from error
+        self.dtype = max(sizes, key=lambda dtype: sizes[dtype])
+
+    def read(self, key: str) -> np.ndarray:
+        """The array ``key``, a copy of its own."""
+        with safe_open(self._files[key], "np") as file:
+            array: np.ndarray = file.get_tensor(key)
+        return array
+
+
+def open_file(path: Path) -> Checkpoint:
+    """Open one safetensors file."""
+    return Checkpoint([path])
+
+
+def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
+    """Open the weights of a diffusers folder, in one file or in several under an index.
+
+    Args:
+        folder: The folder, holding ``diffusion_pytorch_model[.variant].safetensors`` or its index.
+        variant: ``"fp16"`` for the files so named.
+
+    Raises:
+        CheckpointError: If there are no weights, only pickled ones, or what the index says is not so.
+    """
+    stem = STEM if variant is None else f"{STEM}.{variant}"
+    single = folder / f"{stem}.safetensors"
+    if single.is_file():
+        return Checkpoint([single])
+    index = folder / (
+        f"{STEM}.safetensors.index.json" if variant is None else f"{STEM}.safetensors.index.{variant}.json"
+    )
+    if not index.is_file():
+        for path in sorted(folder.glob("*")):
+            refuse_pickle(path)
+        raise CheckpointError(f"no {single.name} and no {index.name} in {folder}")
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
+        raise CheckpointError(f"weight_map in {index} must map names to files, got {where!r}")
+    names = sorted(set(where.values()))
+    if any(Path(name).name != name for name in names):
+        raise CheckpointError(f"weight_map in {index} must name files beside it, got {names}")
+    checkpoint = Checkpoint([folder / name for name in names])
+    if set(where) != set(checkpoint.shapes):
+        raise CheckpointError(
+            f"{index} and the files that it names disagree on {sorted(set(where) ^ set(checkpoint.shapes))[:3]}"
+        )
+    return checkpoint
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """A JSON object; a CheckpointError if ``path`` is no such file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value

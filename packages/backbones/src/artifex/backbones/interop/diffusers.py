@@ -1,0 +1,152 @@
+"""diffusers' folders: a network's, and a pipeline's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jax.typing import DTypeLike
+
+from artifex.backbones.autoencoder_kl import AutoencoderKL
+from artifex.backbones.dit import DiT
+from artifex.backbones.interop.autoencoder_kl import AUTOENCODER_KL
+from artifex.backbones.interop.checkpoint import CheckpointError, open_folder, read_json, refuse_pickle
+from artifex.backbones.interop.dit import DIT
+from artifex.backbones.interop.family import SHARD_BYTES
+from artifex.backbones.interop.fields import Json
+from artifex.backbones.interop.mmdit import MMDIT
+from artifex.backbones.interop.parts import current
+from artifex.backbones.interop.unet_2d import UNET_2D
+from artifex.backbones.interop.unet_2d_condition import UNET_2D_CONDITION
+from artifex.backbones.mmdit import MMDiT
+from artifex.backbones.unet import UNet
+from artifex.backbones.unet_conditional import UNetConditional
+
+Model = AutoencoderKL | DiT | MMDiT | UNet | UNetConditional
+FAMILIES: Final = (AUTOENCODER_KL, DIT, MMDIT, UNET_2D, UNET_2D_CONDITION)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What is in a pipeline's folder.
+
+    Attributes:
+        class_name: The pipeline's class in diffusers.
+        networks: The networks, by component: ``"unet"`` or ``"transformer"``, ``"vae"``.
+        scheduler: The fields of ``scheduler_config.json``, or None where there is none.
+        left: The components that are not read here, with their classes: text encoders, tokenizers and so on.
+    """
+
+    class_name: str
+    networks: Mapping[str, Model]
+    scheduler: Json | None
+    left: Mapping[str, str]
+
+
+def load_diffusers(
+    path: str | Path,
+    *,
+    dtype: DTypeLike | None = None,
+    compute_dtype: DTypeLike | None = None,
+    variant: str | None = None,
+) -> Model | Pipeline:
+    """Read a diffusers folder: a network's, with its ``config.json``, or a pipeline's, with its ``model_index.json``.
+
+    Arrays are read one at a time and only once names and shapes are known to fit, so a broken checkpoint costs no
+    memory and leaves nothing half-loaded.
+
+    Args:
+        path: The folder.
+        dtype: What parameters are kept in; None keeps what the checkpoint has.
+        compute_dtype: What is computed in; None is as the parameters.
+        variant: ``"fp16"`` for the files so named.
+
+    Returns:
+        An `AutoencoderKL`, a `UNet` (for UNet2DModel), a `UNetConditional` (UNet2DConditionModel), a `DiT`
+        (DiTTransformer2DModel) or an `MMDiT` (SD3Transformer2DModel); or a `Pipeline`.
+
+    Raises:
+        CheckpointError: If the folder is incomplete, of a class or with an option that is not known here, its files are
+            pickles or broken, or its tensors are not those of its config.
+    """
+    folder = Path(path)
+    if (folder / "model_index.json").is_file():
+        return load_pipeline(folder, dtype=dtype, compute_dtype=compute_dtype, variant=variant)
+    return _load_network(folder, dtype, compute_dtype, variant)
+
+
+def load_pipeline(
+    path: str | Path,
+    *,
+    dtype: DTypeLike | None = None,
+    compute_dtype: DTypeLike | None = None,
+    variant: str | None = None,
+) -> Pipeline:
+    """Read a pipeline's folder; see `load_diffusers`.
+
+    Components of other libraries, such as text encoders, and components without weights are left.
+
+    Raises:
+        CheckpointError: As `load_diffusers`, for each network of diffusers in the pipeline.
+    """
+    folder = Path(path)
+    index = read_json(folder / "model_index.json")
+    networks: dict[str, Model] = {}
+    scheduler: Json | None = None
+    left: dict[str, str] = {}
+    for component, kind in index.items():
+        if component.startswith("_") or not isinstance(kind, list) or kind == [None, None]:
+            continue
+        if len(kind) != 2 or not all(isinstance(part, str) for part in kind) or Path(component).name != component:
+            raise CheckpointError(f"{component} in model_index.json must be [library, class], got {kind!r}")
+        library, class_name = kind
+        if component == "scheduler":
+            scheduler = read_json(folder / component / "scheduler_config.json")
+        elif library == "diffusers" and (folder / component / "config.json").is_file():
+            networks[component] = _load_network(folder / component, dtype, compute_dtype, variant)
+        else:
+            left[component] = class_name
+    return Pipeline(str(index.get("_class_name")), networks, scheduler, left)
+
+
+def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write a network as a folder that diffusers reads.
+
+    Each file appears whole or not at all, ``config.json`` last.
+
+    Args:
+        model: The network; its parameters are written in the dtype that they are in.
+        path: The folder; it is made where it does not exist.
+        shard_bytes: Weights above this size are spread over several files.
+
+    Raises:
+        CheckpointError: If the network has an option that diffusers' class has not.
+        TypeError: If the network is of a class that diffusers has not.
+    """
+    for family in FAMILIES:
+        if isinstance(model, family.network):
+            return family.save(model, Path(path), shard_bytes)  # type: ignore[arg-type]
+    raise TypeError(f"model must be of a class that diffusers has, got {type(model).__name__}")
+
+
+def _load_network(folder: Path, dtype: DTypeLike | None, compute_dtype: DTypeLike | None, variant: str | None) -> Model:
+    refuse_pickle(folder)
+    fields = read_json(folder / "config.json")
+    class_name = fields.get("_class_name")
+    for family in FAMILIES:
+        if family.class_name == class_name:
+            try:
+                model = family.open(
+                    fields,
+                    open_folder(folder, variant),
+                    dtype=dtype,
+                    compute_dtype=compute_dtype,
+                    rename=current,
+                )
+            except CheckpointError as error:
+                raise CheckpointError(f"{folder}: {error}") from error
+            except ValueError as error:
+                raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+            return model
+    known = ", ".join(family.class_name for family in FAMILIES)
+    raise CheckpointError(f"_class_name in {folder / 'config.json'} must be one of {known}; got {class_name!r}")

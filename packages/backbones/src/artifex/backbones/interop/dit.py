@@ -1,0 +1,150 @@
+"""diffusers' ``DiTTransformer2DModel``, and the names of the paper's own code."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from artifex.backbones.dit import DiT, DiTConfig
+from artifex.backbones.embeddings import sincos_2d
+from artifex.backbones.interop.checkpoint import Checkpoint, CheckpointError
+from artifex.backbones.interop.family import Family
+from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
+from artifex.backbones.interop.names import Table, name, under
+
+FIXED: Final[Fixed] = {
+    "norm_num_groups": (32,),  # of no effect
+    "activation_fn": ("gelu-approximate",),
+    "upcast_attention": (False, True),  # the softmax is never computed in less than float32 here
+    "norm_type": ("ada_norm_zero",),
+    "norm_elementwise_affine": (False,),
+}
+EMBED: Final[Table] = {
+    "first": name("timestep_embedder.linear_1"),
+    "second": name("timestep_embedder.linear_2"),
+    "labels": name("class_embedder.embedding_table"),
+}
+
+
+def diffusers_table(config: DiTConfig) -> Table:
+    """Diffusers' names. Each block there has an embedding of its own; published ones are all the same."""
+    blocks = [f"transformer_blocks.{i}.norm1.emb" for i in range(config.depth)]
+    shared = {
+        key: name(*(f"{block}.{value.parts[0]}" for block in blocks), copies=True) for key, value in EMBED.items()
+    }
+    return {
+        "stem": name("pos_embed.proj", spatial=(config.patch, config.patch)),
+        **under("embed", "", shared),
+        **under("blocks.*.embed", "transformer_blocks.*.norm1.emb", EMBED),
+        "blocks.*.modulation": name("transformer_blocks.*.norm1.linear"),
+        "blocks.*.attend.qkv": name(*(f"transformer_blocks.*.attn1.to_{part}" for part in "qkv")),
+        "blocks.*.attend.out": name("transformer_blocks.*.attn1.to_out.0"),
+        "blocks.*.expand": name("transformer_blocks.*.ff.net.0.proj"),
+        "blocks.*.contract": name("transformer_blocks.*.ff.net.2"),
+        "modulation": name("proj_out_1"),
+        "out": name("proj_out_2"),
+    }
+
+
+def original_table(config: DiTConfig) -> Table:
+    """The names of the paper's own code."""
+    return {
+        "stem": name("x_embedder.proj", spatial=(config.patch, config.patch)),
+        "embed.first": name("t_embedder.mlp.0"),
+        "embed.second": name("t_embedder.mlp.2"),
+        "embed.labels": name("y_embedder.embedding_table"),
+        "blocks.*.modulation": name("blocks.*.adaLN_modulation.1"),
+        "blocks.*.attend.qkv": name("blocks.*.attn.qkv"),
+        "blocks.*.attend.out": name("blocks.*.attn.proj"),
+        "blocks.*.expand": name("blocks.*.mlp.fc1"),
+        "blocks.*.contract": name("blocks.*.mlp.fc2"),
+        "modulation": name("final_layer.adaLN_modulation.1"),
+        "out": name("final_layer.linear"),
+    }
+
+
+def original_constants(config: DiTConfig) -> Mapping[str, np.ndarray]:
+    """The table of positions, which is saved there."""
+    if config.sample_size is None:
+        return {}
+    rows = config.sample_size // config.patch
+    return {"pos_embed": sincos_2d(config.hidden, rows, rows)[None]}
+
+
+def adapt(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
+    """One embedding for all blocks where the checkpoint's blocks agree on it."""
+    keys = [f"{part}.{leaf}" for part in ("timestep_embedder.linear_1", "timestep_embedder.linear_2")
+            for leaf in ("weight", "bias")]  # fmt: skip
+    for key in (*keys, "class_embedder.embedding_table.weight"):
+        copies = [f"transformer_blocks.{i}.norm1.emb.{key}" for i in range(config.depth)]
+        if any(copy not in checkpoint.shapes for copy in copies):
+            return config
+        first = checkpoint.read(copies[0])
+        if any(not np.array_equal(first, checkpoint.read(copy)) for copy in copies[1:]):
+            return dataclasses.replace(config, embed_per_block=True)
+    return config
+
+
+def read(fields: Fields) -> DiTConfig:
+    """Our config of theirs."""
+    heads, head_dim = fields.integer("num_attention_heads", 16), fields.integer("attention_head_dim", 72)
+    in_channels = fields.integer("in_channels", 4)
+    out_channels = fields.optional("out_channels")
+    if out_channels not in (None, in_channels, 2 * in_channels):
+        raise CheckpointError(f"out_channels must be in_channels = {in_channels} or twice it, got {out_channels}")
+    config = DiTConfig(
+        in_channels=in_channels,
+        patch=fields.integer("patch_size", 2),
+        hidden=heads * head_dim,
+        depth=fields.integer("num_layers", 28),
+        heads=heads,
+        learn_sigma=out_channels == 2 * in_channels,
+        dropout=fields.number("dropout", 0.0),
+        num_classes=fields.integer("num_embeds_ada_norm", 1000),
+        epsilon=fields.number("norm_eps", 1e-5),
+        freq_shift=1.0,
+        qkv_bias=fields.flag("attention_bias", True),
+        sample_size=fields.integer("sample_size", 32),
+    )
+    fields.done(FIXED)
+    return config
+
+
+def write(config: DiTConfig) -> Json:
+    """Their config of ours."""
+    if config.num_classes is None or config.mlp_ratio != 4 or config.sample_size is None or config.freq_shift != 1.0:
+        raise CheckpointError(
+            "DiTTransformer2DModel needs num_classes, sample_size, mlp_ratio=4 and freq_shift=1.0, got "
+            f"{config.num_classes}, {config.sample_size}, {config.mlp_ratio} and {config.freq_shift}"
+        )
+    return {
+        "num_attention_heads": config.heads,
+        "attention_head_dim": config.hidden // config.heads,
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "num_layers": config.depth,
+        "dropout": config.dropout,
+        "attention_bias": config.qkv_bias,
+        "sample_size": config.sample_size,
+        "patch_size": config.patch,
+        "num_embeds_ada_norm": config.num_classes,
+        "norm_eps": config.epsilon,
+        **plain(FIXED),
+    }
+
+
+DIT: Final = Family(
+    class_name="DiTTransformer2DModel",
+    network=DiT,
+    build=lambda config, rngs: DiT(config, rngs=rngs),
+    config=lambda model: model.config,
+    read=read,
+    write=write,
+    table=diffusers_table,
+    adapt=adapt,
+)
+ORIGINAL_DIT: Final = dataclasses.replace(
+    DIT, class_name="facebookresearch/DiT", table=original_table, constants=original_constants,
+    adapt=lambda config, _: config,
+)  # fmt: skip

@@ -1,0 +1,218 @@
+"""What each family of checkpoints says of itself, and the one way in which all are read and written."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from safetensors.numpy import save_file
+
+from artifex.backbones.base import Constant
+from artifex.backbones.interop.checkpoint import STEM, Checkpoint, CheckpointError
+from artifex.backbones.interop.fields import Fields, Json
+from artifex.backbones.interop.names import Entry, Table, entries
+
+VERSION: Final = "0.42.0"  # of diffusers
+SHARD_BYTES: Final = 5_000_000_000
+FLOATS: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
+SAVED: Final = (nnx.Param, Constant)
+State = nnx.State[Any, Any]
+
+
+@runtime_checkable
+class Config(Protocol):
+    """A backbone's config."""
+
+    @property
+    def dtype(self) -> DTypeLike: ...  # noqa: D102
+    @property
+    def param_dtype(self) -> DTypeLike: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=Config)
+M = TypeVar("M", bound=nnx.Module)
+
+
+@dataclass(frozen=True)
+class Family(Generic[C, M]):
+    """A class of networks elsewhere, and ours that computes the same.
+
+    Attributes:
+        class_name: Its name in ``config.json``; the name of its home for those that have no such file.
+        build: Makes the network.
+        config: The network's config.
+        read: From the fields of ``config.json``.
+        write: To these fields.
+        table: The names of its parameters.
+        constants: Arrays there that are no parameters here, and what they must be.
+        adapt: What only the arrays themselves say of the config.
+    """
+
+    class_name: str
+    network: type[M]
+    build: Callable[[C, nnx.Rngs], M]
+    config: Callable[[M], C]
+    read: Callable[[Fields], C]
+    write: Callable[[C], Json]
+    table: Callable[[C], Table]
+    constants: Callable[[C], Mapping[str, np.ndarray]] = lambda _: {}
+    adapt: Callable[[C, Checkpoint], C] = lambda config, _: config
+
+    def open(
+        self,
+        fields: Json,
+        checkpoint: Checkpoint,
+        *,
+        dtype: DTypeLike | None,
+        compute_dtype: DTypeLike | None,
+        rename: Callable[[str], str],
+    ) -> M:
+        """Read the network of a config's fields; see `load`."""
+        config = self.read(Fields(fields))
+        return load(self, config, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=rename)
+
+    def save(self, model: M, folder: Path, shard_bytes: int) -> None:
+        """Write a network as diffusers does."""
+        fields = {"_class_name": self.class_name, "_diffusers_version": VERSION, **self.write(self.config(model))}
+        write_folder(folder, fields, arrays(self, model), shard_bytes)
+
+
+def parameters(state: State) -> dict[str, jax.Array]:
+    """The parameters of a state by their path, joined by dots."""
+    return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state) if isinstance(leaf, SAVED)}
+
+
+def load(
+    family: Family[C, M],
+    config: C,
+    checkpoint: Checkpoint,
+    *,
+    dtype: DTypeLike | None,
+    compute_dtype: DTypeLike | None,
+    rename: Callable[[str], str] = lambda key: key,
+) -> M:
+    """Build a family's network with the arrays of a checkpoint; nothing is read before everything is known to fit.
+
+    Args:
+        family: The family.
+        config: The network's config, its dtypes yet to be set.
+        checkpoint: The arrays.
+        dtype: What parameters are kept in; None keeps what the checkpoint has.
+        compute_dtype: What is computed in; None is as the parameters.
+        rename: From a name in the checkpoint to the one in the family's table.
+
+    Raises:
+        CheckpointError: If arrays are missing, left over, or of other shapes.
+    """
+    names = {rename(key): key for key in checkpoint.shapes}
+    if len(names) != len(checkpoint.shapes):
+        raise CheckpointError("two arrays of the checkpoint have one name")
+    param_dtype = FLOATS[checkpoint.dtype] if dtype is None else dtype
+    config = dataclasses.replace(
+        family.adapt(config, checkpoint),  # type: ignore[type-var]
+        param_dtype=param_dtype,
+        dtype=param_dtype if compute_dtype is None else compute_dtype,
+    )
+    graph, state = nnx.split(nnx.eval_shape(lambda: family.build(config, nnx.Rngs(0))))
+    flat = dict(nnx.to_flat_state(state))
+    shapes = {".".join(map(str, path)): leaf.shape for path, leaf in flat.items() if isinstance(leaf, SAVED)}
+    table = entries(shapes.items(), family.table(config))
+    constants = family.constants(config)
+    _check(table, constants, {key: checkpoint.shapes[names[key]] for key in names})
+    for key, expected in constants.items():
+        if key in names:
+            _check_constant(key, checkpoint.read(names[key]), expected)
+    by_path = {entry.path: entry for entry in table}
+
+    def fill(path: tuple[object, ...], leaf: nnx.Variable[Any]) -> nnx.Variable[Any]:
+        if not isinstance(leaf, SAVED):  # what dropout draws from
+            key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            return leaf.replace(jax.random.key(0) if key else jnp.zeros(leaf.shape, leaf.dtype))
+        entry = by_path[".".join(map(str, path))]
+        arrays = [checkpoint.read(names[part]) for part in entry.parts]
+        if entry.name.copies and any(not np.array_equal(arrays[0], array) for array in arrays[1:]):
+            raise CheckpointError(f"{entry.parts[0]} and its copies differ, expected the same values in all")
+        array = np.ascontiguousarray(entry.load(arrays))
+        return leaf.replace(jnp.asarray(array if dtype is None else array.astype(jnp.dtype(dtype))))
+
+    filled = nnx.from_flat_state({path: fill(path, leaf) for path, leaf in flat.items()})
+    return nnx.merge(graph, filled)
+
+
+def arrays(family: Family[C, M], model: M) -> dict[str, np.ndarray]:
+    """A network's parameters under the family's names, as they lie there."""
+    config = family.config(model)
+    values = parameters(nnx.state(model))
+    found = dict(family.constants(config))
+    for entry in entries(((path, value.shape) for path, value in values.items()), family.table(config)):
+        for part, array in zip(entry.parts, entry.save(np.asarray(values[entry.path])), strict=True):
+            found[part] = np.ascontiguousarray(array)
+    return found
+
+
+def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> None:
+    """Write a diffusers folder: weights in one file or, above ``shard_bytes``, in several with an index.
+
+    Every file is written beside its place and moved there whole, ``config.json`` last.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, np.ndarray]] = [{}]
+    for key, array in tensors.items():
+        if shards[-1] and sum(a.nbytes for a in shards[-1].values()) + array.nbytes > shard_bytes:
+            shards.append({})
+        shards[-1][key] = array
+    count = len(shards)
+    files = [
+        f"{STEM}.safetensors" if count == 1 else f"{STEM}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)
+    ]
+    for file, shard in zip(files, shards, strict=True):
+        write_file(folder / file, shard)
+    if count > 1:
+        index = {
+            "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
+            "weight_map": {key: file for file, shard in zip(files, shards, strict=True) for key in shard},
+        }
+        write_json(folder / f"{STEM}.safetensors.index.json", index)
+    write_json(folder / "config.json", config)
+
+
+def write_file(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write one safetensors file."""
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial, metadata={"format": "pt"})
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON object."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _check(table: list[Entry], constants: Mapping[str, np.ndarray], got: Mapping[str, tuple[int, ...]]) -> None:
+    expected = {part: entry.theirs for entry in table for part in entry.parts}
+    for said, keys in (
+        ("are missing", [key for key in expected if key not in got]),
+        ("are not part of this network", [key for key in got if key not in expected and key not in constants]),
+    ):
+        if keys:
+            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+            raise CheckpointError(f"tensors {said}: {', '.join(keys[:4])}{more}")
+    for key, shape in expected.items():
+        if got[key] != shape:
+            raise CheckpointError(f"{key} must have shape {shape} for this config, got {got[key]}")
+
+
+def _check_constant(key: str, got: np.ndarray, expected: np.ndarray) -> None:
+    if got.shape != expected.shape:
+        raise CheckpointError(f"{key} must have shape {expected.shape} for this config, got {got.shape}")
+    if not np.allclose(got.astype(np.float32), expected, atol=1e-2 if got.dtype != np.float32 else 1e-5):
+        raise CheckpointError(f"{key} must be the fixed table that this network computes, got other values")

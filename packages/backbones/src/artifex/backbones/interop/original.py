@@ -1,0 +1,70 @@
+"""The files of the papers' own code: tensors under its names, and no config."""
+
+from pathlib import Path
+from typing import overload
+
+from jax.typing import DTypeLike
+
+from artifex.backbones.dit import DiT, DiTConfig
+from artifex.backbones.interop.checkpoint import CheckpointError, open_file
+from artifex.backbones.interop.dit import ORIGINAL_DIT
+from artifex.backbones.interop.family import arrays, load, write_file
+from artifex.backbones.interop.guided_diffusion import GUIDED_DIFFUSION
+from artifex.backbones.unet import UNet, UNetConfig
+
+
+@overload
+def load_original(
+    path: str | Path, config: DiTConfig, *, dtype: DTypeLike | None = None, compute_dtype: DTypeLike | None = None
+) -> DiT: ...
+@overload
+def load_original(
+    path: str | Path, config: UNetConfig, *, dtype: DTypeLike | None = None, compute_dtype: DTypeLike | None = None
+) -> UNet: ...
+def load_original(
+    path: str | Path,
+    config: DiTConfig | UNetConfig,
+    *,
+    dtype: DTypeLike | None = None,
+    compute_dtype: DTypeLike | None = None,
+) -> DiT | UNet:
+    """Read a safetensors file with the names of ``facebookresearch/DiT`` or ``openai/guided-diffusion``.
+
+    Args:
+        path: The file.
+        config: The network's config, such as ``DiTConfig.xl_2()`` or ``UNetConfig.adm_imagenet256()``; its dtypes are
+            not read. A table of positions in the file needs a config with ``sample_size``, and must be its table.
+        dtype: What parameters are kept in; None keeps what the file has.
+        compute_dtype: What is computed in; None is as the parameters.
+
+    Raises:
+        CheckpointError: If the file is a pickle or broken, or its tensors are not those of ``config``.
+    """
+    try:
+        if isinstance(config, DiTConfig):
+            return load(ORIGINAL_DIT, config, open_file(Path(path)), dtype=dtype, compute_dtype=compute_dtype)
+        return load(GUIDED_DIFFUSION, config, open_file(Path(path)), dtype=dtype, compute_dtype=compute_dtype)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def save_original(model: DiT | UNet, path: str | Path) -> None:
+    """Write a network under the names of ``facebookresearch/DiT`` or ``openai/guided-diffusion``.
+
+    Args:
+        model: The network; a DiT without ``embed_per_block``, or a U-Net that convolves where resolution changes.
+        path: The file; it appears whole or not at all.
+
+    Raises:
+        CheckpointError: If the network has an option that the paper's code has not.
+    """
+    if isinstance(model, DiT):
+        if model.config.embed_per_block or model.config.freq_shift != 0.0 or model.config.mlp_ratio != 4:
+            raise CheckpointError("facebookresearch/DiT has one embedding, freq_shift=0.0 and mlp_ratio=4")
+        tensors = arrays(ORIGINAL_DIT, model)
+    else:
+        if not model.config.cosine_first or model.config.freq_shift != 0.0 or model.config.pad != "both":
+            raise CheckpointError("openai/guided-diffusion has cosine_first=True, freq_shift=0.0 and pad='both'")
+        tensors = arrays(GUIDED_DIFFUSION, model)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_file(Path(path), tensors)

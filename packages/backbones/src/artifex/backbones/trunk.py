@@ -1,0 +1,216 @@
+"""The walk of every U-Net here: down through the levels, a middle, and up again."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
+from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, double, halve
+from artifex.backbones.spatial_transformer import Context, SpatialTransformer
+
+
+@runtime_checkable
+class TrunkConfig(Protocol):
+    """What a `Trunk` reads of a network's config; see `UNetConfig` for what the fields mean."""
+
+    @property
+    def in_channels(self) -> int: ...  # noqa: D102
+    @property
+    def out_channels(self) -> int: ...  # noqa: D102
+    @property
+    def channels(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def base_channels(self) -> int: ...  # noqa: D102
+    @property
+    def num_res_blocks(self) -> int: ...  # noqa: D102
+    @property
+    def groups(self) -> int: ...  # noqa: D102
+    @property
+    def epsilon(self) -> float: ...  # noqa: D102
+    @property
+    def scale_shift(self) -> bool: ...  # noqa: D102
+    @property
+    def resample(self) -> Literal["conv", "pool", "block"]: ...  # noqa: D102
+    @property
+    def pad(self) -> Literal["both", "after"]: ...  # noqa: D102
+    @property
+    def dropout(self) -> float: ...  # noqa: D102
+    @property
+    def remat(self) -> bool: ...  # noqa: D102
+    @property
+    def dtype(self) -> DTypeLike: ...  # noqa: D102
+    @property
+    def param_dtype(self) -> DTypeLike: ...  # noqa: D102
+
+
+Attention = AttentionBlock | SpatialTransformer
+Attend = Callable[[int | None, int], Attention | None]
+
+
+class Stage(nnx.Module):
+    """A residual block and, where there is attention, attention after it."""
+
+    def __init__(self, res: ResBlock, attention: Attention | None = None) -> None:
+        self.res = res
+        self.attention = attention
+
+    def __call__(
+        self, x: Image, emb: Condition | None = None, context: Context | None = None, *, deterministic: bool = True
+    ) -> OtherImage:
+        """Apply both."""
+        x = self.res(x, emb, deterministic=deterministic)
+        if self.attention is None:
+            return x
+        if isinstance(self.attention, AttentionBlock):
+            return self.attention(x)
+        if context is None:
+            raise ValueError("cross-attention needs a context, got None")
+        return self.attention(x, context)
+
+
+class Level(nnx.Module):
+    """The stages at one resolution, and what has parameters in the step to the next, if anything has."""
+
+    def __init__(self, blocks: list[Stage], resample: Conv | ResBlock | None = None) -> None:
+        self.blocks = nnx.List(blocks)
+        self.resample = resample
+
+
+class Trunk(nnx.Module):
+    """A U-Net without what embeds its conditions; its output is exactly 0 before training.
+
+    ``attend(level, channels)`` makes the attention after a residual block at ``level`` (None: the middle), or None.
+    """
+
+    def __init__(self, config: TrunkConfig, attend: Attend, *, rngs: nnx.Rngs) -> None:
+        dtype, param_dtype = config.dtype, config.param_dtype
+        last = len(config.channels) - 1
+        self.remat = config.remat
+
+        def res(in_channels: int, channels: int, resample: Literal["down", "up"] | None = None) -> ResBlock:
+            return ResBlock(
+                in_channels,
+                channels,
+                4 * config.base_channels,
+                groups=config.groups,
+                scale_shift=config.scale_shift,
+                resample=resample,
+                epsilon=config.epsilon,
+                dropout=config.dropout,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
+
+        def stage(in_channels: int, level: int) -> Stage:
+            channels = config.channels[level]
+            block = res(in_channels, channels)
+            return Stage(block, attend(level, channels))
+
+        def conv(
+            in_channels: int,
+            out_channels: int,
+            *,
+            stride: int = 1,
+            padding: tuple[int, int] | None = None,
+            zero: bool = False,
+        ) -> Conv:
+            return Conv(
+                in_channels,
+                out_channels,
+                stride=stride,
+                padding=padding,
+                zero=zero,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                rngs=rngs,
+            )
+
+        def change(width: int, to: Literal["down", "up"]) -> Conv | ResBlock | None:
+            if config.resample == "pool":
+                return None
+            if config.resample == "block":
+                return res(width, width, to)
+            if to == "up":
+                return conv(width, width)
+            return conv(width, width, stride=2, padding=(1, 1) if config.pad == "both" else (0, 1))
+
+        width = config.base_channels
+        self.stem = conv(config.in_channels, width)
+        skips, down = [width], []
+        for level in range(last + 1):
+            blocks = []
+            for _ in range(config.num_res_blocks):
+                blocks.append(stage(width, level))
+                width = config.channels[level]
+                skips.append(width)
+            down.append(Level(blocks, change(width, "down") if level < last else None))
+            if level < last:
+                skips.append(width)
+        first = res(width, width)
+        self.middle = nnx.List([Stage(first, attend(None, width)), Stage(res(width, width))])
+        up = []
+        for level in reversed(range(last + 1)):
+            blocks = []
+            for _ in range(config.num_res_blocks + 1):
+                blocks.append(stage(width + skips.pop(), level))
+                width = config.channels[level]
+            up.append(Level(blocks, change(width, "up") if level else None))
+        self.down, self.up = nnx.List(down), nnx.List(up)
+        self.norm = GroupNorm(width, config.groups, epsilon=config.epsilon, dtype=dtype, param_dtype=param_dtype)
+        self.out = conv(width, config.out_channels, zero=True)
+
+    def __call__(
+        self, x: Image, emb: Condition, context: Context | None = None, *, deterministic: bool = True
+    ) -> Float[Array, "b h w o"]:
+        """Evaluate the network under the condition ``emb``, already through a SiLU.
+
+        Raises:
+            ValueError: If the height or width of ``x`` cannot be halved for every level but the first, or there is
+                cross-attention and no context.
+        """
+        factor = 1 << (len(self.down) - 1)
+        if x.shape[1] % factor or x.shape[2] % factor:
+            raise ValueError(f"height and width must be divisible by {factor}, got {x.shape[1]} and {x.shape[2]}")
+
+        def run_stage(stage: Stage, h: Image, emb: Condition, context: Context | None) -> OtherImage:
+            return stage(h, emb, context, deterministic=deterministic)
+
+        def run_block(block: ResBlock, h: Image, emb: Condition) -> OtherImage:
+            return block(h, emb, deterministic=deterministic)
+
+        run_stage = nnx.remat(run_stage) if self.remat else run_stage
+        run_block = nnx.remat(run_block) if self.remat else run_block
+
+        def halved(block: Conv | ResBlock | None, h: Image) -> OtherImage:
+            if isinstance(block, ResBlock):
+                return run_block(block, h, emb)
+            return halve(h) if block is None else block(h)
+
+        def doubled(block: Conv | ResBlock | None, h: Image) -> OtherImage:
+            if isinstance(block, ResBlock):
+                return run_block(block, h, emb)
+            return double(h) if block is None else block(double(h))
+
+        h = self.stem(x)
+        skips = [h]
+        last = len(self.down) - 1
+        for i, level in enumerate(self.down):
+            for stage in level.blocks:
+                h = run_stage(stage, h, emb, context)
+                skips.append(h)
+            if i < last:
+                h = halved(level.resample, h)
+                skips.append(h)
+        for stage in self.middle:
+            h = run_stage(stage, h, emb, context)
+        for i, level in enumerate(self.up):
+            for stage in level.blocks:
+                h = run_stage(stage, jnp.concatenate([h, skips.pop()], axis=-1), emb, context)
+            if i < last:
+                h = doubled(level.resample, h)
+        return self.out(self.norm(h, silu=True))
