@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from artifex.kernels import DynamicThreshold, guided_combine
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.prediction import Prediction
 from artifex.schedules.record import record, static
@@ -157,20 +158,15 @@ class DynamicallyThresholded:
     ceiling: float = static(default=math.inf)
 
     def __post_init__(self) -> None:
-        if not 0 < self.quantile <= 1:
-            raise ValueError(f"quantile must be in (0, 1], got {self.quantile}")
-        if not 0 < self.limit <= self.ceiling:
-            raise ValueError(f"limit must be positive and at most ceiling, got {self.limit} and {self.ceiling}")
+        self._range()
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The thresholded $x_0$."""
-        return on_clean(self._threshold, self.denoiser(x_t, level), x_t)
+        held = self._range()
+        return on_clean(lambda x0: guided_combine(x0, x0, 1.0, threshold=held), self.denoiser(x_t, level), x_t)
 
-    def _threshold(self, x0: X) -> X:
-        wide = jnp.abs(x0).astype(jnp.promote_types(x0.dtype, jnp.float32))
-        reach = jnp.quantile(wide, self.quantile, axis=tuple(range(1, x0.ndim)), keepdims=True)
-        reach = jnp.clip(reach, self.limit, self.ceiling).astype(x0.dtype)
-        return jnp.clip(x0, -reach, reach) * (self.limit / reach)
+    def _range(self) -> DynamicThreshold:
+        return DynamicThreshold(self.quantile, self.limit, self.ceiling)
 
 
 @record
