@@ -8,7 +8,6 @@ $\sigma_t = \sqrt{1 - \bar\alpha_t}$ with $\bar\alpha_t = \prod_{i \le t} (1 - \
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Unpack, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -24,6 +23,7 @@ from artifex.generative_models.models.diffusion.walk import (
     State,
     Walk,
     WalkOptions,
+    begin,
     check_condition,
     check_finite,
     check_options,
@@ -34,7 +34,7 @@ from artifex.generative_models.models.diffusion.walk import (
 )
 from artifex.guidance import Conditional, Guidance, bind
 from artifex.kernels import linear_step
-from artifex.samplers import Ddpm, Sampler, Tableau, prior, sample
+from artifex.samplers import Ddpm, Sampler, Tableau, sample
 from artifex.schedules import (
     Clean,
     Clipped,
@@ -373,17 +373,15 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         if n_samples < 1:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         full = (n_samples, *self._state(self.config.input_dim if shape is None else shape))
-        start_key, walk_key = jax.random.split(draw(rngs or self.rngs, "sample"))
         tableau = table(sampler, self.schedule, times)
-        start = options.get("initial_noise")
-        if start is None:
-            start = prior(tableau, full, start_key)
-        elif start.shape != full:
+        drawn, key = begin(tableau, draw(rngs or self.rngs, "sample"), full)
+        start = options.get("initial_noise", drawn)
+        if start.shape != full:
             raise ValueError(f"initial_noise must be of shape {full}, got {start.shape}")
         denoise = self._denoiser(options, full, tableau)
         if options.get("clip_denoised", True) and self.limit is not None:
             denoise = Clipped(denoise, self.limit)
-        return Walk(denoise, tableau, start, walk_key)
+        return Walk(denoise, tableau, start, key)
 
     def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[Host]) -> Denoiser:
         """The network as a denoiser of states of ``shape``, guided along ``tableau`` if there is a condition."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypedDict
 
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from artifex.backbones import Backbone, perturbed
 from artifex.guidance import Guidance
-from artifex.samplers import Sampler, Tableau
+from artifex.samplers import Sampler, Tableau, prior
 from artifex.schedules import Denoiser, Estimate, Host, Schedule
 
 X = Float[Array, "b *d"]
@@ -69,6 +69,13 @@ def table(sampler: Sampler, schedule: Schedule, times: Host) -> Tableau[Host]:
     """The sampler's table; that of a walk taken before is found again."""
     # protocols do not say that they hash
     return _table(sampler, schedule, times.tobytes())  # type: ignore[arg-type]
+
+
+@partial(jax.jit, static_argnames="shape")
+def begin(tableau: Tableau[Host], key: Key[Array, ""], shape: tuple[int, ...]) -> tuple[X, Key[Array, ""]]:
+    """Where a walk of ``shape`` begins, and the key of the noise on its way."""
+    start, walk = jax.random.split(key)
+    return prior(tableau, shape, start), walk
 
 
 @dataclass(frozen=True)
