@@ -103,6 +103,28 @@ def run_demo(
     run(Path(out), seed, steps, resume)
 
 
+@app.command(
+    "convert",
+    help="Rewrite a network's checkpoint.\n\n"
+    "SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or "
+    "openai/guided-diffusion, which needs --config. DST is such a folder or, ending in .safetensors, such a file.",
+)
+def run_convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder or file to read.", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Folder or file to write; new.", show_default=False)],
+    config: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The network in a file: dit-xl-2, adm-imagenet256 ...")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="float32, float16 or bfloat16; by default what SRC has.")
+    ] = None,
+) -> None:
+    """Check what is cheap to check, and only then load what is slow to load."""
+    from artifex.training.cli.convert import run
+
+    run(Path(source), Path(target), config, dtype)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code.
 

@@ -1,0 +1,6 @@
+"""What a published pipeline says beside its networks."""
+
+from artifex.generative_models.interop.scheduler import Scheduler as Scheduler
+from artifex.generative_models.interop.scheduler import read_scheduler as read_scheduler
+
+__all__ = ["Scheduler", "read_scheduler"]

@@ -1,0 +1,63 @@
+"""The command ``convert``: a network's checkpoint from one form to another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig
+from artifex.backbones.interop import (
+    CheckpointError,
+    Pipeline,
+    load_diffusers,
+    load_original,
+    save_diffusers,
+    save_original,
+)
+from artifex.training.cli import CommandError
+
+CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
+    **{f"dit-{size}-{patch}": getattr(DiTConfig, f"{size}_{patch}")() for size in ("s", "b", "l", "xl")
+       for patch in (2, 4, 8)},
+    "adm-imagenet64": UNetConfig.adm_imagenet64(),
+    "adm-imagenet128": UNetConfig.adm_imagenet128(),
+    "adm-imagenet256": UNetConfig.adm_imagenet256(),
+    "adm-imagenet256-uncond": UNetConfig.adm_imagenet256(num_classes=None),
+}  # fmt: skip
+DTYPES: Final = ("float32", "float16", "bfloat16")
+
+
+def run(source: Path, target: Path, config: str | None, dtype: str | None) -> None:
+    """Read ``source``, write ``target``; a CommandError where one of them is not what it should be.
+
+    Args:
+        source: A diffusers folder of one network, or a safetensors file with a paper's own names.
+        target: A new folder, or a new ``.safetensors`` file.
+        config: The name of the network in ``source``, which a file does not say.
+        dtype: What to write parameters in; None keeps what ``source`` has.
+    """
+    if target.exists():
+        raise CommandError(f"DST must not be there yet, got {target}")
+    if not source.exists():
+        raise CommandError(f"SRC must be a folder or file, got {source}")
+    if dtype is not None and dtype not in DTYPES:
+        raise CommandError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    try:
+        if source.is_dir():
+            if config is not None:
+                raise CommandError("--config is for a file: a folder has a config of its own")
+            model = load_diffusers(source, dtype=dtype)
+        else:
+            if config is None or config not in CONFIGS:
+                raise CommandError(f"--config must be one of {', '.join(CONFIGS)} for a file, got {config!r}")
+            model = load_original(source, CONFIGS[config], dtype=dtype)
+        if isinstance(model, Pipeline):
+            parts = ", ".join(model.networks)
+            raise CommandError(f"SRC must be the folder of one network, got a pipeline's, with {parts}")
+        if target.suffix != ".safetensors":
+            save_diffusers(model, target)
+        elif isinstance(model, DiT | UNet):
+            save_original(model, target)
+        else:
+            raise CommandError(f"{type(model).__name__} is written as a folder: DST must not end in .safetensors")
+    except CheckpointError as error:
+        raise CommandError(str(error)) from error
