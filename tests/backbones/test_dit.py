@@ -52,6 +52,23 @@ def test_a_block_starts_as_the_identity() -> None:
     np.testing.assert_array_equal(jit(lambda x, c: DiTBlock(SMALL, rngs=nnx.Rngs(0))(x, c))(x, c), x)
 
 
+def test_a_block_is_its_formula() -> None:
+    @jit
+    def run(kernel: jax.Array, x: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+        block = DiTBlock(SMALL, rngs=nnx.Rngs(0))
+        block.modulation.kernel[...] = kernel
+        b1, s1, g1, b2, s2, g2 = jnp.split((c @ kernel)[:, None], 6, axis=-1)
+        normal = partial(jax.nn.standardize, epsilon=1e-6)
+        h = x + g1 * block.attend(normal(x) * (1 + s1) + b1)
+        mlp = block.contract(nnx.gelu(block.expand(normal(h) * (1 + s2) + b2), approximate=True))
+        return block(x, c), h + g2 * mlp
+
+    rng, hidden = np.random.default_rng(0), SMALL.hidden
+    shapes = (hidden, 6 * hidden), (2, 5, hidden), (2, hidden)
+    got, want = run(*(jnp.asarray(rng.normal(size=shape) / 2, jnp.float32) for shape in shapes))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
 def test_places_are_told_apart() -> None:
     """Without positions, moving a patch would only move its output."""
 

@@ -1,5 +1,5 @@
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import jax
@@ -12,108 +12,27 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from artifex.kernels import Implementation, group_norm_silu
+from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
-from tests.kernels.agreement import assert_transforms, assert_within
-from tests.kernels.exact import Host
-from tests.kernels.tolerance import rounding, wide
+from artifex.kernels.platform import Target, shaped
+from tests.kernels.agreement import assert_transforms
+from tests.kernels.group_norms import BODIES, EPSILON, LONE, ODD, Body, Shape, arrays, check, compiled, inputs, layouts
+from tests.kernels.lowering import Platform, lowered
 
-Body = Callable[..., Array]
-BODIES: Final[dict[str, Body]] = {"reference": reference, "xla": xla}
 each_body = pytest.mark.parametrize("name", BODIES)
+# What all bodies but the plainest have code of their own for.
+each_other = pytest.mark.parametrize("name", ["xla", "pallas"])
 seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=15, deadline=None)
 
-Shape = tuple[int, int, int]
-NAMES: Final = ("y", "d_x", "d_weight", "d_bias")
-EPSILON: Final = 1e-6
 
-
-def exact(args: Sequence[Host], groups: int, silu: bool, sizes: bool = False) -> tuple[Host, ...]:
-    """What ``NAMES`` say, in float64, the gradients by hand.
-
-    With ``sizes``, what the terms would come to if none cancelled, times how much rounding of ``x`` and of a mean of
-    squares grows in the norm.
-    """
-    x, weight, bias, d_y = args
-    b, p, c = x.shape
-
-    def group(v: Host) -> Host:
-        means = v.reshape(b, p, groups, -1).mean((1, 3))
-        return np.repeat(means, c // groups, axis=-1)[:, None]
-
-    rstd = 1 / np.sqrt(group(x**2) - group(x) ** 2 + EPSILON)
-    normal = (x - group(x)) * rstd
-    u = weight[:, None] * normal + bias[:, None]
-    s = 1 / (1 + np.exp(-u)) if silu else np.ones_like(u)
-    slope = s * (1 + u * (1 - s))
-    if not sizes:
-        d_u = d_y * slope
-        d_normal = weight[:, None] * d_u
-        d_x = rstd * (d_normal - group(d_normal) - normal * group(d_normal * normal))
-        return u * s, d_x, np.sum(d_u * normal, 1), np.sum(d_u, 1)
-    x, weight, bias, d_y = (np.abs(v) for v in (x, weight, bias, d_y))
-    growth = 1 + rstd**2 * group(x**2)
-    normal = (x + group(x)) * rstd * growth
-    u = weight[:, None] * normal + bias[:, None]
-    d_u = d_y * (1 + u)  # the slope's own slope is at most 1/2
-    d_normal = weight[:, None] * d_u
-    d_x = rstd * growth * (d_normal + group(d_normal) + normal * group(d_normal * normal))
-    return u, d_x, np.sum(d_u * normal, 1), np.sum(d_u, 1)
-
-
-def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[Host]:
-    """The arrays of ``exact``: numbers that ``dtype`` holds exactly, ``x`` ``size`` times as large."""
-    rng = np.random.default_rng(seed)
-    vector = (shape[0], shape[2])
-    x, *rest = (
-        np.asarray(rng.normal(size=n).astype(np.dtype(dtype)), np.float64) for n in (shape, vector, vector, shape)
-    )
-    return [x * size, *rest]
-
-
-@cache
-def both_ways(name: str, groups: int, silu: bool) -> Callable[..., tuple[Array, ...]]:
-    """Forward and vjp of a body in one program."""
-
-    @jax.jit
-    def run(x: Array, weight: Array, bias: Array, d_y: Array) -> tuple[Array, ...]:
-        out, vjp = jax.vjp(lambda *args: BODIES[name](*args, groups, EPSILON, silu), x, weight, bias)
-        return out, *vjp(d_y)
-
-    return run
-
-
-def check(
-    name: str, shape: Shape, groups: int, args: list[Host], dtype: DTypeLike = np.float32, silu: bool = True
-) -> None:
-    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
-    full = wide(dtype)
-    arrays = (jnp.asarray(v, d) for v, d in zip(args, (dtype, full, full, dtype), strict=True))
-    got = both_ways(name, groups, silu)(*arrays)
-    relative = rounding(dtype, shape[1] * shape[2] // groups + 8)
-    truth, sizes = exact(args, groups, silu), exact(args, groups, silu, sizes=True)
-    for label, a, want, size in zip(NAMES, got, truth, sizes, strict=True):
-        assert a.dtype == (dtype if label in ("y", "d_x") else full), label
-        assert_within(label, a, want, relative, size)
-
-
-@st.composite
-def layouts(draw: st.DrawFn) -> tuple[Shape, int]:
-    groups, width = draw(st.integers(1, 5)), draw(st.integers(1, 6))
-    return (draw(st.integers(1, 3)), draw(st.integers(1, 30)), groups * width), groups
-
-
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(name=st.sampled_from(list(BODIES)), layout=layouts(), silu=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_every_body_is_the_formula_forward_and_backward(
     name: str, layout: tuple[Shape, int], silu: bool, seed: int
 ) -> None:
     check(name, *layout, inputs(layout[0], seed), silu=silu)
-
-
-ODD: Final = (2, 15, 6)
-LONE: Final = (1, 24, 6)  # a lone sample's sums over places have code of their own
 
 
 @each_body
@@ -148,15 +67,6 @@ def test_large_float16_squares_do_not_overflow(name: str) -> None:
 
 
 # What must hold of any group norm
-
-
-def arrays(seed: int) -> list[Array]:
-    return [jnp.asarray(v, jnp.float32) for v in inputs(ODD, seed)[:3]]
-
-
-@cache
-def compiled(name: str, groups: int = 2, silu: bool = False) -> Callable[..., Array]:
-    return jax.jit(lambda *args: BODIES[name](*args, groups, EPSILON, silu))
 
 
 @each_body
@@ -214,12 +124,12 @@ def test_silu_at_both_ends(name: str) -> None:
         np.testing.assert_array_equal(vjp(jnp.ones_like(y))[0], np.zeros(ODD))
 
 
-@each_body
+@each_other
 def test_under_transformations(name: str) -> None:
     def f(x: Array, weight: Array, bias: Array) -> Array:
         return BODIES[name](x, weight, bias, 2, EPSILON, True)
 
-    assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(3)), strict=True)))
+    assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(3)), strict=True)), kernel=name == "pallas")
 
 
 @pytest.mark.parametrize("name", ["reference", "xla"])
@@ -236,6 +146,17 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
     moved, back = run()
     there = sum(float(np.vdot(a, b)) for a, b in zip(back, tangents, strict=True))
     np.testing.assert_allclose(there, float(np.vdot(cotangent, moved)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("target", "machine"), [("gpu", "cuda"), ("tpu", "tpu")])
+def test_pallas_lowered_for_a_device_that_is_not_there(target: Target, machine: Platform) -> None:
+    def both_ways(x: Array, weight: Array, bias: Array) -> object:
+        out, vjp = jax.vjp(lambda *args: pallas(*args, 2, EPSILON, True, target=target), x, weight, bias)
+        return out, vjp(out)
+
+    for b, p, c in ((2, 70, 320), ODD):
+        x, v = shaped((b, p, c), jnp.bfloat16), shaped((b, c), jnp.float32)
+        assert len(lowered(both_ways, x, v, v, platform=machine)) == 4
 
 
 @pytest.mark.parametrize("places", [(15,), (3, 5), (1, 5, 3)])

@@ -5,6 +5,8 @@ from typing import Final
 
 from jaxtyping import Array
 
+from artifex.kernels.platform import why_no_pallas, why_no_triton
+
 DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -33,3 +35,18 @@ def check_positive(name: str, x: float) -> None:
     """Raises a ValueError unless ``x`` is positive and finite."""
     if not (x > 0 and math.isfinite(x)):
         raise ValueError(f"{name} must be positive and finite, got {x}")
+
+
+def why_not_pallas(x: Array, *_: object) -> str | None:
+    """Why a Pallas kernel that computes in float32 can't take ``x`` here; None where it can."""
+    return why_no_pallas() or _too_wide(x)
+
+
+def why_not_triton(x: Array, *_: object) -> str | None:
+    """Why a Triton kernel that computes in float32 can't take ``x`` here; None where it can."""
+    return why_no_triton() or _too_wide(x)
+
+
+def _too_wide(x: Array) -> str | None:
+    """That kernels for accelerators compute in float32."""
+    return f"it computes in float32, and the input is {x.dtype}" if x.dtype == "float64" else None

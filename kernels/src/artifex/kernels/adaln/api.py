@@ -6,13 +6,31 @@ from typing import Final
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from artifex.kernels.adaln.config import FASTEST
+from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
-from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape
+from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape, why_not_pallas, why_not_triton
 from artifex.kernels.dispatch import Body, Implementation, dispatch
 
 Run = Body[[Array, Array | None, Array | None, Array, Array, float], tuple[Array, Array]]
-BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+
+
+def _triton(
+    x: Array, branch: Array | None, gate: Array | None, scale: Array, shift: Array, epsilon: float
+) -> tuple[Array, Array]:
+    from artifex.kernels.adaln.triton import triton
+
+    h, y = triton(x, branch, gate, scale, shift, epsilon)
+    return h, y
+
+
+BODIES: Final[Mapping[Implementation, Run]] = {
+    "reference": Body(reference),
+    "xla": Body(xla),
+    "pallas": Body(pallas, why_not_pallas),
+    "triton": Body(_triton, why_not_triton),
+}
 
 
 def adaln(
@@ -68,4 +86,4 @@ def adaln(
         gate = gate.astype(wide)
     check_positive("epsilon", epsilon)
     vectors = scale.astype(wide), shift.astype(wide)
-    return dispatch("adaln", implementation, BODIES, ["xla"], x, branch, gate, *vectors, float(epsilon))
+    return dispatch("adaln", implementation, BODIES, FASTEST, x, branch, gate, *vectors, float(epsilon))

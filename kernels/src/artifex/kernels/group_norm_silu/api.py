@@ -6,13 +6,29 @@ from typing import Final
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape
+from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape, why_not_pallas, why_not_triton
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.group_norm_silu.config import FASTEST
+from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
 
 Run = Body[[Array, Array, Array, int, float, bool], Array]
-BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+
+
+def _triton(x: Array, weight: Array, bias: Array, groups: int, epsilon: float, silu: bool) -> Array:
+    from artifex.kernels.group_norm_silu.triton import triton
+
+    y: Array = triton(x, weight, bias, groups, epsilon, silu)
+    return y
+
+
+BODIES: Final[Mapping[Implementation, Run]] = {
+    "reference": Body(reference),
+    "xla": Body(xla),
+    "pallas": Body(pallas, why_not_pallas),
+    "triton": Body(_triton, why_not_triton),
+}
 
 
 def group_norm_silu(
@@ -76,4 +92,4 @@ def group_norm_silu(
         factor = 1 + scale.astype(wide)
         weight, bias = weight * factor, bias * factor + shift.astype(wide)
     vectors = jnp.broadcast_to(weight, (b, c)), jnp.broadcast_to(bias, (b, c))
-    return dispatch("group_norm_silu", implementation, BODIES, ["xla"], x, *vectors, groups, float(epsilon), silu)
+    return dispatch("group_norm_silu", implementation, BODIES, FASTEST, x, *vectors, groups, float(epsilon), silu)

@@ -8,13 +8,29 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape
+from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape, why_not_pallas, why_not_triton
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.qk_norm_rope.config import FASTEST
+from artifex.kernels.qk_norm_rope.pallas import pallas
 from artifex.kernels.qk_norm_rope.reference import Norm, reference
 from artifex.kernels.qk_norm_rope.xla import xla
 
 Run = Body[[Array, Array, Array, Array, Norm, float], Array]
-BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+
+
+def _triton(x: Array, gain: Array, cos: Array, sin: Array, norm: Norm, epsilon: float) -> Array:
+    from artifex.kernels.qk_norm_rope.triton import triton
+
+    y: Array = triton(x, gain, cos, sin, norm, epsilon)
+    return y
+
+
+BODIES: Final[Mapping[Implementation, Run]] = {
+    "reference": Body(reference),
+    "xla": Body(xla),
+    "pallas": Body(pallas, why_not_pallas),
+    "triton": Body(_triton, why_not_triton),
+}
 
 
 def qk_norm_rope(
@@ -87,7 +103,7 @@ def qk_norm_rope(
     gains = gain_of("q_gain", q_gain), gain_of("k_gain", k_gain)
 
     def run(x: Array, gain: Array) -> Array:
-        return dispatch("qk_norm_rope", implementation, BODIES, ["xla"], x, gain, cos, sin, norm, float(epsilon))
+        return dispatch("qk_norm_rope", implementation, BODIES, FASTEST, x, gain, cos, sin, norm, float(epsilon))
 
     return run(q, gains[0]), run(k, gains[1])
 

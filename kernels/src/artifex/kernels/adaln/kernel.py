@@ -1,0 +1,55 @@
+"""What the fused bodies of adaln have in common: what is kept for the gradient, and how it is put together."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import Array, Float
+
+Kernel = Callable[..., tuple[Array, ...]]
+
+
+def by_kernel(
+    forward: Kernel,
+    backward: Kernel,
+    x: Float[Array, "b t c"],
+    branch: Float[Array, "b t c"] | None,
+    gate: Float[Array, "b c"] | None,
+    scale: Float[Array, "b c"],
+    shift: Float[Array, "b c"],
+) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
+    """``adaln`` by two kernels. For the gradient ``h`` is kept, which lives on anyway, and the branch.
+
+    Args:
+        forward: takes ``x, scale, shift`` and gives ``y``, or, of ``branch`` and ``gate`` too, ``h`` and ``y``.
+        backward: takes ``h``, ``scale``, ``branch`` and ``gate`` where there are, and the cotangents of ``h`` and
+            ``y``; gives those of ``x``, ``scale`` and ``shift``, and of ``branch`` and ``gate``, what belongs to
+            vectors in parts ``(b, parts, 1, c)`` that are to be added.
+        x: see ``adaln``, as all that follows.
+        branch: likewise.
+        gate: likewise.
+        scale: likewise.
+        shift: likewise.
+    """
+
+    @jax.custom_vjp
+    def run(x: Array, scale: Array, shift: Array, *gated: Array) -> tuple[Array, Array]:
+        out = forward(x, scale, shift, *gated)
+        return (out[0], out[1]) if gated else (x, out[0])
+
+    def ahead(x: Array, scale: Array, shift: Array, *gated: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+        h, y = run(x, scale, shift, *gated)
+        return (h, y), (h, scale, *gated)
+
+    def back(kept: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+        d_x, d_scale, d_shift, *gated = backward(*kept, *cotangents)
+        d_gated = (gated[0], _total(gated[1])) if gated else ()
+        return d_x, _total(d_scale), _total(d_shift), *d_gated
+
+    run.defvjp(ahead, back)
+    h, y = run(x, scale, shift) if branch is None or gate is None else run(x, scale, shift, branch, gate)
+    return h, y
+
+
+def _total(parts: Float[Array, "b n 1 c"]) -> Float[Array, "b c"]:
+    """The sum of all parts."""
+    return parts.sum((1, 2))

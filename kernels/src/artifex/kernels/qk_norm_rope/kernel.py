@@ -1,0 +1,51 @@
+"""What the fused bodies of qk_norm_rope have in common: what is kept for the gradient, and tables as wide as a head."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Kernel = Callable[..., tuple[Array, ...]]
+
+
+def by_kernel(
+    forward: Kernel,
+    backward: Kernel,
+    x: Float[Array, "b t h d"],
+    gain: Float[Array, " d"],
+    cos: Float[Array, "#b t a n"],
+    sin: Float[Array, "#b t a n"],
+) -> Float[Array, "b t h d"]:
+    """``qk_norm_rope`` by two kernels. For the gradient ``x`` is kept, and the norm is made anew.
+
+    Args:
+        forward: takes ``x``, ``gain`` as ``(1, d)``, and ``cos`` and ``sin`` for every number of a head,
+            ``(1 or b, t, d)``; gives the rotated norm.
+        backward: takes these and the cotangent of the result; gives that of ``x``, and of ``gain`` in parts
+            ``(b, parts, 1, d)``.
+        x: see ``qk_norm_rope``, as all that follows.
+        gain: likewise.
+        cos: likewise.
+        sin: likewise.
+    """
+
+    @jax.custom_vjp
+    def run(x: Array, gain: Array, cos: Array, sin: Array) -> Array:
+        return forward(x, gain, cos, sin)[0]
+
+    def ahead(*args: Array) -> tuple[Array, tuple[Array, ...]]:
+        return run(*args), args
+
+    def back(kept: tuple[Array, ...], d_y: Array) -> tuple[Array, ...]:
+        d_x, parts = backward(*kept, d_y)
+        return d_x, parts.sum((0, 1)), jnp.zeros_like(kept[2]), jnp.zeros_like(kept[3])
+
+    run.defvjp(ahead, back)
+    return run(x, gain[None], _for_both(cos), _for_both(sin))
+
+
+def _for_both(turn: Float[Array, "b t a n"]) -> Float[Array, "b t d"]:
+    """What belongs to a pair, for both of its numbers."""
+    b, t, a, n = turn.shape
+    return jnp.broadcast_to(turn[:, :, :, None], (b, t, a, 2, n)).reshape(b, t, 2 * a * n)
