@@ -1,6 +1,9 @@
-"""One workload after another: everybody races, on the same inputs, beside a plain copy of as many bytes."""
+"""One workload: everybody computes the same, then all race, beside a plain copy of as many bytes."""
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +12,10 @@ from jaxtyping import Array, PyTree
 
 from artifex.kernels import UnsupportedKernelError
 from artifex.training.bench.machine import copying
-from artifex.training.bench.race import Function, Run, race, repeated
-from artifex.training.bench.workloads import Workload
+from artifex.training.bench.race import Function, race, repeated
+from artifex.training.bench.workloads import Arguments, Workload
 
-COPY = "copy"
+COPY: Final = "copy"
 """The racer that moves the bytes and computes nothing."""
 
 
@@ -26,9 +29,10 @@ class Racer:
 
     Attributes:
         seconds: median time of a call.
-        spread: half of the calls took times so far from each other, by the median.
+        spread: half of the rounds lie within so much of each other, by the median.
         speedup: over the reference and every peer, by name: median over the rounds of its time by this one's.
-        of_copy: time of a copy of the same bytes, in the same rounds, by this one's: 1 is as fast as memory allows.
+        of_copy: median over the rounds of the time of a copy of the same bytes by this one's: 1 is as fast as such an
+            array can be moved; a small one, that stays in a cache, faster than memory.
         of_matmul: its rate of operations by the measured one of matrix products, where it multiplies matrices.
         error: largest difference from the reference by the reference's largest number.
     """
@@ -53,6 +57,7 @@ class Result:
         batch: samples.
         bytes: that must be moved at least.
         flops: floating-point operations.
+        fastest: the kernel's bodies, the fastest first.
         racers: by name of body or peer.
         left_out: why a body did not run, by its name.
     """
@@ -64,6 +69,7 @@ class Result:
     batch: int
     bytes: int
     flops: float
+    fastest: list[str]
     racers: dict[str, Racer]
     left_out: dict[str, str]
 
@@ -82,39 +88,24 @@ def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int
         WrongResultError: if they differ by more; nothing is timed then.
     """
     arguments = workload.inputs()
-    functions: dict[str, Function] = {}
-    left_out: dict[str, str] = {}
-    for body, function in workload.bodies.items():
-        if body is not None:
-            try:
-                jax.eval_shape(function, *arguments)
-                functions[body] = function
-            except UnsupportedKernelError as error:
-                left_out[body] = str(error)
-    functions |= workload.peers
-
-    want = jax.jit(functions["reference"])(*arguments)
-    errors = {name: difference(jax.jit(function)(*arguments), want) for name, function in functions.items()}
-    for name, off in errors.items():
-        if not off <= tolerance:
-            raise WrongResultError(
-                f"{workload.name}: {name} must agree with the reference within {tolerance:g}, got {off:.2g}"
-            )
-
+    bodies, left_out = runnable(workload, arguments)
     size = workload.bytes()
     copy, source = copying(size)
-    runs = {name: _program(function, times, arguments) for name, function in functions.items()}
-    raced = race({**runs, COPY: _program(copy, times, (source,))}, budget)
+    programs = {name: jax.jit(repeated(f, times)) for name, f in {**bodies, **workload.peers}.items()}
+    errors = compare(workload.name, programs, arguments, tolerance)
+    copy_program = jax.jit(repeated(copy, times))
+    runs = {name: lambda program=program: program(*arguments) for name, program in programs.items()}
+    raced = race({**runs, COPY: lambda: copy_program(source)}, budget)
     racers = {
         name: Racer(
             seconds=raced.median(name) / times,
             spread=raced.spread(name),
             speedup={over: raced.speedup(name, over) for over in ("reference", *workload.peers)},
-            of_copy=raced.speedup(name, over=COPY),
+            of_copy=raced.speedup(name, COPY),
             of_matmul=workload.flops * times / raced.median(name) / matmul_rate if workload.products else None,
             error=errors[name],
         )
-        for name in functions
+        for name in programs
     }
     return Result(
         kernel=workload.kernel,
@@ -124,9 +115,40 @@ def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int
         batch=workload.batch,
         bytes=size,
         flops=workload.flops,
+        fastest=sorted(bodies, key=lambda name: racers[name].seconds),
         racers=racers,
         left_out=left_out,
     )
+
+
+def runnable(workload: Workload, arguments: Arguments) -> tuple[dict[str, Function], dict[str, str]]:
+    """The bodies that run here, and why the others don't."""
+    bodies: dict[str, Function] = {}
+    left_out: dict[str, str] = {}
+    for name, body in workload.bodies.items():
+        try:
+            jax.eval_shape(body, *arguments)
+        except UnsupportedKernelError as error:
+            left_out[name] = str(error)
+        else:
+            bodies[name] = body
+    return bodies, left_out
+
+
+def compare(what: str, programs: Mapping[str, Function], arguments: Arguments, tolerance: float) -> dict[str, float]:
+    """How far each result lies from the reference's, by its largest number.
+
+    Raises:
+        WrongResultError: if one lies further off than ``tolerance``.
+    """
+    # Compiling takes most of the time, and needs no lock.
+    with ThreadPoolExecutor() as pool:
+        results = dict(zip(programs, pool.map(lambda program: program(*arguments), programs.values()), strict=True))
+    errors = {name: difference(result, results["reference"]) for name, result in results.items()}
+    for name, error in errors.items():
+        if not error <= tolerance:
+            raise WrongResultError(f"{what}: {name} must be within {tolerance:g} of the reference, got {error:.2g}")
+    return errors
 
 
 def difference(got: PyTree[Array], want: PyTree[Array]) -> float:
@@ -134,11 +156,6 @@ def difference(got: PyTree[Array], want: PyTree[Array]) -> float:
     worst = 0.0
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         a64, b64 = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        worst = max(worst, float(np.abs(a64 - b64).max() / max(np.abs(b64).max(), np.finfo(np.float64).tiny)))
+        off = float(np.max(np.abs(a64 - b64)) / max(np.max(np.abs(b64)), np.finfo(np.float64).tiny))
+        worst = max(worst, off if off == off else np.inf)
     return worst
-
-
-def _program(function: Function, times: int, arguments: tuple[Array, ...]) -> Run:
-    """A compiled program of so many calls."""
-    compiled = jax.jit(repeated(function, times))
-    return lambda: compiled(*arguments)

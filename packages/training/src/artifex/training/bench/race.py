@@ -1,7 +1,7 @@
 """Times that can be compared: all take turns on the same inputs, so what else the machine does meets them all."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Final
@@ -51,6 +51,11 @@ def repeated(function: Function, times: int) -> Function:
     return run
 
 
+def speedup(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median over the rounds of their time by ours: above 1, we are the faster."""
+    return median(their / our for our, their in zip(ours, theirs, strict=True))
+
+
 @dataclass(frozen=True)
 class Times:
     """Seconds of each racer, round by round."""
@@ -62,8 +67,8 @@ class Times:
         return median(self.of[name])
 
     def speedup(self, name: str, over: str) -> float:
-        """The median over the rounds of the other's time by this one's: above 1, ``name`` is the faster."""
-        return median(theirs / ours for ours, theirs in zip(self.of[name], self.of[over], strict=True))
+        """``speedup`` of one racer over another."""
+        return speedup(self.of[name], self.of[over])
 
     def spread(self, name: str) -> float:
         """Half of all rounds lie within so much of each other, by the median: how noisy the machine was."""

@@ -1,36 +1,23 @@
-"""What is measured: each kernel at the sizes of real models, with its peers, and what it must read, write and compute.
-
-A new kernel joins by one entry of ``KERNELS``.
-"""
+"""What is measured: a kernel at a named size, forward or with its gradient, and what it must move and compute."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from artifex.kernels import DynamicThreshold, Implementation, attention, guided_combine, linear_step
-from artifex.kernels.attention.api import BODIES as ATTENTION_BODIES
-from artifex.kernels.cases import (
-    ATTENTION,
-    GUIDED_COMBINE,
-    LINEAR_STEP,
-    AttentionCase,
-    GuidedCombineCase,
-    LinearStepCase,
-)
-from artifex.kernels.guided_combine.api import BODIES as GUIDED_COMBINE_BODIES
-from artifex.kernels.linear_step.api import BODIES as LINEAR_STEP_BODIES
+from artifex.kernels import Implementation
 from artifex.training.bench.race import Function
 
 Direction = Literal["forward", "gradient"]
-Arguments = tuple[Array, ...]
+Arguments = tuple[PyTree[Array], ...]
 
 
+@runtime_checkable
 class Case(Protocol):
     """A named size; see ``artifex.kernels.cases``."""
 
@@ -60,6 +47,7 @@ class Kernel(Generic[C]):
     Attributes:
         name: its own.
         cases: its named sizes.
+        odd: a small size that divides nothing, to check the bodies at.
         bodies: the names of its bodies.
         inputs: makes its arguments, the batch in front, from a case, a batch size and a dtype.
         call: for a case and a body, the function of these arguments.
@@ -71,9 +59,10 @@ class Kernel(Generic[C]):
 
     name: str
     cases: Sequence[C]
+    odd: C
     bodies: Sequence[Implementation]
     inputs: Callable[[C, int, DTypeLike], Arguments]
-    call: Callable[[C, Implementation | None], Function]
+    call: Callable[[C, Implementation], Function]
     flops: Callable[[C, int], float]
     backward: float | None = None
     peers: Mapping[str, Function] = field(default_factory=dict)
@@ -90,7 +79,7 @@ class Workload:
         direction: the value alone, or the gradient of its inner product with fixed numbers.
         dtype: of the arrays.
         batch: samples.
-        bodies: the function of the arguments for each body, and for None, what is chosen unasked.
+        bodies: the function of the arguments for each body.
         peers: others that compute the same.
         inputs: makes the arguments.
         flops: floating-point operations of a call.
@@ -102,7 +91,7 @@ class Workload:
     direction: Direction
     dtype: DTypeLike
     batch: int
-    bodies: Mapping[Implementation | None, Function]
+    bodies: Mapping[Implementation, Function]
     peers: Mapping[str, Function]
     inputs: Callable[[], Arguments]
     flops: float
@@ -116,7 +105,7 @@ class Workload:
     def bytes(self) -> int:
         """What must be moved at least: every argument read and every result written once."""
         arguments = jax.eval_shape(self.inputs)
-        results = jax.eval_shape(self.bodies[None], *arguments)
+        results = jax.eval_shape(self.bodies["reference"], *arguments)
         return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves((arguments, results)))
 
 
@@ -136,10 +125,12 @@ def workloads(kernel: Kernel[C], dtype: DTypeLike, few: bool, flops_below: float
         batch = case.few if few else case.batch
         for direction, factor in factors:
             if factor * kernel.flops(case, batch) < flops_below:
-                yield _workload(kernel, case, direction, dtype, batch, factor * kernel.flops(case, batch))
+                yield workload(kernel, case, direction, dtype, batch, factor * kernel.flops(case, batch))
 
 
-def _workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike, batch: int, flops: float) -> Workload:
+def workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike, batch: int, flops: float) -> Workload:
+    """``kernel`` at ``case``, with so many operations a call."""
+
     def turn(function: Function) -> Function:
         return gradient(function) if direction == "gradient" else function
 
@@ -147,8 +138,8 @@ def _workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike
         arguments = kernel.inputs(case, batch, dtype)
         if direction == "forward":
             return arguments
-        out = jax.eval_shape(kernel.call(case, None), *arguments)
-        return (jax.random.normal(jax.random.key(99), out.shape, out.dtype), *arguments)
+        out = jax.eval_shape(kernel.call(case, "reference"), *arguments)
+        return (jax.tree.map(lambda x: normal(99, x.shape, x.dtype), out), *arguments)
 
     return Workload(
         kernel=kernel.name,
@@ -156,7 +147,7 @@ def _workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike
         direction=direction,
         dtype=dtype,
         batch=batch,
-        bodies={body: turn(kernel.call(case, body)) for body in (None, *kernel.bodies)},
+        bodies={body: turn(kernel.call(case, body)) for body in kernel.bodies},
         peers={name: turn(peer) for name, peer in kernel.peers.items()},
         inputs=inputs,
         flops=flops,
@@ -167,7 +158,7 @@ def _workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike
 def gradient(function: Function) -> Function:
     """The gradient of ``sum(cotangent * function(*args))`` in every floating argument, as a function of all these."""
 
-    def run(cotangent: Array, *args: Array) -> list[Array]:
+    def run(cotangent: PyTree[Array], *args: Array) -> list[Array]:
         floating = [i for i, x in enumerate(args) if jnp.issubdtype(x.dtype, jnp.floating)]
 
         def of(moving: list[Array]) -> PyTree[Array]:
@@ -185,89 +176,3 @@ def gradient(function: Function) -> Function:
 def normal(seed: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Standard normal numbers of ``dtype``."""
     return jax.random.normal(jax.random.key(seed), shape, dtype)
-
-
-# Attention
-
-
-def _attention_inputs(case: AttentionCase, batch: int, dtype: DTypeLike) -> Arguments:
-    sizes = (case.tokens, case.keys, case.keys)
-    return tuple(normal(i, (batch, n, case.heads, case.head_dim), dtype) for i, n in enumerate(sizes))
-
-
-def _attention(case: AttentionCase, body: Implementation | None) -> Function:
-    return lambda q, k, v: attention(q, k, v, implementation=body)
-
-
-# The linear step
-
-
-def _linear_step_inputs(case: LinearStepCase, batch: int, dtype: DTypeLike) -> Arguments:
-    terms = tuple(normal(i, (batch, *case.shape), dtype) for i in range(case.terms))
-    return (*terms, normal(9, (batch, case.terms), jnp.float32), *([jax.random.PRNGKey(1)] if case.noise else []))
-
-
-def _linear_step(case: LinearStepCase, body: Implementation | None) -> Function:
-    def run(*args: Array) -> Array:
-        terms, (weights, *key) = args[: case.terms], args[case.terms :]
-        return linear_step(
-            terms,
-            weights,
-            noise_scale=0.1 if key else None,
-            key=key[0] if key else None,
-            clip=case.clip,
-            implementation=body,
-        )
-
-    return run
-
-
-# The guided combination
-
-
-def _guided_combine_inputs(case: GuidedCombineCase, batch: int, dtype: DTypeLike) -> Arguments:
-    return (*(normal(i, (batch, *case.shape), dtype) for i in range(2)), 1 + 7 * jnp.linspace(0, 1, batch))
-
-
-def _guided_combine(case: GuidedCombineCase, body: Implementation | None) -> Function:
-    return lambda c, u, scale: guided_combine(
-        c,
-        u,
-        scale,
-        rescale=0.7 if case.rescale else None,
-        threshold=DynamicThreshold() if case.threshold else None,
-        implementation=body,
-    )
-
-
-KERNELS: Final = (
-    Kernel(
-        "attention",
-        ATTENTION,
-        tuple(ATTENTION_BODIES),
-        _attention_inputs,
-        _attention,
-        flops=lambda case, batch: 4.0 * batch * case.heads * case.tokens * case.keys * case.head_dim,
-        # The scores once more, and four products: the gradients of scores, queries, keys and values.
-        backward=3.5,
-        peers={"jax.nn": lambda q, k, v: jax.nn.dot_product_attention(q, k, v)},
-        products=True,
-    ),
-    Kernel(
-        "linear_step",
-        LINEAR_STEP,
-        tuple(LINEAR_STEP_BODIES),
-        _linear_step_inputs,
-        _linear_step,
-        flops=lambda case, batch: 2.0 * (case.terms + case.noise) * batch * math.prod(case.shape),
-    ),
-    Kernel(
-        "guided_combine",
-        GUIDED_COMBINE,
-        tuple(GUIDED_COMBINE_BODIES),
-        _guided_combine_inputs,
-        _guided_combine,
-        flops=lambda case, batch: (3.0 + 6 * case.rescale + 3 * case.threshold) * batch * math.prod(case.shape),
-    ),
-)
-"""All that there is to measure."""

@@ -10,6 +10,7 @@ import typer
 
 MAX_STEPS: Final = 1_000_000
 MAX_SEED: Final = 2**32 - 1
+MAX_MINUTES: Final = 1440
 
 app = typer.Typer(
     name="artifex",
@@ -123,6 +124,40 @@ def run_convert(
     from artifex.training.cli.convert import run
 
     run(Path(source), Path(target), config, dtype)
+
+
+bench = typer.Typer(name="bench", help="Measure on this machine.", no_args_is_help=True)
+app.add_typer(bench)
+
+
+@bench.command(
+    "kernels",
+    help="Check every kernel that runs here, then time it against its reference.\n\n"
+    "Writes kernels.json and kernels.png into a folder of DIR that is named after the device. On a CPU, XLA alone is "
+    "compared; on a GPU every body is, in bfloat16.",
+)
+def bench_kernels(
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
+    ] = "bench/results",
+    minutes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=whole_number("--minutes", 1, MAX_MINUTES),
+            help="After so many, what is left is skipped and named. Default 8.",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KERNEL", help="This kernel alone; may be given several times.")
+    ] = None,
+) -> None:
+    """Check what is cheap to check, and only then load what is slow to load."""
+    if not out:
+        raise CommandError("--out must be a folder, got ''")
+    from artifex.training.cli.bench import run_kernels
+
+    run_kernels(Path(out), 8 if minutes is None else minutes, only or ())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

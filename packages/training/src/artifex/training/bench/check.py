@@ -1,0 +1,131 @@
+"""What must be right on a device before anything is timed there: every body, in every dtype, and the noise it draws."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+from scipy.stats import kstest  # type: ignore[import-untyped]
+
+from artifex.kernels import Implementation, Noise, UnsupportedKernelError, linear_step, sample_keys
+from artifex.kernels.linear_step.api import BODIES
+from artifex.training.bench.measure import WrongResultError, compare, runnable
+from artifex.training.bench.race import Function
+from artifex.training.bench.workloads import C, Kernel, gradient, workload
+
+DTYPES: Final = (jnp.float32, jnp.bfloat16, jnp.float16)
+TOLERANCE: Final = {"float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
+"""By how much a value may differ from the reference's in float32, by its largest number; gradients by 4 times this."""
+REDUCED: Final = 4e-3
+"""The same for products of float32 matrices on a GPU, which takes 10 bits of their numbers."""
+
+
+def check_bodies(kernel: Kernel[C]) -> Iterator[str]:
+    """Holds every body, value and gradient in one program, to the reference in float32 at the kernel's odd size.
+
+    Yields:
+        A line for each dtype: which bodies ran, and how far off the worst was.
+
+    Raises:
+        WrongResultError: if one is off by more than its dtype explains.
+    """
+    for dtype in DTYPES:
+        name = jnp.dtype(dtype).name
+        job = workload(kernel, kernel.odd, "gradient", dtype, kernel.odd.batch, 0.0)
+        arguments = job.inputs()
+        bodies, _ = runnable(job, arguments)
+        forward: dict[str, Function] = {body: kernel.call(kernel.odd, body) for body in kernel.bodies if body in bodies}
+        tolerance = TOLERANCE[name]
+        if kernel.products and dtype == jnp.float32 and jax.default_backend() != "cpu":
+            tolerance = REDUCED
+        programs = {body: jax.jit(both(f)) for body, f in forward.items()}
+        programs["reference"] = jax.jit(in_float32(both(forward["reference"])))
+        errors = compare(f"{kernel.name} in {name}", programs, arguments, 4 * tolerance)
+        worst = max(errors, key=lambda body: errors[body])
+        yield f"{kernel.name} in {name}: {', '.join(bodies)}; {worst} is off by {errors[worst]:.1e} at most"
+
+
+def both(function: Function) -> Function:
+    """The value and the gradient, as a function of the cotangent and the arguments."""
+
+    def run(cotangent: PyTree[Array], *args: Array) -> PyTree[Array]:
+        return function(*args), gradient(function)(cotangent, *args)
+
+    return run
+
+
+def in_float32(function: Function) -> Function:
+    """``function`` of the same numbers in float32, its products as exact as that is."""
+
+    def run(*args: PyTree[Array]) -> PyTree[Array]:
+        wide = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, args)
+        with jax.default_matmul_precision("highest"):
+            return function(*wide)
+
+    return run
+
+
+def check_noise(streams: int = 8, numbers: int = 2**16) -> Iterator[str]:
+    """Holds the noise that each body of the linear step draws to its promise.
+
+    Threefry must be JAX's number for number, within 3e-5, which no other random bits would give; philox standard normal
+    by its moments, uncorrelated from stream to stream and along a stream, and by the test of Kolmogorov and Smirnov.
+
+    Yields:
+        A line for each body.
+
+    Raises:
+        WrongResultError: if a promise is not kept.
+    """
+    keys = sample_keys(jax.random.key(2024), streams)
+    want = np.asarray(jax.vmap(lambda key: jax.random.normal(key, (numbers,)))(keys))
+    for body in BODIES:
+        try:
+            drawn = np.asarray(_noise(body, "key", keys, numbers))
+        except UnsupportedKernelError:
+            continue
+        off = float(np.abs(drawn - want).max())
+        if not off <= 3e-5:
+            raise WrongResultError(f"threefry by {body} must be within 3e-05 of jax.random.normal, got {off:.2g}")
+        yield f"threefry by {body}: within {off:.1e} of jax.random.normal, {drawn.size:,} numbers"
+    for body in BODIES:
+        try:
+            drawn = np.asarray(_noise(body, "philox", keys, numbers), np.float64)
+        except UnsupportedKernelError:
+            continue
+        yield f"philox by {body}: {check_standard_normal(drawn)}"
+
+
+def check_standard_normal(z: np.ndarray) -> str:
+    """Says how far the streams ``z``, ``(streams, n)``, are from standard normal, in standard deviations of chance.
+
+    Raises:
+        WrongResultError: if a moment or correlation is 6 of them off, or the Kolmogorov-Smirnov test gives below 1e-6.
+    """
+    streams, n = z.shape
+    # Standard deviations of the first four moments of n standard normal numbers.
+    moments = [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]
+    off = [np.abs((z**k).mean(axis=1) - mean) / np.sqrt(variance / n) for k, mean, variance in moments]
+    across = np.abs(np.corrcoef(z)[np.triu_indices(streams, 1)]) * np.sqrt(n)
+    along = [np.abs((z[:, lag:] * z[:, :-lag]).mean(axis=1)) * np.sqrt(n) for lag in (1, 2, 4)]
+    worst = float(max(x.max() for x in (*off, across, *along)))
+    p = float(kstest(z.ravel(), "norm").pvalue)
+    if not (worst < 6 and p > 1e-6):
+        raise WrongResultError(
+            f"noise must be standard normal, got {worst:.1f} standard deviations off, KS p = {p:.1g}"
+        )
+    return f"moments and correlations within {worst:.1f} standard deviations, KS p = {p:.2f}"
+
+
+def _noise(body: Implementation, noise: Noise, keys: Array, numbers: int) -> Array:
+    """Noise alone."""
+
+    @jax.jit
+    def run(keys: Array) -> Array:
+        zeros = jnp.zeros((keys.shape[0], numbers))
+        return linear_step([zeros], jnp.zeros(1), noise_scale=1.0, key=keys, noise=noise, implementation=body)
+
+    out: Array = run(keys)
+    return out

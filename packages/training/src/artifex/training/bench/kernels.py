@@ -1,0 +1,184 @@
+"""The kernels of this project as they are measured: a new one joins by one entry of ``KERNELS``."""
+
+import math
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array
+
+from artifex.kernels import (
+    DynamicThreshold,
+    Implementation,
+    adaln,
+    attention,
+    group_norm_silu,
+    guided_combine,
+    linear_step,
+    qk_norm_rope,
+)
+from artifex.kernels.adaln.api import BODIES as ADALN_BODIES
+from artifex.kernels.attention.api import BODIES as ATTENTION_BODIES
+from artifex.kernels.cases import (
+    ADALN,
+    ATTENTION,
+    GROUP_NORM_SILU,
+    GUIDED_COMBINE,
+    LINEAR_STEP,
+    QK_NORM_ROPE,
+    AdalnCase,
+    AttentionCase,
+    GroupNormSiluCase,
+    GuidedCombineCase,
+    LinearStepCase,
+    QkNormRopeCase,
+)
+from artifex.kernels.group_norm_silu.api import BODIES as GROUP_NORM_SILU_BODIES
+from artifex.kernels.guided_combine.api import BODIES as GUIDED_COMBINE_BODIES
+from artifex.kernels.linear_step.api import BODIES as LINEAR_STEP_BODIES
+from artifex.kernels.qk_norm_rope.api import BODIES as QK_NORM_ROPE_BODIES
+from artifex.training.bench.race import Function
+from artifex.training.bench.workloads import Arguments, Kernel, normal
+
+
+def _attention_inputs(case: AttentionCase, batch: int, dtype: DTypeLike) -> Arguments:
+    sizes = (case.tokens, case.keys, case.keys)
+    return tuple(normal(i, (batch, n, case.heads, case.head_dim), dtype) for i, n in enumerate(sizes))
+
+
+def _attention(case: AttentionCase, body: Implementation) -> Function:
+    return lambda q, k, v: attention(q, k, v, implementation=body)
+
+
+def _linear_step_inputs(case: LinearStepCase, batch: int, dtype: DTypeLike) -> Arguments:
+    terms = [normal(i, (batch, *case.shape), dtype) for i in range(case.terms)]
+    return (*terms, normal(9, (batch, case.terms), jnp.float32), *([jax.random.PRNGKey(1)] if case.noise else []))
+
+
+def _linear_step(case: LinearStepCase, body: Implementation) -> Function:
+    def run(*args: Array) -> Array:
+        terms, (weights, *key) = args[: case.terms], args[case.terms :]
+        return linear_step(
+            terms,
+            weights,
+            noise_scale=0.1 if key else None,
+            key=key[0] if key else None,
+            clip=case.clip,
+            implementation=body,
+        )
+
+    return run
+
+
+def _guided_combine_inputs(case: GuidedCombineCase, batch: int, dtype: DTypeLike) -> Arguments:
+    # No scale of 1: it would leave the ties of narrow numbers, and the quantile's gradient goes to one of equal ones.
+    return (*(normal(i, (batch, *case.shape), dtype) for i in range(2)), 1.3 + 6.1 * jnp.linspace(0, 1, batch))
+
+
+def _guided_combine(case: GuidedCombineCase, body: Implementation) -> Function:
+    rescale = 0.7 if case.rescale else None
+    threshold = DynamicThreshold() if case.threshold else None
+    return lambda c, u, w: guided_combine(c, u, w, rescale=rescale, threshold=threshold, implementation=body)
+
+
+def _adaln_inputs(case: AdalnCase, batch: int, dtype: DTypeLike) -> Arguments:
+    tokens, vector = (batch, case.tokens, case.channels), (batch, case.channels)
+    return tuple(normal(i, shape, dtype) for i, shape in enumerate((tokens, tokens, vector, vector, vector)))
+
+
+def _adaln(case: AdalnCase, body: Implementation) -> Function:
+    return lambda x, branch, gate, scale, shift: adaln(x, scale, shift, branch=branch, gate=gate, implementation=body)
+
+
+def _group_norm_silu_inputs(case: GroupNormSiluCase, batch: int, dtype: DTypeLike) -> Arguments:
+    shapes = [(batch, case.side, case.side, case.channels), (case.channels,), (case.channels,)]
+    shapes += [(batch, case.channels)] * (2 * case.modulated)
+    return tuple(normal(i, shape, dtype) for i, shape in enumerate(shapes))
+
+
+def _group_norm_silu(case: GroupNormSiluCase, body: Implementation) -> Function:
+    def run(x: Array, gamma: Array, beta: Array, scale: Array | None = None, shift: Array | None = None) -> Array:
+        return group_norm_silu(x, gamma, beta, groups=case.groups, scale=scale, shift=shift, implementation=body)
+
+    return run
+
+
+def _qk_norm_rope_inputs(case: QkNormRopeCase, batch: int, dtype: DTypeLike) -> Arguments:
+    heads = [normal(i, (batch, case.tokens, case.heads, case.head_dim), dtype) for i in range(2)]
+    side = math.ceil(case.tokens ** (1 / case.axes))
+    place = jnp.arange(case.tokens)
+    positions = jnp.stack([place // side**i % side for i in range(case.axes)], axis=-1)
+    return (*heads, *(normal(i, (case.head_dim,), dtype) for i in (2, 3)), positions)
+
+
+def _qk_norm_rope(case: QkNormRopeCase, body: Implementation) -> Function:
+    return lambda q, k, q_gain, k_gain, positions: qk_norm_rope(
+        q, k, positions, q_gain=q_gain, k_gain=k_gain, implementation=body
+    )
+
+
+KERNELS: Final[tuple[Kernel[Any], ...]] = (
+    Kernel(
+        "attention",
+        ATTENTION,
+        AttentionCase("odd", tokens=77, keys=130, heads=3, head_dim=72, batch=2, few=2),
+        tuple(ATTENTION_BODIES),
+        _attention_inputs,
+        _attention,
+        flops=lambda case, batch: 4.0 * batch * case.heads * case.tokens * case.keys * case.head_dim,
+        # The scores once more, and four products: the gradients of scores, queries, keys and values.
+        backward=3.5,
+        peers={"jax.nn": lambda q, k, v: jax.nn.dot_product_attention(q, k, v)},
+        products=True,
+    ),
+    Kernel(
+        "linear_step",
+        LINEAR_STEP,
+        LinearStepCase("odd", (37, 31), terms=3, noise=True, clip=2.0, batch=2, few=2),
+        tuple(LINEAR_STEP_BODIES),
+        _linear_step_inputs,
+        _linear_step,
+        flops=lambda case, batch: 2.0 * (case.terms + case.noise) * batch * math.prod(case.shape),
+    ),
+    Kernel(
+        "guided_combine",
+        GUIDED_COMBINE,
+        GuidedCombineCase("odd", (37, 31), rescale=True, threshold=True, batch=2, few=2),
+        tuple(GUIDED_COMBINE_BODIES),
+        _guided_combine_inputs,
+        _guided_combine,
+        flops=lambda case, batch: (3.0 + 6 * case.rescale + 3 * case.threshold) * batch * math.prod(case.shape),
+    ),
+    Kernel(
+        "adaln",
+        ADALN,
+        AdalnCase("odd", tokens=13, channels=200, batch=2, few=2),
+        tuple(ADALN_BODIES),
+        _adaln_inputs,
+        _adaln,
+        flops=lambda case, batch: 9.0 * batch * case.tokens * case.channels,
+        backward=3.0,
+    ),
+    Kernel(
+        "group_norm_silu",
+        GROUP_NORM_SILU,
+        GroupNormSiluCase("odd", side=7, channels=60, groups=6, modulated=True, batch=2, few=2),
+        tuple(GROUP_NORM_SILU_BODIES),
+        _group_norm_silu_inputs,
+        _group_norm_silu,
+        flops=lambda case, batch: 13.0 * batch * case.side**2 * case.channels,
+        backward=3.0,
+    ),
+    Kernel(
+        "qk_norm_rope",
+        QK_NORM_ROPE,
+        QkNormRopeCase("odd", tokens=13, heads=3, head_dim=72, axes=2, batch=2, few=2),
+        tuple(QK_NORM_ROPE_BODIES),
+        _qk_norm_rope_inputs,
+        _qk_norm_rope,
+        flops=lambda case, batch: 14.0 * batch * case.tokens * case.heads * case.head_dim,
+        backward=3.0,
+    ),
+)
+"""All that there is to measure."""
