@@ -82,16 +82,43 @@ def test_learned_variance_stands_beside_the_noise_and_is_walked() -> None:
     model = DiTModel(
         config("DiTModel", learn_sigma=True), rngs=nnx.Rngs(0), backbone_fn=lambda _, rngs: Wide(ABAR, rngs)
     )
-    said, variance = model.noise_and_variance(X, T, Y, deterministic=True, cfg_scale=2.0)
+    outputs = model.outputs(X, T, Y, deterministic=True, cfg_scale=2.0)
     c, u = noise(np.asarray(LABEL_MEANS)[np.asarray(Y)].reshape(3, 1, 1, 1)), noise(MEAN)
-    np.testing.assert_allclose(said, 2 * c - u, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(variance, jnp.full_like(X, 3.0))
+    np.testing.assert_allclose(outputs["predicted_noise"], 2 * c - u, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(outputs["predicted_variance"], jnp.full_like(X, 3.0))
     assert model(X, T).shape == X.shape
     samples = model.generate(512, rngs=nnx.Rngs(1), num_steps=20, y=jnp.zeros(512, int), clip_denoised=False)
     mean, std = moments(Ddpm("large").tableau(SCHEDULE, grid.trailing(1000, 20)), mean=LABEL_MEANS[0])
     assert std > 1.02 * moments(Ddpm().tableau(SCHEDULE, grid.trailing(1000, 20)))[1]
     assert float(samples.std()) == pytest.approx(std, abs=4 * std / np.sqrt(samples.size))
     assert float(samples.mean()) == pytest.approx(mean, abs=4 * std / np.sqrt(samples.size))
+
+
+def test_a_learned_variance_learns_the_step() -> None:
+    """The bound is lowest where the variance of the step is that of x_s given x_t, known for Gaussian data."""
+    place, std = jnp.linspace(-1, 1, 41), 0.02
+    (a, b), beta = ABAR[[2, 1]], float(SCHEDULE.betas[2])
+
+    class Given(nnx.Module):
+        def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
+            noise = np.sqrt(1 - a) * x / (a * std**2 + 1 - a)
+            return jnp.concatenate([noise, place[cond][:, None]], axis=-1)
+
+    model = DiTModel(config("DiTModel", learn_sigma=True), rngs=nnx.Rngs(0), backbone_fn=lambda _, rngs: Given())
+    x0, t = std * jax.random.normal(jax.random.key(0), (20_000, 1)), jnp.full(20_000, 2)
+
+    @jax.jit
+    def bound(i: Array) -> Array:
+        x_t = model.q_sample(x0, t, jax.random.normal(jax.random.key(1), x0.shape))
+        outputs = model.outputs(x_t, t, jnp.full(20_000, i), deterministic=True)
+        return model.loss_fn(x0, outputs)["bound"]
+
+    found = float(place[int(jnp.argmin(jax.lax.map(bound, jnp.arange(41))))])
+    given = std**2 * (1 - a) / (a * std**2 + 1 - a)  # of x0 given x_t
+    small = beta * (1 - b) / (1 - a)
+    best = np.log((small + b * beta**2 / (1 - a) ** 2 * given) / small) / np.log(beta / small) * 2 - 1
+    assert abs(best) < 0.5
+    assert found == pytest.approx(best, abs=0.08)
 
 
 def test_the_default_network_is_that_of_the_parameters_at_any_size() -> None:

@@ -136,7 +136,8 @@ def large_models(config: ModelConfig, rngs: nnx.Rngs, x: Array, t: Array) -> Non
     assert_type(SimpleDecoder(4, (8, 8, 1), [16, 32], rngs=rngs)(x), Array)
     dit = DiTModel(config, rngs=rngs, remat=True)
     assert_type(dit(x, t, y=t, deterministic=False), Array)
-    assert_type(dit.noise_and_variance(x, t), tuple[Array, Array | None])
+    assert_type(dit.outputs(x, t), dict[str, Array])
+    assert_type(dit.loss_fn(x, dit.outputs(x, t)), dict[str, Array])
     assert_type(dit.loss_fn({"noise": x}, dit(x, t)), dict[str, Array])
     assert_type(dit.generate(4, rngs=rngs, num_steps=50, y=t, cfg_scale=linear_guidance_schedule), Array)
 

@@ -44,6 +44,7 @@ from artifex.schedules.record import record as record
 from artifex.schedules.record import static as static
 from artifex.schedules.record import traceable as traceable
 from artifex.schedules.timesteps import TimeSampler as TimeSampler
+from artifex.schedules.variational import step_divergence as step_divergence
 from artifex.schedules.weighting import Weighting as Weighting
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "pair",
     "record",
     "static",
+    "step_divergence",
     "timesteps",
     "traceable",
     "weighting",

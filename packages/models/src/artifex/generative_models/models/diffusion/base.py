@@ -5,6 +5,7 @@ $\sigma_t = \sqrt{1 - \bar\alpha_t}$ with $\bar\alpha_t = \prod_{i \le t} (1 - \
 ``0 ... noise_steps - 1``.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Unpack, cast
 
@@ -51,6 +52,7 @@ from artifex.schedules import (
     grid,
     halves,
     mix,
+    step_divergence,
 )
 
 X = Float[Array, "b *d"]
@@ -281,12 +283,14 @@ class DiffusionModel(nnx.Module, Generic[Out]):
     def loss_fn(
         self,
         batch: Array | Mapping[str, Array],
-        model_outputs: Out,
+        model_outputs: Out | Mapping[str, Array],
         *,
         rngs: nnx.Rngs | None = None,
         **kwargs: Any,  # noqa: ANN401 -- a subclass's own
     ) -> Outputs:
         r"""Mean of $\|\epsilon - \epsilon_\theta(x_t, t)\|^2$ over all elements.
+
+        Where a variance is learned, a thousandth of the variational bound is added, which trains that alone.
 
         The noise is ``batch["noise"]`` where given; else it is found again in what the network saw:
         $\epsilon = (x_t - \alpha_t x_0) / \sigma_t$.
@@ -298,7 +302,8 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             **kwargs: likewise; not read.
 
         Returns:
-            ``loss`` and ``mse``, numbers.
+            ``loss`` and ``mse``, numbers; with a learned variance also ``bound``, that of the whole chain in bits a
+            number, but for its ends.
 
         Raises:
             ValueError: if the noise is neither given nor to be found.
@@ -307,8 +312,16 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         outputs: Mapping[str, Array] = (
             model_outputs if isinstance(model_outputs, Mapping) else {"predicted_noise": model_outputs}
         )
-        mse = jnp.mean(jnp.square(outputs["predicted_noise"] - self._true_noise({**outputs, **given})))
-        return {"loss": mse, "mse": mse}
+        noise = self._true_noise({**outputs, **given})
+        mse = jnp.mean(jnp.square(outputs["predicted_noise"] - noise))
+        if "predicted_variance" not in outputs:
+            return {"loss": mse, "mse": mse}
+        x_t, t = outputs["x_t"], outputs["timesteps"]
+        level, before = self._level(t, x_t), self.schedule.at(t.astype(jnp.float32) - 1)
+        clean, estimate = (Epsilon().clean(eps, x_t, level) for eps in (noise, outputs["predicted_noise"]))
+        steps = step_divergence(clean, estimate, outputs["predicted_variance"], level, before)
+        bound = self.noise_steps * jnp.mean(steps) / math.log(2)
+        return {"loss": mse + 1e-3 * bound, "mse": mse, "bound": bound}
 
     def _true_noise(self, known: Mapping[str, Array]) -> X:
         """The noise in ``x_t``."""

@@ -9,11 +9,17 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.base import DiffusionModel, Steps
+from artifex.generative_models.models.diffusion.base import DiffusionModel, Outputs, Steps
 from artifex.generative_models.models.diffusion.guidance import ClassifierFreeGuidance, GuidanceScale
 from artifex.generative_models.models.diffusion.networks import BackboneFn, DiTOptions, dit
 from artifex.generative_models.models.diffusion.parameters import DiTParameters, Parameters
-from artifex.generative_models.models.diffusion.walk import SampleOptions, check_condition, check_options, draw
+from artifex.generative_models.models.diffusion.walk import (
+    SampleOptions,
+    check_condition,
+    check_options,
+    draw,
+    per_sample,
+)
 from artifex.samplers import sample
 from artifex.schedules import Estimate, halves
 
@@ -79,9 +85,9 @@ class DiTModel(DiffusionModel[Array]):
         Raises:
             ValueError: for timesteps or labels out of range, or labels for a network that takes none.
         """
-        return self.noise_and_variance(x, t, y, deterministic=deterministic, cfg_scale=cfg_scale)[0]
+        return halves(self._guided(x, t, y, deterministic, cfg_scale), x)[0]
 
-    def noise_and_variance(
+    def outputs(
         self,
         x: X,
         t: Steps,
@@ -89,8 +95,8 @@ class DiTModel(DiffusionModel[Array]):
         *,
         deterministic: bool = False,
         cfg_scale: GuidanceScale | None = None,
-    ) -> tuple[X, X | None]:
-        """What calling the model gives, and beside it the learned variance.
+    ) -> Outputs:
+        """What calling the model gives, with all that belongs to it; ``loss_fn`` takes either.
 
         Args:
             x: as in calling the model.
@@ -100,10 +106,12 @@ class DiTModel(DiffusionModel[Array]):
             cfg_scale: likewise.
 
         Returns:
-            The predicted noise, and where between its least, -1, and its most, 1, the logarithm of a step's variance
-            lies; None where it is not learned.
+            ``predicted_noise``, ``x_t``, ``timesteps``, and ``predicted_variance`` if it is learned: where between its
+            least, -1, and its most, 1, the logarithm of a step's variance lies.
         """
-        return halves(self._guided(x, t, y, deterministic, cfg_scale), x)
+        noise, variance = halves(self._guided(x, t, y, deterministic, cfg_scale), x)
+        outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(t, x.shape[0])}
+        return outputs if variance is None else {**outputs, "predicted_variance": variance}
 
     def _guided(
         self, x: X, t: Steps, y: Labels | None, deterministic: bool, cfg_scale: GuidanceScale | None

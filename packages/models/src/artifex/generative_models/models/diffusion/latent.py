@@ -258,7 +258,7 @@ class LDMModel(DiffusionModel):
     def loss_fn(
         self,
         batch: Array | Mapping[str, Array],
-        model_outputs: Outputs,
+        model_outputs: Mapping[str, Array],
         *,
         rngs: nnx.Rngs | None = None,
         stage: Stage = "joint",
