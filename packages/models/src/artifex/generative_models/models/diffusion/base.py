@@ -188,9 +188,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         if cond is not None:
             check_condition(cond, x.shape[0], self.parameters.num_classes)
         out = self._network(x, self._level(timesteps, x), cond, deterministic=not training, **kwargs)
-        noise, variance = halves(out, x)
-        outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(jnp.asarray(timesteps), x.shape[0])}
-        return cast("Out", outputs if variance is None else {**outputs, "predicted_variance": variance})
+        return cast("Out", self._outputs(out, x, timesteps))
 
     def q_sample(self, x_start: X, t: Time, noise: X | None = None, *, rngs: nnx.Rngs | None = None) -> X:
         r"""A draw of $q(x_t \mid x_0)$: $\alpha_t x_0 + \sigma_t \epsilon$.
@@ -322,6 +320,12 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         steps = step_divergence(clean, estimate, outputs["predicted_variance"], level, before)
         bound = self.noise_steps * jnp.mean(steps) / math.log(2)
         return {"loss": mse + 1e-3 * bound, "mse": mse, "bound": bound}
+
+    def _outputs(self, out: Estimate, x: X, timesteps: Time) -> Outputs:
+        """The network's output under its names, with what it belongs to."""
+        noise, variance = halves(out, x)
+        outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(jnp.asarray(timesteps), x.shape[0])}
+        return outputs if variance is None else {**outputs, "predicted_variance": variance}
 
     def _true_noise(self, known: Mapping[str, Array]) -> X:
         """The noise in ``x_t``."""

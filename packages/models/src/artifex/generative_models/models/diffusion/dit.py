@@ -18,7 +18,6 @@ from artifex.generative_models.models.diffusion.walk import (
     check_condition,
     check_options,
     draw,
-    per_sample,
 )
 from artifex.samplers import sample
 from artifex.schedules import Estimate, halves
@@ -109,9 +108,7 @@ class DiTModel(DiffusionModel[Array]):
             ``predicted_noise``, ``x_t``, ``timesteps``, and ``predicted_variance`` if it is learned: where between its
             least, -1, and its most, 1, the logarithm of a step's variance lies.
         """
-        noise, variance = halves(self._guided(x, t, y, deterministic, cfg_scale), x)
-        outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(t, x.shape[0])}
-        return outputs if variance is None else {**outputs, "predicted_variance": variance}
+        return self._outputs(self._guided(x, t, y, deterministic, cfg_scale), x, t)
 
     def _guided(
         self, x: X, t: Steps, y: Labels | None, deterministic: bool, cfg_scale: GuidanceScale | None
@@ -152,9 +149,13 @@ class DiTModel(DiffusionModel[Array]):
         Raises:
             ValueError: for values out of range, and as ``DiffusionModel.generate``.
         """
-        if y is not None:
+        for one, other, given in (("y", "conditioning", y), ("cfg_scale", "guidance", cfg_scale)):
+            if given is not None and other in kwargs:
+                raise ValueError(f"{one} and {other} say the same: one of them must be left out, got both")
+        labels = kwargs.get("conditioning", y)
+        if labels is not None:
             guidance = ClassifierFreeGuidance(self._scale(cfg_scale)).guidance(self)
-            kwargs = {"guidance": guidance, "conditioning": y, **kwargs}
+            kwargs = {"guidance": guidance, **kwargs, "conditioning": labels}
         shape = None if img_size is None else (img_size, img_size, self.config.input_dim[-1])
         walk = self._walk(self._ancestral, self._times(num_steps), n_samples, shape, rngs, kwargs)
         return self._finish(sample(*walk))
