@@ -18,9 +18,8 @@ from artifex.guidance.composed import Composed as Composed
 from artifex.guidance.contrast import Contrast as Contrast
 from artifex.guidance.interval import Interval as Interval
 from artifex.guidance.loss import Loss as Loss
-from artifex.guidance.perturbed import Perturbable as Perturbable
-from artifex.guidance.perturbed import PerturbedAttention as PerturbedAttention
-from artifex.guidance.perturbed import SkipLayers as SkipLayers
+from artifex.guidance.perturb import Perturbable as Perturbable
+from artifex.guidance.perturbed_attention import PerturbedAttention as PerturbedAttention
 from artifex.guidance.rescaled import Rescaled as Rescaled
 from artifex.guidance.rule import Linear as Linear
 from artifex.guidance.rule import Rule as Rule
@@ -29,6 +28,7 @@ from artifex.guidance.scales import Scale as Scale
 from artifex.guidance.scales import Steps as Steps
 from artifex.guidance.scales import Walk as Walk
 from artifex.guidance.scales import bind as bind
+from artifex.guidance.skip_layers import SkipLayers as SkipLayers
 from artifex.guidance.thresholded import Thresholded as Thresholded
 from artifex.guidance.together import Together as Together
 

@@ -4,9 +4,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.scales import Scale, check_scale, factor_at
+from artifex.guidance.inner import dot, over
+from artifex.guidance.scales import Scale, check_scale, factor_at, known
 from artifex.schedules import NoiseLevel, record
 
 X = Float[Array, "b *d"]
@@ -41,7 +43,8 @@ class Apg:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        if isinstance(self.radius, int | float) and not self.radius > 0:
+        radius = known(self.radius)
+        if radius is not None and not np.all(radius > 0):
             raise ValueError(f"radius must be positive, got {self.radius}")
 
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
@@ -51,13 +54,3 @@ class Apg:
         step = step * jnp.sqrt(jnp.minimum(1, over(jnp.asarray(self.radius, w.dtype) ** 2, dot(step, step), 1)))
         along = over(dot(step, x0), dot(x0, x0), 0) * x0
         return (x0 + (w - 1) * (step - (1 - self.parallel) * along)).astype(strong.dtype)
-
-
-def dot(a: X, b: X) -> Float[Array, "b ..."]:
-    """The inner product of each sample with its partner, with axes of size 1 for all but the first."""
-    return jnp.sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
-
-
-def over(a: Array, b: Array, otherwise: float) -> Array:
-    """``a / b``, and ``otherwise`` where ``b`` is 0."""
-    return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from artifex.guidance.apg import dot, over
 from artifex.guidance.base import Conditional, Guidance
 from artifex.guidance.by_step import FirstSteps
+from artifex.guidance.inner import dot, over
 from artifex.guidance.rule import apply_guidance
 from artifex.guidance.scales import Scale, check_scale, factor_at, scale_at
 from artifex.schedules import (

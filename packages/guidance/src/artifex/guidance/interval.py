@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.scales import Scale, check_scale, scale_at
+from artifex.guidance.scales import Scale, check_scale, known, scale_at
 from artifex.schedules import NoiseLevel, record
 
 
@@ -33,8 +34,8 @@ class Interval:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        known = not any(isinstance(end, jax.core.Tracer) for end in (self.low, self.high))
-        if known and not 0 <= self.low < self.high:
+        low, high = known(self.low), known(self.high)
+        if low is not None and high is not None and not np.all((low >= 0) & (low < high)):
             raise ValueError(f"the interval must rise from at least 0, got low {self.low} and high {self.high}")
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:

@@ -1,9 +1,10 @@
 """Guidance that keeps the spread of the conditional output."""
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.scales import Scale, check_scale, scale_at
+from artifex.guidance.scales import Scale, check_scale, known, scale_at
 from artifex.kernels import guided_combine
 from artifex.schedules import Clean, NoiseLevel, Prediction, Velocity, convert, record, static
 
@@ -35,7 +36,8 @@ class Rescaled:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        if isinstance(self.share, int | float) and not 0 <= self.share <= 1:
+        share = known(self.share)
+        if share is not None and not np.all((share >= 0) & (share <= 1)):
             raise ValueError(f"share must be in [0, 1], got {self.share}")
 
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:

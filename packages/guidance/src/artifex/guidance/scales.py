@@ -63,13 +63,17 @@ def bind(guidance: G, walk: Walk) -> G:
     return bound
 
 
+def known(value: float | Array | Host) -> Host | None:
+    """``value`` on the host; None where it stands for one that is not known yet."""
+    return None if isinstance(value, jax.core.Tracer) else np.asarray(value, np.float64)
+
+
 def check_scale(scale: Scale) -> None:
     """Raises a ValueError for a scale that is known to be no finite number, or more than one a sample."""
-    if callable(scale) or isinstance(scale, Steps | jax.core.Tracer):
+    if callable(scale) or isinstance(scale, Steps) or (value := known(scale)) is None:
         return
-    known = np.asarray(scale)
-    if known.ndim > 1 or not np.all(np.isfinite(known)):
-        got = scale if known.ndim == 0 else f"{known[~np.isfinite(known)]} in shape {known.shape}"
+    if value.ndim > 1 or not np.all(np.isfinite(value)):
+        got = scale if value.ndim == 0 else f"{value[~np.isfinite(value)]} in shape {value.shape}"
         raise ValueError(f"scale must be one finite number, or one a sample, got {got}")
 
 

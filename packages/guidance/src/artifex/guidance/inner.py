@@ -1,0 +1,16 @@
+"""Inner products of samples."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+X = Float[Array, "b *d"]
+
+
+def dot(a: X, b: X) -> Float[Array, "b ..."]:
+    """The inner product of each sample with its partner, with axes of size 1 for all but the first."""
+    return jnp.sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
+
+
+def over(a: Array, b: Array, otherwise: float) -> Array:
+    """``a / b``, and ``otherwise`` where ``b`` is 0."""
+    return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))
