@@ -23,8 +23,7 @@ T = jnp.array([10.0, 500.0])
 
 @partial(jit, static_argnums=0)
 def forward(graphdef: nnx.GraphDef[DiT], state: nnx.State[Any, Any], x: jax.Array) -> jax.Array:
-    out: jax.Array = nnx.merge(graphdef, state)(x, T)
-    return out
+    return nnx.merge(graphdef, state)(x, T)
 
 
 def trained() -> DiT:
@@ -37,7 +36,8 @@ def trained() -> DiT:
 
 
 def run(network: DiT, x: jax.Array = X) -> jax.Array:
-    return forward(*nnx.split(network), x)
+    out: jax.Array = forward(*nnx.split(network), x)
+    return out
 
 
 def test_identity_attention_lets_each_token_see_itself_alone() -> None:
@@ -76,7 +76,7 @@ def test_names_reach_all_that_is_below_them_and_leave_the_network_as_it_is() -> 
 
 
 def test_no_such_part() -> None:
-    dit = DiT(DIT, rngs=nnx.Rngs(0))
+    dit = trained()
     with pytest.raises(ValueError, match=r"no SelfAttention at 'blocks.3'; they are at \['blocks.0.attend', "):
         perturbed(dit, identity_attention=["blocks.3"])
     with pytest.raises(ValueError, match=r"no DiTBlock at 'trunk.middle'; they are at \[\]"):
