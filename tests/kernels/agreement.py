@@ -21,11 +21,11 @@ def assert_within(name: str, got: Array, want: Host, relative: float, size: Host
 
 
 def assert_transforms(f: Callable[..., Array], *stacked: Array, kernel: bool, atol: float = 1e-4) -> None:
-    """``f`` of samples, to one array, and its gradients, come out as one by one under vmap, scan, remat and shard_map.
+    """``f`` of samples, to one array, and its gradients, come out as alone under vmap, scan, checkpoint and shard_map.
 
     Args:
         f: takes arrays whose first axis is the batch.
-        stacked: its arguments, stacked three times.
+        stacked: its arguments, twice, one behind the other.
         kernel: whether ``f`` is a Pallas kernel or calls back: JAX can't tell over which devices their results vary.
         atol: by how much results may differ.
     """
@@ -45,13 +45,12 @@ def assert_transforms(f: Callable[..., Array], *stacked: Array, kernel: bool, at
         return f(*args)
 
     @jax.jit
-    def run() -> tuple[object, object, object, Array]:
-        one_by_one = [alone(*(x[i] for x in stacked)) for i in range(3)]
+    def run() -> tuple[tuple[tuple[Array, Array], object], object, object, Array]:
         _, walked = jax.lax.scan(lambda carry, args: (carry, recomputed(*args)), None, stacked)
-        together = jax.tree.map(lambda *xs: jnp.stack(xs), *one_by_one)
-        return together, jax.vmap(alone)(*stacked), walked, sharded(*(x[0] for x in stacked))
+        last = [x[1] for x in stacked]
+        return alone(*last), jax.vmap(alone)(*stacked), walked, sharded(*last)
 
-    want, at_once, walked, spread = run()
+    want, at_once, walked, on_devices = run()
     for got in (at_once, walked):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), got, want)
-    np.testing.assert_allclose(spread, f(*(x[0] for x in stacked)), atol=atol)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, atol=atol), got, want)
+    np.testing.assert_allclose(on_devices, want[0][1], atol=atol)

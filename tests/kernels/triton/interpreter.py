@@ -7,7 +7,8 @@ so no torch is needed. Products in bfloat16 (``tl.dot``) come out as garbage the
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 import jax
 import numpy as np
@@ -17,6 +18,9 @@ from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
 from artifex.kernels.platform import Constants, TritonKernel
+
+ONE_AT_A_TIME: Final = Lock()
+"""XLA calls back from several threads, and the interpreter patches the language for all of them."""
 
 
 class HostStorage:
@@ -74,7 +78,7 @@ def interpret(
     """Runs a kernel, which writes into ``out``."""
     assert isinstance(kernel, JITFunction)
     tensors = [HostTensor(x) for x in (*args, *out)]
-    with _nested_kernels_interpreted():
+    with ONE_AT_A_TIME, _nested_kernels_interpreted():
         _interpreted(kernel.fn)[grid](*tensors, **constants)
 
 
