@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig, perturbed
+from artifex.backbones import DiT, DiTConfig, MMDiT, MMDiTConfig, UNet, UNetConfig, perturbed
 from artifex.backbones.blocks import SelfAttention
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -64,6 +64,13 @@ def test_a_skipped_block_is_not_there() -> None:
     np.testing.assert_array_equal(got, run(dit))
 
 
+def test_a_skipped_block_of_image_and_text_passes_both_on() -> None:
+    config = MMDiTConfig(heads=1, head_dim=4, depth=2, context_features=3, pooled_features=2, max_size=4, sample_size=4)
+    mmdit = nnx.eval_shape(lambda: MMDiT(config, rngs=nnx.Rngs(0)))
+    x, text, c = jnp.ones((2, 3, 4)), jnp.ones((2, 5, 4)), jnp.ones((2, 4))
+    assert perturbed(mmdit, skip=["blocks.0"]).blocks[0](x, text, c) == (x, text)
+
+
 def test_names_reach_all_that_is_below_them_and_leave_the_network_as_it_is() -> None:
     unet = nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0)))
 
@@ -71,13 +78,13 @@ def test_names_reach_all_that_is_below_them_and_leave_the_network_as_it_is() -> 
         modules = nnx.iter_modules(network)
         return sorted(str(path[1]) for path, module in modules if isinstance(module, SelfAttention) and module.identity)
 
-    assert alone(perturbed(unet, identity_attention=["trunk.middle", "trunk.down.0"])) == ["down", "middle"]
+    assert alone(perturbed(unet, identity_attention=["middle", "down.0"])) == ["down", "middle"]
     assert alone(unet) == []
 
 
 def test_no_such_part() -> None:
     dit = trained()
-    with pytest.raises(ValueError, match=r"no SelfAttention at 'blocks.3'; they are at \['blocks.0.attend', "):
+    with pytest.raises(ValueError, match=r"no self-attention at 'blocks.3'; they are at \['blocks.0.attend', "):
         perturbed(dit, identity_attention=["blocks.3"])
-    with pytest.raises(ValueError, match=r"no DiTBlock at 'trunk.middle'; they are at \[\]"):
-        perturbed(nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0))), skip=["trunk.middle"])
+    with pytest.raises(ValueError, match=r"no block to leave out at 'middle'; they are at \[\]"):
+        perturbed(nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0))), skip=["middle"])

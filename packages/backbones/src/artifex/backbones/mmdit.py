@@ -148,6 +148,7 @@ class MMDiTBlock(nnx.Module):
     def __init__(self, config: MMDiTConfig, layer: int, *, rngs: nnx.Rngs) -> None:
         last, dual = layer == config.depth - 1, layer in config.dual_layers
         hidden = config.hidden
+        self.skip = False  # see `perturbed`
         self.modulation = _linear(config, hidden, (9 if dual else 6) * hidden, rngs, ZEROS)
         self.text_modulation = _linear(config, hidden, (2 if last else 6) * hidden, rngs, ZEROS)
         self.image, self.text = Projection(config, rngs=rngs), Projection(config, out=not last, rngs=rngs)
@@ -157,6 +158,8 @@ class MMDiTBlock(nnx.Module):
 
     def __call__(self, x: Tokens, text: Float[Array, "b m c"], c: Vector) -> tuple[Tokens, Float[Array, "b m c"]]:
         """Apply the block to the image ``x`` and the ``text`` under the condition ``c``, already through a SiLU."""
+        if self.skip:
+            return x, text
         b1, s1, g1, b2, s2, g2, *rest = jnp.split(self.modulation(c), 6 if self.alone is None else 9, axis=-1)
         modulation = jnp.split(self.text_modulation(c), 2 if self.text_mlp is None else 6, axis=-1)
         shift, scale = modulation[:2] if self.text_mlp is not None else modulation[::-1]

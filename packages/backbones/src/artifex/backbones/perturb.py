@@ -7,6 +7,7 @@ from flax import nnx
 
 from artifex.backbones.blocks import SelfAttention
 from artifex.backbones.dit import DiTBlock
+from artifex.backbones.mmdit import MMDiTBlock
 
 B = TypeVar("B")
 M = TypeVar("M", bound=nnx.Module)
@@ -20,32 +21,35 @@ def perturbed(backbone: B, *, identity_attention: Sequence[str] = (), skip: Sequ
     Args:
         backbone: Any network of this package; it stays as it is.
         identity_attention: Where every self-attention lets each token see itself alone.
-        skip: Blocks of a `DiT` that are left out.
+        skip: Blocks of a `DiT` or an `MMDiT` that are left out.
 
     Raises:
         ValueError: If there is no such attention or block within a module that is named.
+        TypeError: If the network is no module.
 
     References:
         Ahn et al. 2024 (attention), https://arxiv.org/abs/2403.17377; Hyung et al. 2024 (layers),
         https://arxiv.org/abs/2411.18664
     """
     copy: B = nnx.merge(*nnx.split(backbone))
-    for attention in _within(copy, SelfAttention, identity_attention):
+    if not isinstance(copy, nnx.Module):
+        raise TypeError(f"only a module has parts that can be switched off, got {type(copy).__name__}")
+    modules = {".".join(map(str, path)): module for path, module in nnx.iter_modules(copy)}
+    attentions = {path: module for path, module in modules.items() if isinstance(module, SelfAttention)}
+    blocks = {path: module for path, module in modules.items() if isinstance(module, DiTBlock | MMDiTBlock)}
+    for attention in _within(attentions, "self-attention", identity_attention):
         attention.identity = True
-    for block in _within(copy, DiTBlock, skip):
+    for block in _within(blocks, "block to leave out", skip):
         block.skip = True
     return copy
 
 
-def _within(network: object, kind: type[M], names: Sequence[str]) -> list[M]:
-    """All modules of ``kind`` at the paths or below them."""
-    if not isinstance(network, nnx.Module):
-        raise TypeError(f"only a module has parts that can be switched off, got {type(network).__name__}")
-    found = {".".join(map(str, path)): module for path, module in nnx.iter_modules(network) if isinstance(module, kind)}
+def _within(found: dict[str, M], kind: str, names: Sequence[str]) -> list[M]:
+    """All modules whose paths these names are a part of."""
     chosen = []
     for name in names:
-        below = [module for path, module in found.items() if f"{path}.".startswith(f"{name}.")]
+        below = [module for path, module in found.items() if f".{name}." in f".{path}."]
         if not below:
-            raise ValueError(f"there is no {kind.__name__} at {name!r}; they are at {sorted(found)}")
+            raise ValueError(f"there is no {kind} at {name!r}; they are at {sorted(found)}")
         chosen += below
     return chosen
