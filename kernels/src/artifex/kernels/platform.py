@@ -1,5 +1,6 @@
 """What this process can run, and everything in which versions of JAX, Triton and jax-triton differ."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -20,7 +21,7 @@ Target = Literal["gpu", "tpu", "interpret"]
 TritonKernel = Callable[..., object]
 """A function under ``triton_jit``."""
 
-Constants = Mapping[str, int | float | bool]
+Constants = Mapping[str, int | float | bool | tuple[int, ...]]
 """What a Triton kernel is compiled for."""
 
 F = TypeVar("F", bound=TritonKernel)
@@ -54,9 +55,30 @@ def platform() -> str:
     return "gpu" if name in ("cuda", "rocm") else name
 
 
+def compute_capability() -> tuple[int, int] | None:
+    """Of this process' first GPU, such as ``(9, 0)``; None where that is no NVIDIA GPU."""
+    found = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(jax.local_devices()[0], "compute_capability", "")))
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
 def shaped(shape: Sequence[int], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     """``jax.ShapeDtypeStruct``, which has no types of its own."""
     return jax.ShapeDtypeStruct(tuple(shape), dtype)  # type: ignore[no-untyped-call]
+
+
+def varying(*arrays: Array) -> frozenset[str]:
+    """The axes of ``jax.shard_map`` along which any of ``arrays`` differs."""
+    axes: frozenset[str] = frozenset()
+    return axes.union(*(jax.typeof(x).manual_axis_type.varying for x in arrays))
+
+
+def vary(x: Array, axes: frozenset[str]) -> Array:
+    """``x``, said to differ along ``axes`` of ``jax.shard_map``: its gradient is then summed along those it did not.
+
+    A kernel needs all of its arrays to say the same.
+    """
+    said: Array = jax.lax.pcast(x, tuple(axes - varying(x)), to="varying")
+    return said
 
 
 def why_no_pallas() -> str | None:
@@ -111,18 +133,20 @@ def pallas_call(
         from jax.experimental.pallas import triton
 
         params = triton.CompilerParams(num_warps=warps, num_stages=stages)
-    call = pl.pallas_call(
-        kernel,
-        grid=grid,
-        in_specs=tuple(in_specs),
-        out_specs=tuple(out_specs),
-        out_shape=tuple(out_shape),
-        interpret=target == "interpret",
-        compiler_params=params,
-        name=name,
-    )
 
     def run(*args: Array) -> tuple[Array, ...]:
+        # `jax.shard_map` wants to know along which of its axes the outputs differ: those of the inputs.
+        axes = jax.typeof(args[0]).manual_axis_type
+        call = pl.pallas_call(
+            kernel,
+            grid=grid,
+            in_specs=tuple(in_specs),
+            out_specs=tuple(out_specs),
+            out_shape=tuple(x.update(manual_axis_type=axes) for x in out_shape),  # type: ignore[no-untyped-call]
+            interpret=target == "interpret",
+            compiler_params=params,
+            name=name,
+        )
         return tuple(call(*args))
 
     return run
@@ -166,7 +190,7 @@ def launch(
         if "out_type" in signature(call).parameters
         else {"out_shape": tuple(out), "enable_fp_fusion": True}
     )
-    filled: tuple[Array, ...] = call(
+    filled = call(
         *args,
         kernel=kernel,
         grid=grid,
@@ -176,7 +200,7 @@ def launch(
         **by_version,
         **constants,
     )
-    return filled
+    return tuple(vary(x, varying(*args)) for x in filled)
 
 
 @cache

@@ -7,13 +7,47 @@ from typing import Final, Literal, overload
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from artifex.kernels.attention import supported
+from artifex.kernels.attention.config import FASTEST
+from artifex.kernels.attention.cudnn import cudnn
+from artifex.kernels.attention.pallas import pallas
 from artifex.kernels.attention.reference import reference
 from artifex.kernels.attention.xla import xla
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.platform import platform
 
-Run = Body[[Array, Array, Array, Array | None, Array | None, bool, float], tuple[Array, Array]]
-BODIES: Final[Mapping[Implementation, Run]] = {"reference": Body(reference), "xla": Body(xla)}
+Run = Body[
+    [Array, Array, Array, Array | None, Array | None, tuple[Array, Array] | None, bool, float], tuple[Array, Array]
+]
+
+
+def _triton(
+    q: Array,
+    k: Array,
+    v: Array,
+    bias: Array | None,
+    mask: Array | None,
+    segments: tuple[Array, Array] | None,
+    is_causal: bool,
+    scale: float,
+) -> tuple[Array, Array]:
+    """The Triton body, imported where it is wanted: Triton is an extra."""
+    from artifex.kernels.attention.triton import triton
+
+    out, lse = triton(q, k, v, bias, mask, segments, is_causal, scale)
+    return out, lse
+
+
+BODIES: Final[Mapping[Implementation, Run]] = {
+    "reference": Body(reference),
+    "xla": Body(xla),
+    "pallas": Body(pallas, supported.pallas),
+    "triton": Body(_triton, supported.triton),
+    "cudnn": Body(cudnn, supported.cudnn),
+}
+# JAX's cuDNN attention gives the log-sum-exp without its gradient.
+WITH_LSE: Final[Mapping[Implementation, Run]] = {**BODIES, "cudnn": Body(cudnn, supported.cudnn_with_lse)}
 
 
 @overload
@@ -24,6 +58,7 @@ def attention(
     *,
     bias: Array | None = None,
     mask: Array | None = None,
+    segment_ids: Array | tuple[Array, Array] | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: Literal[False] = False,
@@ -37,6 +72,7 @@ def attention(
     *,
     bias: Array | None = None,
     mask: Array | None = None,
+    segment_ids: Array | tuple[Array, Array] | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: Literal[True],
@@ -49,6 +85,7 @@ def attention(
     *,
     bias: Array | None = None,
     mask: Array | None = None,
+    segment_ids: Array | tuple[Array, Array] | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: bool = False,
@@ -67,6 +104,9 @@ def attention(
             hides a key as ``mask`` does.
         mask: True where a token may see a key; broadcasts like ``bias``, so what hides the padding of each sample
             enters as ``(batch, 1, 1, keys)``. A token that sees no key gets zeros, and its gradients are zeros.
+        segment_ids: integers; a token sees the keys of its own segment alone. ``(batch, tokens)`` where queries and
+            keys are the same tokens, else a pair, of the queries and of the keys. Samples packed into one row,
+            or padding (a number that no token has), so cost no array of ``tokens x keys``.
         is_causal: token ``t`` sees the keys ``s <= t`` alone, both counted from the first.
         scale: of the scores, a number; ``head_dim ** -0.5`` where None.
         return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least: minus infinity
@@ -91,10 +131,13 @@ def attention(
         if mask.dtype != jnp.bool_:
             raise ValueError(f"mask must be of dtype bool, got {mask.dtype}")
         mask = _four_axes("mask", mask, full)
+    segments = None if segment_ids is None else _segments(segment_ids, q, k)
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     if not math.isfinite(scale):
         raise ValueError(f"scale must be finite, got {scale}")
-    out, lse = dispatch("attention", implementation, BODIES, ["xla"], q, k, v, bias, mask, is_causal, scale)
+    bodies = WITH_LSE if return_lse else BODIES
+    fastest = FASTEST.get(platform(), ("xla",))
+    out, lse = dispatch("attention", implementation, bodies, fastest, q, k, v, bias, mask, segments, is_causal, scale)
     return (out, lse) if return_lse else out
 
 
@@ -120,3 +163,14 @@ def _four_axes(name: str, x: Array, full: tuple[int, ...]) -> Array:
     if len(shape) != 4 or any(n not in (1, m) for n, m in zip(shape, full, strict=True)):
         raise ValueError(f"{name} must broadcast to (batch, heads, tokens, keys) = {full}, got shape {x.shape}")
     return x.reshape(shape)
+
+
+def _segments(segment_ids: Array | tuple[Array, Array], q: Array, k: Array) -> tuple[Array, Array]:
+    """The segments of the queries and of the keys, checked to be integers, one a token."""
+    pair = segment_ids if isinstance(segment_ids, tuple) else (segment_ids, segment_ids)
+    for ids, name, x in zip(pair, ("queries", "keys"), (q, k), strict=True):
+        if not jnp.issubdtype(ids.dtype, jnp.integer):
+            raise ValueError(f"segment_ids must be of an integer dtype, got {ids.dtype}")
+        if ids.shape != x.shape[:2]:
+            raise ValueError(f"segment_ids of the {name} must be of shape {x.shape[:2]}, got {ids.shape}")
+    return pair[0].astype(jnp.int32), pair[1].astype(jnp.int32)

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 def reference(
@@ -11,6 +11,7 @@ def reference(
     v: Float[Array, "b s h e"],
     bias: Float[Array, "#b #h #t #s"] | None,
     mask: Bool[Array, "#b #h #t #s"] | None,
+    segments: tuple[Int[Array, "b t"], Int[Array, "b s"]] | None,
     is_causal: bool,
     scale: float,
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
@@ -21,6 +22,8 @@ def reference(
         scores = scores + bias.astype(wide)
     if mask is not None:
         scores = jnp.where(mask, scores, -jnp.inf)
+    if segments is not None:
+        scores = jnp.where(segments[0][:, None, :, None] == segments[1][:, None, None], scores, -jnp.inf)
     if is_causal:
         scores = jnp.where(jnp.arange(q.shape[1])[:, None] >= jnp.arange(k.shape[1]), scores, -jnp.inf)
 

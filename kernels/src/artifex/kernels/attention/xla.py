@@ -43,6 +43,7 @@ def xla(
     v: Float[Array, "b s h e"],
     bias: Float[Array, "#b #h #t #s"] | None,
     mask: Bool[Array, "#b #h #t #s"] | None,
+    segments: tuple[Int[Array, "b t"], Int[Array, "b s"]] | None,
     is_causal: bool,
     scale: float,
     tiling: Tiling | None = None,
@@ -78,6 +79,8 @@ def xla(
         jnp.swapaxes(v, 1, 2)[None],
         None if bias is None else cut(bias),
         None if mask is None else cut(mask),
+        None if segments is None else cut(segments[0][:, None, :, None]),
+        None if segments is None else segments[1][:, None, None][None],
         jnp.arange(chunks * rows).reshape(chunks, 1, 1, rows),
     )
     out = jnp.moveaxis(out, 0, 2).reshape(b, h, chunks * rows, v.shape[-1])[:, :, :t]
@@ -109,6 +112,8 @@ def _tile(
     v: Float[Array, "*n s e"],
     bias: Float[Array, "*#n #t #s"] | None,
     mask: Bool[Array, "*#n #t #s"] | None,
+    q_segments: Int[Array, "*#n t 1"] | None,
+    k_segments: Int[Array, "*#n 1 s"] | None,
     rows: Int[Array, "*#n t"],
     *,
     is_causal: bool,
@@ -121,6 +126,8 @@ def _tile(
         scores = scores + bias.astype(wide)
     if mask is not None:
         scores = jnp.where(mask, scores, -jnp.inf)
+    if q_segments is not None and k_segments is not None:
+        scores = jnp.where(q_segments == k_segments, scores, -jnp.inf)
     if is_causal:
         scores = jnp.where(rows[..., None] >= jnp.arange(k.shape[-2]), scores, -jnp.inf)
     top = jax.lax.stop_gradient(jnp.max(scores, axis=-1))

@@ -1,0 +1,54 @@
+"""What is known about the speed of attention's bodies, and the tiles they work in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from artifex.kernels.dispatch import Implementation
+
+FASTEST: Final[Mapping[str, Sequence[Implementation]]] = {"cpu": ("xla",), "gpu": ("cudnn", "xla"), "tpu": ("xla",)}
+"""By platform, fastest first; the first that can run is what ``None`` means.
+
+``cpu`` was measured (``bench/kernels``). On the others nothing of this package has run yet. ``gpu`` goes by what others
+measured on Hopper, where cuDNN does about ten times what XLA does (463 against 43 TFLOP/s at 1024 tokens of 64 wide
+heads); ``triton`` and ``pallas`` stay names to ask for until they are measured.
+"""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one program of a kernel works on.
+
+    Attributes:
+        queries: tokens at a time.
+        keys: keys at a time.
+        warps: of 32 threads each, that share the work.
+        stages: loads in flight.
+    """
+
+    queries: int
+    keys: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class TritonTiles:
+    """The tiles of Triton's three kernels.
+
+    Attributes:
+        forward: for the output.
+        queries: for the gradient of the tokens.
+        keys: for the gradients of keys and values.
+    """
+
+    forward: Tile
+    queries: Tile
+    keys: Tile
+
+
+def triton_tiles(head_dim: int, value_dim: int, itemsize: int) -> TritonTiles:
+    """Tiles that fit Hopper's registers and shared memory: chosen by what the compiler says, not by time."""
+    if max(head_dim, value_dim) <= 128 and itemsize == 2:
+        return TritonTiles(Tile(128, 64, 4, 3), Tile(64, 64, 4, 2), Tile(64, 64, 4, 2))
+    return TritonTiles(Tile(32, 32, 4, 2), Tile(32, 32, 4, 1), Tile(32, 32, 4, 1))

@@ -1,0 +1,85 @@
+"""What the gradients of all hand-written attentions share."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from artifex.kernels.attention.xla import xla
+from artifex.kernels.platform import vary, varying
+
+Segments = tuple[Int[Array, "b t"], Int[Array, "b s"]]
+"""Of the tokens and of the keys."""
+
+
+class Inputs(NamedTuple):
+    """The arrays of an attention; what is None is not there."""
+
+    q: Float[Array, "b t h d"]
+    k: Float[Array, "b s h d"]
+    v: Float[Array, "b s h e"]
+    bias: Float[Array, "#b #h #t #s"] | None
+    mask: Bool[Array, "#b #h #t #s"] | None
+    segments: Segments | None
+
+
+@runtime_checkable
+class Backward(Protocol):
+    """Gives the cotangents of q, k and v."""
+
+    def __call__(
+        self,
+        x: Inputs,
+        d_out: Float[Array, "b t h e"],
+        lse: Float[Array, "b h t"],
+        delta: Float[Array, "b h t"],
+    ) -> tuple[Float[Array, "b t h d"], Float[Array, "b s h d"], Float[Array, "b s h e"]]:
+        r"""``lse`` is plus infinity, so that weights are zero, for tokens that see no key.
+
+        ``delta`` is $do_t \cdot o_t - dL_t$: the gradient of a score is $p_{ts} (do_t \cdot v_s - \delta_t)$.
+        """
+        ...
+
+
+Forward = Callable[[Inputs], tuple[Array, Array]]
+
+
+def with_gradient(forward: Forward, backward: Backward, is_causal: bool, scale: float) -> Forward:
+    """``forward``, differentiable in reverse mode, once.
+
+    The gradient by the bias, which few ask for, is left to the XLA body, and so is its memory: that of the bias.
+    """
+
+    @jax.custom_vjp
+    def attend(x: Inputs) -> tuple[Array, Array]:
+        return forward(x)
+
+    def ahead(x: Inputs) -> tuple[tuple[Array, Array], tuple[Inputs, Array, Array]]:
+        out, lse = forward(x)
+        return (out, lse), (x, out, lse)
+
+    def back(kept: tuple[Inputs, Array, Array], given: tuple[Array, Array]) -> tuple[Inputs]:
+        x, out, lse = kept
+        d_out, d_lse = given
+        delta = jnp.einsum("bthe,bthe->bht", out, d_out, preferred_element_type=lse.dtype) - d_lse
+        d_q, d_k, d_v = backward(x, d_out, jnp.where(jnp.isneginf(lse), jnp.inf, lse), delta)
+        d_bias = None
+        if x.bias is not None:
+
+            def of_bias(bias: Array) -> tuple[Array, Array]:
+                out, lse = xla(x.q, x.k, x.v, bias, x.mask, x.segments, is_causal, scale)
+                return out, lse
+
+            (d_bias,) = jax.vjp(of_bias, x.bias)[1](given)
+        return (Inputs(d_q, d_k, d_v, d_bias, None, None),)
+
+    attend.defvjp(ahead, back)
+
+    def attend_alike(x: Inputs) -> tuple[Array, Array]:
+        axes = varying(*jax.tree.leaves(x))
+        out, lse = attend(jax.tree.map(lambda y: vary(y, axes), x))
+        return out, lse
+
+    return attend_alike
