@@ -66,7 +66,7 @@ def test_null_runs_both_halves_in_one_call_and_a_scale_of_exactly_1_only_one() -
     assert network.batches == [8, 4, 4]
 
 
-def test_scale_and_condition_are_data_of_a_compiled_call() -> None:
+def test_all_settings_and_conditions_are_data_of_a_compiled_call() -> None:
     traces = []
 
     def counting(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
@@ -76,6 +76,9 @@ def test_scale_and_condition_are_data_of_a_compiled_call() -> None:
     for w, labels in ((0.5, Y), (3.0, Y), (3.0, 1 - Y)):
         call(ClassifierFree(w, jnp.array(2))(counting, labels))
     assert len(traces) == 1
+    for w in (2.0, 4.0):
+        call(ClassifierFree(Apg(Interval(w, 0.1 * w, w), 0.1 * w, w), jnp.array(w < 3, int))(counting, Y))
+    assert len(traces) == 3  # within the interval and outside
 
 
 def test_conditional_binds_the_condition() -> None:

@@ -29,7 +29,7 @@ class Apg:
         scale: w.
         parallel: $\eta$, how much of the parallel part is kept: 0 as in the paper, 1 all of it.
         radius: $r$, the largest length of $\Delta$, positive; infinite by default, as the right one grows with the
-            size of the data: the paper's are between 2.5 and 15.
+            size of the data.
 
     Raises:
         ValueError: if the scale is not finite, or the radius not positive.

@@ -24,8 +24,7 @@ class CfgPlusPlus:
     a guidance in place of a number; with another rule it is no longer the paper's.
 
     Attributes:
-        strength: $\lambda$, in [0, 1]; 1 renoises the conditional $x_0$ with the unconditional noise. The paper's
-            default, 0.6, is said to correspond to a scale of 7.5.
+        strength: $\lambda$, in [0, 1]; 1 renoises the conditional $x_0$ with the unconditional noise.
 
     Raises:
         ValueError: if the strength lies outside of [0, 1].

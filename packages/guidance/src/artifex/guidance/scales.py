@@ -1,7 +1,7 @@
 """How strong guidance is: a number, one a sample, a function of the noise level, or of the step of a walk."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -55,12 +55,13 @@ def bind(guidance: G, walk: Walk) -> G:
         guidance: any guidance, rule or scale of this package.
         walk: a sampler's table.
     """
-    bound: G = jax.tree.map(
-        lambda part: part.bind(walk) if isinstance(part, Steps) else part,
-        guidance,
-        is_leaf=lambda part: isinstance(part, Steps),
-    )
+    bound: G = jax.tree.map(lambda part: part.bind(walk) if _is_by_step(part) else part, guidance, is_leaf=_is_by_step)
     return bound
+
+
+def _is_by_step(part: object) -> TypeGuard[Steps]:
+    # a second network may be within: asking a protocol would take milliseconds for its hundreds of arrays
+    return hasattr(type(part), "bind")
 
 
 def known(value: float | Array | Host) -> Host | None:
