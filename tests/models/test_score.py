@@ -67,12 +67,13 @@ def test_trajectory_ends_in_the_samples() -> None:
     np.testing.assert_array_equal(states[-1], model.sample(2, num_steps=7, rngs=nnx.Rngs(3)))
 
 
-def test_a_step_draws_from_the_posterior() -> None:
-    model = score_model(noise_steps=11)
+@pytest.mark.parametrize("scaling", [1.0, 2.0])
+def test_a_step_draws_from_the_posterior_under_the_scaled_score(scaling: float) -> None:
+    model = score_model(noise_steps=11, score_scaling=scaling)
     sigma = 0.01 * 800 ** (np.array([5, 6]) / 10)
     ratio = (sigma[0] / sigma[1]) ** 2
     x_t, eps = jnp.full((20_000,), 3.0), jnp.full((20_000,), 1.0)
-    x0 = 3 - sigma[1]
+    x0 = 3 - scaling * sigma[1]
     draws = np.asarray(model.p_sample(eps, x_t, jnp.array(6), clip_denoised=False), np.float64)
     std = sigma[0] * np.sqrt(1 - ratio)
     assert draws.mean() == pytest.approx(x0 + ratio * (3 - x0), abs=4 * std / np.sqrt(20_000))
