@@ -6,6 +6,8 @@ from artifex.backbones.base import Backbone as Backbone
 from artifex.backbones.base import TextCondition as TextCondition
 from artifex.backbones.dit import DiT as DiT
 from artifex.backbones.dit import DiTConfig as DiTConfig
+from artifex.backbones.edm2 import EDM2Config as EDM2Config
+from artifex.backbones.edm2 import EDM2UNet as EDM2UNet
 from artifex.backbones.embeddings import LabelEmbedding as LabelEmbedding
 from artifex.backbones.embeddings import sincos_2d as sincos_2d
 from artifex.backbones.embeddings import timestep_embedding as timestep_embedding
@@ -18,6 +20,8 @@ from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
 from artifex.backbones.unet_conditional import UNetConditional as UNetConditional
 from artifex.backbones.unet_conditional import UNetConditionalConfig as UNetConditionalConfig
+from artifex.backbones.uvit import UViT as UViT
+from artifex.backbones.uvit import UViTConfig as UViTConfig
 
 __all__ = [
     "MLP",
@@ -26,6 +30,8 @@ __all__ = [
     "Backbone",
     "DiT",
     "DiTConfig",
+    "EDM2Config",
+    "EDM2UNet",
     "LabelEmbedding",
     "MLPConfig",
     "MMDiT",
@@ -35,6 +41,8 @@ __all__ = [
     "UNetConditional",
     "UNetConditionalConfig",
     "UNetConfig",
+    "UViT",
+    "UViTConfig",
     "perturbed",
     "sincos_2d",
     "timestep_embedding",

@@ -95,6 +95,15 @@ def _linear(config: MMDiTConfig, inner: int, outer: int, rngs: nnx.Rngs, init: n
     return nnx.Linear(inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
 
 
+def _positions(config: MMDiTConfig) -> Float[Array, "1 n c"]:
+    """`sincos_2d` of ``max_size`` rows and columns, from one row and one column of it: the whole is hundreds of MB."""
+    n, half, base = config.max_size, config.hidden // 2, config.sample_size // config.patch
+    along = jnp.asarray(sincos_2d(config.hidden, 1, n, base=base)[:, :half], config.param_dtype)
+    down = jnp.asarray(sincos_2d(config.hidden, n, 1, base=base)[:, half:], config.param_dtype)
+    table = [jnp.broadcast_to(along, (n, n, half)), jnp.broadcast_to(down[:, None], (n, n, half))]
+    return jnp.concatenate(table, axis=-1).reshape(1, n * n, 2 * half)
+
+
 class Projection(nnx.Module):
     """Queries, keys and values of one kind of tokens, and what mixes the heads again."""
 
@@ -191,8 +200,7 @@ class MMDiT(nnx.Module):
         self.config = config
         hidden, area = config.hidden, config.patch**2
         self.stem = _linear(config, area * config.in_channels, hidden, rngs)
-        table = sincos_2d(hidden, config.max_size, config.max_size, base=config.sample_size // config.patch)
-        self.positions = Constant(jnp.asarray(table[None], config.param_dtype))
+        self.positions = Constant(_positions(config))
         self.embed = TimeEmbedding(
             256,
             hidden,
