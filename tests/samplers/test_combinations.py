@@ -1,22 +1,23 @@
-"""Every schedule, prediction, sampler and guidance together: with an exact network they all give the data's law.
+"""Every sampler on every schedule, with every prediction and guidance at once: a newcomer adds one line to its table.
 
-The network knows Gaussian data of two classes and speaks in the terms of the prediction. Guided with scale w it should
-give what the closed form gives: the flow of the two denoisers, combined.
+The network knows Gaussian data of two classes and speaks in the terms of the prediction, another for each part of the
+batch. Guided with scale w it should give what the closed form gives: the float64 walk of the two denoisers, combined,
+with the same noise. At scale 1 the samples have the law that follows from the table.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from itertools import product
 from typing import Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from artifex.guidance import ClassifierFree
-from artifex.samplers import prior, sample
+from artifex.kernels import sample_keys
+from artifex.samplers import Tableau, sample
 from artifex.schedules import (
     Clean,
     Epsilon,
@@ -29,9 +30,11 @@ from artifex.schedules import (
     Score,
     Velocity,
     expand,
+    record,
 )
 from tests.samplers.analytic import walk
 from tests.samplers.cases import SOLVERS, walks
+from tests.samplers.test_law import COVARIANCE, MEAN, law
 
 PREDICTIONS: Final[Mapping[str, Prediction]] = {
     "epsilon": Epsilon(),
@@ -41,12 +44,18 @@ PREDICTIONS: Final[Mapping[str, Prediction]] = {
     "flow": Flow(),
     "preconditioned": Preconditioned(),
 }
-PLACES: Final = ("edm to noise", "vp", "cosine", "chain", "chain without signal", "flow")
-SAMPLERS: Final = ("ddim", "heun", "dpm++ 2m", "unipc-2 bh2", "lms-3")
 SCALES: Final = (1.0, 2.5)
-MEANS: Final = (0.4, -0.3)  # with the condition, and without
-VARIANCE: Final = 0.25
+WITHOUT: Final = np.array([-0.3, 0.2])  # the data's mean without the condition; with it, MEAN
+COPIES: Final = 48
+STEPS: Final = 8
 
+VARIANCES, BASIS = np.linalg.eigh(COVARIANCE)
+WHICH: Final = np.repeat(np.arange(len(PREDICTIONS)), len(SCALES) * COPIES)
+SCALE: Final = np.tile(np.repeat(SCALES, COPIES), len(PREDICTIONS))
+RANDOM: Final = np.random.default_rng(0)
+DATA: Final = RANDOM.multivariate_normal(MEAN, COVARIANCE, len(WHICH))
+START: Final = RANDOM.standard_normal(DATA.shape)
+KEY: Final = jax.random.key(3)
 
 Known = tuple[Array, Array, Array]
 """What a network is told at each of a walk's levels, and their alpha and sigma: data, so that schedules share code."""
@@ -63,38 +72,76 @@ def network(name: str) -> Callable[[Known, Array, Array, Array | None], Array]:
         if isinstance(prediction, Preconditioned):  # this network sees a scaled sample
             x_t = x_t / expand(prediction.c_in(level), x_t)
         alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
-        mean = MEANS[1] if cond is None else expand(cond, x_t)
-        x0 = mean + alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2) * (x_t - alpha * mean)
+        assert cond is not None
+        gain = alpha * jnp.asarray(VARIANCES, jnp.float32) / (alpha**2 * jnp.asarray(VARIANCES, jnp.float32) + sigma**2)
+        basis = jnp.asarray(BASIS, jnp.float32)
+        x0 = cond + ((x_t - alpha * cond) @ basis * gain) @ basis.T
         return prediction.target(x0, (x_t - alpha * x0) / sigma, level)
 
     return apply
 
 
-def has_meaning(place: str, prediction: str) -> bool:
-    """Whether the walk's start can be predicted so: without signal, noise says nothing of the data."""
-    schedule, times = walks(10)[place]
-    return bool(schedule.at(times).alpha[0] >= 1e-6) or prediction not in ("epsilon", "score")
+@record
+class Spoken:
+    """A network denoiser for each prediction, and which of them each sample asks."""
+
+    known: Known
+    c_noise: Float[Array, " rows"]
+    which: Int[Array, " b"]
+
+    def __call__(
+        self, x_t: Float[Array, "b d"], level: NoiseLevel[jax.Array], cond: Array | None
+    ) -> Float[Array, "b d"]:
+        said, which = jnp.zeros_like(x_t), jnp.resize(self.which, x_t.shape[:1])
+        for i, (name, prediction) in enumerate(PREDICTIONS.items()):
+            known = (self.c_noise, *self.known[1:]) if name == "preconditioned" else self.known
+            one: NetworkDenoiser[Known, Array] = NetworkDenoiser(network(name), prediction, known)
+            said = jnp.where(expand(which == i, x_t), one(x_t, level, cond), said)
+        return said
 
 
-@pytest.mark.parametrize(("place", "prediction"), [pair for pair in product(PLACES, PREDICTIONS) if has_meaning(*pair)])
-def test_every_combination(place: str, prediction: str) -> None:
-    schedule, times = walks(10)[place]
-    convention = PREDICTIONS[prediction]
-    for name, scale in product(SAMPLERS, SCALES):
+@cache
+def draws(rows: int) -> Host:
+    """The noise of each row."""
+    keys = sample_keys(KEY, len(WHICH))
+    draw = jax.jit(jax.vmap(lambda k, i: jax.random.normal(jax.random.fold_in(k, i), (2,)), in_axes=(0, None)))
+    return np.stack([np.asarray(draw(keys, i), np.float64) for i in range(rows)])
 
-        def closed_form(x: Host, alpha: float, sigma: float, scale: float = scale) -> Host:
-            gain = alpha * VARIANCE / (alpha**2 * VARIANCE + sigma**2)
-            conditional, without = (m + gain * (x - alpha * m) for m in MEANS)
-            return np.asarray(without + scale * (conditional - without))
 
+def closed_form(x: Host, alpha: float, sigma: float) -> Host:
+    gain = alpha * VARIANCES / (alpha**2 * VARIANCES + sigma**2)
+    conditional, without = (m + ((x - alpha * m) @ BASIS * gain) @ BASIS.T for m in (MEAN, WITHOUT))
+    return np.asarray(without + SCALE[:, None] * (conditional - without))
+
+
+def spoken(table: Tableau[Host]) -> Spoken:
+    level, c_noise = table.level, -np.clip(table.level.logsnr, -80, 80) / 8
+    t, alpha, sigma, told = (jnp.asarray(a, jnp.float32) for a in (level.t, level.alpha, level.sigma, c_noise))
+    return Spoken((t, alpha, sigma), told, jnp.asarray(WHICH))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_combination(name: str) -> None:
+    for place, (schedule, times) in walks(STEPS).items():
         table = SOLVERS[name].tableau(schedule, times)
-        x = prior(table, (3, 2), jax.random.key(0))
-        level = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), table.level)
-        told = convention.inputs(jnp.zeros((table.rows, 2)), level)[1]
-        denoiser: NetworkDenoiser[Known, Array] = NetworkDenoiser(
-            network(prediction), convention, (told, level.alpha, level.sigma)
+        start = (table.level.alpha[0] * DATA + table.level.sigma[0] * START).astype(np.float32)
+        guidance: ClassifierFree[Array] = ClassifierFree(
+            jnp.asarray(SCALE, jnp.float32), null=jnp.asarray(WITHOUT, jnp.float32)
         )
-        guidance: ClassifierFree[Array] = ClassifierFree(jnp.asarray(scale))
-        guided = guidance(denoiser, jnp.full(3, MEANS[0]))
-        want = walk(table, closed_form, np.asarray(x, np.float64))
-        np.testing.assert_allclose(sample(guided, table, x), want, atol=2e-3, err_msg=f"{name}, scale {scale}")
+        guided = guidance(spoken(table), jnp.asarray(np.broadcast_to(MEAN, DATA.shape), jnp.float32))
+        got = np.asarray(sample(guided, table, jnp.asarray(start), KEY), np.float64)
+
+        # without signal, noise says nothing of the data
+        blind = table.level.alpha[0] < 1e-6
+        known = ~(blind & np.isin(WHICH, [list(PREDICTIONS).index(p) for p in ("epsilon", "score")]))
+        want = walk(table, closed_form, start.astype(np.float64), draws(32)[: table.rows])
+        np.testing.assert_allclose(
+            got[known], want[known], atol=1e-4 * max(1, np.abs(want).max()), err_msg=f"{name} on {place}"
+        )
+
+        mean, covariance = law(table, MEAN, COVARIANCE)
+        plain = got[known & (SCALE == 1)]
+        deviation = np.sqrt(np.diag(covariance))
+        assert np.all(np.abs(plain.mean(axis=0) - mean) < 5 * deviation / np.sqrt(len(plain))), place
+        off = np.abs(np.cov(plain.T) - covariance)
+        assert np.all(off < 5 * np.sqrt(2 / len(plain)) * np.outer(deviation, deviation)), place

@@ -92,6 +92,13 @@ def test_every_number_has_its_own_variance() -> None:
     np.testing.assert_allclose(sample(both, LEARNED, x, key), want, atol=1e-5)
 
 
+def test_a_sample_does_not_know_its_batch() -> None:
+    keys, x = jax.random.split(jax.random.key(5), 8), prior(LEARNED, (8, 4), jax.random.key(0))
+    whole = sample(both, LEARNED, x, keys)
+    for size in (1, 4):
+        np.testing.assert_allclose(sample(both, LEARNED, x[:size], keys[:size]), whole[:size], atol=1e-6)
+
+
 def test_a_respaced_chain_and_one_without_signal() -> None:
     """The two ends of the range are the small and the large variance of the sub-sequence, and the last row has none."""
     for chain in (Discrete(betas.linear(1000)), Discrete(betas.rescale_zero_terminal_snr(betas.linear(1000)))):

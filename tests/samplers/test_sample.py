@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
+from artifex.guidance import ClassifierFree
 from artifex.samplers import (
     Ddim,
     Ddpm,
@@ -99,6 +100,20 @@ def test_other_numbers_trace_nothing(first: Sampler, second: Sampler, request: p
     assert go(first, grid.uniform(7), 0.5, 0) > 0
     assert go(second, grid.uniform(7) ** 2, 0.9, 1) == 0
     assert go(first, grid.uniform(8), 0.5, 0) > 0
+
+
+def test_another_guidance_scale_traces_nothing() -> None:
+    def conditional(x_t: Array, level: NoiseLevel[jax.Array], cond: Array | None) -> Float[Array, "b d"]:
+        TRACES.append(x_t.shape)
+        return jnp.tanh(x_t) + (0 if cond is None else expand(cond, x_t))
+
+    plan, x, ends = Ddim().tableau(SCHEDULE, grid.uniform(5)), jnp.ones((2, 5)), []
+    before = len(TRACES)
+    for scale in (1.5, 3.0, 0.0):
+        guidance: ClassifierFree[Array] = ClassifierFree(jnp.asarray(scale))
+        ends.append(float(sample(guidance(conditional, jnp.full(2, 0.1)), plan, x)[0, 0]))
+    assert len(TRACES) - before == 2  # with the condition and without, once
+    assert ends[2] < ends[0] < ends[1]
 
 
 @pytest.mark.parametrize("sampler", [Ddim(1.0), Lms(3), UniPc(3)], ids=repr)

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from artifex import samplers
 from artifex.samplers import (
     DdimInversion,
     Deis,
@@ -25,6 +26,11 @@ from artifex.samplers.rows import lean, moments, phi
 from artifex.schedules import EDM, VP, Discrete, Host, NoiseLevel, betas, grid
 from tests.samplers.analytic import BIMODAL, walk
 from tests.samplers.cases import CHAIN, DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, falling, walks
+
+
+def test_every_sampler_is_tried() -> None:
+    public = {x for x in vars(samplers).values() if isinstance(x, type) and issubclass(x, Sampler) and x is not Sampler}
+    assert public - {type(sampler) for sampler in SOLVERS.values()} == {DdimInversion}
 
 
 @pytest.mark.parametrize("steps", [4, 20, 300])

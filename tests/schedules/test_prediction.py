@@ -260,9 +260,10 @@ def test_ends_give_no_nan(source: Prediction, target: Prediction, end: str) -> N
 
 @pytest.mark.parametrize("prediction", [Clean(), Velocity(), Flow(), Preconditioned()])
 def test_pure_noise_still_says_what_the_data_is(prediction: Prediction) -> None:
+    """To the rounding of ``Flow``'s difference, half an ulp of 4 to 8 there and back; the others are exact."""
     at = level(np.zeros(len(LOGSNR)), np.ones(len(LOGSNR)))
     x0, eps = data()
-    np.testing.assert_allclose(prediction.clean(prediction.target(x0, eps, at), eps, at), x0, atol=1e-6)
+    np.testing.assert_allclose(prediction.clean(prediction.target(x0, eps, at), eps, at), x0, rtol=0, atol=5e-7)
 
 
 @each
