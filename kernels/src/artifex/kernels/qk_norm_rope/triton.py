@@ -128,7 +128,7 @@ def backward_kernel(
     d_z = mine * c + tl.where(left[None, :], others, -others) * s
     v = tl.load(x + start + at[None, :], mask=there, other=0.0).to(tl.float32)
     mean, rstd = statistics(v, there, head_dim, centred, epsilon)
-    normal = tl.where(there, (v - mean) * rstd, 0.0)
+    normal = (v - mean) * rstd
     part = tl.program_id(0).to(tl.int64) * head_dim + at
     tl.store(d_gain + part, tl.sum(d_z * normal, 0), mask=at < head_dim)
     d_normal = d_z * tl.load(gain + (sample * head_dim if gains else 0) + at, mask=at < head_dim, other=0.0)[None, :]
