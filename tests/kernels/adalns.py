@@ -14,7 +14,7 @@ from artifex.kernels.adaln.config import Config
 from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
-from tests.kernels.agreement import assert_within
+from tests.kernels.agreement import assert_within, quick
 from tests.kernels.exact import Host
 from tests.kernels.tolerance import rounding, wide
 
@@ -71,7 +71,7 @@ def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.flo
 def both_ways(name: str) -> Callable[..., tuple[Array, ...]]:
     """Forward and vjp of a body in one program."""
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=quick)
     def run(
         x: Array, branch: Array, gate: Array, scale: Array, shift: Array, d_h: Array, d_y: Array
     ) -> tuple[Array, ...]:
@@ -102,4 +102,4 @@ def arrays(seed: int) -> list[Array]:
 
 @cache
 def compiled(name: str) -> Callable[..., tuple[Array, Array]]:
-    return jax.jit(lambda *args: BODIES[name](*args, EPSILON))
+    return jax.jit(lambda *args: BODIES[name](*args, EPSILON), compiler_options=quick)

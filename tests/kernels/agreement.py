@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,9 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from tests.kernels.exact import Host
+
+quick: Final = {"xla_backend_optimization_level": 0}
+"""Options of ``jax.jit`` where compiling takes longer than running."""
 
 
 def assert_within(name: str, got: Array, want: Host, relative: float, size: Host) -> None:
@@ -44,7 +48,7 @@ def assert_transforms(f: Callable[..., Array], *stacked: Array, kernel: bool, at
     def sharded(*args: Array) -> Array:
         return f(*args)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=quick)
     def run() -> tuple[tuple[tuple[Array, Array], object], object, object, Array]:
         _, walked = jax.lax.scan(lambda carry, args: (carry, recomputed(*args)), None, stacked)
         last = [x[1] for x in stacked]

@@ -15,7 +15,7 @@ from artifex.kernels.group_norm_silu.config import Config
 from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
-from tests.kernels.agreement import assert_within
+from tests.kernels.agreement import assert_within, quick
 from tests.kernels.exact import Host
 from tests.kernels.tolerance import rounding, wide
 
@@ -79,7 +79,7 @@ def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.flo
 def both_ways(name: str, groups: int, silu: bool) -> Callable[..., tuple[Array, ...]]:
     """Forward and vjp of a body in one program."""
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=quick)
     def run(x: Array, weight: Array, bias: Array, d_y: Array) -> tuple[Array, ...]:
         out, vjp = jax.vjp(lambda *args: BODIES[name](*args, groups, EPSILON, silu), x, weight, bias)
         return out, *vjp(d_y)
@@ -117,7 +117,7 @@ def arrays(seed: int) -> list[Array]:
 
 @cache
 def compiled(name: str, groups: int = 2, silu: bool = False) -> Callable[..., Array]:
-    return jax.jit(lambda *args: BODIES[name](*args, groups, EPSILON, silu))
+    return jax.jit(lambda *args: BODIES[name](*args, groups, EPSILON, silu), compiler_options=quick)
 
 
 def check_large_mean(name: str) -> None:

@@ -15,7 +15,7 @@ from artifex.kernels.qk_norm_rope.config import Config
 from artifex.kernels.qk_norm_rope.pallas import pallas
 from artifex.kernels.qk_norm_rope.reference import Norm, reference
 from artifex.kernels.qk_norm_rope.xla import xla
-from tests.kernels.agreement import assert_within
+from tests.kernels.agreement import assert_within, quick
 from tests.kernels.exact import Host
 from tests.kernels.tolerance import rounding, wide
 
@@ -89,7 +89,7 @@ def inputs(layout: tuple[int, ...], seed: int, size: float = 1.0, dtype: DTypeLi
 def both_ways(name: str, norm: Norm) -> Callable[..., tuple[Array, ...]]:
     """Forward and vjp of a body in one program."""
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=quick)
     def run(x: Array, gain: Array, cos: Array, sin: Array, d_y: Array) -> tuple[Array, ...]:
         out, vjp = jax.vjp(lambda x, gain: BODIES[name](x, gain, cos, sin, norm, EPSILON), x, gain)
         return out, *vjp(d_y)

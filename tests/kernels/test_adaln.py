@@ -26,7 +26,7 @@ seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=15, deadline=None)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     name=st.sampled_from(list(BODIES)),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 40)),

@@ -25,6 +25,7 @@ from tests.kernels.group_norms import (
     Body,
     Shape,
     arrays,
+    both_ways,
     check,
     check_large_mean,
     compiled,
@@ -40,7 +41,7 @@ seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=15, deadline=None)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(name=st.sampled_from(list(BODIES)), layout=layouts(), silu=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_every_body_is_the_formula_forward_and_backward(
     name: str, layout: tuple[Shape, int], silu: bool, seed: int
@@ -132,9 +133,9 @@ def test_silu_at_both_ends(name: str) -> None:
     x, weight, _ = arrays(0)
     for u, want in ((100.0, 100.0), (0.0, 0.0), (-100.0, 0.0), (1.0, 1 / (1 + np.exp(-1)))):
         bias = jnp.full_like(weight, u)
-        y, vjp = jax.vjp(lambda x, bias=bias: compiled(name, silu=True)(x, jnp.zeros_like(weight), bias), x)
+        y, d_x, *_ = both_ways(name, 2, True)(x, jnp.zeros_like(weight), bias, jnp.ones_like(x))
         np.testing.assert_allclose(y, np.full(ODD, want), rtol=1e-6, atol=1e-30)
-        np.testing.assert_array_equal(vjp(jnp.ones_like(y))[0], np.zeros(ODD))
+        np.testing.assert_array_equal(d_x, np.zeros(ODD))
 
 
 @each_other
