@@ -64,8 +64,8 @@ def linear_step(
         noise: ``key`` is what ``jax.random.normal`` draws from each sample's key. Of a threefry key (JAX's default) all
             bodies draw the same 32 random bits for every number, and make the same uniform number of them; the normal
             number is the XLA bodies' own, or within 4 units in the last place of the exact one in a kernel: they lie
-            within 3e-5 of each other. ``philox`` is cheaper on a GPU and promised by its distribution: standard
-            normal, independent, the same for the same key and body.
+            within 3e-5 of each other. ``philox`` is cheaper in the Triton body alone, and promised by its
+            distribution: standard normal, independent, the same for the same key and body.
         implementation: the body to run; None takes the fastest that is known.
 
     Returns:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, UInt32
 from artifex.kernels.linear_step import philox
 
 Noise = Literal["key", "philox"]
-"""``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper."""
+"""``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper in the Triton body."""
 
 KeyWords = UInt32[Array, "b w"]
 """The words of each sample's generator."""
