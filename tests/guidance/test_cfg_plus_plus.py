@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from artifex.guidance import CfgPlusPlus, ClassifierFree, bind
-from artifex.samplers import Ddim, DpmPlusMulti, EulerAncestral, Heun, Sampler, Tableau, sample
+from artifex.samplers import Ddim, DpmPlusMulti, DpmPlusSingle, EulerAncestral, Sampler, Tableau, sample
 from artifex.schedules import EDM, Discrete, Host, NoiseLevel, betas, grid
 from tests.guidance.exact import LABELS, X, clean, denoise, eps
 
@@ -52,7 +52,7 @@ def test_the_last_step_to_clean_data_has_the_plain_strength() -> None:
     np.testing.assert_allclose(CfgPlusPlus(0.4).bind(table).values, [0.4 / (1 - 1 / 8), 0.4])
 
 
-@pytest.mark.parametrize("sampler", [DpmPlusMulti(2), Heun()], ids=repr)
+@pytest.mark.parametrize("sampler", [DpmPlusMulti(2), DpmPlusSingle(2)], ids=repr)
 def test_methods_with_memory_are_refused(sampler: Sampler) -> None:
     with pytest.raises(ValueError, match="CFG\\+\\+ is for a method with one row a step"):
         bind(CfgPlusPlus(), sampler.tableau(EDM(), np.array([8.0, 3.0, 1.0, 0.2])))
