@@ -38,19 +38,16 @@ def test_published_factors(config: AutoencoderKLConfig, factor: int) -> None:
     assert [leaf.shape for leaf in shapes] == [(1, 4, 8, config.latent_channels)] * 2
 
 
-def test_every_parameter_is_used_and_blocks_rematerialise() -> None:
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 3)), jnp.float32)
-    graph, state = nnx.split(AutoencoderKL(dataclasses.replace(SMALL, remat=True), rngs=nnx.Rngs(0)))
-    state = jax.tree.map(lambda p: p + 0.1, state)  # away from the zeros it starts with
+def test_blocks_rematerialise() -> None:
+    graph, state = nnx.split(
+        nnx.eval_shape(lambda: AutoencoderKL(dataclasses.replace(SMALL, remat=True), rngs=nnx.Rngs(0)))
+    )
 
-    def loss(state: nnx.State) -> jax.Array:  # type: ignore[type-arg]
+    def loss(state: nnx.State, x: jax.Array) -> jax.Array:  # type: ignore[type-arg]
         model = nnx.merge(graph, state)
-        mean, logvar = model.encode(x)
-        return jnp.mean((model.decode(mean) - x) ** 2) + 1e-3 * jnp.mean(logvar**2)
+        return jnp.sum(model.decode(model.encode(x)[0]))
 
-    assert "remat" in str(jax.make_jaxpr(loss)(state))
-    for path, grad in jax.tree_util.tree_leaves_with_path(jit(jax.grad(loss))(state)):
-        assert float(jnp.abs(grad).max()) > 0, jax.tree_util.keystr(path)
+    assert str(jax.make_jaxpr(jax.grad(loss))(state, jnp.zeros((1, 4, 4, 3)))).count("remat") >= 12
 
 
 def test_log_variances_are_bounded() -> None:

@@ -20,19 +20,15 @@ from artifex.backbones import (
 @pytest.mark.parametrize(
     ("build", "count"),
     [
-        # The model cards say 860M, 866M and 2.6B; these are the sizes of the classes of diffusers with their configs.
+        # Published as 860M and 2.6B; these are the counts of diffusers' classes with the published configs.
         (lambda: UNetConditional(UNetConditionalConfig.sd_1(), rngs=nnx.Rngs(0)), 859_520_964),
-        (lambda: UNetConditional(UNetConditionalConfig.sd_2(), rngs=nnx.Rngs(0)), 865_910_724),
         (lambda: UNetConditional(UNetConditionalConfig.sdxl(), rngs=nnx.Rngs(0)), 2_567_463_684),
-        # Dhariwal and Nichol's table 4 says 296M, 422M and 554M.
-        (lambda: UNet(UNetConfig.adm_imagenet64(), rngs=nnx.Rngs(0)), 295_904_454),
-        (lambda: UNet(UNetConfig.adm_imagenet128(), rngs=nnx.Rngs(0)), 421_529_606),
+        # Published as 554M.
         (lambda: UNet(UNetConfig.adm_imagenet256(), rngs=nnx.Rngs(0)), 553_838_086),
         (lambda: MMDiT(MMDiTConfig.sd3_medium(), rngs=nnx.Rngs(0)), 2_028_328_000),
         (lambda: MMDiT(MMDiTConfig.sd35_medium(), rngs=nnx.Rngs(0)), 2_243_171_520),
-        (lambda: MMDiT(MMDiTConfig.sd35_large(), rngs=nnx.Rngs(0)), 8_056_627_520),
     ],
-    ids=["sd-1", "sd-2", "sdxl", "adm-64", "adm-128", "adm-256", "sd3-medium", "sd3.5-medium", "sd3.5-large"],
+    ids=["sd-1", "sdxl", "adm-256", "sd3-medium", "sd3.5-medium"],
 )
 def test_counts(build: Callable[[], nnx.Module], count: int) -> None:
     shapes = nnx.state(nnx.eval_shape(build), nnx.Param)

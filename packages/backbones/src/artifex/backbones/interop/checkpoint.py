@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-DTYPES: Final = ("F32", "F16", "BF16")
+DTYPES: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 STEM: Final = "diffusion_pytorch_model"
 
 
@@ -29,8 +31,8 @@ def refuse_pickle(path: Path) -> None:
 class Checkpoint:
     """The arrays of one or more safetensors files.
 
-    Opening reads the headers and checks them against the sizes of the files. An array is read when it is asked for,
-    from a mapping of the file that is closed at once: what the mapping holds of the file does not pile up in memory.
+    Opening reads the headers and checks them against the sizes of the files. An array is mapped when it is asked for,
+    as long as it is used: what mappings hold of the files does not pile up in memory.
 
     Attributes:
         shapes: Each array's shape, by name.
@@ -42,6 +44,7 @@ class Checkpoint:
 
     def __init__(self, files: list[Path]) -> None:
         self._files: dict[str, Path] = {}
+        self._places: dict[str, tuple[DTypeLike, int]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         sizes = dict.fromkeys(DTYPES, 0)
         for path in files:
@@ -49,25 +52,33 @@ class Checkpoint:
             if not path.is_file():
                 raise CheckpointError(f"no file {path}")
             try:
-                with safe_open(path, "np") as file:
+                with safe_open(path, "np") as file, path.open("rb") as raw:  # the first one checks the whole header
+                    length = int.from_bytes(raw.read(8), "little")
+                    header = json.loads(raw.read(length))
                     for key in file.keys():  # noqa: SIM118
                         piece = file.get_slice(key)
                         shape, dtype = tuple(piece.get_shape()), piece.get_dtype()
                         if dtype not in sizes:
-                            raise CheckpointError(f"{key} in {path} is of dtype {dtype}, expected one of {DTYPES}")
+                            raise CheckpointError(
+                                f"{key} in {path} is of dtype {dtype}, expected one of {tuple(DTYPES)}"
+                            )
                         if key in self._files:
                             raise CheckpointError(f"{key} is both in {self._files[key]} and in {path}")
                         self._files[key], self.shapes[key] = path, shape
+                        self._places[key] = DTYPES[dtype], 8 + length + header[key]["data_offsets"][0]
                         sizes[dtype] += int(np.prod(shape))
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path} is cut short, or no safetensors file at all: {error}") from error
         self.dtype = max(sizes, key=lambda dtype: sizes[dtype])
 
     def read(self, key: str) -> np.ndarray:
-        """The array ``key``, a copy of its own."""
-        with safe_open(self._files[key], "np") as file:
-            array: np.ndarray = file.get_tensor(key)
-        return array
+        """The array ``key``, mapped and not to be written."""
+        dtype, offset = self._places[key]
+        if 0 in self.shapes[key]:
+            return np.zeros(self.shapes[key], dtype)
+        return np.memmap(self._files[key], jnp.dtype(dtype), "r", offset, self.shapes[key] or (1,)).reshape(
+            self.shapes[key]
+        )
 
 
 def open_file(path: Path) -> Checkpoint:

@@ -15,13 +15,12 @@ from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
 from artifex.backbones.base import Constant
-from artifex.backbones.interop.checkpoint import STEM, Checkpoint, CheckpointError
+from artifex.backbones.interop.checkpoint import DTYPES, STEM, Checkpoint, CheckpointError
 from artifex.backbones.interop.fields import Fields, Json
 from artifex.backbones.interop.names import Entry, Table, entries
 
 VERSION: Final = "0.42.0"  # of diffusers
 SHARD_BYTES: Final = 5_000_000_000
-FLOATS: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 SAVED: Final = (nnx.Param, Constant)
 State = nnx.State[Any, Any]
 
@@ -114,7 +113,7 @@ def load(
     names = {rename(key): key for key in checkpoint.shapes}
     if len(names) != len(checkpoint.shapes):
         raise CheckpointError("two arrays of the checkpoint have one name")
-    param_dtype = FLOATS[checkpoint.dtype] if dtype is None else dtype
+    param_dtype = DTYPES[checkpoint.dtype] if dtype is None else dtype
     config = dataclasses.replace(
         family.adapt(config, checkpoint),  # type: ignore[type-var]
         param_dtype=param_dtype,
@@ -139,7 +138,7 @@ def load(
         arrays = [checkpoint.read(names[part]) for part in entry.parts]
         if entry.name.copies and any(not np.array_equal(arrays[0], array) for array in arrays[1:]):
             raise CheckpointError(f"{entry.parts[0]} and its copies differ, expected the same values in all")
-        array = np.ascontiguousarray(entry.load(arrays))
+        array = entry.load(arrays)
         return leaf.replace(jnp.asarray(array if dtype is None else array.astype(jnp.dtype(dtype))))
 
     filled = nnx.from_flat_state({path: fill(path, leaf) for path, leaf in flat.items()})

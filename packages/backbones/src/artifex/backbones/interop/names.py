@@ -107,7 +107,8 @@ class Entry:
         arrays = [self._by_head(array, inverse=True) for array in arrays[: self.pieces]]
         if self.is_kernel:
             arrays = [array.transpose(*range(2, array.ndim), 1, 0) for array in arrays]
-        return np.concatenate(arrays, axis=-1).reshape(self.shape)
+        whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
+        return np.array(whole.reshape(self.shape), order="C")
 
     def save(self, array: np.ndarray) -> list[np.ndarray]:
         """The arrays there, from the parameter here."""
