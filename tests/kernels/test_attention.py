@@ -32,14 +32,10 @@ from tests.kernels.lowering import Platform, lowered
 
 BODIES: Final[dict[str, Body]] = {
     "reference": reference,
-    "xla": xla,
     "tiles": partial(xla, tiling=Tiling(whole=0, scores=1, rows=2)),
-    "wide tiles": partial(xla, tiling=Tiling(whole=0, scores=1, rows=3, by_head=False)),
     "pallas": partial(pallas, target="interpret", sides=(4, 2)),
 }
-every_body = pytest.mark.parametrize("name", BODIES)
-# The code of all: whole or in tiles, `xla` is one function.
-each_body = pytest.mark.parametrize("name", ["reference", "tiles", "pallas"])
+each_body = pytest.mark.parametrize("name", BODIES)
 
 
 @each_body
@@ -48,7 +44,7 @@ def test_every_body_is_the_formula_forward_and_backward(name: str, layout: Layou
     check(BODIES[name], layout, inputs(layout, 0), layout.d**-0.5, np.float32)
 
 
-@every_body
+@each_body
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([2.0**-20, 1.0, 2.0**6, 2.0**12]))
 def test_scores_of_any_size_on_hidden_keys(name: str, seed: int, size: float) -> None:
@@ -60,7 +56,6 @@ def test_scores_of_any_size_on_hidden_keys(name: str, seed: int, size: float) ->
     [
         ("reference", jnp.float16),
         ("tiles", jnp.bfloat16),
-        ("pallas", jnp.float16),
         ("pallas", jnp.bfloat16),
     ],
 )
@@ -146,7 +141,7 @@ def test_order_of_queries_is_kept(name: str, seed: int) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        partial(xla, tiling=Tiling(whole=0, scores=1, rows=4)),
+        xla,
         partial(xla, tiling=Tiling(whole=0, scores=1, rows=36, by_head=False)),
         partial(pallas, target="interpret", sides=(1, 8)),
         partial(pallas, target="interpret"),
@@ -212,7 +207,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
     np.testing.assert_allclose(sum(float(np.vdot(a, b)) for a, b in zip(back, tangent, strict=True)), forth, rtol=1e-4)
 
 
-@each_body
+@pytest.mark.parametrize("name", ["tiles", "pallas"])
 def test_under_vmap_scan_checkpoint_and_shard_map(name: str) -> None:
     check_transformed(BODIES[name], check_vma=name != "pallas")
 

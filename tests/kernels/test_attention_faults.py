@@ -16,17 +16,13 @@ EVERYTHING: Final = Layout(b=1, t=7, s=11, h=2, d=3, e=2, bias=(1, 1, 1, 11), ma
 FAULTS: Final = (
     Fault("scale forgotten", reference, "scores = scale * jnp", "scores = jnp"),
     Fault("mask forgotten", reference, "if mask is not None:", "if False:"),
-    Fault("last key forgotten", reference, "jnp.exp(scores -", "jnp.exp(scores.at[..., -1].set(-jnp.inf) -"),
     Fault("scale forgotten", xla, "scores = scale * jnp", "scores = jnp"),
-    Fault("mask forgotten", xla, "if mask is not None:\n", "if False:\n"),
     Fault("segments forgotten", xla, "if q_segments is not None and k_segments is not None:", "if False:"),
     Fault(
         "last tile forgotten", xla, "map(at, walked)", "map(at, jax.tree.map(lambda x: x.at[-1].set(False), walked))"
     ),
     Fault("scale forgotten", pallas, "scores = self.scale * _dot", "scores = _dot"),
-    Fault("scale of a gradient forgotten", pallas, "(self.scale * d_k)", "(d_k)"),
     Fault("mask forgotten", pallas, 'if "mask" in x:', "if False:"),
-    Fault("segments forgotten", pallas, 'if "q_segments" in x:', "if False:"),
     Fault("last tile of keys forgotten", pallas, 'count = self.tiles.count("s")', 'count = self.tiles.count("s") - 1'),
     Fault("last tile of tokens forgotten", pallas, 'self.tiles.count("t"), step', 'self.tiles.count("t") - 1, step'),
     Fault("old weights not faded", pallas, "mixed * fade + _dot", "mixed + _dot"),

@@ -1,12 +1,17 @@
 """A body that is named runs or says why not."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jaxtyping import Array
 
 from artifex.kernels import Implementation, UnsupportedKernelError, attention, platform
 from artifex.kernels.attention import supported
+from artifex.kernels.attention.cudnn import cudnn
+from artifex.kernels.attention.reference import reference
 
 
 def of_heads(tokens: int = 8, width: int = 64, dtype: str = "bfloat16") -> Array:
@@ -73,6 +78,35 @@ def test_cudnn_wants_an_ampere(monkeypatch: pytest.MonkeyPatch, capability: tupl
     monkeypatch.setattr(supported, "compute_capability", lambda: capability)
     q = of_heads()
     assert "needs an NVIDIA GPU of compute capability 8.0" in str(supported.cudnn(q, q, q, None, None, None))
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_cudnn_is_asked_for_the_same_attention(monkeypatch: pytest.MonkeyPatch, is_causal: bool) -> None:
+    """XLA stands in for cuDNN, which no machine without a GPU can run: it too gives unseen tokens a mean, not zeros."""
+    asked = jax.nn.dot_product_attention
+
+    def instead(q: Array, k: Array, v: Array, bias: Array, mask: Array, **options: object) -> Array:
+        assert options.pop("implementation") == "cudnn"
+        return asked(q, k, v, bias, mask, scale=0.5, is_causal=is_causal)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", instead)
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(2, n, 3, 8)), jnp.float32) for n in (6, 4, 4))
+    bias = jnp.asarray(np.where(rng.random((1, 3, 6, 4)) < 0.3, -np.inf, rng.normal(size=(1, 3, 6, 4))), jnp.float32)
+    bias = bias.at[:, :, 2].set(-jnp.inf)
+    mask = jnp.asarray(rng.random((2, 1, 1, 4)) < 0.5).at[1].set(False)
+
+    def both(body: Callable[..., tuple[Array, Array]]) -> tuple[Array, Array]:
+        def loss(q: Array, k: Array, v: Array, bias: Array) -> tuple[Array, Array]:
+            out, _ = body(q, k, v, bias, mask, None, is_causal, 0.5)
+            return jnp.sum(out**2), out
+
+        grads, out = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(q, k, v, bias)
+        return grads, out
+
+    got, want = both(cudnn), both(reference)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, want)
+    np.testing.assert_array_equal(got[1][1], np.zeros((6, 3, 8)))
 
 
 def test_a_tpu_holds_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
