@@ -10,11 +10,17 @@ from jaxtyping import Array
 
 from artifex.backbones import MLP, MLPConfig
 from artifex.generative_models.models.diffusion import (
+    ClassifierFreeGuidance,
+    ClassifierGuidance,
     DDIMModel,
     DDPMModel,
     DiffusionModel,
+    GuidedDiffusionModel,
     ModelConfig,
     ScoreDiffusionModel,
+    apply_guidance,
+    cosine_guidance_schedule,
+    linear_guidance_schedule,
 )
 from artifex.guidance import ClassifierFree
 
@@ -40,6 +46,25 @@ class Wider(nnx.Module):
         return jnp.concatenate([x, x], axis=-1)
 
 
+class Judge(nnx.Module):
+    """A classifier of ``classes``, or with an output of the wrong rank."""
+
+    def __init__(self, classes: int | None) -> None:
+        self.classes = classes
+
+    def __call__(self, x: Array, t: Array) -> Array:
+        return jnp.zeros(len(x)) if self.classes is None else jnp.zeros((len(x), self.classes)) + x[:, :1]
+
+
+def steered(**options: object) -> GuidedDiffusionModel:
+    return GuidedDiffusionModel(config(), network, rngs=nnx.Rngs(0), **anything(options))
+
+
+def anything(value: object) -> Any:  # noqa: ANN401 -- what a caller without a type checker may pass
+    return value
+
+
+INFINITE = float("inf")
 BASE = DiffusionModel(config(), network, rngs=nnx.Rngs(0))
 DDPM = DDPMModel(config(), backbone_fn=network, rngs=nnx.Rngs(0))
 LABELLED = DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0))
@@ -50,10 +75,6 @@ X = jnp.ones((2, 2))
 T = jnp.array([3, 4])
 NAN = X.at[0, 0].set(jnp.nan)
 INF = X.at[1, 1].set(jnp.inf)
-
-
-def anything(value: object) -> Any:  # noqa: ANN401 -- what a caller without a type checker may pass
-    return value
 
 
 OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
@@ -118,6 +139,38 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "labels, float": (lambda: LABELLED.generate(2, conditioning=X[0]), r"labels must be integers of shape \(2,\), got"),
     "labels, many": (lambda: LABELLED.generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
     "labels to a model without": (lambda: DDPM.generate(2, conditioning=T), "cond must be None for a network"),
+    "guidance_method": (lambda: steered(guidance_method="cfg"), "'classifier_free', 'classifier' or None, got 'cfg'"),
+    "no classifier": (lambda: steered(guidance_method="classifier"), "classifier"),
+    "a classifier too many": (lambda: steered(classifier=Judge(3)), "classifier"),
+    "guidance_scale": (
+        lambda: steered(guidance_method="classifier_free", guidance_scale=INFINITE).generate(2),
+        "finite",
+    ),
+    "no condition": (lambda: steered(guidance_method="classifier_free").generate(2), "conditioning must be given"),
+    "class_label missing": (lambda: ClassifierGuidance(Judge(3))(DDPM, X, T), "class_label must be given"),
+    "class_label beyond": (lambda: ClassifierGuidance(Judge(3), 1.0, 3)(DDPM, X, T), r"in \[0, 2\], got values from 3"),
+    "classifier's shape": (
+        lambda: ClassifierGuidance(Judge(None), 1.0, 1)(DDPM, X, T),
+        r"logits of shape \(2, classes\), got \(2,\)",
+    ),
+    "classifier's shape in a walk": (
+        lambda: steered(guidance_method="classifier", classifier=Judge(None)).generate(2, conditioning=T - 3),
+        r"logits of shape \(2, classes\), got \(2,\)",
+    ),
+    "labels of a classifier": (
+        lambda: steered(guidance_method="classifier", classifier=Judge(3)).generate(2, conditioning=T),
+        r"labels must be in \[0, 2\], got values from 3 to 4",
+    ),
+    "x of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELLED, NAN, T, T - 3), "x must be finite"),
+    "t of guidance": (
+        lambda: ClassifierFreeGuidance(2.0)(LABELLED, X, T + 18, T - 3),
+        r"timesteps must be in \[0, 19\]",
+    ),
+    "labels of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELLED, X, T, T), r"labels must be in \[0, 2\]"),
+    "apply_guidance's shapes": (lambda: apply_guidance(X, X[:1], 2.0), r"got \(2, 2\) and \(1, 2\)"),
+    "apply_guidance's scale": (lambda: apply_guidance(X, X, float("nan")), "guidance_scale must be finite"),
+    "total_steps": (lambda: linear_guidance_schedule(0, 0), "total_steps must be at least 1, got 0"),
+    "step": (lambda: cosine_guidance_schedule(10, 10), r"step must be in \[0, 9\], got values from 10 to 10"),
     "guidance without labels": (
         lambda: LABELLED.generate(2, guidance=ClassifierFree(2.0)),
         "conditioning must be given, got None",

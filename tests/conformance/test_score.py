@@ -118,6 +118,18 @@ def test_noise_and_loss_are_the_models_own() -> None:
     np.testing.assert_allclose(whole, MODEL.q_sample(x, jnp.array([0.0, 0.0, 0.0, 1.0, 1.0]), eps), rtol=1e-6)
 
 
+def test_p_sample_draws_from_the_posterior_of_the_process() -> None:
+    """One of eleven timesteps down: sigma falls by 800^(1/10), the mean moves by 1 minus its square towards x0."""
+    short, count = model(8.0, noise_steps=11), 20_000
+    low, high = LOW * 800 ** (np.array([5, 6]) / 10)
+    ratio = (low / high) ** 2
+    x_t, eps, t = jnp.full(count, 3.0), jnp.full(count, 1.0), jnp.full(count, 6)
+    draws = np.asarray(short.p_sample(eps, x_t, t, clip_denoised=False, rngs=nnx.Rngs(2)), np.float64)
+    std = low * np.sqrt(1 - ratio)
+    assert abs(draws.mean() - (3 - high + ratio * high)) < 4.5 * std / np.sqrt(count) + 1e-6
+    assert abs(draws.std() / std - 1) < 4.5 / np.sqrt(2 * count)
+
+
 def test_default_sigmas_and_no_betas() -> None:
     plain = ScoreDiffusionModel(
         config=config("ScoreDiffusionModel"), rngs=nnx.Rngs(0), backbone_fn=lambda _, rngs: ExactScoreNoise(1.0, 999.0)
