@@ -23,8 +23,8 @@ X = Float[Array, "b *d"]
 MEAN, STD = 0.2, 0.3
 LABEL_MEANS = (-0.4, 0.5)
 """Means of class 0 and class 1; all classes have ``STD``."""
-SHAPE = (4, 4, 4)
-COUNT = 512
+SHAPE = (4, 4, 2)
+COUNT = 1024
 Z = 4.5
 """Standard errors that an estimate may be off: chance does that once in 150,000 estimates."""
 

@@ -111,8 +111,8 @@ def test_every_beta_schedule_is_known_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [DDPMModel, DDIMModel])
-def test_default_network_is_a_unet(kind: type[DDPMModel]) -> None:
-    """Of the config's widths; data that are no images need a ``backbone_fn``, which DDIM takes as well."""
+def test_default_network_is_a_unet_or_an_mlp(kind: type[DDPMModel]) -> None:
+    """Of the config's widths; vectors get an MLP, and data of another rank need a ``backbone_fn``."""
     images = ModelConfig(name="i", model_class=kind.__name__, input_dim=(4, 4, 1), hidden_dims=(8, 16))
     widths: list[int] = []
 
@@ -124,9 +124,11 @@ def test_default_network_is_a_unet(kind: type[DDPMModel]) -> None:
 
     assert traced(call).shape == (2, 4, 4, 1)
     assert widths == [8, 16]
-    with pytest.raises(ValueError, match=r"input_dim must be \(H, W, C\), got \(3,\); give backbone_fn"):
-        kind(vectors(kind.__name__), rngs=nnx.Rngs(0))
-    assert isinstance(kind(vectors(kind.__name__), backbone_fn=mlp, rngs=nnx.Rngs(0)).backbone, MLP)
+    assert isinstance(kind(vectors(kind.__name__), rngs=nnx.Rngs(0)).backbone, MLP)
+    with pytest.raises(
+        ValueError, match=r"input_dim must be \(H, W, C\) or \(D,\) for a default network, got \(4, 4\)"
+    ):
+        kind(images.model_copy(update={"input_dim": (4, 4)}), rngs=nnx.Rngs(0))
 
 
 def test_call_gives_the_noise_and_what_it_belongs_to() -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from artifex.backbones import DiT, DiTConfig
 from artifex.generative_models.models.diffusion import DiTModel, ModelConfig
+from artifex.guidance import ClassifierFree
 from tests.conformance.exact import (
     COUNT,
     LABEL_MEANS,
@@ -125,9 +126,9 @@ def test_learned_variance_stands_beside_the_noise_and_is_walked() -> None:
     learned = DiTModel(
         config("DiTModel", learn_sigma=True), rngs=nnx.Rngs(0), backbone_fn=lambda _, rngs: Wide(linear_abar())
     )
-    said, variance = learned.noise_and_variance(X, T, Y, deterministic=True, cfg_scale=2.0)
-    np.testing.assert_allclose(said, 2 * OF_LABEL - NULL, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(variance, jnp.full_like(X, 3.0))
+    outputs = learned.outputs(X, T, Y, deterministic=True, cfg_scale=2.0)
+    np.testing.assert_allclose(outputs["predicted_noise"], 2 * OF_LABEL - NULL, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(outputs["predicted_variance"], jnp.full_like(X, 3.0))
     assert learned(X, T).shape == X.shape
     samples = learned.generate(
         COUNT, rngs=nnx.Rngs(1), num_steps=20, y=jnp.zeros(COUNT, jnp.int32), clip_denoised=False
@@ -144,19 +145,62 @@ def test_learned_variance_stands_beside_the_noise_and_is_walked() -> None:
     assert np.sqrt(v) > 1.02 * moments(ABAR, trailing(1000, 20), 1.0)[1]
 
 
+def test_a_learned_variance_learns_the_step() -> None:
+    """The bound is lowest where the variance of the step is that of x_s given x_t, known for Gaussian data."""
+    place, std = jnp.linspace(-1, 1, 41), 0.02
+    (a, b), beta = ABAR[[2, 1]], 1 - ABAR[2] / ABAR[1]
+
+    class Given(nnx.Module):
+        def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
+            noise = np.sqrt(1 - a) * x / (a * std**2 + 1 - a)
+            return jnp.concatenate([noise, place[cond][:, None]], axis=-1)
+
+    learned = DiTModel(config("DiTModel", learn_sigma=True), rngs=nnx.Rngs(0), backbone_fn=lambda _, rngs: Given())
+    x0, t = std * jax.random.normal(jax.random.key(0), (20_000, 1)), jnp.full(20_000, 2)
+
+    @jax.jit
+    def bound(i: Array) -> Array:
+        x_t = learned.q_sample(x0, t, jax.random.normal(jax.random.key(1), x0.shape))
+        outputs = learned.outputs(x_t, t, jnp.full(20_000, i), deterministic=True)
+        return learned.loss_fn(x0, outputs)["bound"]
+
+    found = float(place[int(jnp.argmin(jax.lax.map(bound, jnp.arange(41))))])
+    given = std**2 * (1 - a) / (a * std**2 + 1 - a)  # of x0 given x_t
+    small = beta * (1 - b) / (1 - a)
+    best = np.log((small + b * beta**2 / (1 - a) ** 2 * given) / small) / np.log(beta / small) * 2 - 1
+    assert abs(best) < 0.5
+    assert found == pytest.approx(best, abs=0.08)
+
+
+def test_guidance_may_be_given_by_name() -> None:
+    labelled = model(num_classes=2)
+    by_scale = labelled.generate(3, rngs=nnx.Rngs(0), num_steps=3, y=Y, cfg_scale=4.0)
+    by_guidance = labelled.generate(3, rngs=nnx.Rngs(0), num_steps=3, y=Y, guidance=ClassifierFree(4.0, jnp.array(2)))
+    np.testing.assert_allclose(by_scale, by_guidance, atol=1e-6)
+
+
 def test_the_default_network_is_that_of_the_parameters_at_any_size() -> None:
-    """adaLN begins at zero, so that an untrained model predicts nothing."""
-    made = DiTModel(
-        config("DiTModel", **SMALL, num_classes=2, dropout_rate=0.1, mlp_ratio=2.5, learn_sigma=True),
-        rngs=nnx.Rngs(0),
-    )
-    assert isinstance(made.backbone, DiT)
-    assert made.backbone.config == DiTConfig(
-        in_channels=SHAPE[-1], patch=2, hidden=16, depth=1, heads=2, mlp_ratio=2.5, dropout=0.1, num_classes=2
-    )
-    assert traced(lambda rngs: made.generate(3, rngs=rngs, num_steps=3, y=Y, img_size=8)).shape == (3, 8, 8, SHAPE[-1])
-    assert traced(lambda rngs: made.generate(3, rngs=rngs)).shape == (3, *SHAPE)
-    np.testing.assert_array_equal(made(X, T, Y, deterministic=True), jnp.zeros_like(X))
+    """Traced alone, which needs no compiler."""
+
+    def build(rngs: nnx.Rngs) -> Array:
+        made = DiTModel(
+            config("DiTModel", **SMALL, num_classes=2, dropout_rate=0.1, mlp_ratio=2.5, learn_sigma=True),
+            rngs=rngs,
+            remat=True,
+        )
+        assert isinstance(made.backbone, DiT)
+        assert made.backbone.config == DiTConfig(
+            in_channels=2, patch=2, hidden=16, depth=1, heads=2, mlp_ratio=2.5, dropout=0.1, num_classes=2, remat=True
+        )
+        return made.generate(3, rngs=rngs, num_steps=3, y=Y, cfg_scale=4.0, img_size=8)
+
+    assert traced(build).shape == (3, 8, 8, 2)
+
+
+def test_an_untrained_network_predicts_nothing() -> None:
+    """adaLN and the last layer begin at zero."""
+    made = DiTModel(config("DiTModel", **SMALL, num_classes=2), rngs=nnx.Rngs(0))
+    np.testing.assert_array_equal(jax.jit(lambda x: made(x, T, Y, deterministic=True))(X), jnp.zeros_like(X))
 
 
 def test_it_learns_from_the_noise_alone() -> None:
@@ -177,7 +221,7 @@ def dit(**fields: object) -> Callable[[], DiTModel]:
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "labels": (lambda: LABELLED(X, T, jnp.array([0, 1, 2])), r"in \[0, 1\], got values from 0 to 2"),
     "labels of a walk": (lambda: LABELLED.generate(rngs=nnx.Rngs(0), y=jnp.array([-1])), "from -1 to -1"),
-    "no classes": (lambda: dit()().generate(rngs=nnx.Rngs(0), y=jnp.array([0])), "cond must be None"),
+    "no classes": (lambda: traced(lambda rngs: dit()()(X, T, Y)), "cond must be None"),
     "steps": (lambda: PLAIN.generate(rngs=nnx.Rngs(0), num_steps=1001), r"steps must be in \[1, 1000\], got 1001"),
     "n_samples": (lambda: PLAIN.generate(0, rngs=nnx.Rngs(0)), "n_samples must be at least 1, got 0"),
     "t": (lambda: PLAIN(X, T + 1), r"timesteps must be in \[0, 999\], got values from 11 to 1000"),

@@ -11,12 +11,20 @@ from jaxtyping import Array, Float
 
 from artifex.backbones import MLP, AutoencoderKL, UNet
 from artifex.generative_models.models.diffusion import LDMModel, ModelConfig, SimpleDecoder, SimpleEncoder
-from artifex.samplers import Ddpm
-from artifex.schedules import Discrete, betas, grid
-from tests.models.exact import ExactNoise, config, moments
+from tests.conformance.exact import (
+    COUNT,
+    SHAPE,
+    ExactNoise,
+    assert_moments,
+    config,
+    linear_abar,
+    moments,
+    traced,
+    trailing,
+)
 
 STEPS = 100
-SCHEDULE = Discrete(betas.linear(STEPS, 1e-3, 0.2))
+ABAR = linear_abar(STEPS, 1e-3, 0.2)
 CHAIN: dict[str, object] = {"noise_steps": STEPS, "beta_start": 1e-3, "beta_end": 0.2}
 X = jax.random.normal(jax.random.key(0), (3, 4, 4, 2))
 
@@ -40,7 +48,7 @@ def exact(**parameters: object) -> LDMModel:
         config=config("LDMModel", **CHAIN, **parameters),
         rngs=nnx.Rngs(0),
         autoencoder_fn=Doubling,
-        backbone_fn=lambda _, rngs: ExactNoise(SCHEDULE.alphas_cumprod, rngs),
+        backbone_fn=lambda _, rngs: ExactNoise(ABAR),
     )
 
 
@@ -49,14 +57,10 @@ def simple(**parameters: object) -> LDMModel:
 
 
 def test_latents_are_walked_scaled_and_decoded_unscaled() -> None:
-    model = exact(scale_factor=0.25)
-    samples = np.asarray(model.sample(512), np.float64)
-    assert samples.shape == (512, 4, 4, 2)
-    mean, std = moments(Ddpm().tableau(SCHEDULE, grid.every(STEPS)))
-    # the walk's law is in z' = 0.25 z = 0.25 * 2 x
-    part = samples[..., 0] * 0.5
-    assert abs(part.mean() - mean) < 4 * std / np.sqrt(part.size)
-    assert abs(part.std() - std) < 4 * std / np.sqrt(part.size)
+    """The law of the walk is that of z' = 0.25 z, and z is twice the data."""
+    samples = exact(scale_factor=0.25).sample(COUNT)
+    assert samples.shape == (COUNT, *SHAPE)
+    assert_moments(0.25 * 2 * samples[..., 0], *moments(ABAR, trailing(STEPS, STEPS), 1.0))
     np.testing.assert_array_equal(samples[..., 0], samples[..., 1])
 
 
@@ -73,10 +77,9 @@ def test_terms_of_the_loss_are_their_formulas() -> None:
     t = jnp.array([0, 50, 99])
     out = model(X, t, training=True)
     mean = 2 * np.asarray(X[..., :1], np.float64)
-    noise = np.asarray((out["latents"] - mean) / np.exp(-0.5))
-    assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
-    assert noise.std() == pytest.approx(1, abs=4 / np.sqrt(2 * noise.size))
-    abar = SCHEDULE.alphas_cumprod[np.asarray(t)].reshape(3, 1, 1, 1)
+    noise = (out["latents"] - mean) / np.exp(-0.5)
+    assert_moments(noise, 0.0, 1.0)
+    abar = ABAR[np.asarray(t)].reshape(3, 1, 1, 1)
     x_t = np.sqrt(abar) * 0.5 * out["latents"] + np.sqrt(1 - abar) * out["noise"]
     np.testing.assert_allclose(out["x_t"], x_t, rtol=1e-5, atol=1e-5)
     mse = np.mean((np.asarray(out["predicted_noise"]) - np.asarray(out["noise"])) ** 2)
@@ -122,7 +125,7 @@ def test_simple_is_two_mlps_of_the_given_widths() -> None:
     assert [layer.kernel.shape[1] for layer in model.autoencoder.encoder.layers] == [5, 6]  # type: ignore[attr-defined]
     assert [layer.kernel.shape[1] for layer in model.autoencoder.decoder.layers] == [6, 7, 32]  # type: ignore[attr-defined]
     assert isinstance(model.backbone, MLP)
-    assert model.sample(2).shape == (2, 4, 4, 2)
+    assert traced(lambda rngs: model.sample(2, rngs=rngs)).shape == (2, *SHAPE)
 
 
 def test_vae_has_spatial_latents_of_any_size() -> None:
@@ -140,12 +143,36 @@ def test_vae_has_spatial_latents_of_any_size() -> None:
     assert jax.eval_shape(build).shape == (2, 8, 4, 2)
 
 
+def test_reparameterize_is_the_formula() -> None:
+    """A draw of mean + exp(logvar / 2) eps, from the given rngs alone."""
+    model, mean, logvar = exact(), jnp.full((COUNT, 4), 0.5), jnp.full((COUNT, 4), -1.0)
+    z = model.reparameterize(mean, logvar, rngs=nnx.Rngs(1))
+    assert_moments(z, 0.5, float(np.exp(-0.5)))
+    np.testing.assert_array_equal(model.reparameterize(mean, logvar, rngs=nnx.Rngs(1)), z)
+
+
+def test_default_parameters_are_the_documented_ones() -> None:
+    made: list[tuple[int, ...]] = []
+
+    def build(rngs: nnx.Rngs) -> Array:
+        model = LDMModel(config=config("LDMModel"), rngs=rngs)
+        made.append(model.latent_shape)
+        return model.sample(2, rngs=rngs)
+
+    assert traced(build).shape == (2, *SHAPE)
+    assert made == [(8,)]
+
+
 def ldm(**fields: object) -> Callable[[], object]:
     base: dict[str, object] = {"name": "m", "model_class": "LDMModel", "input_dim": (4, 4, 2)}
     return lambda: LDMModel(config=ModelConfig.model_validate(base | fields), rngs=nnx.Rngs(0))
 
 
 BAD: list[tuple[str, Callable[[], object], str]] = [
+    ("scale_factor", ldm(parameters={"scale_factor": 0.0}), "scale_factor"),
+    ("latent_dim", ldm(parameters={"latent_dim": 0}), "latent_dim"),
+    ("encoder_type", ldm(parameters={"encoder_type": "conv"}), "encoder_type"),
+    ("num_samples", lambda: exact().sample(0), "n_samples must be at least 1, got 0"),
     ("data for latents", lambda: exact().q_sample(X, jnp.array(3)), r"\(batch, \*\(4, 4, 1\)\), got \(3, 4, 4, 2\)"),
     ("noise", lambda: exact().sample(2, initial_noise=X[:2]), r"initial_noise must be of shape \(2, 4, 4, 1\), got"),
     ("stage", lambda: exact().loss_fn(X, {}, stage="both"), "'autoencoder', 'diffusion' or 'joint', got 'both'"),  # type: ignore[arg-type]
