@@ -1,4 +1,4 @@
-"""What the document's examples do, one test each, small. Where only shapes are shown, the call is traced and not run."""
+"""What the document's examples do, small. Where they show shapes alone, the call is traced and not run."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def config(kind: str, shape: tuple[int, ...] = IMAGE, **parameters: object) -> M
 
 
 def unet(model_config: ModelConfig, *, rngs: nnx.Rngs) -> UNet:
-    shape = UNetConfig(base_channels=8, channel_mults=(1, 2), num_res_blocks=1, num_classes=10, groups=4)
+    shape = UNetConfig(base_channels=8, channel_mults=(1, 2), num_res_blocks=1, num_classes=10, groups=4, head_dim=None)
     return UNet(shape, rngs=rngs)
 
 
@@ -233,7 +233,7 @@ CONFIGS: dict[str, dict[str, object]] = {
     },
 }
 KINDS: dict[str, type[DiffusionModel]] = {
-    kind.__name__: kind  # type: ignore[type-abstract,misc]
+    kind.__name__: kind  # type: ignore[misc]
     for kind in (DDPMModel, DDIMModel, ScoreDiffusionModel, LDMModel, DiTModel)
 }
 

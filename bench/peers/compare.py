@@ -1,0 +1,174 @@
+"""The documented API, ours beside the public implementation of it, on networks of the same size, in turns.
+
+    python3.12 -m venv /tmp/peer
+    /tmp/peer/bin/pip install --no-deps avitai-artifex==0.1.15
+    /tmp/peer/bin/pip install jax flax optax pydantic dacite calibrax distrax datarax
+    uv run python bench/peers/compare.py /tmp/peer/bin/python
+
+Both are imported as ``artifex``, so each lives in a process of its own. The processes take turns, one call each: what
+else the machine does meets both. The first call is that of a process with its models made and nothing compiled.
+Medians over the rounds; the ratio is that of the medians.
+
+Theirs as shipped: the loop over steps is Python's, the network compiled nowhere. Its transformer walks the timesteps 49
+to 0 where it is asked for 50 steps; that costs the same as the right ones.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+Case = Callable[[], Any]
+
+ROUNDS: Final = 3
+BARS: Final[Mapping[str, float]] = {"U-Net, DDIM 50, 4 samples": 2.0, "DiT, guided, 50 steps, 8 samples": 6.0}
+FIRST: Final = 2.0
+"""How many times faster ours must be; the first call, with all compiling, at least ``FIRST``."""
+
+
+def parameters(module: Any) -> int:  # noqa: ANN401 -- a module of either side
+    import jax
+    from flax import nnx
+
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+def ours() -> tuple[dict[str, Case], dict[str, int]]:
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from artifex.backbones import UNet, UNetConfig
+    from artifex.generative_models.models.diffusion import DDIMModel, DiTModel, ModelConfig
+
+    def unet(config: ModelConfig, *, rngs: nnx.Rngs) -> UNet:
+        levels = UNetConfig(base_channels=32, channel_mults=(1, 2, 4), num_res_blocks=2, attention_levels=(2,))
+        return UNet(levels, rngs=rngs)
+
+    rngs, labels = nnx.Rngs(0), jnp.arange(8)
+    images = ModelConfig(name="ddim", model_class="DDIMModel", input_dim=(32, 32, 3))
+    ddim = DDIMModel(images, backbone_fn=unet, rngs=rngs)
+    small = {"patch_size": 4, "hidden_size": 128, "depth": 4, "num_heads": 4, "num_classes": 10}
+    patches = ModelConfig(name="dit", model_class="DiTModel", input_dim=(32, 32, 3), parameters=small)
+    dit = DiTModel(patches, rngs=rngs)
+    return {
+        "U-Net, DDIM 50, 4 samples": lambda: ddim.ddim_sample(4, 50, rngs=rngs),
+        "DiT, guided, 50 steps, 8 samples": lambda: dit.generate(8, rngs=rngs, num_steps=50, y=labels, cfg_scale=4.0),
+    }, {"U-Net": parameters(ddim.backbone), "DiT": parameters(dit.backbone)}
+
+
+def theirs() -> tuple[dict[str, Case], dict[str, int]]:
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from artifex.generative_models.core.configuration import (  # type: ignore[attr-defined]
+        DDIMConfig,
+        DiTConfig,
+        NoiseScheduleConfig,
+        UNetBackboneConfig,
+    )
+    from artifex.generative_models.models.diffusion import DDIMModel, DiTModel
+
+    rngs, labels = nnx.Rngs(0), jnp.arange(8)
+    schedule = NoiseScheduleConfig(name="linear")
+    backbone = UNetBackboneConfig(
+        name="unet", hidden_dims=(32, 64, 128), activation="silu", in_channels=3, out_channels=3
+    )
+    ddim: Any = DDIMModel(
+        DDIMConfig(name="ddim", backbone=backbone, noise_schedule=schedule, input_shape=(32, 32, 3)), rngs=rngs
+    )
+    dit: Any = DiTModel(
+        DiTConfig(
+            name="dit",
+            noise_schedule=schedule,
+            patch_size=4,
+            hidden_size=128,
+            depth=4,
+            num_heads=4,
+            num_classes=10,
+            input_shape=(3, 32, 32),
+        ),
+        rngs=rngs,
+    )
+    return {
+        "U-Net, DDIM 50, 4 samples": lambda: ddim.ddim_sample(4, steps=50, rngs=rngs),
+        "DiT, guided, 50 steps, 8 samples": lambda: dit.generate(8, rngs=rngs, num_steps=50, y=labels, cfg_scale=4.0),
+    }, {"U-Net": parameters(ddim), "DiT": parameters(dit)}
+
+
+def work(side: str) -> None:
+    """Answers every case named on a line of its input with the seconds that one call of it took."""
+    import jax
+
+    out = sys.stdout
+    sys.stdout = sys.stderr
+    cases, sizes = ours() if side == "ours" else theirs()
+    print(json.dumps({"parameters": sizes, "jax": jax.__version__}), file=out, flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        jax.block_until_ready(cases[line.strip()]())  # type: ignore[no-untyped-call]
+        print(json.dumps(time.perf_counter() - start), file=out, flush=True)
+
+
+class Side:
+    """One of the two processes."""
+
+    def __init__(self, python: str, side: str) -> None:
+        self.process = subprocess.Popen(
+            [python, str(Path(__file__).resolve()), side], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.about: dict[str, Any] = self.answer()
+
+    def answer(self) -> Any:  # noqa: ANN401 -- JSON
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process ended with {self.process.wait()}")
+        return json.loads(line)
+
+    def seconds(self, case: str) -> float:
+        assert self.process.stdin is not None
+        print(case, file=self.process.stdin, flush=True)
+        out: float = self.answer()
+        return out
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main(peer: str) -> int:
+    """Prints the table; the number of bars that were missed."""
+    sides = {"ours": Side(sys.executable, "ours"), "theirs": Side(peer, "theirs")}
+    for name, side in sides.items():
+        print(f"{name}: jax {side.about['jax']}, parameters {side.about['parameters']}")
+    missed = 0
+    for case, bar in BARS.items():
+        first = {name: side.seconds(case) for name, side in sides.items()}
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(ROUNDS):
+            for name, side in sides.items():
+                times[name].append(side.seconds(case))
+        mid = {name: median(values) for name, values in times.items()}
+        for what, pair, least in (("first call", first, FIRST), ("next calls", mid, bar)):
+            ratio = pair["theirs"] / pair["ours"]
+            missed += ratio < least
+            verdict = "reached" if ratio >= least else "MISSED"
+            print(
+                f"{case}, {what}: ours {pair['ours']:.2f} s, theirs {pair['theirs']:.2f} s, {ratio:.1f}x; "
+                f"at least {least:g}x: {verdict}"
+            )
+    for side in sides.values():
+        side.close()
+    return missed
+
+
+if __name__ == "__main__":
+    if sys.argv[1] in ("ours", "theirs"):
+        work(sys.argv[1])
+    else:
+        sys.exit(main(sys.argv[1]))
