@@ -118,15 +118,16 @@ def test_noise_and_loss_are_the_models_own() -> None:
     np.testing.assert_allclose(whole, MODEL.q_sample(x, jnp.array([0.0, 0.0, 0.0, 1.0, 1.0]), eps), rtol=1e-6)
 
 
-def test_p_sample_draws_from_the_posterior_of_the_process() -> None:
+@pytest.mark.parametrize("scaling", [1.0, 2.0])
+def test_p_sample_draws_from_the_posterior_under_the_scaled_score(scaling: float) -> None:
     """One of eleven timesteps down: sigma falls by 800^(1/10), the mean moves by 1 minus its square towards x0."""
-    short, count = model(8.0, noise_steps=11), 20_000
+    short, count = model(8.0, noise_steps=11, score_scaling=scaling), 20_000
     low, high = LOW * 800 ** (np.array([5, 6]) / 10)
-    ratio = (low / high) ** 2
+    ratio, x0 = (low / high) ** 2, 3 - scaling * high
     x_t, eps, t = jnp.full(count, 3.0), jnp.full(count, 1.0), jnp.full(count, 6)
     draws = np.asarray(short.p_sample(eps, x_t, t, clip_denoised=False, rngs=nnx.Rngs(2)), np.float64)
     std = low * np.sqrt(1 - ratio)
-    assert abs(draws.mean() - (3 - high + ratio * high)) < 4.5 * std / np.sqrt(count) + 1e-6
+    assert abs(draws.mean() - (x0 + ratio * (3 - x0))) < 4.5 * std / np.sqrt(count) + 1e-6
     assert abs(draws.std() / std - 1) < 4.5 / np.sqrt(2 * count)
 
 
