@@ -111,7 +111,8 @@ def attention(
         scale: of the scores, a number; ``head_dim ** -0.5`` where None.
         return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least: minus infinity
             for a token that sees no key.
-        implementation: the body to run; None takes the fastest that is known.
+        implementation: the body to run; None takes the fastest that is known (``config.FASTEST``). ``reference`` and
+            ``xla`` are differentiable in any mode; ``pallas``, ``triton`` and ``cudnn`` in reverse mode, once.
 
     Returns:
         ``(batch, tokens, heads, value_dim)`` in the dtype of ``q``, with the log-sum-exp behind it where asked for.

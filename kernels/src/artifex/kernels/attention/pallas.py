@@ -1,5 +1,7 @@
 r"""Attention by Pallas: for TPUs, for GPUs as long as JAX lowers Pallas to Triton, and interpreted for tests.
 
+It was interpreted and lowered, and has not run on either.
+
 The formulas are those of ``triton_kernels``, in natural units. A program has one tile of tokens, or of keys, and walks
 over all tiles of the other.
 

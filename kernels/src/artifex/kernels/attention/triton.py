@@ -1,4 +1,4 @@
-"""Attention by Triton, for NVIDIA's GPUs: written in CUDA's stead, compiled through jax-triton."""
+"""Attention by Triton, for NVIDIA's GPUs, through jax-triton; no GPU has run it yet."""
 
 from collections.abc import Sequence
 from functools import partial
