@@ -16,6 +16,7 @@ from artifex.backbones.mlp import MLPConfig as MLPConfig
 from artifex.backbones.mmdit import MMDiT as MMDiT
 from artifex.backbones.mmdit import MMDiTConfig as MMDiTConfig
 from artifex.backbones.perturb import perturbed as perturbed
+from artifex.backbones.tiled import tiled as tiled
 from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
 from artifex.backbones.unet_conditional import UNetConditional as UNetConditional
@@ -45,5 +46,6 @@ __all__ = [
     "UViTConfig",
     "perturbed",
     "sincos_2d",
+    "tiled",
     "timestep_embedding",
 ]

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
 from artifex.backbones.residual import AttentionBlock, ResBlock, double
+from artifex.backbones.tiled import tiled
 from artifex.backbones.trunk import Level, Stage
 
 Latent = Float[Array, "b y x z"]
@@ -249,6 +250,25 @@ class AutoencoderKL(nnx.Module):
         h = h if self.quant_conv is None else self.quant_conv(h)
         mean, logvar = jnp.split(h.astype(x.dtype), 2, axis=-1)
         return mean, jnp.clip(logvar, -30.0, 20.0)
+
+    def encode_tiled(self, x: Image, *, tile: int = 512, overlap: int = 128) -> tuple[Latent, Latent]:
+        """`encode` by tiles: memory follows the tile rather than the image, and the result is a little different.
+
+        Args:
+            x: As `encode`.
+            tile: Height and width of a tile, a multiple of ``factor``.
+            overlap: How far tiles reach into each other, a multiple of ``factor`` below ``tile``.
+
+        Raises:
+            ValueError: As `encode` and `tiled`.
+        """
+        found = tiled(lambda part: jnp.concatenate(self.encode(part), axis=-1), x, tile=tile, overlap=overlap)
+        mean, logvar = jnp.split(found, 2, axis=-1)
+        return mean, logvar
+
+    def decode_tiled(self, z: Latent, *, tile: int = 64, overlap: int = 16) -> Image:
+        """`decode` by tiles of latents; see `encode_tiled`."""
+        return tiled(self.decode, z, tile=tile, overlap=overlap)
 
     def decode(self, z: Latent) -> Image:
         """The image of a latent.

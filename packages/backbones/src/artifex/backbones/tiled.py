@@ -1,0 +1,63 @@
+"""Large images through a network that was made for small ones: overlapping tiles, blended where they overlap."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from artifex.backbones.blocks import Image, OtherImage
+
+
+def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap: int) -> OtherImage:
+    r"""``apply`` on tiles of ``x``, one after another; results are averaged with weights that fall to a tile's edges.
+
+    $$y_p = \frac{\sum_k w_k(p)\, y_k(p)}{\sum_k w_k(p)}$$
+
+    Args:
+        apply: From images to images of the same, a multiple or a fraction of the size; it sees one shape alone.
+        x: ``(batch, height, width, channels)``.
+        tile: Height and width of a tile; an image that is no larger is one tile.
+        overlap: How far neighbours reach into each other at least, from 0 to below ``tile``. Where ``apply`` makes
+            images smaller, it must divide to whole places.
+
+    Raises:
+        ValueError: If ``overlap`` is out of its range, or a tile would begin between two places of the result.
+    """
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap must be in [0, tile = {tile}), got {overlap}")
+    batch, height, width, channels = x.shape
+    size = min(tile, height), min(tile, width)
+    rows, columns = _starts(height, size[0], overlap), _starts(width, size[1], overlap)
+    corners = [(row, column) for row in rows for column in columns]
+    if len(corners) == 1:
+        return apply(x)
+
+    def one(corner: jnp.ndarray) -> OtherImage:
+        return apply(lax.dynamic_slice(x, (0, corner[0], corner[1], 0), (batch, *size, channels)))
+
+    results = lax.map(one, jnp.asarray(corners))
+    scale = Fraction(results.shape[2], size[0])
+    if any((place * scale).denominator != 1 for place in (*rows, *columns, height, width)):
+        raise ValueError(
+            f"tiles of {size} with overlap {overlap} do not begin at whole places of a result {scale} as large"
+        )
+    window = np.outer(*(_ramp(results.shape[axis], int(overlap * scale)) for axis in (2, 3)))[..., None]
+    total = np.zeros((int(height * scale), int(width * scale), 1), np.float32)
+    out = jnp.zeros((batch, *total.shape[:2], results.shape[-1]), results.dtype)
+    for result, (row, column) in zip(results, corners, strict=True):
+        top, left = int(row * scale), int(column * scale)
+        place = slice(top, top + result.shape[1]), slice(left, left + result.shape[2])
+        total[place] += window
+        out = out.at[:, place[0], place[1]].add((result * window).astype(out.dtype))
+    return (out / total).astype(out.dtype)
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    return [*range(0, length - tile, tile - overlap), length - tile]
+
+
+def _ramp(length: int, overlap: int) -> np.ndarray:
+    places = np.arange(length)
+    return np.minimum(np.minimum(places + 1, length - places) / (overlap + 1), 1.0).astype(np.float32)
