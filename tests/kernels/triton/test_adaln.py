@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from artifex.kernels import platform
 from artifex.kernels.adaln.config import DEFAULT, Config
-from artifex.kernels.adaln.triton import backward_kernel, forward_kernel, triton
+from artifex.kernels.adaln.triton import _warps, backward_kernel, forward_kernel, triton
 from artifex.kernels.platform import shaped
 from artifex.kernels.tiles import power_of_two
 from tests.kernels.adalns import BODIES, EPSILON, LONE, ODD, Shape, arrays, check, inputs
@@ -69,14 +69,21 @@ def test_lowered_for_a_gpu_that_is_not_there() -> None:
 NARROW: Final = ("x", "h", "y", "branch", "d_h", "d_y", "d_x", "d_branch")
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-def test_compiled_for_a_gpu_that_is_not_there(dtype: str) -> None:
+@pytest.mark.parametrize(("channels", "warps", "dtype"), [(1152, 4, "bf16"), (1152, 4, "fp32"), (4096, 8, "bf16")])
+def test_compiled_for_a_gpu_that_is_not_there(channels: int, warps: int, dtype: str) -> None:
     forward = ("x", "scale", "shift", "branch", "gate", "h", "y")
     backward = ("h", "scale", "branch", "gate", "d_h", "d_y", "d_x", "d_scale", "d_shift", "d_branch", "d_gate")
-    constants = {"channels": 1152, "tokens": 256, "epsilon": EPSILON, "gated": True, "block": power_of_two(1152)}
-    parts = {"parts": 256 // DEFAULT.rows, "rows": DEFAULT.rows}
+    constants: dict[str, int | float | bool] = {
+        "channels": channels,
+        "tokens": 256,
+        "epsilon": EPSILON,
+        "gated": True,
+        "block": power_of_two(channels),
+    }
+    assert warps == _warps(DEFAULT, channels)
+    parts: dict[str, int | float | bool] = {"parts": 256 // DEFAULT.rows, "rows": DEFAULT.rows}
     for kernel, names, own in ((forward_kernel, forward, {}), (backward_kernel, backward, parts)):
         pointers = {name: dtype if name in NARROW else "fp32" for name in names}
-        cubin = compiled(kernel, pointers, constants | own, warps=DEFAULT.warps, stages=1)
+        cubin = compiled(kernel, pointers, constants | own, warps=warps, stages=1)
         assert cubin.stack == 0
         assert cubin.wide_loads > 0

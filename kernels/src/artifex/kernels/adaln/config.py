@@ -18,7 +18,7 @@ class Config:
         rows: tokens of one sample that a program takes one after another, a power of two; what it sums over them for
             the gradients of scale, shift and gate is written once.
         numbers: in a tile of a Pallas kernel, of as many tokens as that comes to.
-        warps: of a program on a GPU.
+        warps: of a program on a GPU, for 2048 channels; a Triton program takes more of them for more, 16 at most.
 
     Raises:
         ValueError: for rows or numbers that are no power of two, or no warps.

@@ -39,7 +39,7 @@ def triton(
             arguments,
             (tokens, tokens) if gated else (tokens,) * 2,
             constants,
-            warps=config.warps,
+            warps=_warps(config, c),
             stages=1,
         )
         return out if gated else out[1:]
@@ -65,12 +65,17 @@ def triton(
             (h, scale, branch, gate, *more[-2:]),
             (tokens, vectors, vectors, tokens, vectors),
             constants,
-            warps=config.warps,
+            warps=_warps(config, c),
             stages=1,
         )
         return out if gated else out[:3]
 
     return by_kernel(folds_batch(forward), folds_batch(backward), x, branch, gate, scale, shift)
+
+
+def _warps(config: Config, channels: int) -> int:
+    """As many as leave each thread no more of a token than it has at 2048 channels."""
+    return max(config.warps, min(16, config.warps * power_of_two(channels) // 2048))
 
 
 @triton_jit

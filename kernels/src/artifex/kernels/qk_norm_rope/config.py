@@ -6,7 +6,7 @@ from typing import Final
 from artifex.kernels.dispatch import Implementation
 
 FASTEST: Final[tuple[Implementation, ...]] = ("xla",)
-"""Measured on CPUs alone. On a GPU nothing is yet: XLA moves 2.5 times the bytes it has to, forward and backward."""
+"""Measured on CPUs alone. On a GPU nothing is yet: XLA moves 2.5 times the bytes it has to forward."""
 
 
 @dataclass(frozen=True)
