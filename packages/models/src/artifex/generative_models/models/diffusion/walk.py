@@ -150,7 +150,7 @@ def draw(rngs: nnx.Rngs, stream: str) -> Key[Array, ""]:
         if name in rngs:
             key: Key[Array, ""] = rngs[name]()
             return key
-    raise ValueError(f"rngs must have a stream {stream!r}, 'default' or 'params', got {rngs}")
+    raise ValueError(f"rngs must have a stream {stream!r}, 'default' or 'params', got {list(rngs)}")
 
 
 def per_sample(values: Array, batch: int) -> Array:
