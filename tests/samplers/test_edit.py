@@ -24,12 +24,10 @@ from artifex.samplers import (
     tail,
 )
 from artifex.schedules import EDM, VP, ByLevel, Discrete, Host, NoiseLevel, betas, expand, grid
-from tests.samplers.cases import SOLVERS, walks
+from tests.samplers.cases import SOLVERS
 from tests.samplers.test_law import denoiser, law
 from tests.samplers.test_sample import Shrink
 
-OFF_THE_PATH: Final = {"ddpm large", "dpm-solver 2m sde"}
-"""Their noise is not that of the path."""
 MEAN: Final = np.array([0.4, -1.0])
 COVARIANCE: Final = np.array([[0.25, 0.12], [0.12, 0.5]])
 
@@ -58,19 +56,6 @@ def test_from_the_middle_the_law_is_still_the_data(sampler: Ddim) -> None:
     np.testing.assert_allclose(got.mean(0), MEAN, atol=0.05)
     np.testing.assert_allclose(np.cov(got.T), COVARIANCE, atol=0.06)
     assert np.corrcoef(got[:, 0], x0[:, 0])[0, 1] > 0.3
-
-
-@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - OFF_THE_PATH))
-def test_every_sampler_inpaints(name: str) -> None:
-    """The known half comes out as it went in, at clean data, and with its own noise before."""
-    schedule, times = walks(6)["chain"]
-    table = SOLVERS[name].tableau(schedule, times)
-    known, mask = jnp.array([[1.5, 0.0]]), jnp.array([[1.0, 0.0]])
-    x = noised(table, jnp.broadcast_to(mask * known, (8, 2)), jax.random.key(0))
-    inpainted = Inpainted(Shrink(jnp.asarray(0.7)), known, mask)
-    got = sample(inpainted, table, x, jax.random.key(1))
-    np.testing.assert_allclose(got[:, 0], 1.5, atol=2e-4)
-    assert float(got[:, 1].std()) > 0
 
 
 def test_the_known_part_stays_on_its_path() -> None:

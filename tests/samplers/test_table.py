@@ -1,6 +1,7 @@
 """What can be seen on a table without a network."""
 
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from artifex import samplers
 from artifex.samplers import (
     DdimInversion,
+    Ddpm,
     Deis,
     DpmPlusMulti,
     DpmPlusSde,
@@ -215,6 +217,28 @@ def test_lean_integrates_polynomials() -> None:
 def test_an_order_out_of_range(make: type[Sampler]) -> None:
     with pytest.raises(ValueError, match=r"order must be in \[1, [34]\], got [045]"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (Ddpm, {"variance": "middle"}, "variance must be 'small', 'large' or 'learned', got 'middle'"),
+        (DpmSolverMulti, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
+        (DpmSolverMulti, {"eta": -1.0}, r"eta must be finite and at least 0, got -1\.0"),
+        (DpmPlusMulti, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
+        (DpmPlusSde, {"place": 0.0}, r"place must be in \(0, 1\], got 0\.0"),
+        (UniPc, {"variant": "bh3"}, "variant must be 'bh1' or 'bh2', got 'bh3'"),
+        (UniPc, {"extrapolates": "flow"}, "extrapolates must be 'data' or 'noise', got 'flow'"),
+        (Pndm, {"warmup": "none"}, "warmup must be 'heun', 'euler' or 'runge-kutta', got 'none'"),
+        (Edm, {"step": "lms"}, "step must be 'heun', 'euler' or 'dpm2', got 'lms'"),
+        (Edm, {"churn": -1.0}, r"churn must be finite and at least 0, got -1\.0"),
+    ],
+)
+def test_bad_settings(
+    unhooked: None, kind: Callable[..., Sampler], settings: Mapping[str, float | str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
 
 
 @pytest.mark.parametrize("sampler", [DpmPlusMulti(3), DpmSolverMulti(3), UniPc(3), Deis(3), Lms(3), Pndm(3)], ids=repr)
