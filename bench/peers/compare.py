@@ -45,7 +45,7 @@ def ours() -> tuple[dict[str, Case], dict[str, int]]:
     from artifex.generative_models.models.diffusion import DDIMModel, DiTModel, ModelConfig
 
     def unet(config: ModelConfig, *, rngs: nnx.Rngs) -> UNet:
-        levels = UNetConfig(base_channels=32, channel_mults=(1, 2, 4), num_res_blocks=2, attention_levels=(2,))
+        levels = UNetConfig(base_channels=32, channel_mults=(1, 2, 4), num_res_blocks=1, attention_levels=(2,))
         return UNet(levels, rngs=rngs)
 
     rngs, labels = nnx.Rngs(0), jnp.arange(8)
@@ -160,7 +160,8 @@ def main(peer: str) -> int:
             verdict = "reached" if ratio >= least else "MISSED"
             print(
                 f"{case}, {what}: ours {pair['ours']:.2f} s, theirs {pair['theirs']:.2f} s, {ratio:.1f}x; "
-                f"at least {least:g}x: {verdict}"
+                f"at least {least:g}x: {verdict}",
+                flush=True,
             )
     for side in sides.values():
         side.close()
