@@ -119,7 +119,7 @@ def check_quantile(body: Implementation, quantile: float) -> None:
 
 
 def check_flat(body: Implementation) -> None:
-    """A sample without spread stays finite, and so do all gradients."""
+    """A sample without spread is left alone, and all gradients stay finite."""
     flat = jnp.ones((3, 4))
     c, u = flat.at[1:].set(normal(0, 2, 4)), flat.at[2].set(normal(1, 4))
     c = c.at[2].set(2.0)
@@ -128,6 +128,11 @@ def check_flat(body: Implementation) -> None:
     np.testing.assert_array_equal(out[2], 0)  # none to keep
     for gradient in grads:
         assert np.all(np.isfinite(gradient))
+
+    # Tenths are no binary fractions: the mean of 7 or of 300 equal ones is rounded.
+    for n in (7, 300):
+        c, u, scale = jnp.full((2, n), jnp.asarray([[0.1], [1.7]])), jnp.full((2, n), -0.23), jnp.full(2, 3.3)
+        np.testing.assert_array_equal(compiled(body)(c, u, scale, jnp.ones(2)), compiled(body)(c, u, scale))
 
 
 def check_transforms(body: Implementation) -> None:

@@ -154,8 +154,9 @@ def test_bad_input(
     [
         ({"quantile": 0.0}, r"quantile must be in \(0, 1\], got 0.0"),
         ({"quantile": 1.1}, r"quantile must be in \(0, 1\], got 1.1"),
-        ({"limit": 0.0}, "limit must be positive and at most ceiling, got 0.0 and inf"),
-        ({"limit": 2.0, "ceiling": 1.0}, "limit must be positive and at most ceiling, got 2.0 and 1.0"),
+        ({"limit": 0.0}, "limit must be positive, finite and at most ceiling, got 0.0 and inf"),
+        ({"limit": float("inf")}, "limit must be positive, finite and at most ceiling, got inf and inf"),
+        ({"limit": 2.0, "ceiling": 1.0}, "limit must be positive, finite and at most ceiling, got 2.0 and 1.0"),
     ],
 )
 def test_bad_threshold(options: dict[str, float], message: str) -> None:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from artifex.kernels.platform import platform
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -54,7 +56,7 @@ def xla(
     all heads at once: there a wide step is worth more than a cache.
     """
     if tiling is None:
-        tiling = Tiling(by_head=jax.default_backend() == "cpu")
+        tiling = Tiling(by_head=platform() == "cpu")
     b, t, h, _ = q.shape
     s = k.shape[1]
     whole = t * s <= tiling.whole

@@ -80,7 +80,9 @@ def _kernel(
 
 
 def _variance(x: Float[Array, "1 n"], there: Array, n: int) -> Float[Array, "1 1"]:
-    mean = jnp.sum(jnp.where(there, x, 0), axis=1, keepdims=True) / n
+    """Zero where all numbers are equal: their mean is taken about the first, and so is not rounded."""
+    first = jnp.sum(jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, 1) == 0, x, 0), axis=1, keepdims=True)
+    mean = first + jnp.sum(jnp.where(there, x - first, 0), axis=1, keepdims=True) / n
     return jnp.sum(jnp.where(there, (x - mean) ** 2, 0), axis=1, keepdims=True) / n
 
 

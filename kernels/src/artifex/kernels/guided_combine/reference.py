@@ -28,7 +28,14 @@ def reference(
 
 def spread_ratio(of: Float[Array, "b n"], to: Float[Array, "b n"]) -> Float[Array, " b"]:
     """The ratio of two standard deviations; 1 where the second has none, for there is nothing to scale."""
-    above, below = jnp.var(of, axis=1), jnp.var(to, axis=1)
+    above, below = _variance(of), _variance(to)
     none, flat = above == 0, below == 0
     ratio = jnp.sqrt(jnp.where(none | flat, 1, above) / jnp.where(flat, 1, below))
     return jnp.where(flat, 1, jnp.where(none, 0, ratio))
+
+
+def _variance(x: Float[Array, "b n"]) -> Float[Array, " b"]:
+    """Zero where all numbers are equal: their mean is taken about the first, and so is not rounded."""
+    first = x[:, :1]
+    mean = first + jnp.mean(x - first, axis=1, keepdims=True)
+    return jnp.mean((x - mean) ** 2, axis=1)

@@ -15,7 +15,7 @@ class DynamicThreshold:
 
     Attributes:
         quantile: $q$, in (0, 1].
-        limit: the data's range is ``[-limit, limit]``; positive.
+        limit: the data's range is ``[-limit, limit]``; positive and finite.
         ceiling: the largest $s$, at least ``limit``.
 
     Raises:
@@ -31,8 +31,8 @@ class DynamicThreshold:
     def __post_init__(self) -> None:
         if not 0 < self.quantile <= 1:
             raise ValueError(f"quantile must be in (0, 1], got {self.quantile}")
-        if not 0 < self.limit <= self.ceiling:
-            raise ValueError(f"limit must be positive and at most ceiling, got {self.limit} and {self.ceiling}")
+        if not (0 < self.limit <= self.ceiling and self.limit < math.inf):
+            raise ValueError(f"limit must be positive, finite and at most ceiling, got {self.limit} and {self.ceiling}")
 
     def place(self, n: int) -> tuple[int, float]:
         """Where the quantile of ``n`` numbers lies: after so many of them, and that share of the way to the next."""

@@ -88,8 +88,12 @@ def whole_kernel(
     place = row.to(tl.int64) * n + at
     c, g = _guided(conditional, unconditional, place, there, tl.load(scale + row))
     if rescaled:
-        above = tl.sum(_squares(c, tl.sum(c) / n, there)) / n
-        below = tl.sum(_squares(g, tl.sum(g) / n, there)) / n
+        # Means about the first number: those of equal ones are not rounded, and their variance is 0.
+        c_first, g_first = tl.sum(tl.where(at == 0, c, 0.0)), tl.sum(tl.where(at == 0, g, 0.0))
+        c_mean = c_first + tl.sum(tl.where(there, c - c_first, 0.0)) / n
+        g_mean = g_first + tl.sum(tl.where(there, g - g_first, 0.0)) / n
+        above = tl.sum(_squares(c, c_mean, there)) / n
+        below = tl.sum(_squares(g, g_mean, there)) / n
         g *= _factor(above, below, tl.load(rescale + row))
     if thresholded:
         bits = tl.where(there, tl.abs(g).to(tl.int32, bitcast=True), 2147483647)
@@ -127,14 +131,18 @@ def walking_kernel(
     w = tl.load(scale + row)
     factor = tl.full([], 1.0, tl.float32)
     if rescaled:
+        # Means about the first number: those of equal ones are not rounded, and their variance is 0.
+        at = tl.arange(0, block)
+        c, g = _guided(conditional, unconditional, base + at, at < n, w)
+        c_first, g_first = tl.sum(tl.where(at == 0, c, 0.0)), tl.sum(tl.where(at == 0, g, 0.0))
         c_sum = tl.zeros([block], tl.float32)
         g_sum = tl.zeros([block], tl.float32)
         for start in range(0, n, block):
             at = start + tl.arange(0, block)
             c, g = _guided(conditional, unconditional, base + at, at < n, w)
-            c_sum += c
-            g_sum += g
-        c_mean, g_mean = tl.sum(c_sum) / n, tl.sum(g_sum) / n
+            c_sum += tl.where(at < n, c - c_first, 0.0)
+            g_sum += tl.where(at < n, g - g_first, 0.0)
+        c_mean, g_mean = c_first + tl.sum(c_sum) / n, g_first + tl.sum(g_sum) / n
         c_squares = tl.zeros([block], tl.float32)
         g_squares = tl.zeros([block], tl.float32)
         for start in range(0, n, block):
