@@ -125,7 +125,8 @@ def test_what_is_broken_or_unknown_is_refused(folder: Path, edit: Edit, said: st
     [
         ("unet-ddpm", {"center_input_sample": True}, "center_input_sample must be False"),
         ("unet-ddpm", {"up_block_types": ["UpBlock2D"] * 2}, "up_block_types must be .* got"),
-        ("unet-ddpm", {"block_out_channels": [4, 6]}, "block_out_channels must be multiples of the first"),
+        ("unet-ddpm", {"block_out_channels": [4, 6]}, "must be positive multiples of the first"),
+        ("unet-ddpm", {"block_out_channels": [0, 0]}, "must be positive multiples of the first, got"),
         ("unet-ddpm", {"out_channels": 5}, "out_channels must be in_channels = 3 or twice it, got 5"),
         ("unet-adm", {"attn_norm_num_groups": None}, "attn_norm_num_groups must be norm_num_groups = 2, got None"),
         ("unet-adm", {"downsample_type": "conv"}, "downsample_type must agree with the types of the blocks"),
@@ -159,6 +160,25 @@ def test_a_checkpoint_in_parts_is_one(folder: Path, tmp_path: Path) -> None:
     assert isinstance(again, AutoencoderKL)
     same(model, again)
     assert not list((tmp_path / "parts").glob(".*"))
+
+
+@pytest.mark.parametrize("sizes", [(10**9, 5000), (5000, 10**9), (3000, 5000)], ids=["more", "one", "fewer"])
+def test_what_was_saved_last_is_read(folder: Path, tmp_path: Path, sizes: tuple[int, int]) -> None:
+    """In however many files; weights of another name in the folder stay."""
+    old, new, target = load_diffusers(folder), load_diffusers(folder), tmp_path / "both"
+    assert isinstance(old, AutoencoderKL)
+    assert isinstance(new, AutoencoderKL)
+    new.encoder.stem.bias[...] += 1
+    target.mkdir()
+    (target / "diffusion_pytorch_model.fp16.safetensors").touch()
+    save_diffusers(old, target, shard_bytes=sizes[0])
+    save_diffusers(new, target, shard_bytes=sizes[1])
+    again = load_diffusers(target)
+    assert isinstance(again, AutoencoderKL)
+    same(new, again)
+    save_diffusers(new, tmp_path / "alone", shard_bytes=sizes[1])
+    alone = {path.name for path in (tmp_path / "alone").iterdir()}
+    assert {path.name for path in target.iterdir()} == alone | {"diffusion_pytorch_model.fp16.safetensors"}
 
 
 def test_dtypes_are_the_files_or_those_asked_for(folder: Path) -> None:

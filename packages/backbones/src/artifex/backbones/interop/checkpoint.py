@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 STEM: Final = "diffusion_pytorch_model"
+INDEX: Final = f"{STEM}.safetensors.index.json"
 
 
 class CheckpointError(ValueError):
@@ -100,9 +101,7 @@ def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
     single = folder / f"{stem}.safetensors"
     if single.is_file():
         return Checkpoint([single])
-    index = folder / (
-        f"{STEM}.safetensors.index.json" if variant is None else f"{STEM}.safetensors.index.{variant}.json"
-    )
+    index = folder / (INDEX if variant is None else f"{STEM}.safetensors.index.{variant}.json")
     if not index.is_file():
         for path in sorted(folder.glob("*")):
             refuse_pickle(path)

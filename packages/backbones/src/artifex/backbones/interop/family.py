@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
 from artifex.backbones.base import Constant
-from artifex.backbones.interop.checkpoint import DTYPES, STEM, Checkpoint, CheckpointError
+from artifex.backbones.interop.checkpoint import DTYPES, INDEX, STEM, Checkpoint, CheckpointError
 from artifex.backbones.interop.fields import Fields, Json
 from artifex.backbones.interop.names import Entry, Table, entries
 
@@ -159,7 +159,8 @@ def arrays(family: Family[C, M], model: M) -> dict[str, np.ndarray]:
 def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> None:
     """Write a diffusers folder: weights in one file or, above ``shard_bytes``, in several with an index.
 
-    Every file is written beside its place and moved there whole, ``config.json`` last.
+    Every file is written beside its place and moved there whole, ``config.json`` last. What is there of weights that
+    were written before, and would be read in place of these, goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, np.ndarray]] = [{}]
@@ -178,7 +179,11 @@ def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], sha
             "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
             "weight_map": {key: file for file, shard in zip(files, shards, strict=True) for key in shard},
         }
-        write_json(folder / f"{STEM}.safetensors.index.json", index)
+        write_json(folder / INDEX, index)
+    for pattern in (f"{STEM}.safetensors", f"{STEM}-*-of-*.safetensors", *([INDEX] if count == 1 else [])):
+        for old in folder.glob(pattern):
+            if old.name not in files:
+                old.unlink()
     write_json(folder / "config.json", config)
 
 

@@ -76,8 +76,8 @@ def read(fields: Fields) -> UNetConfig:
         if attention and (change == "resnet") != within:
             raise CheckpointError(f"{key} must agree with the types of the blocks {down} and {up}, got {change!r}")
     base = channels[0] if channels else 1
-    if any(width % base for width in channels):
-        raise CheckpointError(f"block_out_channels must be multiples of the first, got {channels}")
+    if base < 1 or any(width % base for width in channels):
+        raise CheckpointError(f"block_out_channels must be positive multiples of the first, got {channels}")
     in_channels, out_channels = fields.integer("in_channels", 3), fields.integer("out_channels", 3)
     if out_channels not in (in_channels, 2 * in_channels):
         raise CheckpointError(f"out_channels must be in_channels = {in_channels} or twice it, got {out_channels}")

@@ -85,8 +85,8 @@ def read(fields: Fields) -> UNetConditionalConfig:
     channels = fields.integers("block_out_channels", (320, 640, 1280, 1280))
     count = len(channels)
     base = channels[0] if channels else 1
-    if any(width % base for width in channels):
-        raise CheckpointError(f"block_out_channels must be multiples of the first, got {channels}")
+    if base < 1 or any(width % base for width in channels):
+        raise CheckpointError(f"block_out_channels must be positive multiples of the first, got {channels}")
     down = fields.words("down_block_types", (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"))
     attends = tuple(kind == "CrossAttnDownBlock2D" for kind in down)
     for key, got, expected in (
