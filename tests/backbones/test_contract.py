@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import MLP, Backbone, DiT, DiTConfig, MLPConfig, UNet, UNetConfig
+from artifex.schedules import EDM, CosineVP, Flow, NetworkDenoiser, Preconditioned, RectifiedFlow, Velocity
 
 UNET = UNetConfig(
     in_channels=1, base_channels=8, channel_mults=(1, 2), num_res_blocks=1, attention_levels=(), head_dim=8, groups=4,
@@ -112,6 +113,39 @@ def test_output_depends_on_each_input_of_its_own_sample_only(config: Config) -> 
     null = run(state, x, T, jnp.array([10, 10]))
     np.testing.assert_allclose(run(state, x, T, None), null, atol=1e-5)
     assert float(jnp.abs(out - null).max()) > 1e-3
+
+
+@pytest.mark.parametrize("config", NETWORKS)
+def test_edms_preconditioning_goes_around_it(config: Config) -> None:
+    r"""$D = c_\mathrm{skip} x + c_\mathrm{out} F(c_\mathrm{in} x, \log(\sigma) / 4)$: table 1 of Karras et al. 2022."""
+    run, state, x, data = forward(config), trained(config)[1], sample(config), 0.5
+    sigma = np.array([0.05, 20.0])
+    column = sigma.reshape(-1, *[1] * (x.ndim - 1))
+    q = column**2 + data**2
+    out = run(state, jnp.asarray(x / np.sqrt(q), jnp.float32), jnp.asarray(np.log(sigma) / 4, jnp.float32), LABELS)
+    expected = data**2 / q * np.asarray(x) + column * data / np.sqrt(q) * np.asarray(out)
+    denoiser = NetworkDenoiser(run, Preconditioned(data), state)
+    got = denoiser(x, EDM().at(jnp.asarray(sigma, jnp.float32)), LABELS)
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_a_dit_that_predicts_velocities_is_sit() -> None:
+    r"""$v = \dot\alpha x_0 + \dot\sigma \epsilon$ along the linear and the trigonometric path of Ma et al. 2024.
+
+    The second one's velocity is by time, and so $\pi / 2$ times ours, which is by angle.
+    """
+    run, state, x, t = forward(DIT), trained(DIT)[1], sample(DIT), np.array([0.3, 0.8])
+    v = np.asarray(run(state, x, jnp.asarray(t, jnp.float32), LABELS), np.float64)
+    column = t[:, None, None, None]
+    cos, sin = np.cos(np.pi / 2 * column), np.sin(np.pi / 2 * column)
+    for schedule, prediction, (a, s, da, ds), speed in (
+        (RectifiedFlow(), Flow(), (1 - column, column, -1.0, 1.0), 1.0),
+        (CosineVP(), Velocity(), (cos, sin, -np.pi / 2 * sin, np.pi / 2 * cos), np.pi / 2),
+    ):
+        level = schedule.at(jnp.asarray(t, jnp.float32))
+        x0 = np.asarray(NetworkDenoiser(run, prediction, state)(x, level, LABELS), np.float64)
+        eps = (np.asarray(x) - a * x0) / s
+        np.testing.assert_allclose(da * x0 + ds * eps, speed * v, atol=2e-5 * np.abs(v).max())
 
 
 @pytest.mark.parametrize("config", NETWORKS)
