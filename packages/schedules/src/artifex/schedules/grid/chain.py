@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from artifex.schedules.grid.time import check_whole
 from artifex.schedules.namespace import Host
 
 CLEAN: Final = -1.0
@@ -92,6 +93,7 @@ def quadratic(n: int, k: int, end: float = CLEAN) -> Host:
 
 
 def _check_steps(n: int, k: int) -> None:
+    check_whole(k)
     if not 1 <= k <= n:
         raise ValueError(f"steps must be in [1, {n}], got {k}")
 

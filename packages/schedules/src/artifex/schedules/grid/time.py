@@ -94,9 +94,16 @@ def custom(schedule: Schedule, times: Host) -> Host:
 
 
 def check_count(k: int) -> None:
-    """Raises a ValueError unless there is at least one step."""
+    """Raises a ValueError unless ``k`` is a whole number of at least one step."""
+    check_whole(k)
     if k < 1:
         raise ValueError(f"steps must be at least 1, got {k}")
+
+
+def check_whole(k: int) -> None:
+    """Raises a ValueError unless ``k`` is a whole number."""
+    if not isinstance(k, int | np.integer):
+        raise ValueError(f"steps must be a whole number, got {k!r}")
 
 
 def _check_span(start: float, end: float) -> None:
