@@ -84,11 +84,16 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "timesteps, many": (lambda: BASE(X, jnp.zeros(3, int)), r"one a sample \(2,\), got shape \(3,\)"),
     "q_sample's t": (lambda: BASE.q_sample(X, jnp.array([20, 0])), r"timesteps must be in \[0, 19\]"),
     "q_sample's x_start": (lambda: BASE.q_sample(NAN, T), "x_start must be finite"),
+    "q_sample's noise": (lambda: BASE.q_sample(X, T, INF), "noise must be finite"),
     "p_sample's t": (lambda: BASE.p_sample(X, X, jnp.array([-1, 0])), r"timesteps must be in \[0, 19\]"),
     "p_sample's model_output": (lambda: BASE.p_sample(NAN, X, T), "model_output must be finite"),
     "p_sample's x_t": (lambda: BASE.p_sample(X, INF, T), "x_t must be finite"),
     "predict_start's t": (lambda: BASE.predict_start_from_noise(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
     "predict_start's noise": (lambda: BASE.predict_start_from_noise(X, T, NAN), "noise must be finite"),
+    "the loss's noise": (
+        lambda: BASE.loss_fn({"noise": X[:, :1]}, {"predicted_noise": X}),
+        r"shape of the predicted one, \(2, 2\), got \(2, 1\)",
+    ),
     "n_samples": (lambda: BASE.generate(0), "n_samples must be at least 1, got 0"),
     "backbone's shape": (lambda: WIDER(X, T), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
     "backbone's shape in a walk": (lambda: WIDER.generate(2), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
@@ -104,6 +109,7 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "scheduler": (lambda: DDPM.sample(1, anything("euler")), "scheduler must be 'ddpm' or 'ddim', got 'euler'"),
     "steps beyond": (lambda: DDPM.sample(1, steps=21), r"steps must be in \[1, 20\], got 21"),
     "steps below": (lambda: DDPM.sample(1, steps=0), r"steps must be in \[1, 20\], got 0"),
+    "steps between": (lambda: DDPM.sample(1, steps=anything(2.5)), "steps must be a whole number, got 2.5"),
     "sample's shape": (lambda: DDPM.sample((3,)), r"a shape must be \(batch, ...\), got \(3,\)"),
     "sample's count": (lambda: DDPM.sample(-1), "n_samples must be at least 1, got -1"),
     "initial_noise's shape": (
@@ -126,6 +132,7 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "score's t": (lambda: SCORE.score(X, jnp.array([0.0, 1.5])), r"t must be in \[0, 1\], got values from 0.0 to 1.5"),
     "score's x": (lambda: SCORE.score(NAN, jnp.array([0.0, 1.0])), "x must be finite"),
     "score's rank": (lambda: SCORE.score(X, jnp.ones((2, 1))), r"one a sample \(2,\), got shape \(2, 1\)"),
+    "num_steps between": (lambda: SCORE.sample(1, num_steps=anything(2.5)), "steps must be a whole number, got 2.5"),
     "num_steps": (lambda: SCORE.sample(1, num_steps=0), "steps must be at least 1, got 0"),
     "num_samples": (lambda: SCORE.sample(0), "n_samples must be at least 1, got 0"),
     "labels beyond": (
@@ -143,10 +150,16 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "no classifier": (lambda: steered(guidance_method="classifier"), "classifier"),
     "a classifier too many": (lambda: steered(classifier=Judge(3)), "classifier"),
     "guidance_scale": (
-        lambda: steered(guidance_method="classifier_free", guidance_scale=INFINITE).generate(2),
-        "finite",
+        lambda: steered(guidance_method="classifier_free", guidance_scale=INFINITE),
+        "scale must be one finite number, .* got inf",
     ),
+    "scale of classifier-free guidance": (lambda: ClassifierFreeGuidance(INFINITE), "finite number, .* got inf"),
+    "scale of classifier guidance": (lambda: ClassifierGuidance(Judge(3), -INFINITE), "finite number, .* got -inf"),
     "no condition": (lambda: steered(guidance_method="classifier_free").generate(2), "conditioning must be given"),
+    "no label for a classifier": (
+        lambda: steered(guidance_method="classifier", classifier=Judge(3)).generate(2, conditioning=None),
+        "conditioning must be given, got None",
+    ),
     "class_label missing": (lambda: ClassifierGuidance(Judge(3))(DDPM, X, T), "class_label must be given"),
     "class_label beyond": (lambda: ClassifierGuidance(Judge(3), 1.0, 3)(DDPM, X, T), r"in \[0, 2\], got values from 3"),
     "classifier's shape": (

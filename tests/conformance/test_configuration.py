@@ -1,6 +1,8 @@
 """ModelConfig and the typed parameters that models read from it."""
 
+import copy
 import json
+import pickle
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -41,6 +43,16 @@ def test_round_trips_through_yaml_and_json() -> None:
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
     assert json.loads(config.model_dump_json())["parameters"] == FULL["parameters"]
     assert yaml.safe_load(config.to_yaml())["hidden_dims"] == [32, 64]
+
+
+def test_copies_and_pickles_are_equal() -> None:
+    config = make(**FULL)
+    again = pickle.loads(pickle.dumps(config))
+    for other in (again, copy.copy(config), copy.deepcopy(config), config.model_copy(deep=True)):
+        assert other == config
+        assert hash(other) == hash(config)
+        with pytest.raises(TypeError):
+            other.parameters["noise_steps"] = 1
 
 
 def test_fields_are_frozen_and_hash() -> None:

@@ -33,7 +33,7 @@ def items() -> list[Item]:
 
 ITEMS = items()
 SIGNED = [item for item in ITEMS if "documented" in item]
-OBJECTS = [item for item in ITEMS if not item["name"].startswith(("ruling ", "example:"))]
+OBJECTS = [item for item in ITEMS if not item["name"].startswith(("ruling:", "example:"))]
 
 
 def documented(signature: str) -> inspect.Signature:

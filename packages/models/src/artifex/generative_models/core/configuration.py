@@ -55,6 +55,12 @@ class ModelConfig(BaseModel):
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 
+    def __deepcopy__(self, memo: dict[int, object] | None = None) -> "ModelConfig":
+        return self  # nothing in it can change
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self).model_validate, (self.model_dump(),)
+
     def to_yaml(self) -> str:
         """The configuration as YAML; ``from_yaml`` reads it back equal."""
         out: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

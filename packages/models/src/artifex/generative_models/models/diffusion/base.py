@@ -205,6 +205,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         check_finite(x_start=x_start)
         level = self._level(t, x_start)
         if noise is not None:
+            check_finite(noise=noise)
             return mix(x_start, noise, level)
         return add_noise(x_start, level, draw(rngs or self.rngs, "sample"))[0]
 
@@ -304,19 +305,23 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             number, but for its ends.
 
         Raises:
-            ValueError: if the noise is neither given nor to be found.
+            ValueError: if the noise is neither given nor to be found, or of another shape than the predicted one.
         """
         given: Mapping[str, Array] = batch if isinstance(batch, Mapping) else {"x": batch}
         outputs: Mapping[str, Array] = (
             model_outputs if isinstance(model_outputs, Mapping) else {"predicted_noise": model_outputs}
         )
-        noise = self._true_noise({**outputs, **given})
-        mse = jnp.mean(jnp.square(outputs["predicted_noise"] - noise))
+        predicted, noise = outputs["predicted_noise"], self._true_noise({**outputs, **given})
+        if noise.shape != predicted.shape:
+            raise ValueError(
+                f"the noise must be of the shape of the predicted one, {predicted.shape}, got {noise.shape}"
+            )
+        mse = jnp.mean(jnp.square(predicted - noise))
         if "predicted_variance" not in outputs:
             return {"loss": mse, "mse": mse}
         x_t, t = outputs["x_t"], outputs["timesteps"]
         level, before = self._level(t, x_t), self.schedule.at(t.astype(jnp.float32) - 1)
-        clean, estimate = (Epsilon().clean(eps, x_t, level) for eps in (noise, outputs["predicted_noise"]))
+        clean, estimate = (Epsilon().clean(eps, x_t, level) for eps in (noise, predicted))
         steps = step_divergence(clean, estimate, outputs["predicted_variance"], level, before)
         bound = self.noise_steps * jnp.mean(steps) / math.log(2)
         return {"loss": mse + 1e-3 * bound, "mse": mse, "bound": bound}
@@ -392,7 +397,8 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         full = (n_samples, *self._state(self.config.input_dim if shape is None else shape))
         tableau = table(sampler, self.schedule, times)
         drawn, key = begin(tableau, draw(rngs or self.rngs, "sample"), full)
-        start = options.get("initial_noise", drawn)
+        noise = options.get("initial_noise")
+        start = drawn if noise is None else noise
         if start.shape != full:
             raise ValueError(f"initial_noise must be of shape {full}, got {start.shape}")
         denoise = self._denoiser(options, full, tableau)

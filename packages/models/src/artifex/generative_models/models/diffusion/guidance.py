@@ -24,6 +24,7 @@ from artifex.guidance import ByStep, Classifier, ClassifierFree, Guidance, Scale
 from artifex.guidance import apply_guidance as combine
 from artifex.guidance import cosine_guidance_schedule as cosine_guidance_schedule
 from artifex.guidance import linear_guidance_schedule as linear_guidance_schedule
+from artifex.guidance.scales import check_scale
 from artifex.samplers import Ddpm, Tableau
 from artifex.schedules import Clean, Denoiser, Estimate, Host, NoiseLevel, expand, halves, on_clean
 
@@ -73,11 +74,17 @@ class ClassifierFreeGuidance:
         unconditional_conditioning: the condition that means none, for one sample or one a sample; None is the model's
             own.
 
+    Raises:
+        ValueError: if the scale is not finite.
+
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
 
     guidance_scale: GuidanceScale = 7.5
     unconditional_conditioning: Any | None = None
+
+    def __post_init__(self) -> None:
+        check_scale(scale_of(self.guidance_scale))
 
     def guidance(self, model: DiffusionModel[Out]) -> Guidance[Array]:
         """This guidance as ``guidance=`` of a sampling method of ``model``."""
@@ -139,12 +146,18 @@ class ClassifierGuidance:
         guidance_scale: w, see ``GuidanceScale``.
         class_label: y where a call names none.
 
+    Raises:
+        ValueError: if the scale is not finite.
+
     References: Dhariwal and Nichol 2021, https://arxiv.org/abs/2105.05233
     """
 
     classifier: nnx.Module
     guidance_scale: GuidanceScale = 1.0
     class_label: int | None = None
+
+    def __post_init__(self) -> None:
+        check_scale(scale_of(self.guidance_scale))
 
     def guidance(self, model: DiffusionModel[Out]) -> Guidance[Array]:
         """This guidance as ``guidance=`` of a sampling method of ``model``; its condition is the label."""
@@ -229,7 +242,8 @@ class GuidedDiffusionModel(DiffusionModel):
             is called without.
 
     Raises:
-        ValueError: as ``DiffusionModel``, for an unknown method, or if a classifier and its method don't come together.
+        ValueError: as ``DiffusionModel``, for an unknown method, a scale that is not finite, or if a classifier and its
+            method don't come together.
     """
 
     def __init__(
@@ -252,6 +266,7 @@ class GuidedDiffusionModel(DiffusionModel):
                 "a classifier goes with guidance_method 'classifier', got "
                 f"{type(classifier).__name__} and {guidance_method!r}"
             )
+        check_scale(scale_of(guidance_scale))
         self.guidance_method = guidance_method
         self.guidance_scale = guidance_scale
         self.classifier = classifier
@@ -266,6 +281,7 @@ class GuidedDiffusionModel(DiffusionModel):
         return None
 
     def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[Host]) -> Denoiser:
-        if self.classifier is not None and "conditioning" in options:
-            ClassifierGuidance(self.classifier).check_labels(options["conditioning"], shape)
+        labels = options.get("conditioning")
+        if self.classifier is not None and labels is not None:
+            ClassifierGuidance(self.classifier).check_labels(labels, shape)
         return super()._denoiser(options, shape, tableau)

@@ -24,13 +24,13 @@ class WalkOptions(TypedDict, total=False):
     """What every sampling method takes beside its own arguments.
 
     Attributes:
-        initial_noise: where the walk begins, ``(batch, *shape)``; drawn where absent.
-        conditioning: one condition a sample.
+        initial_noise: where the walk begins, ``(batch, *shape)``; drawn where absent or None.
+        conditioning: one condition a sample; absent or None is none.
         guidance: how the condition steers the walk; it is followed as it is where absent.
     """
 
-    initial_noise: X
-    conditioning: Array
+    initial_noise: X | None
+    conditioning: Array | None
     guidance: Guidance[Array]
 
 
