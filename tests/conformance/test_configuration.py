@@ -47,12 +47,12 @@ def test_round_trips_through_yaml_and_json() -> None:
 
 def test_copies_and_pickles_are_equal() -> None:
     config = make(**FULL)
-    again = pickle.loads(pickle.dumps(config))
+    again: ModelConfig = pickle.loads(pickle.dumps(config))
     for other in (again, copy.copy(config), copy.deepcopy(config), config.model_copy(deep=True)):
         assert other == config
         assert hash(other) == hash(config)
         with pytest.raises(TypeError):
-            other.parameters["noise_steps"] = 1
+            other.parameters["noise_steps"] = 1  # type: ignore[index]
 
 
 def test_fields_are_frozen_and_hash() -> None:
