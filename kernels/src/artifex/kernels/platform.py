@@ -25,6 +25,7 @@ Constants = Mapping[str, int | float | bool | tuple[int, ...]]
 """What a Triton kernel is compiled for."""
 
 F = TypeVar("F", bound=TritonKernel)
+Arrays = TypeVar("Arrays")
 
 
 @runtime_checkable
@@ -73,11 +74,15 @@ def varying(*arrays: Array) -> frozenset[str]:
 
 
 def vary(x: Array, axes: frozenset[str]) -> Array:
-    """``x``, said to differ along ``axes`` of ``jax.shard_map``: its gradient is then summed along those it did not.
-
-    A kernel needs all of its arrays to say the same.
-    """
+    """``x``, said to differ along ``axes`` of ``jax.shard_map``: its gradient is then summed along those it did not."""
     said: Array = jax.lax.pcast(x, tuple(axes - varying(x)), to="varying")
+    return said
+
+
+def alike(arrays: Arrays) -> Arrays:
+    """A tree of arrays, all said to differ where any does; a kernel and its gradient need all to say the same."""
+    axes = varying(*jax.tree.leaves(arrays))
+    said: Arrays = jax.tree.map(lambda x: vary(x, axes), arrays)
     return said
 
 

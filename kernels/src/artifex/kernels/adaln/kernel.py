@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
+from artifex.kernels.platform import alike
+
 Kernel = Callable[..., tuple[Array, ...]]
 
 
@@ -46,7 +48,8 @@ def by_kernel(
         return d_x, _total(d_scale), _total(d_shift), *d_gated
 
     run.defvjp(ahead, back)
-    h, y = run(x, scale, shift) if branch is None or gate is None else run(x, scale, shift, branch, gate)
+    gated = () if branch is None or gate is None else (branch, gate)
+    h, y = run(*alike((x, scale, shift, *gated)))
     return h, y
 
 

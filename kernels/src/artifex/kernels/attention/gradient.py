@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels.attention.xla import xla
-from artifex.kernels.platform import vary, varying
+from artifex.kernels.platform import alike
 
 Segments = tuple[Int[Array, "b t"], Int[Array, "b s"]]
 """Of the tokens and of the keys."""
@@ -78,8 +78,7 @@ def with_gradient(forward: Forward, backward: Backward, is_causal: bool, scale: 
     attend.defvjp(ahead, back)
 
     def attend_alike(x: Inputs) -> tuple[Array, Array]:
-        axes = varying(*jax.tree.leaves(x))
-        out, lse = attend(jax.tree.map(lambda y: vary(y, axes), x))
+        out, lse = attend(alike(x))
         return out, lse
 
     return attend_alike

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from artifex.kernels.platform import alike
+
 Vector = Float[Array, "b c"]
 
 
@@ -77,4 +79,4 @@ def by_kernel(
         return d_x, d_weight, d_bias
 
     run.defvjp(ahead, back)
-    return run(places, weight, bias).reshape(x.shape)
+    return run(*alike((places, weight, bias))).reshape(x.shape)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from artifex.kernels.platform import alike
+
 Kernel = Callable[..., tuple[Array, ...]]
 
 
@@ -42,7 +44,7 @@ def by_kernel(
         return d_x, parts.sum((0, 1)), jnp.zeros_like(kept[2]), jnp.zeros_like(kept[3])
 
     run.defvjp(ahead, back)
-    return run(x, gain[None], _for_both(cos), _for_both(sin))
+    return run(*alike((x, gain[None], _for_both(cos), _for_both(sin))))
 
 
 def _for_both(turn: Float[Array, "b t a n"]) -> Float[Array, "b t d"]:
