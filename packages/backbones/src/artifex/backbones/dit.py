@@ -71,7 +71,6 @@ class DiTConfig:
             raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-
         if not self.epsilon > 0.0:
             raise ValueError(f"epsilon must be positive, got {self.epsilon}")
         if self.sample_size is not None and self.sample_size < self.patch:

@@ -52,8 +52,8 @@ def load_diffusers(
 ) -> Model | Pipeline:
     """Read a diffusers folder: a network's, with its ``config.json``, or a pipeline's, with its ``model_index.json``.
 
-    Arrays are read one at a time and only once names and shapes are known to fit, so a broken checkpoint costs no
-    memory and leaves nothing half-loaded.
+    Arrays are read one at a time and the network is filled only once names and shapes are known to fit, so a broken
+    checkpoint costs no memory and leaves nothing half-loaded.
 
     Args:
         path: The folder.

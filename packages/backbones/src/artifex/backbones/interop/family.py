@@ -97,7 +97,9 @@ def load(
     compute_dtype: DTypeLike | None,
     rename: Callable[[str], str] = lambda key: key,
 ) -> M:
-    """Build a family's network with the arrays of a checkpoint; nothing is read before everything is known to fit.
+    """Build a family's network with the arrays of a checkpoint.
+
+    But for what the family's ``adapt`` looks at, nothing is read before everything is known to fit.
 
     Args:
         family: The family.

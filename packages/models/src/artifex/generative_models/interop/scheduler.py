@@ -133,7 +133,8 @@ def read_scheduler(config: Mapping[str, object]) -> Scheduler:
     if kind in ("DDIMScheduler", "DDPMScheduler"):
         bound = fields.number("clip_sample_range", 1.0)
         clip = bound if fields.flag("clip_sample", True) else None
-    fields.take("clip_sample", False), fields.take("clip_sample_range", 1.0)
+    for key in ("clip_sample", "clip_sample_range"):  # read by those two alone
+        fields.take(key, None)
     times = _times(kind, n, fields)
     fields.done(FIXED)
     return Scheduler(Discrete(table), prediction, sampler, times, clip)
