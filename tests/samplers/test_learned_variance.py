@@ -150,3 +150,10 @@ def test_who_cannot_walk_it() -> None:
     network: NetworkDenoiser[None, None] = NetworkDenoiser(lambda p, x, t, c: x, Epsilon(), None, variance=True)
     with pytest.raises(ValueError, match=r"must give twice its input's channels, \(3, 8\), got \(3, 4\)"):
         sample(network, LEARNED, x, key)
+
+
+def test_a_step_to_clean_data_draws_no_noise_and_needs_no_key() -> None:
+    x, ends = jnp.ones((2, 2)), TIMES[-2:]
+    out = sample(WithV(denoiser(), jnp.float32(0.3)), Ddpm("learned").tableau(CHAIN, ends), x)
+    clean = denoiser()(x, jax.tree.map(lambda v: jnp.full(2, v, jnp.float32), CHAIN.at(ends[:1])))
+    np.testing.assert_allclose(out, clean, rtol=1e-6)

@@ -96,7 +96,7 @@ def tabulate(
 ) -> Tableau[Host]:
     """A checked table; absent noise is none, an absent base is never looked at, an absent ``keep`` keeps $x_0$.
 
-    With ``stretch``, the walk wants a denoiser that gives $[x_0, v]$.
+    With ``stretch``, and a row that draws noise, the walk wants a denoiser that gives $[x_0, v]$.
 
     Raises:
         ValueError: if shapes don't fit each other, a coefficient is not finite, or a noise is negative.
@@ -132,7 +132,7 @@ def tabulate(
         evaluate=tuple(map(bool, np.any(evaluate, axis=0))),
         base=tuple(bool(used) and goes_back for used in np.any(base, axis=0)),
         noise=bool(np.any(noise) or (goes_back and np.any(base_noise))),
-        stretch=learned,
+        stretch=learned and bool(np.any(noise)),
     )
     if uses.history:
         uses = replace(uses, keep=bool(np.any(keep != (0.0, 1.0))))

@@ -17,7 +17,7 @@ from artifex.training.bench.workloads import C, Kernel, gradient, workload
 
 DTYPES: Final = (jnp.float32, jnp.bfloat16, jnp.float16)
 TOLERANCE: Final = {"float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
-"""By how much a value may differ from the reference's in float32, by its largest number; gradients by 4 times this."""
+"""Values and gradients may differ from the reference's in float32 by 4 times this, by its largest number."""
 REDUCED: Final = 4e-3
 """The same for products of float32 matrices on a GPU, which takes 10 bits of their numbers."""
 
