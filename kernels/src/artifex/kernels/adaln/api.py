@@ -66,7 +66,7 @@ def adaln(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, a gate without its branch, or an
             epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
 
     References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
     """

@@ -49,7 +49,8 @@ def group_norm_silu(
       (1 + \mathrm{scale}) + \mathrm{shift}\Big),\qquad \mathrm{silu}(u) = \frac{u}{1 + e^{-u}}$$
 
     with mean $\mu_g$ and variance $\sigma_g^2$ of a sample over the places and channels of a group. Everything is
-    computed in float32 at least.
+    computed in float32 at least. ``xla`` takes the variance from sums of squares, so it is off by up to
+    $\mu_g^2 / \sigma_g^2$ roundings: not for means hundreds of times as large as the spread, which the others bear.
 
     Args:
         x: ``(batch, height, width, channels)``, or with any other number of axes of places, at least one; of dtype
@@ -69,7 +70,7 @@ def group_norm_silu(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, groups that don't divide the
             channels, a scale without its shift, or an epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
 
     References: Wu and He 2018, https://arxiv.org/abs/1803.08494; Dhariwal and Nichol 2021 for the modulation,
         https://arxiv.org/abs/2105.05233

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.guided_combine.config import FASTEST
 from artifex.kernels.guided_combine.kernel import why_not_pallas, why_not_triton
 from artifex.kernels.guided_combine.pallas import pallas
 from artifex.kernels.guided_combine.reference import reference
@@ -69,7 +70,7 @@ def guided_combine(
 
     Raises:
         ValueError: for shapes or dtypes that don't fit, an empty axis, or a ``rescale`` known to be outside its range.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598; Lin et al. 2023 (rescale),
         https://arxiv.org/abs/2305.08891; Saharia et al. 2022 (threshold), https://arxiv.org/abs/2205.11487
@@ -89,7 +90,7 @@ def guided_combine(
         if not np.all((host >= 0) & (host <= 1)):
             raise ValueError(f"rescale must be in [0, 1], got {rescale}")
     c, u = (x.reshape(shape[0], -1) for x in (conditional, unconditional))
-    return dispatch("guided_combine", implementation, BODIES, ["xla"], c, u, weight, factor, threshold).reshape(shape)
+    return dispatch("guided_combine", implementation, BODIES, FASTEST, c, u, weight, factor, threshold).reshape(shape)
 
 
 def _each(name: str, value: ArrayLike, batch: int, dtype: jnp.dtype) -> Array:

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.linear_step.config import FASTEST
 from artifex.kernels.linear_step.kernel import why_not_pallas, why_not_triton
 from artifex.kernels.linear_step.noise import Noise, sample_keys
 from artifex.kernels.linear_step.pallas import pallas
@@ -99,7 +100,7 @@ def linear_step(
         scale = jnp.broadcast_to(scale, (batch,))
         keys = sample_keys(key, batch)
     weights = jnp.broadcast_to(weights, (batch, len(terms)))
-    return dispatch("linear_step", implementation, BODIES, ["xla"], terms, weights, scale, keys, clip, noise)
+    return dispatch("linear_step", implementation, BODIES, FASTEST, terms, weights, scale, keys, clip, noise)
 
 
 def _check_terms(terms: Terms) -> None:

@@ -74,7 +74,7 @@ def qk_norm_rope(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, an unknown norm, or a theta or
             epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist.
+        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
 
     References: Su et al. 2021, https://arxiv.org/abs/2104.09864 (there the pairs are neighbours: a permutation of the
         numbers of a head); Dehghani et al. 2023 for the norm, https://arxiv.org/abs/2302.05442
