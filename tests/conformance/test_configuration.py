@@ -153,8 +153,8 @@ PARAMETERS: dict[str, st.SearchStrategy[object]] = {
     "eta": st.floats(0, 1),
     "ddim_steps": st.sampled_from([2, 3]),
     "skip_type": st.sampled_from(["uniform", "quadratic"]),
-    "sigma_min": st.floats(0, 1),
-    "sigma_max": st.floats(1, 1e30),
+    "sigma_min": st.floats(0, 1) | st.floats(1e-12, 1),
+    "sigma_max": st.floats(1, 1e12) | st.floats(1, 1e30),
     "score_scaling": st.sampled_from([0.5, 1.0]),
 }
 FIELDS: dict[str, st.SearchStrategy[object]] = {

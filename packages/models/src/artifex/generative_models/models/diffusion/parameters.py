@@ -13,6 +13,7 @@ BetaSchedule = Literal[
     "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_signal", "laplace"
 ]
 SkipType = Literal["uniform", "quadratic"]
+Sigma = Annotated[float, Field(ge=1e-12, le=1e12)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
@@ -164,13 +165,13 @@ class ScoreParameters(Parameters):
     """Parameters of ``ScoreDiffusionModel``.
 
     Attributes:
-        sigma_min: the least noise, positive.
-        sigma_max: the most, above ``sigma_min``; large against the data, for samples begin as pure noise.
+        sigma_min: the least noise, in [1e-12, 1e12], where squares and ratios stay in the range of float32.
+        sigma_max: the most, above ``sigma_min`` and likewise; large against the data, for samples begin as pure noise.
         score_scaling: multiplies the score that is sampled from, positive; the training does not see it.
     """
 
-    sigma_min: PositiveFloat = 0.01
-    sigma_max: PositiveFloat = 1.0
+    sigma_min: Sigma = 0.01
+    sigma_max: Sigma = 1.0
     score_scaling: PositiveFloat = 1.0
 
     @model_validator(mode="after")
