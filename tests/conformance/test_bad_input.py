@@ -144,6 +144,7 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
         r"labels must be in \[0, 2\], got values from -1 to 0",
     ),
     "labels, float": (lambda: LABELLED.generate(2, conditioning=X[0]), r"labels must be integers of shape \(2,\), got"),
+    "labels, a list": (lambda: LABELLED.generate(2, conditioning=anything([0, 1])), "must be an array, got list"),
     "labels, many": (lambda: LABELLED.generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
     "labels to a model without": (lambda: DDPM.generate(2, conditioning=T), "cond must be None for a network"),
     "guidance_method": (lambda: steered(guidance_method="cfg"), "'classifier_free', 'classifier' or None, got 'cfg'"),

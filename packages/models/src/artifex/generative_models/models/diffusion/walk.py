@@ -115,6 +115,8 @@ def check_condition(cond: Array, batch: int, num_classes: int | None) -> None:
 
     Values are looked at as far as they are known.
     """
+    if not isinstance(cond, jax.Array | np.ndarray):
+        raise ValueError(f"conditioning must be an array, got {type(cond).__name__}")
     if cond.shape[:1] != (batch,):
         raise ValueError(f"conditioning must hold one condition for each of {batch} samples, got {cond.shape}")
     if num_classes is None:
