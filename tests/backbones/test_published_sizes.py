@@ -20,8 +20,8 @@ from artifex.backbones import (
 @pytest.mark.parametrize(
     ("build", "count"),
     [
-        # Published as 860M; this is the count of diffusers' class with the published config. That of SDXL's, 2,567,463,684,
-        # is the same here, but half a minute of tracing.
+        # Published as 860M; this is the count of diffusers' class with the published config. That of SDXL's,
+        # 2,567,463,684, is the same here, but half a minute of tracing.
         (lambda: UNetConditional(UNetConditionalConfig.sd_1(), rngs=nnx.Rngs(0)), 859_520_964),
         # Published as 554M.
         (lambda: UNet(UNetConfig.adm_imagenet256(), rngs=nnx.Rngs(0)), 553_838_086),
