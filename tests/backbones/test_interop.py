@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -182,12 +183,12 @@ def test_what_was_saved_last_is_read(folder: Path, tmp_path: Path, sizes: tuple[
 
 
 def test_dtypes_are_the_files_or_those_asked_for(folder: Path) -> None:
-    for options, param_dtype, dtype in (
-        ({}, jnp.float16, jnp.float16),
-        ({"dtype": jnp.bfloat16}, jnp.bfloat16, jnp.bfloat16),
-        ({"dtype": jnp.float32, "compute_dtype": jnp.bfloat16}, jnp.float32, jnp.bfloat16),
+    for load, param_dtype, dtype in (
+        (load_diffusers, jnp.float16, jnp.float16),
+        (partial(load_diffusers, dtype=jnp.bfloat16), jnp.bfloat16, jnp.bfloat16),
+        (partial(load_diffusers, dtype=jnp.float32, compute_dtype=jnp.bfloat16), jnp.float32, jnp.bfloat16),
     ):
-        model = load_diffusers(folder, **options)
+        model = load(folder)
         assert isinstance(model, AutoencoderKL)
         assert (model.config.param_dtype, model.config.dtype) == (param_dtype, dtype)
         assert {value.dtype for value in state(model).values()} == {jnp.dtype(param_dtype)}

@@ -14,6 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels.attention.gradient import Inputs, with_gradient
@@ -48,7 +49,7 @@ def pallas(
     def forward(x: Inputs) -> tuple[Array, Array]:
         tiles = kernels.tiles
         arrays = tiles.arrays(x)
-        wide = {"out": (arrays["v"].shape[3], x.v.dtype), "lse": (1, jnp.float32)}
+        wide: dict[str, tuple[int, DTypeLike]] = {"out": (arrays["v"].shape[3], x.v.dtype), "lse": (1, jnp.float32)}
         out, lse = tiles.call(kernels.out, "t", arrays, wide)
         return back_to_heads(out, t, e), lse[:, :, :t, 0]
 
