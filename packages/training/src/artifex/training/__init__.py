@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from artifex.training.data import LabelledImages as LabelledImages
     from artifex.training.data import batch_indices as batch_indices
     from artifex.training.data import digits as digits
+    from artifex.training.ema import Average as Average
     from artifex.training.ema import Ema as Ema
+    from artifex.training.ema import Latest as Latest
+    from artifex.training.ema import PowerEma as PowerEma
+    from artifex.training.ema import Snapshots as Snapshots
+    from artifex.training.ema import gamma as gamma
+    from artifex.training.ema import inner_products as inner_products
+    from artifex.training.ema import reconstruction as reconstruction
+    from artifex.training.ema import sigma_rel as sigma_rel
     from artifex.training.loop import Callback as Callback
     from artifex.training.loop import Network as Network
     from artifex.training.loop import Report as Report
@@ -34,29 +42,37 @@ if TYPE_CHECKING:
     from artifex.training.pictures import samples_figure as samples_figure
 
 __all__ = [
+    "Average",
     "Callback",
     "Checkpointer",
     "Draws",
     "Ema",
     "LabelledImages",
+    "Latest",
     "Memorisation",
     "Network",
     "Objective",
+    "PowerEma",
     "Recognition",
     "Report",
+    "Snapshots",
     "TrainState",
     "Trained",
     "TrainingConfig",
     "batch_indices",
     "denoising_figure",
     "digits",
+    "gamma",
     "init_state",
+    "inner_products",
     "loss_figure",
     "make_optimiser",
     "make_train_step",
     "memorisation",
     "recognise",
+    "reconstruction",
     "samples_figure",
+    "sigma_rel",
     "spread_ratio",
     "train",
 ]
@@ -64,7 +80,17 @@ __all__ = [
 _HOMES: Final = {
     "checkpoint": ("Checkpointer",),
     "data": ("LabelledImages", "batch_indices", "digits"),
-    "ema": ("Ema",),
+    "ema": (
+        "Average",
+        "Ema",
+        "Latest",
+        "PowerEma",
+        "Snapshots",
+        "gamma",
+        "inner_products",
+        "reconstruction",
+        "sigma_rel",
+    ),
     "loop": (
         "Callback",
         "Network",

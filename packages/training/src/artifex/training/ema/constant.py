@@ -32,6 +32,11 @@ class Ema:
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {self.decay}")
 
+    def init(self, parameters: P) -> P:
+        """The first parameters."""
+        out: P = jax.tree.map(jnp.array, parameters)
+        return out
+
     def decay_at(self, k: Int[Array, ""] | int) -> Float[Array, ""]:
         """$d_k$ of update ``k``, counted from 1."""
         k = jnp.asarray(k, jnp.float32)
@@ -39,10 +44,18 @@ class Ema:
 
     def update(self, average: P, parameters: P, k: Int[Array, ""] | int) -> P:
         """The average after update ``k``; every leaf keeps its dtype."""
-        d = self.decay_at(k)
+        return blend(average, parameters, 1 - self.decay_at(k))
 
-        def blend(a: Array, p: Array) -> Array:
-            return (a + (1 - d) * (p - a)).astype(a.dtype)
+    def read(self, average: P) -> P:
+        """The average."""
+        return average
 
-        out: P = jax.tree.map(blend, average, parameters)
-        return out
+
+def blend(average: P, parameters: P, share: Float[Array, ""]) -> P:
+    """``share`` of the way from ``average`` to ``parameters``; every leaf keeps its dtype."""
+
+    def move(a: Array, p: Array) -> Array:
+        return (a + share * (p - a)).astype(a.dtype)
+
+    out: P = jax.tree.map(move, average, parameters)
+    return out

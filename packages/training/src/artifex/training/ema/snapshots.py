@@ -1,0 +1,138 @@
+"""Stored averages of a run, one safetensors file a step, and averages of any width made of them."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Array
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from artifex.training.ema.posthoc import reconstruction
+from artifex.training.ema.power import PowerEma, gamma
+from artifex.training.files import replacing
+
+P = TypeVar("P")
+
+
+class Snapshots:
+    """Power-function averages under one folder, by the update after which they were stored.
+
+    Args:
+        folder: where the files lie, ``00001000.safetensors`` for update 1000; made at the first one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def steps(self) -> list[int]:
+        """The updates after which averages were stored, rising."""
+        return sorted(int(path.stem) for path in self.folder.glob("*.safetensors") if path.stem.isdecimal())
+
+    def save(self, step: int, ema: PowerEma, averages: tuple[P, ...]) -> None:
+        """Store averages, whole or not at all; in a run of several processes all call this and the first one writes.
+
+        Args:
+            step: after which update, at least 1.
+            ema: which widths they have.
+            averages: a pytree of arrays for each.
+
+        Raises:
+            ValueError: if ``step`` is less than 1.
+        """
+        if step < 1:
+            raise ValueError(f"step must be at least 1, got {step}")
+        arrays = {name: _fetch(leaf) for name, leaf in _named(averages).items()}
+        if jax.process_index() == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(self._path(step)) as file:
+                file.write(save(arrays, {"step": str(step), "sigma_rels": json.dumps(ema.sigma_rels)}))
+
+    def drop_after(self, step: int) -> None:
+        """Delete what was stored later than ``step``: a run that goes on from there stores it again; 0 deletes all."""
+        if jax.process_index() == 0:
+            for late in self.steps():
+                if late > step:
+                    self._path(late).unlink()
+
+    def reconstruct(self, sigma_rel: float, like: P, step: int | None = None) -> tuple[P, float]:
+        """The average of width ``sigma_rel`` after update ``step``, the last stored where that is None.
+
+        Sums are taken in float64, one file at a time.
+
+        Args:
+            sigma_rel: in (0, 12^-1/2].
+            like: a pytree of arrays, or of their shapes and dtypes, as each of the stored averages is.
+            step: one of ``steps()``.
+
+        Returns:
+            The average in the dtypes of ``like``, and what the stored profiles leave of its profile: see
+            ``reconstruction``.
+
+        Raises:
+            FileNotFoundError: if nothing is stored, or nothing of ``step``.
+            ValueError: if a file is broken, or holds other names or shapes than ``like`` has; for another width.
+        """
+        goal, steps = gamma(sigma_rel), self.steps()
+        last = (steps[-1] if steps else None) if step is None else step
+        if last not in steps:
+            kept = f"those of {steps}" if steps else "none"
+            raise FileNotFoundError(
+                f"{self.folder} must hold stored averages{'' if step is None else f' of step {step}'}, got {kept}"
+            )
+        stored = [(at, width, i) for at in steps if at <= last for i, width in enumerate(self._widths(at))]
+        weights, left = reconstruction(
+            np.array([gamma(width) for _, width, _ in stored]),
+            np.array([at for at, _, _ in stored], np.float64),
+            goal,
+            float(last),
+        )
+        shapes = {name: tuple(leaf.shape) for name, leaf in _named(like).items()}
+        total = {name: np.zeros(shape) for name, shape in shapes.items()}
+        for (at, _, i), weight in zip(stored, weights, strict=True):
+            self._add(total, weight, at, i)
+        leaves = [jnp.asarray(total[name], leaf.dtype) for name, leaf in _named(like).items()]
+        out: P = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return out, left
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:08d}.safetensors"
+
+    def _widths(self, step: int) -> tuple[float, ...]:
+        """The widths in a file."""
+        try:
+            with safe_open(self._path(step), "np") as file:
+                widths = json.loads((file.metadata() or {})["sigma_rels"])
+            return PowerEma(tuple(widths)).sigma_rels
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._path(step)} must be a file of stored averages, got {error!r}") from error
+
+    def _add(self, total: dict[str, np.ndarray], weight: float, step: int, place: int) -> None:
+        """Add the average of one width in one file, times its weight."""
+        path, prefix = self._path(step), f"{place}."
+        with safe_open(path, "np") as file:
+            names = {name.removeprefix(prefix) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+            if names != total.keys():
+                odd = sorted(names ^ total.keys())
+                raise ValueError(f"{path} must hold the parameters asked for, got a difference in {odd[:3]}")
+            for name, sum_ in total.items():
+                array = file.get_tensor(prefix + name)
+                if array.shape != sum_.shape:
+                    raise ValueError(f"{name} must be of shape {sum_.shape} in {path}, got {array.shape}")
+                sum_ += weight * array.astype(np.float64)
+
+
+def _named(tree: object) -> dict[str, Any]:
+    """Leaves by the names of their places."""
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _fetch(leaf: Array) -> np.ndarray:
+    """The whole of an array, wherever its parts are."""
+    whole = leaf if leaf.is_fully_addressable else multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(whole)
