@@ -1,0 +1,39 @@
+"""Metrics of generated samples, each with what made its features and how many samples it is of."""
+
+from artifex.training.evaluation.density_coverage import density_coverage as density_coverage
+from artifex.training.evaluation.features import Extractor as Extractor
+from artifex.training.evaluation.features import Features as Features
+from artifex.training.evaluation.features import raw as raw
+from artifex.training.evaluation.frechet import fid as fid
+from artifex.training.evaluation.frechet import frechet_distance as frechet_distance
+from artifex.training.evaluation.inception_score import inception_score as inception_score
+from artifex.training.evaluation.mmd import Kernel as Kernel
+from artifex.training.evaluation.mmd import Polynomial as Polynomial
+from artifex.training.evaluation.mmd import Rbf as Rbf
+from artifex.training.evaluation.mmd import kid as kid
+from artifex.training.evaluation.mmd import mmd as mmd
+from artifex.training.evaluation.mmd import mmd_squared as mmd_squared
+from artifex.training.evaluation.precision_recall import precision_recall as precision_recall
+from artifex.training.evaluation.record import Score as Score
+from artifex.training.evaluation.sliced_wasserstein import sliced_wasserstein as sliced_wasserstein
+from artifex.training.evaluation.statistics import Statistics as Statistics
+
+__all__ = [
+    "Extractor",
+    "Features",
+    "Kernel",
+    "Polynomial",
+    "Rbf",
+    "Score",
+    "Statistics",
+    "density_coverage",
+    "fid",
+    "frechet_distance",
+    "inception_score",
+    "kid",
+    "mmd",
+    "mmd_squared",
+    "precision_recall",
+    "raw",
+    "sliced_wasserstein",
+]

@@ -1,0 +1,51 @@
+r"""Density and coverage: precision and recall that a few outliers among the samples can't spoil.
+
+$$\mathrm{density} = \frac{1}{kM} \sum_j \sum_i 1\bigl[|y_j - x_i| < r_k(x_i)\bigr],\qquad
+  \mathrm{coverage} = \frac1N \sum_i 1\bigl[\min_j |y_j - x_i| < r_k(x_i)\bigr]$$
+
+for M generated $y$, N real $x$, and $r_k(x_i)$ the distance from $x_i$ to its k-th nearest other real sample. Of two
+sets of one distribution density expects 1, and coverage $1 - \frac{(N-1)\cdots(N-k)}{(M+N-1)\cdots(M+N-k)}$.
+
+References: Naeem et al. 2020, https://arxiv.org/abs/2002.09797
+"""
+
+import math
+
+import numpy as np
+
+from artifex.training.evaluation.distances import blocks, radii, squared
+from artifex.training.evaluation.features import Features, together
+from artifex.training.evaluation.precision_recall import check_k
+from artifex.training.evaluation.record import Score
+
+
+def density_coverage(generated: Features, real: Features, *, k: int = 5) -> tuple[Score, Score]:
+    """Both, with standard errors: density's over generated samples, coverage's over real ones, the others held fixed.
+
+    Args:
+        generated: of generated samples.
+        real: of real ones, whose k-th nearest others size the balls.
+        k: in [1, the smaller count - 1].
+
+    Raises:
+        ValueError: for sets of two extractors, features that were not kept, or k out of range.
+    """
+    together(generated, real)
+    x, y = real.exact, generated.exact
+    check_k(k, len(y), len(x))
+    radius = radii(x, k)
+    balls, covered = np.zeros(len(y)), np.zeros(len(x), bool)
+    for i in blocks(len(x)):
+        for j in blocks(len(y)):
+            inside = squared(x[i], y[j]) < radius[i][:, None]
+            balls[j] += inside.sum(axis=0)
+            covered[i] |= inside.any(axis=1)
+    density, coverage = float(balls.mean() / k), float(covered.mean())
+
+    def score(metric: str, value: float, error: float) -> Score:
+        return Score(metric, value, error, "higher", generated.extractor, len(y), len(x), {"k": k})
+
+    return (
+        score("density", density, float(balls.std(ddof=1) / k / math.sqrt(len(y)))),
+        score("coverage", coverage, math.sqrt(coverage * (1 - coverage) / len(x))),
+    )

@@ -1,0 +1,192 @@
+"""From images to features: what every metric but the likelihood is computed on."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float, Float32, Float64
+
+from artifex.training.evaluation.statistics import Statistics
+
+Samples = Float[np.ndarray, "n *d"]
+"""Images ``(n, h, w, c)`` in [-1, 1], or vectors ``(n, d)``."""
+BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of a set of samples.
+
+    Attributes:
+        extractor: the name of what made them.
+        statistics: their count, mean and scatter.
+        rows: the features themselves, ``(n, d)``; None where only their statistics were kept.
+        probabilities: of classes, ``(n, c)``; None where the extractor gives none or they were not kept.
+    """
+
+    extractor: str
+    statistics: Statistics
+    rows: Float32[np.ndarray, "n d"] | Float64[np.ndarray, "n d"] | None = None
+    probabilities: Float[np.ndarray, "n c"] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        extractor: str,
+        rows: Float[np.ndarray, "n d"],
+        probabilities: Float[np.ndarray, "n c"] | None = None,
+    ) -> "Features":
+        """Features that were computed elsewhere.
+
+        Args:
+            extractor: the name of what made them.
+            rows: a row a sample.
+            probabilities: of classes, a row a sample, that sum to 1.
+
+        Raises:
+            ValueError: for numbers that are not finite, no rows, or rows of probabilities that are none.
+        """
+        check_rows("rows", rows)
+        if probabilities is not None:
+            check_probabilities("probabilities", probabilities, len(rows))
+        return cls(extractor, Statistics.of(rows), rows, probabilities)
+
+    @property
+    def count(self) -> int:
+        """How many samples."""
+        return self.statistics.count
+
+    @property
+    def width(self) -> int:
+        """How many features a sample."""
+        return self.statistics.mean.size
+
+    @property
+    def exact(self) -> Float64[np.ndarray, "n d"]:
+        """The rows in float64.
+
+        Raises:
+            ValueError: if they were not kept.
+        """
+        if self.rows is None:
+            raise ValueError("features must be kept row by row for this metric, got statistics alone")
+        return self.rows.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A function from samples to features, with the name that every score carries.
+
+    Attributes:
+        name: says what the features are and, where it was trained, on what.
+        function: from ``(b, ...)`` to features ``(b, d)``, or to these and class probabilities ``(b, c)``; each row of
+            one sample alone.
+        shape: that a sample must have, None for any.
+    """
+
+    name: str
+    function: Callable[[Samples], ArrayLike | tuple[ArrayLike, ArrayLike]]
+    shape: tuple[int, ...] | None = None
+
+    def __call__(self, samples: Samples | Iterable[Samples], *, batch_size: int = BATCH, keep: bool = True) -> Features:
+        """The features of samples.
+
+        A batch smaller than the first is filled up for the function, so that what it compiles is compiled once.
+
+        Args:
+            samples: all in one array, or batch by batch.
+            batch_size: how many of an array go through the function at a time.
+            keep: keep every row. FID needs but statistics; without rows, memory does not grow with the samples.
+
+        Raises:
+            ValueError: if there are no samples, they are not finite or not of ``shape``, or the function gives what
+                are no features.
+        """
+        size, statistics = 0, None
+        rows: list[Float32[np.ndarray, "b d"]] = []
+        probabilities: list[Float32[np.ndarray, "b c"]] = []
+        for batch in _cut(samples, batch_size):
+            self._check(batch)
+            size = max(size, len(batch))
+            found, said = self._run(batch, size)
+            new = Statistics.of(found)
+            statistics = new if statistics is None else statistics.merge(new)
+            if keep:
+                rows.append(found)
+                probabilities += [] if said is None else [said]
+        if statistics is None:
+            raise ValueError("samples must be at least 1, got none")
+        return Features(
+            self.name,
+            statistics,
+            np.concatenate(rows) if keep else None,
+            np.concatenate(probabilities) if probabilities else None,
+        )
+
+    def _check(self, batch: Samples) -> None:
+        if len(batch) == 0 or (self.shape is not None and batch.shape[1:] != self.shape):
+            expected = "(b, ...)" if self.shape is None else f"(b, {', '.join(map(str, self.shape))})"
+            raise ValueError(f"samples of {self.name} must have shape {expected} with b at least 1, got {batch.shape}")
+        if not np.isfinite(batch).all():
+            raise ValueError("samples must be finite, got NaN or inf")
+
+    def _run(self, batch: Samples, size: int) -> tuple[Float32[np.ndarray, "b d"], Float32[np.ndarray, "b c"] | None]:
+        n = len(batch)
+        out = self.function(np.concatenate([batch, np.repeat(batch[-1:], size - n, axis=0)]) if n < size else batch)
+        found, said = out if isinstance(out, tuple) else (out, None)
+        features = np.asarray(found, np.float32)
+        if features.ndim != 2 or len(features) != size:
+            raise ValueError(f"features of {self.name} must have shape ({size}, d), got {features.shape}")
+        check_rows(f"features of {self.name}", features)
+        if said is None:
+            return features[:n], None
+        probabilities = np.asarray(said, np.float32)
+        check_probabilities(f"probabilities of {self.name}", probabilities, size)
+        return features[:n], probabilities[:n]
+
+
+def raw() -> Extractor:
+    """The numbers of a sample themselves: right for points and small vectors, blind to meaning for images."""
+    return Extractor("raw values", lambda samples: samples.reshape(len(samples), -1))
+
+
+def together(generated: Features, real: Features) -> None:
+    """Raise a ValueError if two sets can't be compared: two extractors, or two widths."""
+    if generated.extractor != real.extractor:
+        raise ValueError(f"features must be of one extractor, got {generated.extractor!r} and {real.extractor!r}")
+    if generated.width != real.width:
+        raise ValueError(f"features must be of one width, got {generated.width} and {real.width}")
+
+
+def check_rows(name: str, rows: Float[np.ndarray, "n d"]) -> None:
+    """Raise a ValueError for no rows, or values that are not finite."""
+    if rows.ndim != 2 or rows.size == 0:
+        raise ValueError(f"{name} must have shape (n, d), both at least 1, got {rows.shape}")
+    bad = int((~np.isfinite(rows)).any(axis=1).sum())
+    if bad:
+        raise ValueError(f"{name} must be finite, got NaN or inf in {bad} of {len(rows)} rows")
+
+
+def check_probabilities(name: str, table: Float[np.ndarray, "n c"], n: int) -> None:
+    """Raise a ValueError for a table that does not have ``n`` rows, each at least 0 with the sum 1."""
+    if table.ndim != 2 or len(table) != n or table.size == 0:
+        raise ValueError(f"{name} must have shape ({n}, c), c at least 1, got {table.shape}")
+    sums = table.sum(axis=1, dtype=np.float64)
+    off = ~(np.abs(sums - 1) <= 1e-3)
+    if off.any() or not (table >= 0).all():
+        i = int(np.argmax(off | ~(table >= 0).all(axis=1)))
+        raise ValueError(
+            f"{name} must be at least 0 and sum to 1 in each row, got the sum {sums[i]:.6g} and the least "
+            f"{table[i].min():.3g} in row {i}"
+        )
+
+
+def _cut(samples: Samples | Iterable[Samples], size: int) -> Iterator[Samples]:
+    if size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {size}")
+    if isinstance(samples, np.ndarray):
+        for start in range(0, len(samples), size):
+            yield samples[start : start + size]
+    else:
+        yield from samples

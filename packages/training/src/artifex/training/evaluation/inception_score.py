@@ -1,0 +1,51 @@
+r"""How sure a classifier is of each sample, and how evenly samples spread over its classes.
+
+$$\mathrm{IS} = \exp \mathbb E_x\,\mathrm{KL}\bigl(p(y \mid x) \,\|\, p(y)\bigr)$$
+
+From 1, where every sample is given the same probabilities, to the number of classes. It knows no real samples.
+
+References: Salimans et al. 2016, https://arxiv.org/abs/1606.03498
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from artifex.training.evaluation.features import Features
+from artifex.training.evaluation.record import Score
+
+
+def inception_score(generated: Features, *, splits: int = 10, seed: int = 0) -> Score:
+    """The mean over ``splits`` parts of the shuffled samples, with its standard error.
+
+    Args:
+        generated: with class probabilities.
+        splits: in [1, half the samples]; 1 gives no standard error. A score falls with the size of its parts: fewer
+            than a few samples a class, and it can't come near the number of classes.
+        seed: of the shuffle, without which samples in order of class would score 1.
+
+    Raises:
+        ValueError: without probabilities, or for ``splits`` out of range.
+    """
+    if generated.probabilities is None:
+        raise ValueError(f"features must come with class probabilities, got none from {generated.extractor}")
+    n = generated.count
+    if not 1 <= splits <= n // 2:
+        raise ValueError(f"splits must be in [1, {n // 2}] for {n} samples, got {splits}")
+    order = np.random.default_rng(seed).permutation(n)
+    scores = [_of_one(generated.probabilities[part]) for part in np.array_split(order, splits)]
+    error = None if splits == 1 else float(np.std(scores, ddof=1) / np.sqrt(splits))
+    value = float(np.mean(scores))
+    return Score("inception_score", value, error, "higher", generated.extractor, n, None, {"splits": splits})
+
+
+def _of_one(probabilities: Float[np.ndarray, "n c"]) -> float:
+    """The score of one part, as the entropy of the mean less the mean of the entropies."""
+    table = probabilities.astype(np.float64)
+    table /= table.sum(axis=1, keepdims=True)
+    return float(np.exp(_entropy(table.mean(0)) - np.mean(_entropy(table))))
+
+
+def _entropy(table: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n"] | float:
+    """In nats; 0 log 0 is 0."""
+    out: Float[np.ndarray, "*n"] = -np.sum(table * np.log(np.where(table > 0, table, 1)), axis=-1)
+    return out

@@ -1,0 +1,200 @@
+r"""The maximum mean discrepancy of two sets of features, for any kernel; KID.
+
+$$\mathrm{MMD}^2 = \mathbb E\,k(x, x') + \mathbb E\,k(y, y') - 2\,\mathbb E\,k(x, y)$$
+
+Without the terms of a sample with itself the mean over pairs has no bias, and may be below 0. CMMD is the biased form,
+on the features of a CLIP image encoder, with ``Rbf(10)`` and a scale of 1000.
+
+References: Gretton et al. 2012, https://jmlr.org/papers/v13/gretton12a.html; Binkowski et al. 2018,
+https://arxiv.org/abs/1801.01401; Zaremba et al. 2013, https://arxiv.org/abs/1307.1954; Jayasumana et al. 2024,
+https://arxiv.org/abs/2401.09603
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64
+
+from artifex.training.evaluation.distances import blocks, squared
+from artifex.training.evaluation.features import Features, together
+from artifex.training.evaluation.record import Score, Setting
+
+Rows = Float64[np.ndarray, "n d"]
+KID_BLOCK = 1000
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """A kernel, symmetric and positive definite, of every row of one set with every row of another."""
+
+    def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Rbf:
+    r"""$\exp(-|x - y|^2 / 2 s^2)$.
+
+    Attributes:
+        bandwidth: s, above 0.
+    """
+
+    bandwidth: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bandwidth < float("inf"):
+            raise ValueError(f"bandwidth must be above 0 and finite, got {self.bandwidth}")
+
+    @classmethod
+    def median(cls, features: Features, most: int = 1000) -> "Rbf":
+        """The median distance within up to ``most`` rows, evenly spread, as bandwidth.
+
+        Raises:
+            ValueError: if the rows were not kept, or half of them are equal.
+        """
+        rows = features.exact[:: -(-features.count // most)]
+        return cls(float(np.sqrt(np.median(squared(rows, rows)[np.triu_indices(len(rows), 1)]))))
+
+    def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+        """The kernel of every row with every other."""
+        out: Float64[np.ndarray, "n m"] = np.exp(squared(x, y) / (-2 * self.bandwidth**2))
+        return out
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    r"""$(\gamma\, x^\top y + c)^p$; by default $\gamma = 1/d$, c = 1, p = 3, the kernel of KID.
+
+    Attributes:
+        degree: p, at least 1.
+        gamma: above 0; None is one over the width of the features.
+        offset: c, at least 0.
+    """
+
+    degree: int = 3
+    gamma: float | None = None
+    offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.degree < 1 or self.offset < 0 or (self.gamma is not None and self.gamma <= 0):
+            raise ValueError(f"degree must be at least 1, offset at least 0 and gamma above 0, got {self}")
+
+    def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
+        """The kernel of every row with every other."""
+        gamma = 1 / x.shape[1] if self.gamma is None else self.gamma
+        out: Float64[np.ndarray, "n m"] = (gamma * (x @ y.T) + self.offset) ** self.degree
+        return out
+
+
+def mmd_squared(x: Rows, y: Float64[np.ndarray, "m d"], kernel: Kernel, *, unbiased: bool = True) -> float:
+    """The squared discrepancy, block by block: memory does not grow with the number of pairs.
+
+    Args:
+        x: a row a sample.
+        y: a row a sample.
+        kernel: of rows.
+        unbiased: leave out each sample's kernel with itself, which needs two samples on either side.
+
+    Raises:
+        ValueError: for too few samples.
+    """
+    least = 2 if unbiased else 1
+    if min(len(x), len(y)) < least:
+        raise ValueError(f"both sets must be at least {least} samples, got {len(x)} and {len(y)}")
+
+    between = sum(float(kernel(x[i], y[j]).sum()) for i in blocks(len(x)) for j in blocks(len(y)))
+    return _within(x, kernel, unbiased) + _within(y, kernel, unbiased) - 2 * between / (len(x) * len(y))
+
+
+def mmd(
+    generated: Features,
+    real: Features,
+    kernel: Kernel | None = None,
+    *,
+    unbiased: bool = True,
+    scale: float = 1.0,
+    block: int | None = None,
+    seed: int = 0,
+) -> Score:
+    r"""The squared discrepancy of two sets of features.
+
+    With a block, both sets are shuffled and cut into pairs of blocks; the mean of the blocks' discrepancies is as free
+    of bias as that of the whole, has some more variance, and their spread gives its standard error.
+
+    Args:
+        generated: of generated samples.
+        real: of real ones.
+        kernel: None is ``Rbf.median(real)``.
+        unbiased: leave out each sample's kernel with itself.
+        scale: the result is multiplied with it.
+        block: samples of either set in a block, in [2, half the smaller set]; None takes the whole sets at once, and
+            gives no standard error.
+        seed: of the shuffle.
+
+    Raises:
+        ValueError: for sets of two extractors, features that were not kept, or too few samples.
+    """
+    together(generated, real)
+    kernel = Rbf.median(real) if kernel is None else kernel
+    settings: dict[str, Setting] = {"kernel": _described(kernel)}
+    settings |= {} if unbiased else {"biased": True}
+    settings |= {} if scale == 1 else {"scale": scale}
+    x, y, error = generated.exact, real.exact, None
+    if block is None:
+        value = mmd_squared(x, y, kernel, unbiased=unbiased)
+    else:
+        n = min(len(x), len(y))
+        if not 2 <= block <= n // 2:
+            raise ValueError(f"block must be in [2, {n // 2}] for {len(x)} and {len(y)} samples, got {block}")
+        parts = n // block
+        rng = np.random.default_rng(seed)
+        ours, theirs = (rng.permutation(len(rows))[: parts * block].reshape(parts, block) for rows in (x, y))
+        values = [mmd_squared(x[i], y[j], kernel, unbiased=unbiased) for i, j in zip(ours, theirs, strict=True)]
+        value, error = float(np.mean(values)), scale * float(np.std(values, ddof=1) / np.sqrt(parts))
+        settings |= {"block": block}
+    return Score("mmd", scale * value, error, "lower", generated.extractor, len(x), len(y), settings)
+
+
+def kid(generated: Features, real: Features, *, block: int | None = None, seed: int = 0) -> Score:
+    """The kernel distance: the unbiased squared discrepancy under ``Polynomial()``, over blocks.
+
+    Blocks are disjoint, so that their spread is an honest standard error; overlapping ones would understate it.
+
+    Args:
+        generated: of generated samples.
+        real: of real ones.
+        block: samples of either set in a block; None is 1000 or, for smaller sets, a tenth of the smaller one.
+        seed: of the shuffle before the cut.
+
+    Raises:
+        ValueError: for sets of two extractors, features that were not kept, fewer than 4 samples, or a block of less
+            than 2 or more than half the smaller set.
+    """
+    n = min(generated.count, real.count)
+    if n < 4:
+        raise ValueError(f"both sets must be at least 4 samples, got {generated.count} and {real.count}")
+    size = max(2, min(KID_BLOCK, n // 10)) if block is None else block
+    score = mmd(generated, real, Polynomial(), block=size, seed=seed)
+    return Score(
+        "kid", score.value, score.error, "lower", score.extractor, score.generated, score.real, {"block": size}
+    )
+
+
+def _within(rows: Rows, kernel: Kernel, unbiased: bool) -> float:
+    """The mean of the kernel over pairs of rows."""
+    n, total = len(rows), 0.0
+    for i in blocks(n):
+        own = kernel(rows[i], rows[i])
+        total += float(own.sum()) - (float(np.trace(own)) if unbiased else 0.0)
+        total += 2 * sum(float(kernel(rows[i], rows[j]).sum()) for j in blocks(n) if j.start > i.start)
+    return total / (n * (n - 1) if unbiased else n * n)
+
+
+def _described(kernel: Kernel) -> str:
+    """``rbf(bandwidth=1.5)``; a kernel of another kind by its name."""
+    if isinstance(kernel, Rbf | Polynomial):
+        values: Mapping[str, float | None] = asdict(kernel)
+        said = ", ".join(f"{name}={value:.6g}" for name, value in values.items() if value is not None)
+        return f"{type(kernel).__name__.lower()}({said})"
+    return str(getattr(kernel, "__name__", type(kernel).__name__))

@@ -1,0 +1,61 @@
+r"""Improved precision and recall: are generated samples where real ones are, and are all real ones reached?
+
+A set's manifold is the union of balls around its samples, each as large as the distance to the k-th nearest other:
+
+$$\mathrm{precision} = \frac1M \sum_j 1\bigl[\exists i : |y_j - x_i| \le r_k(x_i)\bigr]$$
+
+for generated $y$ and real $x$; recall is the same with the two exchanged.
+
+References: Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Float64
+
+from artifex.training.evaluation.distances import blocks, radii, squared
+from artifex.training.evaluation.features import Features, together
+from artifex.training.evaluation.record import Score
+
+Rows = Float64[np.ndarray, "n d"]
+
+
+def precision_recall(generated: Features, real: Features, *, k: int = 3) -> tuple[Score, Score]:
+    """Both, with the standard error of a share of that many samples, the other set held fixed.
+
+    Both depend on the sizes of the sets: compare scores of equal counts only.
+
+    Args:
+        generated: of generated samples.
+        real: of real ones.
+        k: which nearest neighbour a ball reaches to, in [1, the smaller count - 1].
+
+    Raises:
+        ValueError: for sets of two extractors, features that were not kept, or k out of range.
+    """
+    together(generated, real)
+    x, y = real.exact, generated.exact
+    check_k(k, len(y), len(x))
+
+    def score(metric: str, asked: Rows, manifold: Float64[np.ndarray, "m d"]) -> Score:
+        value = _share_inside(asked, manifold, radii(manifold, k))
+        error = math.sqrt(value * (1 - value) / len(asked))
+        return Score(metric, value, error, "higher", generated.extractor, len(y), len(x), {"k": k})
+
+    return score("precision", y, x), score("recall", x, y)
+
+
+def check_k(k: int, generated: int, real: int) -> None:
+    """Raise a ValueError if there is no k-th nearest other in one of the sets."""
+    most = min(generated, real) - 1
+    if not 1 <= k <= most:
+        raise ValueError(f"k must be in [1, {most}] for {generated} generated and {real} real samples, got {k}")
+
+
+def _share_inside(asked: Rows, manifold: Float64[np.ndarray, "m d"], radius: Float64[np.ndarray, " m"]) -> float:
+    inside = np.zeros(len(asked), bool)
+    for i in blocks(len(asked)):
+        for j in blocks(len(manifold)):
+            inside[i] |= (squared(asked[i], manifold[j]) <= radius[j]).any(axis=1)
+    return float(inside.mean())

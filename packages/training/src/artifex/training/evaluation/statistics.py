@@ -1,0 +1,78 @@
+r"""Mean and covariance of features that come in batches, in memory that does not grow with their number.
+
+Two sets with counts $n, m$, means $\mu, \nu$ and scatters $S = \sum (x - \mu)(x - \mu)^\top$, $T$ together have
+
+$$\mu + \tfrac{m}{n + m}\,\delta,\qquad S + T + \tfrac{nm}{n + m}\,\delta\delta^\top,\qquad \delta = \nu - \mu$$
+
+All in float64. No sum of squares is kept that the mean would have to be taken from.
+
+References: Chan, Golub and LeVeque 1983, https://doi.org/10.1080/00031305.1983.10483115
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from artifex.training.files import replacing
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """How many feature vectors, their mean, and how they scatter about it.
+
+    Attributes:
+        count: at least 1.
+        mean: ``(d,)``.
+        scatter: the sum of outer products of deviations from the mean, ``(d, d)``.
+    """
+
+    count: int
+    mean: Float64[np.ndarray, " d"]
+    scatter: Float64[np.ndarray, "d d"]
+
+    @classmethod
+    def of(cls, rows: Float[np.ndarray, "n d"]) -> "Statistics":
+        """Those of one batch.
+
+        Raises:
+            ValueError: if there are no rows.
+        """
+        if len(rows) == 0:
+            raise ValueError(f"rows must be at least 1, got shape {rows.shape}")
+        exact = rows.astype(np.float64)
+        mean = exact.mean(0)
+        centred = exact - mean
+        return cls(len(exact), mean, centred.T @ centred)
+
+    def merge(self, other: "Statistics") -> "Statistics":
+        """Those of both sets together.
+
+        Raises:
+            ValueError: if their features have different widths.
+        """
+        if self.mean.shape != other.mean.shape:
+            raise ValueError(f"features must be of one width, got {self.mean.size} and {other.mean.size}")
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        scatter = np.multiply.outer(delta * (self.count * other.count / count), delta)
+        scatter += self.scatter
+        scatter += other.scatter
+        return Statistics(count, self.mean + delta * (other.count / count), scatter)
+
+    @property
+    def covariance(self) -> Float64[np.ndarray, "d d"]:
+        """The unbiased covariance, ``scatter / (count - 1)``.
+
+        Raises:
+            ValueError: for a count of 1.
+        """
+        if self.count < 2:
+            raise ValueError(f"a covariance must be of at least 2 samples, got {self.count}")
+        return self.scatter / (self.count - 1)
+
+    def save(self, path: Path) -> None:
+        """Write an npz file with ``mu``, ``sigma``, the covariance, and ``count``."""
+        with replacing(path) as file:
+            np.savez(file, mu=self.mean, sigma=self.covariance, count=np.asarray(self.count))
