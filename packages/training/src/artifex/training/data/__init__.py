@@ -1,0 +1,43 @@
+"""Data sets, and batches of them that depend on (data, seed, step) alone."""
+
+from artifex.training.data.augment import Augmentation as Augmentation
+from artifex.training.data.batches import Batch as Batch
+from artifex.training.data.batches import Batches as Batches
+from artifex.training.data.config import DataConfig as DataConfig
+from artifex.training.data.config import Digits as Digits
+from artifex.training.data.config import Toy as Toy
+from artifex.training.data.config import open_dataset as open_dataset
+from artifex.training.data.dataset import Dataset as Dataset
+from artifex.training.data.images import Images as Images
+from artifex.training.data.images import LabelledImages as LabelledImages
+from artifex.training.data.images import Labels as Labels
+from artifex.training.data.images import digits as digits
+from artifex.training.data.order import batch_indices as batch_indices
+from artifex.training.data.source import Example as Example
+from artifex.training.data.source import Source as Source
+from artifex.training.data.source import UnreadableError as UnreadableError
+from artifex.training.data.toys import Points as Points
+from artifex.training.data.toys import ToyName as ToyName
+from artifex.training.data.toys import toy_points as toy_points
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "Batches",
+    "DataConfig",
+    "Dataset",
+    "Digits",
+    "Example",
+    "Images",
+    "LabelledImages",
+    "Labels",
+    "Points",
+    "Source",
+    "Toy",
+    "ToyName",
+    "UnreadableError",
+    "batch_indices",
+    "digits",
+    "open_dataset",
+    "toy_points",
+]

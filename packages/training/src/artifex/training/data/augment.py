@@ -1,0 +1,48 @@
+"""Random changes of images that leave them images of their class."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float32, UInt64
+from pydantic import BaseModel, ConfigDict, Field
+
+WORDS: Final = 3
+"""Random words that an image takes."""
+
+
+class Augmentation(BaseModel):
+    """How images are changed each time they are seen; by default they are not.
+
+    What is random depends on (seed, epoch, which image) alone.
+
+    Attributes:
+        flip: mirror every other image, left to right.
+        shift: move by up to that many pixels up or down and left or right, repeating the border.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip: bool = False
+    shift: int = Field(default=0, ge=0)
+
+    def __bool__(self) -> bool:
+        return self.flip or self.shift > 0
+
+    def __call__(
+        self, x: Float32[np.ndarray, "b h w c"], words: UInt64[np.ndarray, "b 3"]
+    ) -> Float32[np.ndarray, "b h w c"]:
+        """Changed images, each by its own uniform words."""
+        if self.flip:
+            flipped = words[:, 0] >> np.uint64(63) == 1
+            x = np.where(flipped[:, None, None, None], x[:, :, ::-1], x)
+        if self.shift:
+            k, (height, width) = self.shift, x.shape[1:3]
+            offsets = (words[:, 1:] % np.uint64(2 * k + 1)).astype(np.int64)
+            padded = np.pad(x, ((0, 0), (k, k), (k, k), (0, 0)), mode="edge")
+            x = np.stack(
+                [
+                    image[top : top + height, left : left + width]
+                    for image, (top, left) in zip(padded, offsets, strict=True)
+                ]
+            )
+        return x

@@ -1,0 +1,150 @@
+"""A source of examples with a name and a shape, and how its batches are made."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from artifex.training.data.augment import WORDS, Augmentation
+from artifex.training.data.batches import Batch, Loaded, Stream
+from artifex.training.data.order import draws, rows
+from artifex.training.data.source import ArraySource, Source, UnreadableError, to_unit
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples to learn from; without end and in a new order every epoch as ``batches``.
+
+    Attributes:
+        name: for people.
+        source: the examples.
+        shape: of one of them.
+        num_classes: labels are below it; None if there are none.
+        augmentation: how images are changed each time they are seen.
+        skip_unreadable: put the next example that can be read in place of one that can't, and count it, instead of
+            raising an UnreadableError.
+
+    Raises:
+        ValueError: if there are no examples, or ``augmentation`` is for images and they are none.
+    """
+
+    name: str
+    source: Source
+    shape: tuple[int, ...]
+    num_classes: int | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    skip_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self) == 0:
+            raise ValueError(f"{self.name} must hold at least one example, got none")
+        if self.augmentation and len(self.shape) != 3:
+            raise ValueError(f"only images (height, width, channels) are augmented, got examples of {self.shape}")
+
+    @classmethod
+    def from_source(
+        cls,
+        source: Source,
+        *,
+        name: str = "source",
+        num_classes: int | None = None,
+        augmentation: Augmentation | None = None,
+        skip_unreadable: bool = False,
+    ) -> "Dataset":
+        """A dataset of any random-access source, whose shape is that of its first example."""
+        shape = np.shape(source[0][0]) if len(source) else ()
+        return cls(name, source, shape, num_classes, augmentation or Augmentation(), skip_unreadable)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batches(self, size: int, seed: int, *, workers: int = 0, shard: tuple[int, int] = (0, 1)) -> Stream:
+        """Batches without end: shuffled epochs one after the other, as ``batch_indices`` has them.
+
+        What they hold depends on the data, ``size`` and ``seed`` alone.
+
+        Args:
+            size: examples a batch, of all hosts together.
+            seed: of order and augmentation, in [0, 2^64).
+            workers: processes that read and decode; 0 does it when a batch is asked for, which is best for what lies
+                in memory. A script that asks for some guards what it does by ``if __name__ == "__main__":``.
+            shard: ``(i, n)`` is host i of n, which gets rows ``i * size / n`` to ``(i + 1) * size / n``.
+
+        Raises:
+            ValueError: for values out of range, or a ``size`` that ``n`` does not divide.
+        """
+        index, count = shard
+        if size < 1 or workers < 0 or not 0 <= seed < 2**64:
+            raise ValueError(
+                "size must be at least 1, workers at least 0 and seed in [0, 2^64), "
+                f"got size = {size}, workers = {workers} and seed = {seed}"
+            )
+        if not 0 <= index < count or size % count:
+            raise ValueError(f"shard must be (i, n) with 0 <= i < n and n a divisor of size = {size}, got {shard}")
+        return Stream(_Loader(self, size, seed, shard), workers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Loader:
+    """Makes the batch of any step."""
+
+    data: Dataset
+    size: int
+    seed: int
+    shard: tuple[int, int]
+
+    def identity(self) -> dict[str, object]:
+        return {"data": self.data.name, "examples": len(self.data), "batch_size": self.size, "seed": self.seed}
+
+    def __call__(self, step: int) -> Loaded:
+        data, seed, n, (index, count) = self.data, self.seed, len(self.data), self.shard
+        share = self.size // count
+        start = step * self.size + index * share
+        order, epochs = rows(n, seed, start, start + share)
+        skipped: tuple[str, ...] = ()
+        if isinstance(data.source, ArraySource):
+            x, labels = data.source.take(order)
+        else:
+            x, labels, skipped = self._read(order)
+        self._check(labels, order)
+        if data.augmentation:
+            words = np.empty((share, WORDS), np.uint64)
+            for epoch in np.unique(epochs):
+                here = epochs == epoch
+                words[here] = draws(n, seed, int(epoch), WORDS)[order[here]]
+            x = data.augmentation(x, words)
+        return Loaded(Batch(x, labels), skipped)
+
+    def _read(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """The examples of a source that gives them one by one."""
+        data, skipped = self.data, list[str]()
+        x = np.empty((len(order), *data.shape), np.float32)
+        labels = np.empty(len(order), np.int32)
+        for row, index in enumerate(order):
+            example, labels[row] = self._readable(int(index), skipped)
+            if np.shape(example) != data.shape:
+                raise ValueError(f"{data.name}: examples must be {data.shape}, got {np.shape(example)} of {index}")
+            x[row] = to_unit(np.asarray(example))
+            if not np.isfinite(x[row]).all():
+                raise ValueError(f"{data.name}: values must be finite, got NaN or inf in example {index}")
+        return x, labels, tuple(skipped)
+
+    def _readable(self, index: int, skipped: list[str]) -> tuple[np.ndarray, int]:
+        """The example at ``index``, or the first after it that can be read."""
+        data = self.data
+        for i in range(index, index + len(data)):
+            try:
+                return data.source[i % len(data)]
+            except UnreadableError as error:
+                if not data.skip_unreadable:
+                    raise
+                skipped.append(error.name)
+        raise ValueError(f"{data.name}: none of {len(data)} examples can be read; the last is {skipped[-1]}")
+
+    def _check(self, labels: np.ndarray, order: np.ndarray) -> None:
+        classes = self.data.num_classes
+        wrong = (labels < 0) | (labels >= (1 if classes is None else classes))
+        if wrong.any():
+            expected = "0 where there are no classes" if classes is None else f"in 0..{classes - 1}"
+            raise ValueError(
+                f"{self.data.name}: labels must be {expected}, got {labels[wrong][0]} of example {order[wrong][0]}"
+            )

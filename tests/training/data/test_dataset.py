@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pytest
+
+from artifex.training.data import Augmentation, Batch, Dataset, Digits, Toy, batch_indices, digits, open_dataset
+from artifex.training.data.batches import Batches
+from artifex.training.data.source import ArraySource
+
+N = 23
+
+
+def numbered(**options: object) -> Dataset:
+    """2x3 images that say which they are."""
+    x = np.arange(N, dtype=np.uint8)[:, None, None, None] + np.zeros((N, 2, 3, 1), np.uint8)
+    return Dataset("numbers", ArraySource(x, np.arange(N) % 5, "numbers"), (2, 3, 1), 5, **options)  # type: ignore[arg-type]
+
+
+def indices(batch: Batch) -> list[int]:
+    """Which images they are."""
+    return [round((float(x) + 1) * 127.5) for x in batch.x[:, 0, 0, 0]]
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return np.array_equal(a.x, b.x) and np.array_equal(a.labels, b.labels)
+
+
+def test_the_order_is_that_of_batch_indices() -> None:
+    batches = numbered().batches(7, seed=11)
+    for step in range(8):
+        batch = next(batches)
+        assert indices(batch) == list(batch_indices(N, 7, 11, step))
+        assert list(batch.labels) == [i % 5 for i in indices(batch)]
+        assert (str(batch.x.dtype), str(batch.labels.dtype), batch.x.shape) == ("float32", "int32", (7, 2, 3, 1))
+
+
+def test_digits_batches_are_those_of_the_images_in_memory() -> None:
+    batches = open_dataset(Digits()).batches(100, seed=2)
+    for step in range(20):
+        images, labels = digits().batch(step, 100, 2)
+        batch = next(batches)
+        assert np.array_equal(batch.x, images)
+        assert np.array_equal(batch.labels, labels)
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 6])
+def test_hosts_share_the_batch_of_one(hosts: int) -> None:
+    data = numbered(augmentation=Augmentation(flip=True, shift=1))
+    whole = data.batches(12, seed=1)
+    shares = [data.batches(12, seed=1, shard=(i, hosts)) for i in range(hosts)]
+    for _ in range(5):
+        batch, parts = next(whole), [next(share) for share in shares]
+        assert same(batch, Batch(np.concatenate([p.x for p in parts]), np.concatenate([p.labels for p in parts])))
+
+
+@pytest.mark.parametrize("stop", [0, 1, 9])
+def test_a_state_goes_through_json_and_resumes_exactly(stop: int) -> None:
+    data = numbered(augmentation=Augmentation(flip=True, shift=2))
+    batches = data.batches(7, seed=0)
+    for _ in range(stop):
+        next(batches)
+    state = json.loads(json.dumps(batches.state()))
+    resumed = data.batches(7, seed=0)
+    resumed.restore(state)
+    assert resumed.state() == state
+    for _ in range(6):
+        assert same(next(batches), next(resumed))
+
+
+def test_toys_are_batched_as_points() -> None:
+    data = open_dataset(Toy(name="gaussians", size=50))
+    batch = next(data.batches(8, seed=0))
+    assert (len(data), data.shape, data.num_classes, batch.x.shape) == (50, (2,), 8, (8, 2))
+
+
+def test_batches_are_what_the_protocol_says() -> None:
+    assert isinstance(numbered().batches(1, 0), Batches)
+
+
+@pytest.mark.parametrize(
+    ("change", "value"), [("seed", 1), ("examples", 24), ("batch_size", 8), ("step", -1), ("step", "2"), ("data", "x")]
+)
+def test_a_state_of_other_batches_is_refused(change: str, value: object) -> None:
+    batches = numbered().batches(7, seed=0)
+    next(batches)
+    with pytest.raises(ValueError, match=r"must be one of these batches.*'batch_size': 7.*got"):
+        batches.restore({**batches.state(), change: value})
+    assert batches.state()["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "seed", "workers", "shard", "says"),
+    [
+        (0, 0, 0, (0, 1), "got size = 0"),
+        (4, -1, 0, (0, 1), "seed = -1"),
+        (4, 0, -1, (0, 1), "workers = -1"),
+        (4, 0, 0, (2, 2), r"got \(2, 2\)"),
+        (4, 0, 0, (0, 3), r"divisor of size = 4, got \(0, 3\)"),
+    ],
+)
+def test_impossible_batches_are_refused(size: int, seed: int, workers: int, shard: tuple[int, int], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        numbered().batches(size, seed, workers=workers, shard=shard)
