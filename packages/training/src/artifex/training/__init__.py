@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from artifex.training.checkpoint import Checkpointer as Checkpointer
+    from artifex.training.data import Batch as Batch
+    from artifex.training.data import Batches as Batches
+    from artifex.training.data import Dataset as Dataset
     from artifex.training.data import LabelledImages as LabelledImages
     from artifex.training.data import batch_indices as batch_indices
     from artifex.training.data import digits as digits
+    from artifex.training.data import open_dataset as open_dataset
     from artifex.training.ema import Average as Average
     from artifex.training.ema import Ema as Ema
     from artifex.training.ema import Latest as Latest
@@ -43,8 +47,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Average",
+    "Batch",
+    "Batches",
     "Callback",
     "Checkpointer",
+    "Dataset",
     "Draws",
     "Ema",
     "LabelledImages",
@@ -69,6 +76,7 @@ __all__ = [
     "make_optimiser",
     "make_train_step",
     "memorisation",
+    "open_dataset",
     "recognise",
     "reconstruction",
     "samples_figure",
@@ -79,7 +87,7 @@ __all__ = [
 
 _HOMES: Final = {
     "checkpoint": ("Checkpointer",),
-    "data": ("LabelledImages", "batch_indices", "digits"),
+    "data": ("Batch", "Batches", "Dataset", "LabelledImages", "batch_indices", "digits", "open_dataset"),
     "ema": (
         "Average",
         "Ema",
