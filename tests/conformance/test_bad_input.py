@@ -15,6 +15,7 @@ from artifex.generative_models.models.diffusion import (
     DDIMModel,
     DDPMModel,
     DiffusionModel,
+    DiTModel,
     GuidedDiffusionModel,
     ModelConfig,
     ScoreDiffusionModel,
@@ -71,6 +72,15 @@ LABELLED = DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0
 DDIM = DDIMModel(config(ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
 SCORE = ScoreDiffusionModel(config=config(), backbone_fn=network, rngs=nnx.Rngs(0))
 WIDER = DiffusionModel(config(), lambda _, rngs: Wider(), rngs=nnx.Rngs(0))
+DIT = DiTModel(
+    ModelConfig(
+        name="bad",
+        model_class="DiTModel",
+        input_dim=(4, 4, 1),
+        parameters={"noise_steps": 20, "num_classes": 3, "img_size": 4, "hidden_size": 8, "depth": 1, "num_heads": 1},
+    ),
+    rngs=nnx.Rngs(0),
+)
 X = jnp.ones((2, 2))
 T = jnp.array([3, 4])
 NAN = X.at[0, 0].set(jnp.nan)
@@ -182,6 +192,17 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     ),
     "labels of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELLED, X, T, T), r"labels must be in \[0, 2\]"),
     "apply_guidance's shapes": (lambda: apply_guidance(X, X[:1], 2.0), r"got \(2, 2\) and \(1, 2\)"),
+    "apply_guidance's scales": (lambda: apply_guidance(X, X, jnp.ones(3)), r"one a sample \(2,\), got shape \(3,\)"),
+    "apply_guidance's outputs": (lambda: apply_guidance(X, {"x_t": X}, 2.0), r"'predicted_noise', got \['x_t'\]"),
+    "the loss's outputs": (lambda: BASE.loss_fn({"noise": X}, {"x_t": X}), r"hold 'predicted_noise', got \['x_t'\]"),
+    "a scale without labels": (
+        lambda: DIT.generate(1, rngs=nnx.Rngs(0), num_steps=2, cfg_scale=2.0),
+        "y must be given",
+    ),
+    "a scale without labels, one step": (
+        lambda: DIT(jnp.ones((1, 4, 4, 1)), T[:1], cfg_scale=2.0),
+        "y must be given where cfg_scale is, .* got cfg_scale=2.0",
+    ),
     "apply_guidance's scale": (lambda: apply_guidance(X, X, float("nan")), "guidance_scale must be finite"),
     "total_steps": (lambda: linear_guidance_schedule(0, 0), "total_steps must be at least 1, got 0"),
     "step": (lambda: cosine_guidance_schedule(10, 10), r"step must be in \[0, 9\], got values from 10 to 10"),

@@ -3,7 +3,7 @@
 import copy
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
 import jax.numpy as jnp
@@ -16,7 +16,15 @@ from pydantic import ValidationError
 
 from artifex.backbones import MLP, MLPConfig
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion import DDIMModel, DDPMModel, DiffusionModel, ScoreDiffusionModel
+from artifex.generative_models.models.diffusion import (
+    DDIMModel,
+    DDPMModel,
+    DiffusionModel,
+    DiTModel,
+    GuidedDiffusionModel,
+    LDMModel,
+    ScoreDiffusionModel,
+)
 from artifex.generative_models.models.diffusion.parameters import (
     BetaSchedule,
     DDIMParameters,
@@ -140,7 +148,9 @@ def test_parameters_out_of_their_range(parameters: dict[str, object]) -> None:
 
 def network(config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
     """A network for points, small enough to be sampled from many times."""
-    return MLP(MLPConfig(features=config.input_dim[-1], hidden=4, depth=1), rngs=rngs)
+    classes = config.parameters.get("num_classes")
+    assert classes is None or isinstance(classes, int)
+    return MLP(MLPConfig(features=config.input_dim[-1], hidden=4, depth=1, num_classes=classes), rngs=rngs)
 
 
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(-3, 2000), st.floats(), st.text(max_size=3), st.just([1, 2]))
@@ -156,67 +166,113 @@ PARAMETERS: dict[str, st.SearchStrategy[object]] = {
     "sigma_min": st.floats(0, 1) | st.floats(1e-12, 1),
     "sigma_max": st.floats(1, 1e12) | st.floats(1, 1e30),
     "score_scaling": st.sampled_from([0.5, 1.0]),
+    "latent_dim": st.sampled_from([1, 2]),
+    "encoder_hidden_dims": st.just([4]),
+    "decoder_hidden_dims": st.just([4]),
+    "encoder_type": st.sampled_from(["simple", "vae"]),
+    "decoder_type": st.sampled_from(["simple", "vae"]),
+    "scale_factor": st.floats(0.01, 100),
+    "kl_weight": st.floats(0, 1),
+    "img_size": st.just(4),
+    "patch_size": st.sampled_from([2, 4]),
+    "hidden_size": st.sampled_from([4, 8]),
+    "depth": st.just(1),
+    "num_heads": st.sampled_from([1, 2]),
+    "mlp_ratio": st.floats(0.5, 2),
+    "dropout_rate": st.floats(0, 0.9),
+    "class_dropout_prob": st.floats(0, 1),
+    "learn_sigma": st.booleans(),
+    "cfg_scale": st.sampled_from([1.0, 2.0]),
+    "num_classes": st.just(2),
 }
 FIELDS: dict[str, st.SearchStrategy[object]] = {
     "name": st.text(max_size=3),
     "model_class": st.just("M"),
-    "input_dim": st.just([2]),
     "hidden_dims": st.sampled_from([None, [4]]),
-    "output_dim": st.sampled_from([None, 2, [2]]),
-    "activation": st.sampled_from([None, "silu"]),
+    "output_dim": st.none(),
+    "activation": st.none(),
 }
 
 
-def slip(known: Mapping[str, object]) -> st.SearchStrategy[dict[str, object]]:
+def slip(known: Iterable[str]) -> st.SearchStrategy[dict[str, object]]:
     """At most one field that holds anything."""
     return st.dictionaries(st.sampled_from([*known, "unheard_of"]), JUNK, max_size=1)
 
 
-REQUIRED = ("noise_steps", "ddim_steps")  # their defaults are of a size that is not sampled from here
-CONFIGS = st.builds(
-    lambda fields, parameters, outer, inner: {**fields, "parameters": {**parameters, **inner}, **outer},
-    st.fixed_dictionaries(FIELDS),
-    st.fixed_dictionaries(
-        {key: PARAMETERS[key] for key in REQUIRED},
-        optional={key: values for key, values in PARAMETERS.items() if key not in REQUIRED},
+# Their defaults are of a size that is not sampled from here; without classes nothing is guided.
+REQUIRED = frozenset({"noise_steps", "ddim_steps", "img_size", "hidden_size", "depth", "num_heads", "num_classes"})
+
+
+def configs(kind: type[DiffusionModel[Any]], shape: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """Fields of a configuration of ``kind``, right but for one of either kind that may be anything."""
+    known = {name: PARAMETERS[name] for name in kind.parameters_type.model_fields}
+    needed = {name: values for name, values in known.items() if name in REQUIRED}
+    optional = {name: values for name, values in known.items() if name not in REQUIRED}
+    fields = {**FIELDS, "input_dim": st.just(list(shape)), "output_dim": st.sampled_from([None, shape[-1], [*shape]])}
+    return st.builds(
+        lambda fields, parameters, outer, inner: {**fields, "parameters": {**parameters, **inner}, **outer},
+        st.fixed_dictionaries(fields),
+        st.fixed_dictionaries(needed, optional=optional),
+        slip([*fields, "parameters"]),
+        slip(known),
+    )
+
+
+Build = Callable[[ModelConfig], DiffusionModel[Any]]
+KINDS: dict[str, tuple[type[DiffusionModel[Any]], tuple[int, ...], int, Build]] = {
+    "base": (DiffusionModel, (2,), 15, lambda c: DiffusionModel(c, network, rngs=nnx.Rngs(0))),
+    "ddpm": (DDPMModel, (2,), 40, lambda c: DDPMModel(c, backbone_fn=network, rngs=nnx.Rngs(0))),
+    "ddim": (DDIMModel, (2,), 30, lambda c: DDIMModel(c, backbone_fn=network, rngs=nnx.Rngs(0))),
+    "score": (
+        ScoreDiffusionModel, (2,), 50,
+        lambda c: ScoreDiffusionModel(config=c, backbone_fn=network, rngs=nnx.Rngs(0)),
     ),
-    slip({**FIELDS, "parameters": None}),
-    slip(PARAMETERS),
-)
+    "latent": (LDMModel, (2,), 14, lambda c: LDMModel(config=c, backbone_fn=network, rngs=nnx.Rngs(0))),
+    "dit": (DiTModel, (4, 4, 1), 8, lambda c: DiTModel(c, rngs=nnx.Rngs(0))),
+    "guided": (
+        GuidedDiffusionModel, (2,), 40,
+        lambda c: GuidedDiffusionModel(c, network, rngs=nnx.Rngs(0), guidance_method="classifier_free"),
+    ),
+}  # fmt: skip
 
 
-def build(kind: type[DiffusionModel[Any]], fields: Mapping[str, object]) -> DiffusionModel[Any]:
-    """A model from fields of which those that only other kinds know are left out."""
-    parameters = fields["parameters"]
-    if isinstance(parameters, Mapping):
-        other = set(PARAMETERS) - set(kind.parameters_type.model_fields)
-        parameters = {key: value for key, value in parameters.items() if key not in other}
-    config = ModelConfig.model_validate({**fields, "parameters": parameters})
-    if kind is ScoreDiffusionModel:
-        return ScoreDiffusionModel(config=config, rngs=nnx.Rngs(0), backbone_fn=network)
-    return kind(config, backbone_fn=network, rngs=nnx.Rngs(0))
-
-
-@pytest.mark.parametrize("kind", [DDPMModel, DDIMModel, ScoreDiffusionModel])
-def test_every_config_samples_or_is_refused(kind: type[DiffusionModel[Any]]) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_every_config_samples_or_is_refused(name: str) -> None:
     """Whatever is in a configuration: a model whose samples are finite, or a ValueError; never anything else."""
-    ends = {"refused": 0, "sampled": 0, "too long to be sampled here": 0}
+    kind, shape, examples, build = KINDS[name]
+    ends = {"refused": 0, "sampled": 0, "too large to be sampled here": 0}
 
-    @settings(max_examples=50, deadline=None, derandomize=True)
-    @given(fields=CONFIGS)
-    def check(fields: dict[str, object]) -> None:
+    @settings(max_examples=examples, deadline=None, derandomize=True)
+    @given(fields=configs(kind, shape))
+    def check(fields: dict[str, Any]) -> None:
         try:
-            model = build(kind, fields)
+            config = ModelConfig.model_validate(fields)
+            parsed = parse(kind.parameters_type, config)
+            if (
+                parsed.noise_steps > 3
+                or config.input_dim != shape
+                or any(
+                    (getattr(parsed, name, None) or 0) > 8
+                    for name in ("latent_dim", "hidden_size", "depth", "num_classes")
+                )
+            ):
+                ends["too large to be sampled here"] += 1
+                return
+            model = build(config)
         except ValueError:
             ends["refused"] += 1
             return
-        if model.noise_steps > 3 or model.config.input_dim != (2,):
-            ends["too long to be sampled here"] += 1
+        labels = None if parsed.num_classes is None else jnp.zeros(2, jnp.int32)
+        if name == "guided" and labels is None:
+            with pytest.raises(ValueError, match="conditioning must be given"):
+                model.generate(2)
+            ends["refused"] += 1
             return
-        samples = model.generate(2)
-        assert samples.shape == (2, 2)
+        options: dict[str, Any] = {"num_steps": 3, "rngs": nnx.Rngs(0)} if name == "dit" else {}
+        samples = model.generate(2, conditioning=labels, **options)
+        assert samples.shape == (2, *shape)
         assert bool(jnp.all(jnp.isfinite(samples)))
         ends["sampled"] += 1
 
     check()
-    assert min(ends["refused"], ends["sampled"]) >= 10, ends
+    assert min(ends["refused"], ends["sampled"]) >= examples // 8, ends

@@ -1,6 +1,7 @@
 """One compiled loop: compiled once, found again, at home in a user's jit, its memory flat in the steps."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,16 @@ import pytest
 from flax import nnx
 from jaxtyping import Array
 
-from artifex.generative_models.models.diffusion import DDIMModel, DDPMModel, ModelConfig, ScoreDiffusionModel
+from artifex.generative_models.models.diffusion import (
+    DDIMModel,
+    DDPMModel,
+    DiffusionModel,
+    DiTModel,
+    GuidedDiffusionModel,
+    LDMModel,
+    ModelConfig,
+    ScoreDiffusionModel,
+)
 from artifex.guidance import ClassifierFree
 
 
@@ -22,7 +32,7 @@ class Counting(nnx.Module):
 
     def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
         self.note(1)
-        shift = 0.0 if cond is None else 0.01 * cond.astype(x.dtype)[:, None]
+        shift = 0.0 if cond is None else 0.01 * cond.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
         return self.factor[...] * x + shift
 
 
@@ -42,6 +52,17 @@ def config(kind: str, **parameters: object) -> ModelConfig:
 DDPM = DDPMModel(config("DDPMModel", num_classes=4), backbone_fn=network, rngs=nnx.Rngs(0))
 DDIM = DDIMModel(config("DDIMModel", num_classes=4, ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
 SCORE = ScoreDiffusionModel(config=config("ScoreDiffusionModel"), backbone_fn=network, rngs=nnx.Rngs(0))
+LATENT = LDMModel(config=config("LDMModel", latent_dim=2, num_classes=4), backbone_fn=network, rngs=nnx.Rngs(0))
+DIT = DiTModel(
+    config("DiTModel", num_classes=4).model_copy(update={"input_dim": (4, 4, 1)}),
+    backbone_fn=network,
+    rngs=nnx.Rngs(0),
+)
+GUIDED = GuidedDiffusionModel(
+    config("GuidedDiffusionModel", num_classes=4), network, rngs=nnx.Rngs(0), guidance_method="classifier_free"
+)
+
+MODELS: tuple[DiffusionModel[Any], ...] = (DDPM, DDIM, SCORE, LATENT, DIT, GUIDED)
 
 METHODS: dict[str, Callable[[int, int], Array]] = {
     "generate": lambda n, seed: DDPM.generate(n, rngs=nnx.Rngs(seed)),
@@ -53,6 +74,11 @@ METHODS: dict[str, Callable[[int, int], Array]] = {
     "ddim_sample, own rngs": lambda n, seed: DDIM.ddim_sample(n),
     "ddim_reverse": lambda n, seed: DDIM.ddim_reverse(jnp.full((n, 3), 0.1 * seed), 5),
     "score's sample": lambda n, seed: SCORE.sample(n, num_steps=6, rngs=nnx.Rngs(seed)),
+    "latent sample": lambda n, seed: LATENT.sample(n, rngs=nnx.Rngs(seed), conditioning=jnp.full(n, seed % 4)),
+    "DiT's generate": lambda n, seed: DIT.generate(
+        n, rngs=nnx.Rngs(seed), num_steps=7, y=jnp.full(n, seed % 4), cfg_scale=1.5 + seed
+    ),
+    "guided generate": lambda n, seed: GUIDED.generate(n, rngs=nnx.Rngs(seed), conditioning=jnp.full(n, seed % 4)),
 }
 
 
@@ -64,17 +90,17 @@ def test_compiles_once_for_each_shape(name: str) -> None:
     before = len(TRACES)
     assert before
     second = method(2, 2)
-    DDIM.backbone.factor[...] = 0.2  # type: ignore[attr-defined]
-    DDPM.backbone.factor[...] = 0.2  # type: ignore[attr-defined]
+    for model in MODELS:
+        model.backbone.factor[...] = 0.2  # type: ignore[attr-defined]
     third = method(2, 2)
     assert len(TRACES) == before
     assert float(jnp.abs(first - second).max()) > 1e-4
-    if "own" not in name and "score" not in name:
+    if "own" not in name:
         assert float(jnp.abs(second - third).max()) > 1e-4
     method(3, 1)
     assert len(TRACES) > before
-    DDIM.backbone.factor[...] = 0.1  # type: ignore[attr-defined]
-    DDPM.backbone.factor[...] = 0.1  # type: ignore[attr-defined]
+    for model in MODELS:
+        model.backbone.factor[...] = 0.1  # type: ignore[attr-defined]
 
 
 def test_another_step_count_compiles_again_and_both_are_kept() -> None:

@@ -92,6 +92,9 @@ def test_terms_of_the_loss_are_their_formulas() -> None:
         np.testing.assert_allclose(
             [terms["mse"], terms["reconstruction"], terms["kl"]], [mse, reconstruction, kl], 1e-5
         )
+    told = model.loss_fn({"x": X, "noise": out["noise"] + 1}, out)
+    expected_mse = np.mean((np.asarray(out["predicted_noise"]) - np.asarray(out["noise"]) - 1) ** 2)
+    np.testing.assert_allclose(told["mse"], expected_mse, rtol=1e-5)
 
 
 def test_each_stage_trains_its_own_part() -> None:

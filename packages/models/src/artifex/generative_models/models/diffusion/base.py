@@ -62,6 +62,19 @@ Outputs = dict[str, Array]
 Out = TypeVar("Out", bound=Array | Mapping[str, Array], default=Outputs)
 
 
+def predicted_noise(outputs: Array | Mapping[str, Array]) -> X:
+    """The predicted noise in what calling a model gave.
+
+    Raises:
+        ValueError: if there is none in it.
+    """
+    if not isinstance(outputs, Mapping):
+        return outputs
+    if "predicted_noise" not in outputs:
+        raise ValueError(f"a model's outputs must hold 'predicted_noise', got {sorted(outputs)}")
+    return outputs["predicted_noise"]
+
+
 class DiffusionModel(nnx.Module, Generic[Out]):
     """A network that predicts noise, with the process that adds it and the walk that takes it away.
 
@@ -305,13 +318,12 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             number, but for its ends.
 
         Raises:
-            ValueError: if the noise is neither given nor to be found, or of another shape than the predicted one.
+            ValueError: if the noise is neither given nor to be found, or of another shape than the predicted one, or
+                ``model_outputs`` holds no predicted noise.
         """
         given: Mapping[str, Array] = batch if isinstance(batch, Mapping) else {"x": batch}
-        outputs: Mapping[str, Array] = (
-            model_outputs if isinstance(model_outputs, Mapping) else {"predicted_noise": model_outputs}
-        )
-        predicted, noise = outputs["predicted_noise"], self._true_noise({**outputs, **given})
+        outputs: Mapping[str, Array] = model_outputs if isinstance(model_outputs, Mapping) else {}
+        predicted, noise = predicted_noise(model_outputs), self._true_noise({**outputs, **given})
         if noise.shape != predicted.shape:
             raise ValueError(
                 f"the noise must be of the shape of the predicted one, {predicted.shape}, got {noise.shape}"

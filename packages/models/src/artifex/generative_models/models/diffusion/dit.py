@@ -82,7 +82,8 @@ class DiTModel(DiffusionModel[Array]):
             cfg_scale: of classifier-free guidance, 1 follows the labels; None is the config's, and 1 in training.
 
         Raises:
-            ValueError: for timesteps or labels out of range, or labels for a network that takes none.
+            ValueError: for timesteps or labels out of range, labels for a network that takes none, or a ``cfg_scale``
+                other than 1 without labels.
         """
         return halves(self._guided(x, t, y, deterministic, cfg_scale), x)[0]
 
@@ -114,6 +115,7 @@ class DiTModel(DiffusionModel[Array]):
         self, x: X, t: Steps, y: Labels | None, deterministic: bool, cfg_scale: GuidanceScale | None
     ) -> Estimate:
         if y is None:
+            _check_unguided(cfg_scale)
             return self._network(x, self._level(t, x), None, deterministic=deterministic)
         if deterministic or cfg_scale is not None:
             guidance = ClassifierFreeGuidance(self._scale(cfg_scale))
@@ -156,6 +158,8 @@ class DiTModel(DiffusionModel[Array]):
         if labels is not None:
             guidance = ClassifierFreeGuidance(self._scale(cfg_scale)).guidance(self)
             kwargs = {"guidance": guidance, **kwargs, "conditioning": labels}
+        else:
+            _check_unguided(cfg_scale)
         shape = None if img_size is None else (img_size, img_size, self.config.input_dim[-1])
         walk = self._walk(self._ancestral, self._times(num_steps), n_samples, shape, rngs, kwargs)
         return self._finish(sample(*walk))
@@ -169,3 +173,11 @@ class DiTModel(DiffusionModel[Array]):
             return y
         hidden = jax.random.bernoulli(draw(self.rngs, "dropout"), self.parameters.class_dropout_prob, y.shape)
         return jnp.where(hidden, self.parameters.num_classes, y)
+
+
+def _check_unguided(cfg_scale: GuidanceScale | None) -> None:
+    """Raises a ValueError for a scale of guidance that has no labels to go towards."""
+    if not (cfg_scale is None or (isinstance(cfg_scale, int | float) and cfg_scale == 1)):
+        raise ValueError(
+            f"y must be given where cfg_scale is, for guidance goes towards labels; got cfg_scale={cfg_scale}"
+        )

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.base import DiffusionModel, Out, Time
+from artifex.generative_models.models.diffusion.base import DiffusionModel, Out, Time, predicted_noise
 from artifex.generative_models.models.diffusion.networks import BackboneFn
 from artifex.generative_models.models.diffusion.walk import (
     Pure,
@@ -55,12 +55,15 @@ def apply_guidance(
         guidance_scale: w, one number or one a sample; 0 is unconditional, 1 conditional.
 
     Raises:
-        ValueError: if the two differ in shape, or a scale is known not to be finite.
+        ValueError: if the two differ in shape, there is not one scale or one a sample, a scale is known not to be
+            finite, or what calling a model gave holds no ``predicted_noise``.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
-    cond, uncond = (p["predicted_noise"] if isinstance(p, Mapping) else p for p in (noise_pred_cond, noise_pred_uncond))
+    cond, uncond = (predicted_noise(p) for p in (noise_pred_cond, noise_pred_uncond))
     scale = jnp.asarray(guidance_scale, cond.dtype)
+    if scale.shape not in ((), cond.shape[:1]):
+        raise ValueError(f"guidance_scale must be one, or one a sample {cond.shape[:1]}, got shape {scale.shape}")
     check_finite(guidance_scale=scale)
     return combine(cond, uncond, expand(scale, cond))
 

@@ -271,7 +271,8 @@ class LDMModel(DiffusionModel):
           L_\mathrm{diffusion} = \mathrm{mean}\, \lVert \epsilon - \epsilon_\theta \rVert^2$$
 
         Args:
-            batch: clean data with d numbers a sample, or a mapping with them at ``"x"``.
+            batch: clean data with d numbers a sample, or a mapping with them at ``"x"``, which may hold the noise of
+                the scaled latents at ``"noise"``; else it is that of ``model_outputs``.
             model_outputs: what calling the model gave.
             rngs: accepted so that all methods are called alike.
             stage: what is trained: the ``"autoencoder"`` alone, the ``"diffusion"`` alone, or both.
@@ -286,7 +287,8 @@ class LDMModel(DiffusionModel):
         if stage not in ("autoencoder", "diffusion", "joint"):
             raise ValueError(f"stage must be 'autoencoder', 'diffusion' or 'joint', got {stage!r}")
         x = batch["x"] if isinstance(batch, Mapping) else batch
-        mse = super().loss_fn({}, model_outputs)["mse"]
+        given = {"noise": batch["noise"]} if isinstance(batch, Mapping) and "noise" in batch else {}
+        mse = super().loss_fn(given, model_outputs)["mse"]
         reconstruction = jnp.mean(jnp.square(model_outputs["reconstruction"] - x))
         mean, logvar = model_outputs["mean"], model_outputs["logvar"]
         kl = jnp.sum(jnp.square(mean) + jnp.exp(logvar) - 1 - logvar) / (2 * x.size)
