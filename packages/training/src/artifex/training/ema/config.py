@@ -31,7 +31,7 @@ class Constant(_Section):
     """
 
     kind: Literal["constant"] = "constant"
-    decay: float = Field(default=0.999, ge=0, lt=1)
+    decay: float = Field(default=0.995, ge=0, lt=1)
 
     def build(self) -> Ema:
         """The average that this names."""

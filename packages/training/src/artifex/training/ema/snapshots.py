@@ -91,12 +91,12 @@ class Snapshots:
             goal,
             float(last),
         )
-        shapes = {name: tuple(leaf.shape) for name, leaf in _named(like).items()}
-        total = {name: np.zeros(shape) for name, shape in shapes.items()}
+        leaves = jax.tree.leaves(like)
+        total = [np.zeros(leaf.shape) for leaf in leaves]
         for (at, _, i), weight in zip(stored, weights, strict=True):
-            self._add(total, weight, at, i)
-        leaves = [jnp.asarray(total[name], leaf.dtype) for name, leaf in _named(like).items()]
-        out: P = jax.tree.unflatten(jax.tree.structure(like), leaves)
+            self._add(total, list(_named({i: like})), weight, at)
+        made = [jnp.asarray(sum_, leaf.dtype) for sum_, leaf in zip(total, leaves, strict=True)]
+        out: P = jax.tree.unflatten(jax.tree.structure(like), made)
         return out, left
 
     def _path(self, step: int) -> Path:
@@ -111,16 +111,16 @@ class Snapshots:
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self._path(step)} must be a file of stored averages, got {error!r}") from error
 
-    def _add(self, total: dict[str, np.ndarray], weight: float, step: int, place: int) -> None:
-        """Add the average of one width in one file, times its weight."""
-        path, prefix = self._path(step), f"{place}."
+    def _add(self, total: list[np.ndarray], names: list[str], weight: float, step: int) -> None:
+        """Add the arrays of these names in one file, times their weight."""
+        path = self._path(step)
         with safe_open(path, "np") as file:
-            names = {name.removeprefix(prefix) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
-            if names != total.keys():
-                odd = sorted(names ^ total.keys())
-                raise ValueError(f"{path} must hold the parameters asked for, got a difference in {odd[:3]}")
-            for name, sum_ in total.items():
-                array = file.get_tensor(prefix + name)
+            place = names[0].split(".")[0]
+            odd = set(names) ^ {name for name in file.keys() if name.split(".")[0] == place}  # noqa: SIM118
+            if odd:
+                raise ValueError(f"{path} must hold the parameters asked for, got a difference in {sorted(odd)[:3]}")
+            for name, sum_ in zip(names, total, strict=True):
+                array = file.get_tensor(name)
                 if array.shape != sum_.shape:
                     raise ValueError(f"{name} must be of shape {sum_.shape} in {path}, got {array.shape}")
                 sum_ += weight * array.astype(np.float64)
