@@ -3,7 +3,7 @@
     python3.12 -m venv /tmp/peer
     /tmp/peer/bin/pip install --no-deps avitai-artifex==0.1.15
     /tmp/peer/bin/pip install jax flax optax pydantic dacite calibrax distrax datarax
-    uv run python bench/peers/compare.py /tmp/peer/bin/python
+    uv run python bench/peers/compare.py /tmp/peer/bin/python [DiT]
 
 Both are imported as ``artifex``, so each lives in a process of its own. The processes take turns, one call each: what
 else the machine does meets both. The first call is that of a process with its models made and nothing compiled.
@@ -13,16 +13,11 @@ Theirs as shipped: the loop over steps is Python's, the network compiled nowhere
 to 0 where it is asked for 50 steps; that costs the same as the right ones.
 """
 
-import json
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
-Case = Callable[[], Any]
+from race import Case, Side, race, serve
 
 ROUNDS: Final = 3
 BARS: Final[Mapping[str, float]] = {"U-Net, DDIM 50, 4 samples": 2.0, "DiT, guided, 50 steps, 8 samples": 6.0}
@@ -99,77 +94,38 @@ def theirs() -> tuple[dict[str, Case], dict[str, int]]:
     }, {"U-Net": parameters(ddim), "DiT": parameters(dit)}
 
 
-def work(side: str) -> None:
-    """Answers every case named on a line of its input with the seconds that one call of it took."""
+def work(side: str) -> tuple[dict[str, Case], dict[str, object]]:
     import jax
 
-    out = sys.stdout
-    sys.stdout = sys.stderr
     cases, sizes = ours() if side == "ours" else theirs()
-    print(json.dumps({"parameters": sizes, "jax": jax.__version__}), file=out, flush=True)
-    for line in sys.stdin:
-        start = time.perf_counter()
-        jax.block_until_ready(cases[line.strip()]())  # type: ignore[no-untyped-call]
-        print(json.dumps(time.perf_counter() - start), file=out, flush=True)
+
+    def finished(case: Callable[[], Any]) -> Case:
+        return lambda: jax.block_until_ready(case())  # type: ignore[no-untyped-call]
+
+    return {name: finished(case) for name, case in cases.items()}, {"parameters": sizes, "jax": jax.__version__}
 
 
-class Side:
-    """One of the two processes."""
-
-    def __init__(self, python: str, side: str) -> None:
-        self.process = subprocess.Popen(
-            [python, str(Path(__file__).resolve()), side], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.about: dict[str, Any] = self.answer()
-
-    def answer(self) -> Any:  # noqa: ANN401 -- JSON
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process ended with {self.process.wait()}")
-        return json.loads(line)
-
-    def seconds(self, case: str) -> float:
-        assert self.process.stdin is not None
-        print(case, file=self.process.stdin, flush=True)
-        out: float = self.answer()
-        return out
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def main(peer: str) -> int:
-    """Prints the table; the number of bars that were missed."""
-    sides = {"ours": Side(sys.executable, "ours"), "theirs": Side(peer, "theirs")}
-    for name, side in sides.items():
+def main(peer: str, only: str = "") -> int:
+    """Prints the table, of the cases whose name has ``only`` in it; the number of bars that were missed."""
+    ours, theirs = Side(sys.executable, __file__, "ours"), Side(peer, __file__, "theirs")
+    for name, side in (("ours", ours), ("theirs", theirs)):
         print(f"{name}: jax {side.about['jax']}, parameters {side.about['parameters']}")
     missed = 0
     for case, bar in BARS.items():
-        first = {name: side.seconds(case) for name, side in sides.items()}
-        times: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(ROUNDS):
-            for name, side in sides.items():
-                times[name].append(side.seconds(case))
-        mid = {name: median(values) for name, values in times.items()}
-        for what, pair, least in (("first call", first, FIRST), ("next calls", mid, bar)):
-            ratio = pair["theirs"] / pair["ours"]
-            missed += ratio < least
-            verdict = "reached" if ratio >= least else "MISSED"
-            print(
-                f"{case}, {what}: ours {pair['ours']:.2f} s, theirs {pair['theirs']:.2f} s, {ratio:.1f}x; "
-                f"at least {least:g}x: {verdict}",
-                flush=True,
-            )
-    for side in sides.values():
-        side.close()
+        if only not in case:
+            continue
+        for what, rounds, least in (("first call", 1, FIRST), ("next calls", ROUNDS, bar)):
+            result = race(ours, theirs, case, rounds)
+            missed += result.ratio < least
+            verdict = "reached" if result.ratio >= least else "MISSED"
+            print(f"{case}, {what}: {result.summary()}; at least {least:g}x: {verdict}", flush=True)
+    ours.close()
+    theirs.close()
     return missed
 
 
 if __name__ == "__main__":
     if sys.argv[1] in ("ours", "theirs"):
-        work(sys.argv[1])
+        serve(lambda: work(sys.argv[1]))
     else:
-        sys.exit(main(sys.argv[1]))
+        sys.exit(main(*sys.argv[1:]))
