@@ -26,6 +26,7 @@ from artifex.training import Checkpointer
 folder = Path(sys.argv[1])
 checkpointer = Checkpointer(folder)
 checkpointer.save(1, {"a": jnp.full(1000, 1.0)}, {"n": 1})
+checkpointer.wait()
 
 def deadly(original):
     def rename(source, target, **kwargs):
@@ -36,6 +37,7 @@ def deadly(original):
 
 os.rename, os.replace = deadly(os.rename), deadly(os.replace)
 checkpointer.save(2, {"a": jnp.full(1000, 2.0)}, {"n": 2})
+checkpointer.wait()
 """
 
 
