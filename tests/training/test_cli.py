@@ -11,23 +11,23 @@ from PIL import Image
 
 import artifex.training
 from artifex.training.cli import demo, main
-from tests.training.tiny import demo_config, demo_network
+from tests.training.tiny import demo_config, demo_trainer
 
 ROOT = Path(__file__).parents[2]
-RESULTS = {"samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json", "checkpoint"}
+RESULTS = {"samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json", "config.yaml", "checkpoint"}
 
 RUN = """
 import sys
 import artifex.training.cli.demo as demo
 from artifex.training.cli import main
-from tests.training.tiny import demo_config, demo_network
+from tests.training.tiny import demo_config, demo_trainer
 
 class Telling(demo.Bar):
     def __call__(self, report):
         if report.step == 20:
             print("begun", flush=True)
 
-demo.make_config, demo.make_network, demo.Bar = demo_config, demo_network, Telling
+demo.make_config, demo.make_trainer, demo.Bar = demo_config, demo_trainer, Telling
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -35,7 +35,7 @@ sys.exit(main(sys.argv[1:]))
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The demo with a network that trains in no time, in an empty folder."""
-    monkeypatch.setattr(demo, "make_network", demo_network)
+    monkeypatch.setattr(demo, "make_trainer", demo_trainer)
     monkeypatch.setattr(demo, "make_config", demo_config)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -59,8 +59,11 @@ def tree(folder: Path) -> dict[str, bytes | None]:
         (["demo", "--seed", "4294967296"], "--seed must be a whole number in [0, 4294967295], got '4294967296'"),
         (["demo", "--sed", "1"], "No such option: --sed; expected --out DIR, --seed N, --steps N, --resume"),
         (["demo", "now"], "unexpected extra argument(s) (now); expected --out DIR, --seed N, --steps N, --resume"),
-        (["train"], "No such command 'train'; expected demo, convert, bench, --version"),
-        (["--verbose"], "No such option: --verbose; expected demo, convert, bench, --version"),
+        (
+            ["trian"],
+            "No such command 'trian'. Did you mean 'train'?; expected demo, train, info, convert, bench, --version",
+        ),
+        (["--verbose"], "No such option: --verbose; expected demo, train, info, convert, bench, --version"),
         (["demo", "--out", ""], "--out must be a folder, got ''"),
         (["demo", "--out", "a file"], "--out must be a folder, got a file, a file"),
         (["demo", "--out", "a file/b/c"], "--out must be a folder, got a file/b/c, inside a file: a file"),
@@ -152,7 +155,7 @@ def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     assert (child.returncode, said) == (130, "")
     assert complained.count("\n") == 1
     assert f"of {steps} is whole. Go on with: artifex demo --out {out} --resume" in complained
-    assert {path.name for path in out.iterdir()} == {"checkpoint"}
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "checkpoint"}
 
     for name, value, expected in (("--steps", "7", steps), ("--seed", "5", 0)):
         before = tree(out)

@@ -6,24 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from artifex.schedules import Clean, Discrete, Velocity, betas
 from artifex.training import (
+    CheckpointConfig,
     Checkpointer,
+    Ema,
     LabelledImages,
     Network,
     Objective,
+    OptimiserConfig,
     Report,
     Trained,
     TrainingConfig,
     init_state,
+    make_optimiser,
     make_train_step,
     train,
 )
-from tests.training.tiny import OBJECTIVE, data, network, same
+from tests.training.tiny import OBJECTIVE, batches, data, dataset, network, same
 
-CONFIG = TrainingConfig(steps=8, batch_size=4, save_every=3, seed=1)
+CONFIG = TrainingConfig(steps=8, batch_size=4, seed=1, checkpoint=CheckpointConfig(every=3))
 
 
 def after(steps: int) -> "count[int]":
@@ -47,14 +50,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         heard.append(report)
 
     with Checkpointer(folder) as checkpointer:
-        trained = train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, callback=note)
+        trained = train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, callback=note)
     return Whole(trained, folder, heard)
 
 
 def test_training_is_a_function_of_its_arguments(whole: Whole) -> None:
     module = network()
-    again = train(module, data(), OBJECTIVE, CONFIG)
-    other = train(module, data(), OBJECTIVE, CONFIG.model_copy(update={"seed": 2}))
+    again = train(module, batches(), OBJECTIVE, CONFIG)
+    other = train(module, batches(), OBJECTIVE, CONFIG.model_copy(update={"seed": 2}))
     assert same(again.state, whole.trained.state)
     assert not same(other.state.parameters, whole.trained.state.parameters)
     assert same(Network(module).parameters, Network(network()).parameters)
@@ -66,11 +69,13 @@ def test_training_is_a_function_of_its_arguments(whole: Whole) -> None:
 def test_a_resumed_run_ends_in_the_bits_of_an_uninterrupted_one(tmp_path: Path, whole: Whole, cut: int) -> None:
     questions = after(cut)
     with Checkpointer(tmp_path) as checkpointer:
-        part = train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0)
+        part = train(
+            network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0
+        )
         assert (part.steps_done, part.finished, len(part.losses)) == (cut, False, cut)
         assert checkpointer.latest() == cut
     with Checkpointer(tmp_path) as checkpointer:
-        rest = train(network(seed=9), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        rest = train(network(seed=9), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
         assert checkpointer.latest() == 8
         assert same(checkpointer.restore(rest.state), whole.trained.state)
     assert same(rest.state, whole.trained.state)
@@ -80,7 +85,7 @@ def test_a_resumed_run_ends_in_the_bits_of_an_uninterrupted_one(tmp_path: Path, 
 def test_a_finished_run_has_its_checkpoints_and_resumes_to_itself(whole: Whole) -> None:
     with Checkpointer(whole.folder) as checkpointer:
         assert [checkpointer.notes(step)["config"]["steps"] for step in (6, 8)] == [8, 8]
-        again = train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        again = train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
     assert same(again.state, whole.trained.state)
 
 
@@ -88,27 +93,27 @@ def test_a_fresh_run_replaces_earlier_checkpoints_when_it_has_its_own(tmp_path: 
     questions = after(2)
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(20, {"other": jnp.zeros(1)}, {"config": {}})
-        train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: True)
+        train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: True)
         assert checkpointer.latest() == 20
-        train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0)
+        train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0)
         assert checkpointer.latest() == 2
-        assert checkpointer.notes()["config"] == CONFIG.model_dump()
+        assert checkpointer.notes()["config"] == CONFIG.model_dump(mode="json")
 
 
 def test_there_must_be_something_to_resume_of_the_same_config(tmp_path: Path, whole: Whole) -> None:
     with pytest.raises(ValueError, match="resume must come with a checkpointer, got None"):
-        train(network(), data(), OBJECTIVE, CONFIG, resume=True)
+        train(network(), batches(), OBJECTIVE, CONFIG, resume=True)
     with (
         Checkpointer(tmp_path) as checkpointer,
         pytest.raises(FileNotFoundError, match="must hold a checkpoint"),
     ):
-        train(network(), data(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
-    other = CONFIG.model_copy(update={"learning_rate": 1.0})
+        train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+    other = CONFIG.model_copy(update={"optimiser": OptimiserConfig(learning_rate=1.0)})
     with (
         Checkpointer(whole.folder) as checkpointer,
-        pytest.raises(ValueError, match="config must be that of the checkpoint"),
+        pytest.raises(ValueError, match=r"checkpoint; optimiser\.learning_rate is 0\.002 there, got 1\.0$"),
     ):
-        train(network(), data(), OBJECTIVE, other, checkpointer=checkpointer, resume=True)
+        train(network(), batches(), OBJECTIVE, other, checkpointer=checkpointer, resume=True)
 
 
 def test_the_callback_hears_of_every_step_once(whole: Whole) -> None:
@@ -134,9 +139,10 @@ def test_each_loss_is_the_objective_of_its_batch_at_its_key(whole: Whole) -> Non
 def test_a_step_takes_over_the_buffers_of_its_state() -> None:
     module = network()
     parts = Network(module)
-    before = init_state(parts, CONFIG)
+    optimiser = make_optimiser(CONFIG.optimiser, CONFIG.steps)
+    before = init_state(parts, optimiser, Ema(), CONFIG.steps)
     x0, labels = data().batch(0, 4, seed=1)
-    make_train_step(parts, OBJECTIVE, CONFIG)(before, jnp.asarray(x0), jnp.asarray(labels))
+    make_train_step(parts, OBJECTIVE, optimiser, Ema())(before, jnp.asarray(x0), jnp.asarray(labels))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(parts.parameters))
 
@@ -157,8 +163,8 @@ def test_a_network_learns_two_images_by_their_labels() -> None:
     two = LabelledImages(images, np.array([0, 1], np.int32))
     schedule = Discrete(betas.cosine(50))
     objective = Objective(schedule, Clean(), num_classes=3)
-    config = TrainingConfig(steps=1500, batch_size=16, learning_rate=1e-2)
-    trained = train(network(), two, objective, config)
+    config = TrainingConfig(steps=1500, optimiser=OptimiserConfig(learning_rate=1e-2))
+    trained = train(network(), dataset(two).batches(16, 0), objective, config)
     assert float(trained.losses[-20:].mean()) < 0.1 * float(trained.losses[0])
     level = schedule.at(jnp.full(2, 40.0))
     x_t = level.sigma[:, None, None, None] * jax.random.normal(jax.random.key(0), (2, 2, 2, 1))
@@ -178,25 +184,3 @@ def test_the_denoiser_is_the_averaged_network_under_its_prediction(whole: Whole)
         whole.trained.denoiser(x, level, labels), alpha * np.asarray(x) - sigma * np.asarray(v), atol=1e-6
     )
     assert not same(whole.trained.state.average, whole.trained.state.parameters)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("steps", 0),
-        ("batch_size", 0),
-        ("learning_rate", 0.0),
-        ("learning_rate", float("nan")),
-        ("warmup_steps", -1),
-        ("weight_decay", -1.0),
-        ("clip_norm", 0.0),
-        ("ema_decay", 1.0),
-        ("seed", -1),
-        ("seed", 2**32),
-        ("save_every", 0),
-        ("stepz", 1),
-    ],
-)
-def test_impossible_configs_are_refused_by_name(field: str, value: float) -> None:
-    with pytest.raises(ValidationError, match=field):
-        TrainingConfig.model_validate({field: value})

@@ -1,5 +1,7 @@
 """A network that trains in milliseconds, with all that matters to a loop: labels, time, dropout."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,17 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.schedules import Discrete, Velocity, betas
-from artifex.training import LabelledImages, Objective, TrainingConfig
+from artifex.training import (
+    Batches,
+    CheckpointConfig,
+    Dataset,
+    Digits,
+    LabelledImages,
+    Objective,
+    RunConfig,
+    Trainer,
+)
+from artifex.training.data.source import ArraySource
 
 OBJECTIVE = Objective(Discrete(betas.cosine(50)), Velocity(), num_classes=3)
 
@@ -37,12 +49,23 @@ def network(seed: int = 0) -> Tiny:
     return Tiny(nnx.Rngs(seed), pixels=4, classes=3)
 
 
-def demo_network(key: Array) -> Tiny:
-    return Tiny(nnx.Rngs(key))
+def demo_trainer(config: RunConfig, out: Path) -> Trainer:
+    return Trainer(config, out, network=Tiny(nnx.Rngs(0)))
 
 
-def demo_config(seed: int, steps: int) -> TrainingConfig:
-    return TrainingConfig(seed=seed, steps=steps, batch_size=4, save_every=100_000)
+def demo_config(seed: int, steps: int) -> RunConfig:
+    return RunConfig(
+        data=Digits(), seed=seed, steps=steps, batch_size=4, checkpoint=CheckpointConfig(every=100_000)
+    )  # fmt: skip
+
+
+def dataset(images: LabelledImages) -> Dataset:
+    source = ArraySource(images.images, images.labels, "tiny")
+    return Dataset("tiny", source, images.images.shape[1:], images.num_classes)
+
+
+def batches(size: int = 4, seed: int = 1) -> Batches:
+    return dataset(data()).batches(size, seed)
 
 
 def data(n: int = 11) -> LabelledImages:

@@ -8,16 +8,45 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from artifex.training.checkpoint import Checkpointer as Checkpointer
+    from artifex.training.choices import BackboneConfig as BackboneConfig
+    from artifex.training.choices import CosineVpSchedule as CosineVpSchedule
+    from artifex.training.choices import DiscreteSchedule as DiscreteSchedule
+    from artifex.training.choices import EdmSchedule as EdmSchedule
+    from artifex.training.choices import EdmWeight as EdmWeight
+    from artifex.training.choices import LogitNormalTimes as LogitNormalTimes
+    from artifex.training.choices import LogNormalTimes as LogNormalTimes
+    from artifex.training.choices import MinSnrWeight as MinSnrWeight
+    from artifex.training.choices import P2Weight as P2Weight
+    from artifex.training.choices import RectifiedFlowSchedule as RectifiedFlowSchedule
+    from artifex.training.choices import SigmoidWeight as SigmoidWeight
+    from artifex.training.choices import SoftMinSnrWeight as SoftMinSnrWeight
+    from artifex.training.choices import StepTimes as StepTimes
+    from artifex.training.choices import SubVpSchedule as SubVpSchedule
+    from artifex.training.choices import TruncatedSnrWeight as TruncatedSnrWeight
+    from artifex.training.choices import UniformTimes as UniformTimes
+    from artifex.training.choices import UniformWeight as UniformWeight
+    from artifex.training.choices import UnitWeight as UnitWeight
+    from artifex.training.choices import VeSchedule as VeSchedule
+    from artifex.training.choices import VpSchedule as VpSchedule
+    from artifex.training.config import CheckpointConfig as CheckpointConfig
+    from artifex.training.config import PrecisionConfig as PrecisionConfig
+    from artifex.training.config import RunConfig as RunConfig
+    from artifex.training.config import TrainingConfig as TrainingConfig
     from artifex.training.data import Batch as Batch
     from artifex.training.data import Batches as Batches
     from artifex.training.data import Dataset as Dataset
+    from artifex.training.data import Digits as Digits
     from artifex.training.data import LabelledImages as LabelledImages
+    from artifex.training.data import Toy as Toy
     from artifex.training.data import batch_indices as batch_indices
     from artifex.training.data import digits as digits
     from artifex.training.data import open_dataset as open_dataset
     from artifex.training.ema import Average as Average
+    from artifex.training.ema import Constant as Constant
     from artifex.training.ema import Ema as Ema
     from artifex.training.ema import Latest as Latest
+    from artifex.training.ema import NoEma as NoEma
+    from artifex.training.ema import Power as Power
     from artifex.training.ema import PowerEma as PowerEma
     from artifex.training.ema import Snapshots as Snapshots
     from artifex.training.ema import gamma as gamma
@@ -25,13 +54,14 @@ if TYPE_CHECKING:
     from artifex.training.ema import reconstruction as reconstruction
     from artifex.training.ema import sigma_rel as sigma_rel
     from artifex.training.loop import Callback as Callback
+    from artifex.training.loop import Every as Every
     from artifex.training.loop import Network as Network
+    from artifex.training.loop import NonFiniteError as NonFiniteError
     from artifex.training.loop import Report as Report
+    from artifex.training.loop import StepMetrics as StepMetrics
     from artifex.training.loop import Trained as Trained
-    from artifex.training.loop import TrainingConfig as TrainingConfig
     from artifex.training.loop import TrainState as TrainState
     from artifex.training.loop import init_state as init_state
-    from artifex.training.loop import make_optimiser as make_optimiser
     from artifex.training.loop import make_train_step as make_train_step
     from artifex.training.loop import train as train
     from artifex.training.metrics import Memorisation as Memorisation
@@ -41,57 +71,146 @@ if TYPE_CHECKING:
     from artifex.training.metrics import spread_ratio as spread_ratio
     from artifex.training.objective import Draws as Draws
     from artifex.training.objective import Objective as Objective
+    from artifex.training.optimiser import OptimiserConfig as OptimiserConfig
+    from artifex.training.optimiser import learning_rate as learning_rate
+    from artifex.training.optimiser import make_optimiser as make_optimiser
     from artifex.training.pictures import denoising_figure as denoising_figure
     from artifex.training.pictures import loss_figure as loss_figure
     from artifex.training.pictures import samples_figure as samples_figure
+    from artifex.training.reading import ConfigError as ConfigError
+    from artifex.training.reading import dump_config as dump_config
+    from artifex.training.reading import parse_config as parse_config
+    from artifex.training.reading import read_config as read_config
+    from artifex.training.reading import write_config as write_config
+    from artifex.training.trainer import Trainer as Trainer
 
 __all__ = [
     "Average",
+    "BackboneConfig",
     "Batch",
     "Batches",
     "Callback",
+    "CheckpointConfig",
     "Checkpointer",
+    "ConfigError",
+    "Constant",
+    "CosineVpSchedule",
     "Dataset",
+    "Digits",
+    "DiscreteSchedule",
     "Draws",
+    "EdmSchedule",
+    "EdmWeight",
     "Ema",
+    "Every",
     "LabelledImages",
     "Latest",
+    "LogNormalTimes",
+    "LogitNormalTimes",
     "Memorisation",
+    "MinSnrWeight",
     "Network",
+    "NoEma",
+    "NonFiniteError",
     "Objective",
+    "OptimiserConfig",
+    "P2Weight",
+    "Power",
     "PowerEma",
+    "PrecisionConfig",
     "Recognition",
+    "RectifiedFlowSchedule",
     "Report",
+    "RunConfig",
+    "SigmoidWeight",
     "Snapshots",
+    "SoftMinSnrWeight",
+    "StepMetrics",
+    "StepTimes",
+    "SubVpSchedule",
+    "Toy",
     "TrainState",
     "Trained",
+    "Trainer",
     "TrainingConfig",
+    "TruncatedSnrWeight",
+    "UniformTimes",
+    "UniformWeight",
+    "UnitWeight",
+    "VeSchedule",
+    "VpSchedule",
     "batch_indices",
     "denoising_figure",
     "digits",
+    "dump_config",
     "gamma",
     "init_state",
     "inner_products",
+    "learning_rate",
     "loss_figure",
     "make_optimiser",
     "make_train_step",
     "memorisation",
     "open_dataset",
+    "parse_config",
+    "read_config",
     "recognise",
     "reconstruction",
     "samples_figure",
     "sigma_rel",
     "spread_ratio",
     "train",
+    "write_config",
 ]
 
 _HOMES: Final = {
     "checkpoint": ("Checkpointer",),
-    "data": ("Batch", "Batches", "Dataset", "LabelledImages", "batch_indices", "digits", "open_dataset"),
+    "choices": (
+        "BackboneConfig",
+        "CosineVpSchedule",
+        "DiscreteSchedule",
+        "EdmSchedule",
+        "EdmWeight",
+        "LogNormalTimes",
+        "LogitNormalTimes",
+        "MinSnrWeight",
+        "P2Weight",
+        "RectifiedFlowSchedule",
+        "SigmoidWeight",
+        "SoftMinSnrWeight",
+        "StepTimes",
+        "SubVpSchedule",
+        "TruncatedSnrWeight",
+        "UniformTimes",
+        "UniformWeight",
+        "UnitWeight",
+        "VeSchedule",
+        "VpSchedule",
+    ),
+    "config": (
+        "CheckpointConfig",
+        "PrecisionConfig",
+        "RunConfig",
+        "TrainingConfig",
+    ),
+    "data": (
+        "Batch",
+        "Batches",
+        "Dataset",
+        "Digits",
+        "LabelledImages",
+        "Toy",
+        "batch_indices",
+        "digits",
+        "open_dataset",
+    ),
     "ema": (
         "Average",
+        "Constant",
         "Ema",
         "Latest",
+        "NoEma",
+        "Power",
         "PowerEma",
         "Snapshots",
         "gamma",
@@ -101,19 +220,46 @@ _HOMES: Final = {
     ),
     "loop": (
         "Callback",
+        "Every",
         "Network",
+        "NonFiniteError",
         "Report",
+        "StepMetrics",
         "TrainState",
         "Trained",
-        "TrainingConfig",
         "init_state",
-        "make_optimiser",
         "make_train_step",
         "train",
     ),
-    "metrics": ("Memorisation", "Recognition", "memorisation", "recognise", "spread_ratio"),
-    "objective": ("Draws", "Objective"),
-    "pictures": ("denoising_figure", "loss_figure", "samples_figure"),
+    "metrics": (
+        "Memorisation",
+        "Recognition",
+        "memorisation",
+        "recognise",
+        "spread_ratio",
+    ),
+    "objective": (
+        "Draws",
+        "Objective",
+    ),
+    "optimiser": (
+        "OptimiserConfig",
+        "learning_rate",
+        "make_optimiser",
+    ),
+    "pictures": (
+        "denoising_figure",
+        "loss_figure",
+        "samples_figure",
+    ),
+    "reading": (
+        "ConfigError",
+        "dump_config",
+        "parse_config",
+        "read_config",
+        "write_config",
+    ),
+    "trainer": ("Trainer",),
 }
 
 

@@ -1,7 +1,7 @@
 """The training loop: one compiled step over split state, called with batches that depend on (seed, step) alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -11,62 +11,55 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
-from pydantic import BaseModel, ConfigDict, Field
 
 from artifex.schedules import NetworkDenoiser
 from artifex.training.checkpoint import Checkpointer
-from artifex.training.data import LabelledImages
-from artifex.training.ema import Ema
-from artifex.training.objective import Label, Objective, Time, X
+from artifex.training.config import TrainingConfig
+from artifex.training.data import Batches
+from artifex.training.ema import Average
+from artifex.training.objective import Draws, Label, Objective, Time, X
+from artifex.training.optimiser import make_optimiser
 
 Parameters = nnx.State[Any, Any]
 """The arrays of a module's ``nnx.Param``."""
-
-
-class TrainingConfig(BaseModel):
-    """How to train; refuses unknown fields and values out of range.
-
-    Attributes:
-        steps: updates of the parameters.
-        batch_size: images an update.
-        learning_rate: of AdamW, at its top: reached after ``warmup_steps``, then falling to 0 as a cosine.
-        warmup_steps: cut to a tenth of ``steps``.
-        weight_decay: of AdamW.
-        clip_norm: the gradient's largest norm.
-        ema_decay: of the averaged parameters, in [0, 1).
-        seed: of the order of the data, of noise, times and dropped labels.
-        save_every: steps between checkpoints, where there is a checkpointer.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(default=2000, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    warmup_steps: int = Field(default=100, ge=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
-    ema_decay: float = Field(default=0.995, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    save_every: int = Field(default=500, ge=1)
 
 
 class TrainState(NamedTuple):
     """All that changes from step to step.
 
     Attributes:
-        step: how many updates were made.
+        step: how many batches were seen.
         parameters: of the network.
-        average: their moving average.
+        average: what ``Average`` keeps of them.
         optimiser: state of the optimiser.
+        skipped: how many steps changed nothing, since their loss or gradient was not finite.
+        in_a_row: how many of the last steps did so.
         losses: of each step so far, 0 for those to come, ``(steps,)``.
     """
 
     step: Int[Array, ""]
     parameters: Parameters
-    average: Parameters
+    average: Any
     optimiser: optax.OptState
+    skipped: Int[Array, ""]
+    in_a_row: Int[Array, ""]
     losses: Float[Array, " steps"]
+
+
+class StepMetrics(NamedTuple):
+    """What a step tells, on the device.
+
+    Attributes:
+        loss: the mean over the batch.
+        gradient_norm: before clipping.
+        skipped: how many steps were skipped so far.
+        in_a_row: how many of the last steps, this one included; above 0 where it was.
+    """
+
+    loss: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    skipped: Int[Array, ""]
+    in_a_row: Int[Array, ""]
 
 
 class Network:
@@ -109,11 +102,15 @@ class Report:
         step: how many are done, this one included.
         steps: how many there will be.
         loss: of this step.
+        gradient_norm: of this step, before clipping.
+        skipped: how many steps were skipped so far, since their loss or gradient was not finite.
     """
 
     step: int
     steps: int
     loss: float
+    gradient_norm: float = 0.0
+    skipped: int = 0
 
 
 @runtime_checkable
@@ -125,6 +122,23 @@ class Callback(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Every:
+    """Something to do with the state at intervals: a preview, a snapshot.
+
+    Attributes:
+        steps: it is done after every step whose number this divides.
+        do: called with the state, whose arrays the next step takes over: copy what is to be kept.
+    """
+
+    steps: int
+    do: Callable[[TrainState], None]
+
+
+class NonFiniteError(ArithmeticError):
+    """The loss or the gradient was not finite for too many steps in a row."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """What training gives; not ``finished`` if it was stopped on the way.
@@ -134,6 +148,7 @@ class Trained:
         network: what its parameters belong to.
         objective: what it was trained on.
         config: how.
+        average: how its averages are read.
         seconds: spent in training, earlier parts of a resumed run included.
     """
 
@@ -141,11 +156,12 @@ class Trained:
     network: Network
     objective: Objective
     config: TrainingConfig
+    average: Average[Any]
     seconds: float
 
     @property
     def steps_done(self) -> int:
-        """Updates made so far."""
+        """Steps made so far."""
         return int(self.state.step)
 
     @property
@@ -159,121 +175,188 @@ class Trained:
         return self.state.losses[: self.steps_done]
 
     @property
+    def parameters(self) -> Parameters:
+        """The averaged parameters."""
+        return self.average.read(self.state.average)
+
+    @property
     def module(self) -> nnx.Module:
         """The network with averaged parameters."""
-        return self.network.module(self.state.average)
+        return self.network.module(self.parameters)
 
     @property
     def denoiser(self) -> NetworkDenoiser[Parameters, Label]:
         """The network with averaged parameters, as samplers and guidance know it."""
-        return NetworkDenoiser(self.network.apply, self.objective.prediction, self.state.average)
+        return NetworkDenoiser(self.network.apply, self.objective.prediction, self.parameters)
 
 
-def make_optimiser(config: TrainingConfig) -> optax.GradientTransformation:
-    """AdamW under a warm-up and a cosine decay to 0, its gradient clipped by norm."""
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(config.warmup_steps, config.steps // 10), config.steps + 1
-    )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adamw(rate, weight_decay=config.weight_decay))
-
-
-def init_state(network: Network, config: TrainingConfig) -> TrainState:
-    """The state before the first step; its buffers are its own, so that a step may take them over."""
+def init_state(
+    network: Network, optimiser: optax.GradientTransformation, average: Average[Any], steps: int
+) -> TrainState:
+    """The state before the first of ``steps``; its buffers are its own, so that a step may take them over."""
     parameters = jax.tree.map(jnp.array, network.parameters)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         parameters=parameters,
-        average=jax.tree.map(jnp.array, network.parameters),
-        optimiser=make_optimiser(config).init(parameters),
-        losses=jnp.zeros(config.steps, jnp.float32),
+        average=average.init(network.parameters),
+        optimiser=optimiser.init(parameters),
+        skipped=jnp.zeros((), jnp.int32),
+        in_a_row=jnp.zeros((), jnp.int32),
+        losses=jnp.zeros(steps, jnp.float32),
     )
 
 
-TrainStep = Callable[[TrainState, X, Label], tuple[TrainState, Float[Array, ""]]]
+TrainStep = Callable[[TrainState, X, Label], tuple[TrainState, StepMetrics]]
 
 
-def make_train_step(network: Network, objective: Objective, config: TrainingConfig) -> TrainStep:
-    """A compiled ``(state, x0, labels) -> (state, loss)`` that takes over the buffers of its state.
+def make_train_step(
+    network: Network,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    average: Average[Any],
+    *,
+    seed: int = 0,
+    accumulate: int = 1,
+) -> TrainStep:
+    """A compiled ``(state, x0, labels) -> (state, metrics)`` that takes over the buffers of its state.
 
-    What is random in step k comes from ``fold_in(key(seed), k)``.
+    What is random in step k comes from ``fold_in(key(seed), k)``. A step whose loss or gradient is not finite changes
+    the counters of the state and nothing else.
+
+    Args:
+        network: what to train.
+        objective: the loss.
+        optimiser: any of optax.
+        average: what to keep of the parameters.
+        seed: of noise, times, dropped labels and dropout.
+        accumulate: parts that a batch is worked through in, one after the other, to save memory: the draws are those
+            of the whole batch, and so is the gradient.
     """
-    optimiser, ema, root = make_optimiser(config), Ema(config.ema_decay), jax.random.key(config.seed)
+    root = jax.random.key(seed)
+
+    def loss_of(parameters: Parameters, key: Array, x0: X, draws: Draws) -> Float[Array, ""]:
+        return jnp.mean(objective.losses(partial(network.apply_training, parameters, key), x0, draws))
+
+    def gradient_of(parameters: Parameters, key: Array, x0: X, draws: Draws) -> tuple[Float[Array, ""], Parameters]:
+        if accumulate == 1:
+            return jax.value_and_grad(loss_of)(parameters, key, x0, draws)
+        if len(x0) % accumulate:
+            raise ValueError(f"accumulate must divide the batch of {len(x0)}, got {accumulate}")
+
+        def parts(a: Array) -> Array:
+            # Every part has rows from all over the batch, so one that is spread over devices keeps all of them busy.
+            return jnp.moveaxis(a.reshape(len(a) // accumulate, accumulate, *a.shape[1:]), 1, 0)
+
+        def add(
+            total: tuple[Float[Array, ""], Parameters], part: tuple[Int[Array, ""], X, Draws]
+        ) -> tuple[tuple[Float[Array, ""], Parameters], None]:
+            i, x, drawn = part
+            one = jax.value_and_grad(loss_of)(parameters, jax.random.fold_in(key, i), x, drawn)
+            return jax.tree.map(jnp.add, total, one), None
+
+        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters)
+        total, _ = jax.lax.scan(add, nothing, (jnp.arange(accumulate), *jax.tree.map(parts, (x0, draws))))
+        mean: tuple[Float[Array, ""], Parameters] = jax.tree.map(lambda a: a / accumulate, total)
+        return mean
 
     @partial(jax.jit, donate_argnums=0)
-    def train_step(state: TrainState, x0: X, labels: Label) -> tuple[TrainState, Float[Array, ""]]:
+    def train_step(state: TrainState, x0: X, labels: Label) -> tuple[TrainState, StepMetrics]:
         draw_key, dropout_key = jax.random.split(jax.random.fold_in(root, state.step))
-
-        def loss_of(parameters: Parameters) -> Float[Array, ""]:
-            return objective.loss(partial(network.apply_training, parameters, dropout_key), x0, labels, draw_key)
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
+        draws = objective.draw(x0, labels, draw_key)
+        loss, gradient = gradient_of(state.parameters, dropout_key, x0, draws)
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        skipped = state.skipped + ~finite
+        in_a_row = jnp.where(finite, 0, state.in_a_row + 1)
+        step = state.step + 1
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        step = state.step + 1
+        averaged = average.update(state.average, parameters, step - skipped)
+
+        def unless_skipped(new: Any, old: Any) -> Any:  # noqa: ANN401 -- any pytree
+            return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+
         new = TrainState(
             step=step,
-            parameters=parameters,
-            average=ema.update(state.average, parameters, step),
-            optimiser=optimiser_state,
+            parameters=unless_skipped(parameters, state.parameters),
+            average=unless_skipped(averaged, state.average),
+            optimiser=unless_skipped(optimiser_state, state.optimiser),
+            skipped=skipped,
+            in_a_row=in_a_row,
             losses=state.losses.at[state.step].set(loss),
         )
-        return new, loss
+        return new, StepMetrics(loss, norm, skipped, in_a_row)
 
     return train_step
 
 
 def train(
     network: nnx.Module,
-    data: LabelledImages,
+    batches: Batches,
     objective: Objective,
     config: TrainingConfig | None = None,
     *,
+    optimiser: optax.GradientTransformation | None = None,
+    average: Average[Any] | None = None,
     checkpointer: Checkpointer | None = None,
     resume: bool = False,
     callback: Callback | None = None,
+    every: Sequence[Every] = (),
     stop: Callable[[], bool] | None = None,
 ) -> Trained:
-    """Train ``network`` on ``data``.
+    """Train ``network`` on ``batches``.
 
     The result is a function of the network's first parameters, the data, the objective and ``config`` alone: a run
     that was stopped and resumed ends in the same bits as one that was not.
 
     Args:
         network: called as ``(x, t, labels, deterministic=...)``; it is left as it is.
-        data: what to learn.
+        batches: what to learn, from its start.
         objective: the loss.
         config: how to train; None takes the defaults.
-        checkpointer: saves every ``config.save_every`` steps, at the end, and when stopped; without ``resume`` its
-            earlier checkpoints are deleted just before the first of these.
+        optimiser: in place of the one that ``config`` names.
+        average: in place of the one that ``config`` names.
+        checkpointer: saves every ``config.checkpoint.every`` steps, at the end, and when stopped; without ``resume``
+            its earlier checkpoints are deleted just before the first of these.
         resume: go on from the checkpointer's last checkpoint.
         callback: is told of every step.
+        every: what else is done at intervals.
         stop: asked before every step; True ends training early.
 
     Raises:
         ValueError: if ``resume`` is set without a checkpointer, or the checkpoint is of another ``config``.
         FileNotFoundError: if there is nothing to resume from.
+        NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
     """
     config = TrainingConfig() if config is None else config
+    optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
+    average = config.ema.build() if average is None else average
     parts = Network(network)
-    state, before = init_state(parts, config), 0.0
+    state, before = init_state(parts, optimiser, average, config.steps), 0.0
     if resume:
         if checkpointer is None:
             raise ValueError("resume must come with a checkpointer, got None")
         notes = checkpointer.notes()
-        if notes["config"] != config.model_dump():
-            raise ValueError(f"config must be that of the checkpoint, {notes['config']}, got {config.model_dump()}")
+        if notes["config"] != config.model_dump(mode="json"):
+            raise ValueError(f"config must be that of the checkpoint; {differences(notes['config'], config)}")
         state, before = checkpointer.restore(state), float(notes["seconds"])
-    train_step = make_train_step(parts, objective, config)
+        batches.restore(notes["data"])
+    train_step = make_train_step(parts, objective, optimiser, average, seed=config.seed, accumulate=config.accumulate)
     start, done, fresh = time.perf_counter(), int(state.step), not resume
     saved, running = done, None
 
     def trained() -> Trained:
-        return Trained(state, parts, objective, config, before + time.perf_counter() - start)
+        return Trained(state, parts, objective, config, average, before + time.perf_counter() - start)
 
-    def tell(step: int, loss: Array) -> None:
-        value = float(loss)
+    def tell(step: int, metrics: StepMetrics) -> None:
+        loss, norm, skipped, in_a_row = (float(value) for value in metrics)
         if callback is not None:
-            callback(Report(step, config.steps, value))
+            callback(Report(step, config.steps, loss, norm, int(skipped)))
+        if in_a_row >= config.max_skipped:
+            raise NonFiniteError(
+                f"the loss or its gradient was not finite in {in_a_row:.0f} steps in a row, the last of them step "
+                f"{step} (loss {loss}, gradient norm {norm}); try a lower learning rate, a longer warm-up or float32"
+            )
 
     def save() -> None:
         nonlocal fresh, saved
@@ -282,19 +365,40 @@ def train(
         if fresh:
             checkpointer.clear()
             fresh = False
-        checkpointer.save(done, state, {"config": config.model_dump(), "seconds": trained().seconds})
+        notes = {"config": config.model_dump(mode="json"), "seconds": trained().seconds, "data": batches.state()}
+        checkpointer.save(done, state, notes)
         saved = done
 
     while done < config.steps and not (stop is not None and stop()):
-        x0, labels = data.batch(done, config.batch_size, config.seed)
-        state, loss = train_step(state, jnp.asarray(x0), jnp.asarray(labels))
+        x0, labels = next(batches)
+        state, metrics = train_step(state, jnp.asarray(x0), jnp.asarray(labels))
         # One step is always under way while the host looks at the one before.
         if running is not None:
             tell(done, running)
-        done, running = done + 1, loss
-        if done % config.save_every == 0:
+        done, running = done + 1, metrics
+        for one in every:
+            if done % one.steps == 0:
+                one.do(state)
+        if done % config.checkpoint.every == 0:
             save()
     save()
     if running is not None:
         tell(done, running)
     return trained()
+
+
+def differences(stored: Mapping[str, Any], config: TrainingConfig) -> str:
+    """Where a stored configuration is another than this one, in words."""
+    mine, other = flat(config.model_dump(mode="json")), flat(stored)
+    return "; ".join(
+        f"{name} is {other.get(name)!r} there, got {mine.get(name)!r}"
+        for name in sorted(mine.keys() | other.keys())
+        if mine.get(name) != other.get(name)
+    )
+
+
+def flat(tree: object, place: str = "") -> dict[str, object]:
+    """The leaves of nested mappings by their places."""
+    if not isinstance(tree, Mapping):
+        return {place: tree}
+    return {k: v for name, inner in tree.items() for k, v in flat(inner, f"{place}.{name}".lstrip(".")).items()}

@@ -105,6 +105,45 @@ def run_demo(
 
 
 @app.command(
+    "train",
+    help="Train what a configuration says.\n\n"
+    "CONFIG is a YAML file; `artifex info config` prints one with every default. Writes config.yaml and checkpoint/ "
+    "into DIR. Ctrl-C keeps what was learned; --resume goes on from there and ends in the same bits.",
+)
+def run_train(
+    config: Annotated[str | None, typer.Argument(metavar="[CONFIG]", help="YAML file.", show_default=False)] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one value: optimiser.learning_rate=1e-3; several times."),
+    ] = None,
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
+    ] = "artifex-run",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR; without CONFIG.")] = False,
+) -> None:
+    """Check what is cheap to check, and only then load what is slow to load."""
+    if not out:
+        raise CommandError("--out must be a folder, got ''")
+    from artifex.training.cli.train import run
+
+    run(None if config is None else Path(config), overrides or (), Path(out), resume)
+
+
+@app.command(
+    "info",
+    help="Print a configuration.\n\n"
+    "WHAT is config, for every setting with its default and meaning, or the folder of a run, for its own and its step.",
+)
+def run_info(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="config, or the folder of a run.", show_default=False)],
+) -> None:
+    """Load what is slow to load."""
+    from artifex.training.cli.info import run
+
+    run(what)
+
+
+@app.command(
     "convert",
     help="Rewrite a network's checkpoint.\n\n"
     "SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or "

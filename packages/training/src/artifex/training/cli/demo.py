@@ -11,23 +11,23 @@ from typing import Any, Final
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Float32, Key
 
-from artifex.backbones import UNet, UNetConfig
 from artifex.guidance import ClassifierFree
 from artifex.samplers import Ddim, prior, sample_trajectory
-from artifex.schedules import Clipped, Discrete, Velocity, betas, grid
+from artifex.schedules import Clipped, grid
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar, Interrupt
-from artifex.training.data import Images, LabelledImages, Labels, digits
+from artifex.training.config import RunConfig, TrainingConfig
+from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
 from artifex.training.files import replacing
-from artifex.training.loop import Trained, TrainingConfig, train
+from artifex.training.loop import Trained
 from artifex.training.metrics import memorisation, recognise, spread_ratio
-from artifex.training.objective import Objective
 from artifex.training.pictures import denoising_figure, loss_figure, samples_figure, save
+from artifex.training.reading import ConfigError, validated
+from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, drawing_key, latest
 
 CHAIN: Final = 1000
 """Steps of the diffusion chain."""
@@ -44,7 +44,6 @@ SHOWN: Final = 3
 BAR: Final = {"recognised_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "near_copies_at_most": 0.05}
 """What a run of the default steps is expected to reach."""
 FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json")
-CHECKPOINT: Final = "checkpoint"
 Frames = Float32[np.ndarray, "frames h w c"]
 
 
@@ -54,29 +53,27 @@ def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
     Raises:
         CommandError: if ``out`` can't be used, there is nothing to resume, or training is interrupted.
     """
-    check_results(out, FILES, (CHECKPOINT,))
-    with Checkpointer(out / CHECKPOINT) as checkpointer:
-        if resume:
-            seed, steps = _interrupted(checkpointer, out, seed, steps)
-        config = make_config(0 if seed is None else seed, TrainingConfig().steps if steps is None else steps)
-        make_writable(out)
-        try:
-            _make_results(out, config, checkpointer, resume)
-        except KeyboardInterrupt:
-            raise CommandError(_how_to_go_on(out, config, checkpointer), 130) from None
-        except OSError as error:
-            raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
+    check_results(out, (*FILES, CONFIG), (CHECKPOINT,))
+    if resume:
+        seed, steps = _interrupted(out, seed, steps)
+    config = make_config(0 if seed is None else seed, TrainingConfig().steps if steps is None else steps)
+    make_writable(out)
+    try:
+        _make_results(out, make_trainer(config, out), resume)
+    except KeyboardInterrupt:
+        raise CommandError(_how_to_go_on(out, config), 130) from None
+    except OSError as error:
+        raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
 
 
-def make_config(seed: int, steps: int) -> TrainingConfig:
-    """How the demo trains."""
-    return TrainingConfig(seed=seed, steps=steps)
+def make_config(seed: int, steps: int) -> RunConfig:
+    """How the demo trains: the defaults."""
+    return RunConfig(data=Digits(), seed=seed, steps=steps)
 
 
-@nnx.jit
-def make_network(key: Key[Array, ""]) -> nnx.Module:
+def make_trainer(config: RunConfig, out: Path) -> Trainer:
     """What the demo trains."""
-    return UNet(UNetConfig.digits(), rngs=nnx.Rngs(key))
+    return Trainer(config, out)
 
 
 def draw(trained: Trained, key: Key[Array, ""]) -> tuple[Images, Labels, Frames, list[str]]:
@@ -95,23 +92,17 @@ def draw(trained: Trained, key: Key[Array, ""]) -> tuple[Images, Labels, Frames,
     return np.asarray(images), labels, frames, [f"σ = {sigma:.2f}" for sigma in sigmas]
 
 
-def _make_results(out: Path, config: TrainingConfig, checkpointer: Checkpointer, resume: bool) -> None:
-    data = digits()
-    objective = Objective(Discrete(betas.cosine(CHAIN)), Velocity(), num_classes=data.num_classes)
-    first, drawing = jax.random.split(jax.random.key(config.seed))
-    network = make_network(first)
-    done = (checkpointer.latest() or 0) if resume else 0
+def _make_results(out: Path, trainer: Trainer, resume: bool) -> None:
+    data, config = digits(), trainer.config
+    done = (latest(out) or 0) if resume else 0
     with Bar(config.steps, done) as bar:
         with Interrupt() as interrupt:
-            trained = train(
-                network, data, objective, config,
-                checkpointer=checkpointer, resume=resume, callback=bar, stop=interrupt,
-            )  # fmt: skip
+            trained = trainer.fit(resume=resume, callback=bar, stop=interrupt)
         if interrupt():
             raise KeyboardInterrupt
         bar.say("drawing  ")
         start = time.perf_counter()
-        images, labels, frames, captions = draw(trained, drawing)
+        images, labels, frames, captions = draw(trained, drawing_key(config.seed))
         sampling = time.perf_counter() - start
     losses = np.asarray(trained.losses)
     metrics = _measure(trained, losses, sampling, images, labels, data)
@@ -152,7 +143,7 @@ def _measure(
         "seconds_sampling": round(sampling, 2),
         "seed": trained.config.seed,
         "steps": trained.config.steps,
-        "training": trained.config.model_dump(),
+        "training": trained.config.model_dump(mode="json"),
         "sampling": {"sampler": "ddim", "steps": WALK, "guidance_scale": SCALE, "images": len(images)},
         "versions": {
             "python": platform.python_version(),
@@ -181,29 +172,41 @@ def _report(out: Path, metrics: dict[str, Any]) -> None:
     )
 
 
-def _interrupted(checkpointer: Checkpointer, out: Path, seed: int | None, steps: int | None) -> tuple[int, int]:
+def _interrupted(out: Path, seed: int | None, steps: int | None) -> tuple[int, int]:
     """Seed and steps of the run to go on with.
 
     Raises:
         CommandError: if there is none, or it had others than those given.
     """
-    if checkpointer.latest() is None:
+    stored = _stored(out)
+    if stored is None:
         raise CommandError(f"--resume expects the checkpoint of an earlier run in {out / CHECKPOINT}, got none")
-    config = TrainingConfig.model_validate(checkpointer.notes()["config"])
+    try:
+        config = validated(RunConfig, stored)
+    except ConfigError:
+        config = None
+    if config is None or config != make_config(config.seed, config.steps):
+        raise CommandError(f"--resume expects a checkpoint of this version's demo, got another in {out / CHECKPOINT}")
     for name, got, expected in (("--seed", seed, config.seed), ("--steps", steps, config.steps)):
         if got not in (None, expected):
             raise CommandError(f"{name} must be {expected}, as in the run to resume, or left out; got {got}")
-    if config != make_config(config.seed, config.steps):
-        raise CommandError(f"--resume expects a checkpoint of this version's demo, got another in {out / CHECKPOINT}")
     return config.seed, config.steps
 
 
-def _how_to_go_on(out: Path, config: TrainingConfig, checkpointer: Checkpointer) -> str:
+def _how_to_go_on(out: Path, config: RunConfig) -> str:
     """What an interrupted run left behind."""
-    step = checkpointer.latest()
-    if step is None or checkpointer.notes()["config"] != config.model_dump():
+    if _stored(out) != config.model_dump(mode="json"):
         return "interrupted before the first checkpoint; nothing was kept"
     return (
-        f"interrupted; the checkpoint of step {step} of {config.steps} is whole. "
+        f"interrupted; the checkpoint of step {latest(out)} of {config.steps} is whole. "
         f"Go on with: artifex demo --out {shlex.quote(str(out))} --resume"
     )
+
+
+def _stored(out: Path) -> dict[str, object] | None:
+    """The configuration of the last checkpoint, None where there is none."""
+    with Checkpointer(out / CHECKPOINT) as checkpointer:
+        if checkpointer.latest() is None:
+            return None
+        stored: dict[str, object] = checkpointer.notes()["config"]
+    return stored

@@ -24,11 +24,20 @@ ACCENT: Final = "dark_cyan"
 
 
 class Speed(ProgressColumn):
-    """Steps a second."""
+    """Steps a second, or images.
+
+    Args:
+        unit: what is counted.
+        each: how many of these a step.
+    """
+
+    def __init__(self, unit: str, each: int) -> None:
+        super().__init__()
+        self._unit, self._each = unit, each
 
     def render(self, task: Task) -> Text:
         """Nothing until it is known."""
-        return Text(f"{task.speed:.1f} steps/s" if task.speed else "", style="dim")
+        return Text(f"{task.speed * self._each:,.1f} {self._unit}/s" if task.speed else "", style="dim")
 
 
 class Bar(AbstractContextManager["Bar"]):
@@ -37,9 +46,10 @@ class Bar(AbstractContextManager["Bar"]):
     Args:
         steps: how many there will be.
         done: how many a resumed run has behind it.
+        images: how many a step, for the speed to count them; None counts steps.
     """
 
-    def __init__(self, steps: int, done: int = 0) -> None:
+    def __init__(self, steps: int, done: int = 0, images: int | None = None) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(style=ACCENT),
@@ -47,7 +57,7 @@ class Bar(AbstractContextManager["Bar"]):
             BarColumn(complete_style=ACCENT, finished_style=ACCENT),
             MofNCompleteColumn(),
             TextColumn("{task.fields[loss]}"),
-            Speed(),
+            Speed("steps", 1) if images is None else Speed("images", images),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

@@ -1,0 +1,31 @@
+"""``artifex info``: the configuration with its defaults, or what is in a run's folder."""
+
+from pathlib import Path
+
+from artifex.training.checkpoint import Checkpointer
+from artifex.training.cli import CommandError
+from artifex.training.config import RunConfig
+from artifex.training.data import Digits
+from artifex.training.describe import described
+from artifex.training.reading import dump_config, validated
+from artifex.training.trainer import CHECKPOINT
+
+
+def run(what: str) -> None:
+    """Print the configuration's defaults, or what is in a checkpoint.
+
+    Raises:
+        CommandError: if ``what`` is neither.
+    """
+    print(described(RunConfig(data=Digits())) if what == "config" else _checkpoint(Path(what)), end="")
+
+
+def _checkpoint(path: Path) -> str:
+    folder = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
+    with Checkpointer(folder) as checkpointer:
+        step = checkpointer.latest() if folder.is_dir() else None
+        if step is None:
+            raise CommandError(f"CHECKPOINT must be 'config' or the folder of a run, got {str(path)!r}")
+        notes = checkpointer.notes()
+    config = validated(RunConfig, notes["config"])
+    return f"# step {step} of {config.steps}, after {notes['seconds']:.0f} s of training\n" + dump_config(config)

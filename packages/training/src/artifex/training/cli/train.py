@@ -1,0 +1,82 @@
+"""``artifex train``: a run from a configuration."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from artifex.training.cli import CommandError
+from artifex.training.cli.folder import check_results, make_writable
+from artifex.training.cli.progress import Bar, Interrupt
+from artifex.training.config import RunConfig
+from artifex.training.loop import NonFiniteError, Trained
+from artifex.training.reading import ConfigError, read_config
+from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, latest
+
+
+def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) -> None:
+    """Train, in ``out``.
+
+    Raises:
+        CommandError: for a configuration or folder that can't be used, and if training is interrupted or fails.
+    """
+    check_results(out, (CONFIG,), (CHECKPOINT,))
+    done = latest(out)
+    chosen = _resumed(config, overrides, out, done) if resume else _fresh(config, overrides, out, done)
+    try:
+        trainer = Trainer(chosen, out)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    make_writable(out)
+    try:
+        with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Interrupt() as interrupt:
+            trained = trainer.fit(resume=resume, callback=bar, stop=interrupt)
+    except NonFiniteError as error:
+        raise CommandError(str(error), 1) from error
+    except OSError as error:
+        raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
+    if interrupt():
+        raise CommandError(
+            f"interrupted; the checkpoint of step {trained.steps_done} of {chosen.steps} is whole. "
+            f"Go on with: artifex train --resume --out {shlex.quote(str(out))}",
+            130,
+        )
+    _report(out, trained)
+
+
+def _fresh(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
+    if config is None:
+        raise CommandError("CONFIG must be given, or --resume; `artifex info config` prints one to begin with")
+    if done is not None:
+        raise CommandError(f"{out} holds a run of {done} steps: --resume goes on with it, another --out keeps it")
+    return _read(config, overrides)
+
+
+def _resumed(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
+    if done is None:
+        raise CommandError(f"--resume expects the checkpoint of an earlier run in {out / CHECKPOINT}, got none")
+    if config is not None or overrides:
+        raise CommandError(f"--resume goes on with {out / CONFIG}, so CONFIG and --set must be left out")
+    return _read(out / CONFIG, ())
+
+
+def _read(path: Path, overrides: Sequence[str]) -> RunConfig:
+    try:
+        return read_config(path, overrides)
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+
+
+def _report(out: Path, trained: Trained) -> None:
+    """The last lines: what was learned, and where it is."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(trained.state.parameters))
+    losses, skipped = trained.losses, int(trained.state.skipped)
+    images = trained.steps_done * trained.config.batch_size
+    print(
+        f"{parameters:,} parameters learned for {trained.steps_done:,} steps in {trained.seconds:.0f} s, "
+        f"{images / trained.seconds:,.0f} images a second\n"
+        f"  loss {float(losses[-100:].mean()):.4f}, the mean of the last {min(100, len(losses))} steps\n"
+        + (f"  {skipped:,} steps were skipped: their loss or gradient was not finite\n" if skipped else "")
+        + f"\n{out / CONFIG}  all settings\n{out / CHECKPOINT}   parameters, their average, and the optimiser"
+    )

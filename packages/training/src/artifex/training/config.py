@@ -1,0 +1,138 @@
+"""Everything that a run is: data, network, loss, optimiser, averages, and where its results go."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from artifex.training.choices import (
+    BackboneConfig,
+    DiscreteSchedule,
+    EdmSchedule,
+    PredictionName,
+    ScheduleConfig,
+    TimesConfig,
+    WeightConfig,
+)
+from artifex.training.data import DataConfig
+from artifex.training.ema import Constant, EmaConfig
+from artifex.training.optimiser import OptimiserConfig
+from artifex.training.section import Section, kinds
+
+VERSION: Final = 1
+"""Of the configuration's format."""
+
+
+class PrecisionConfig(Section):
+    """What is computed in; parameters, their average and the optimiser are float32 whatever it says.
+
+    Attributes:
+        compute: dtype inside the network.
+    """
+
+    compute: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class CheckpointConfig(Section):
+    """When the run is saved; it also is at its end, and when it is stopped.
+
+    Attributes:
+        every: steps between checkpoints.
+        keep: how many of the last are kept.
+    """
+
+    every: PositiveInt = 500
+    keep: PositiveInt = 2
+
+
+class TrainingConfig(Section):
+    """How any network is trained on any data.
+
+    Attributes:
+        steps: updates of the parameters.
+        batch_size: examples an update, over all devices.
+        accumulate: parts that a batch is worked through in, one after the other; divides batch_size.
+        seed: of everything random.
+        optimiser: how parameters are updated.
+        ema: the averages that samples are drawn with.
+        checkpoint: when the run is saved.
+        max_skipped: training ends with an error after so many steps in a row whose loss or gradient is not finite;
+            each of them is skipped.
+    """
+
+    steps: PositiveInt = 2000
+    batch_size: PositiveInt = 64
+    accumulate: PositiveInt = 1
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    optimiser: OptimiserConfig = OptimiserConfig()
+    ema: Annotated[EmaConfig, kinds("constant")] = Constant(decay=0.995)
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    max_skipped: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _parts(self) -> "TrainingConfig":
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate must divide batch_size = {self.batch_size}, got {self.accumulate}")
+        return self
+
+
+class RunConfig(TrainingConfig):
+    """Everything that a run is.
+
+    Attributes:
+        version: of this format.
+        data: what to learn.
+        workers: processes that read and decode it; 0 is best for what lies in memory.
+        backbone: the network.
+        schedule: the path from data to noise.
+        prediction: what the network says.
+        sigma_data: standard deviation of the data, for the prediction preconditioned and the weight edm.
+        weight: how much an error counts by noise level; null is unit, or for the prediction score uniform.
+        times: how training times are drawn; null is by schedule: steps, uniform, logit_normal or log_normal.
+        class_dropout: share of labels hidden in training, for guidance without a classifier.
+        precision: what is computed in.
+    """
+
+    version: Literal[1] = VERSION
+    data: Annotated[DataConfig, kinds()]
+    workers: int = Field(default=0, ge=0)
+    backbone: Annotated[BackboneConfig, kinds("unet", preset="digits")] = BackboneConfig(kind="unet", preset="digits")
+    schedule: ScheduleConfig = DiscreteSchedule()
+    prediction: PredictionName = "velocity"
+    sigma_data: PositiveFloat = 0.5
+    weight: WeightConfig | None = None
+    times: TimesConfig | None = None
+    class_dropout: float = Field(default=0.1, ge=0, le=1)
+    precision: PrecisionConfig = PrecisionConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "RunConfig":
+        if self.times is not None:
+            _check_times(self.times, self.schedule)
+        emptied = isinstance(self.schedule, DiscreteSchedule) and self.schedule.zero_terminal_snr
+        if emptied and self.prediction in ("epsilon", "score"):
+            raise ValueError(
+                f"prediction must not be {self.prediction!r} with schedule.zero_terminal_snr: where nothing of the "
+                "data is left, the noise says nothing of it; velocity does"
+            )
+        return self
+
+
+def _check_times(times: TimesConfig, schedule: ScheduleConfig) -> None:
+    """Raise a ValueError if times of this kind are none of this schedule's."""
+    allowed = {
+        DiscreteSchedule: ("steps", "uniform"),
+        EdmSchedule: ("log_normal", "uniform"),
+    }.get(type(schedule), ("uniform", "logit_normal"))
+    if times.kind not in allowed:
+        raise ValueError(
+            f"times.kind must be {' or '.join(allowed)} for the schedule {schedule.kind}, got {times.kind!r}"
+        )
+    if times.kind == "uniform":
+        low, high = {DiscreteSchedule: (-1, getattr(schedule, "steps", 0) - 1), EdmSchedule: (0, float("inf"))}.get(
+            type(schedule), (0, 1)
+        )
+        if not low <= times.low < times.high <= high:
+            raise ValueError(
+                f"times.low and times.high must be in [{low}, {high}] for the schedule {schedule.kind}, "
+                f"got {times.low} and {times.high}"
+            )

@@ -1,0 +1,48 @@
+"""What every part of a configuration is: frozen, strict, and told of by one line."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+class Section(BaseModel):
+    """A part of a run's configuration: immutable; unknown fields, NaN and values of another type are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def kinds(default: str | None = None, **more: str) -> BeforeValidator:
+    """For what is told apart by ``kind``: a bare string is the kind with its defaults, no kind is ``default``.
+
+    Args:
+        default: where fields are given and no kind; None expects one.
+        more: further fields of that default.
+    """
+
+    def tell(value: object) -> object:
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, Mapping) and "kind" not in value and default is not None:
+            return {"kind": default, **more, **value}
+        return value
+
+    return BeforeValidator(tell)
+
+
+def models(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models that a field of this annotation may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) is Annotated:
+        yield from models(get_args(annotation)[0])
+    elif get_origin(annotation) is Union or type(annotation).__name__ == "UnionType":
+        for part in get_args(annotation):
+            yield from models(part)
+
+
+def kind(model: type[BaseModel]) -> str | None:
+    """The kind by which a model is told apart from the others of its union; None where it is no member of one."""
+    field = model.model_fields.get("kind")
+    choices = () if field is None else get_args(field.annotation)
+    return str(choices[0]) if len(choices) == 1 else None

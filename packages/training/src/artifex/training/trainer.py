@@ -1,0 +1,135 @@
+"""A run from its configuration: ``Trainer(RunConfig(data=Digits()), "runs/digits").fit()``."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import optax
+from flax import nnx
+
+from artifex.training import build, networks
+from artifex.training.checkpoint import Checkpointer
+from artifex.training.config import RunConfig
+from artifex.training.data import Dataset, open_dataset
+from artifex.training.ema import Average, Power, PowerEma, Snapshots
+from artifex.training.loop import Callback, Every, Trained, train
+from artifex.training.optimiser import make_optimiser
+from artifex.training.reading import read_config, write_config
+
+CONFIG: Final = "config.yaml"
+CHECKPOINT: Final = "checkpoint"
+SNAPSHOTS: Final = "snapshots"
+
+
+class Trainer:
+    """Everything that a configuration names, made, and ready to train.
+
+    Each part is an attribute and can be given in place of the configuration's.
+
+    Args:
+        config: of the run.
+        folder: for ``config.yaml`` and ``checkpoint/``; made by ``fit``. None keeps nothing.
+        data: in place of ``config.data``.
+        network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
+        optimiser: in place of ``config.optimiser``.
+        average: in place of ``config.ema``.
+
+    Raises:
+        ValueError: if network, data and schedule do not fit.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path | str | None = None,
+        *,
+        data: Dataset | None = None,
+        network: nnx.Module | None = None,
+        optimiser: optax.GradientTransformation | None = None,
+        average: Average[Any] | None = None,
+    ) -> None:
+        self.config = config
+        self.folder = None if folder is None else Path(folder)
+        self.data = open_dataset(config.data) if data is None else data
+        labels = self.data.num_classes
+        if network is None:
+            planned = networks.plan(config.backbone, self.data.shape, labels, config.precision.compute)
+            network, labels = planned.make(first_key(config.seed)), planned.num_classes
+        self.network = network
+        self.objective = build.objective(config, labels)
+        self.optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
+        self.average = config.ema.build() if average is None else average
+
+    @classmethod
+    def of(cls, folder: Path | str) -> "Trainer":
+        """The run whose results are in ``folder``, to go on with: ``Trainer.of("runs/digits").fit(resume=True)``.
+
+        Raises:
+            ConfigError: if there is no configuration in it that can be read.
+        """
+        return cls(read_config(Path(folder) / CONFIG), folder)
+
+    def fit(
+        self,
+        *,
+        resume: bool = False,
+        callback: Callback | None = None,
+        every: Sequence[Every] = (),
+        stop: Callable[[], bool] | None = None,
+    ) -> Trained:
+        """Train, and save into the folder.
+
+        Args:
+            resume: go on from the folder's last checkpoint.
+            callback: is told of every step.
+            every: what else is done at intervals.
+            stop: asked before every step; True ends training early.
+
+        Raises:
+            ValueError: if ``resume`` is set without a folder, or the checkpoint is of another configuration.
+            FileNotFoundError: if there is nothing to resume from.
+            NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
+        """
+        batches = self.data.batches(self.config.batch_size, self.config.seed, workers=self.config.workers)
+        checkpointer: Checkpointer | None = None
+        if self.folder is not None:
+            checkpointer = Checkpointer(self.folder / CHECKPOINT, self.config.checkpoint.keep)
+            if not resume:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_config(self.config, self.folder / CONFIG)
+            every = (*every, *self._snapshots(resume))
+        try:
+            return train(
+                self.network, batches, self.objective, self.config, optimiser=self.optimiser, average=self.average,
+                checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
+            )  # fmt: skip
+        finally:
+            batches.close()
+            if checkpointer is not None:
+                checkpointer.close()
+
+    def _snapshots(self, resume: bool) -> Iterator[Every]:
+        """What stores the averages at intervals, where any width is to be made of them after training."""
+        ema, average = self.config.ema, self.average
+        if self.folder is None or not isinstance(ema, Power) or not isinstance(average, PowerEma):
+            return
+        snapshots = Snapshots(self.folder / SNAPSHOTS)
+        snapshots.drop_after((latest(self.folder) or 0) if resume else 0)
+        yield Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average))
+
+
+def first_key(seed: int) -> jax.Array:
+    """What the first parameters are drawn from; see ``drawing_key``."""
+    return jax.random.split(jax.random.key(seed))[0]
+
+
+def drawing_key(seed: int) -> jax.Array:
+    """What samples are drawn from once training is over."""
+    return jax.random.split(jax.random.key(seed))[1]
+
+
+def latest(folder: Path) -> int | None:
+    """The step of the last checkpoint of the run in ``folder``, None where there is none."""
+    with Checkpointer(folder / CHECKPOINT) as checkpointer:
+        return checkpointer.latest()
