@@ -6,6 +6,7 @@ from artifex.training.evaluation.features import Features as Features
 from artifex.training.evaluation.features import raw as raw
 from artifex.training.evaluation.frechet import fid as fid
 from artifex.training.evaluation.frechet import frechet_distance as frechet_distance
+from artifex.training.evaluation.inception import inception as inception
 from artifex.training.evaluation.inception_score import inception_score as inception_score
 from artifex.training.evaluation.mmd import Kernel as Kernel
 from artifex.training.evaluation.mmd import Polynomial as Polynomial
@@ -29,6 +30,7 @@ __all__ = [
     "density_coverage",
     "fid",
     "frechet_distance",
+    "inception",
     "inception_score",
     "kid",
     "mmd",

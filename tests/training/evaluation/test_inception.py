@@ -1,0 +1,79 @@
+"""Inception v3 against pytorch-fid 0.3.0 with the same weights (``tests/torch/inception.py`` wrote its numbers)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from artifex.backbones.interop import CheckpointError
+from artifex.training.evaluation import Extractor, inception, inception_v3
+from tests.training.evaluation import inceptions
+
+GOLDEN = np.load(Path(__file__).parent / "golden.npz")
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+    path = tmp_path_factory.mktemp("inception") / "inception.safetensors"
+    arrays: dict[str, np.ndarray] = inceptions.weights(inception_v3.shapes())
+    save_file(arrays | {"Conv2d_1a_3x3.bn.num_batches_tracked": np.array(7)}, path)
+    return inception(path)
+
+
+def test_the_published_number_of_parameters() -> None:
+    """That of torchvision's network with 1008 classes and no auxiliary ones; running statistics are none."""
+    shapes = inception_v3.shapes()
+    assert sum(int(np.prod(shape)) for name, shape in shapes.items() if "running" not in name) == 23_850_960
+    assert len([name for name in shapes if name.endswith("conv.weight")]) == 94
+
+
+@pytest.mark.parametrize("name", ["enlarged", "reduced"])
+def test_the_same_features_and_probabilities(extractor: Extractor, name: str) -> None:
+    found = extractor(inceptions.images({"enlarged": 40, "reduced": 310}[name]))
+    assert found.rows is not None
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.rows, GOLDEN[f"{name}.features"], atol=1e-5 * GOLDEN[f"{name}.features"].std())
+    np.testing.assert_allclose(found.probabilities, GOLDEN[f"{name}.probabilities"], rtol=1e-5)
+
+
+def test_one_channel_is_taken_for_three(extractor: Extractor) -> None:
+    grey = inceptions.images(40)[..., :1]
+    np.testing.assert_array_equal(extractor(grey).exact, extractor(np.repeat(grey, 3, axis=3)).exact)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (inceptions.images(40) * 127.5 + 127.5, r"images must be in \[-1, 1\], got values from .* to 25"),
+        (
+            inceptions.images(40)[..., :2],
+            r"images must have shape \(b, h, w, 3\) or \(b, h, w, 1\), got \(2, 40, 49, 2",
+        ),
+    ],
+    ids=["bytes", "channels"],
+)
+def test_images_that_are_not_taken(extractor: Extractor, images: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        extractor(images)
+
+
+def test_files_of_another_network(tmp_path: Path) -> None:
+    def refused(arrays: dict[str, np.ndarray] | None, message: str, name: str = "w.safetensors") -> None:
+        if arrays is not None:
+            save_file(arrays, tmp_path / name)
+        with pytest.raises(CheckpointError, match=message):
+            inception(tmp_path / name)
+
+    refused(None, "no file .*; expected a safetensors file of Inception v3 as FID uses it: .* pytorch-fid reads")
+    refused(None, "is a pickle", "pt_inception-2015-12-05-6726825d.pth")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x80\x00")
+    refused(None, "is cut short, or no safetensors file at all", "cut.safetensors")
+    right = {name: np.zeros(shape, np.float16) for name, shape in inception_v3.shapes().items()}
+    torchvisions = right | {"fc.weight": np.zeros((1000, 2048), np.float16)}
+    refused(torchvisions, r"fc.weight must have shape \(1008, 2048\), got \(1000, 2048\) in .*; expected a safetensors")
+    refused(
+        right | {"AuxLogits.fc.bias": right["fc.bias"]}, "has, beside what is expected, AuxLogits.fc.bias; expected"
+    )
+    del right["Mixed_7c.branch_pool.bn.bias"]
+    refused(right, "lacks Mixed_7c.branch_pool.bn.bias; expected a safetensors")
