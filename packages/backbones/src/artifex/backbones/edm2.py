@@ -226,8 +226,8 @@ class EDM2Block(nnx.Module):
 class EDM2UNet(nnx.Module):
     r"""The magnitude-preserving U-Net; its output is exactly 0 before training, its activations of RMS about 1.
 
-    What attention mixes of many places is smaller than each: before training a block with attention gives about 0.92 of
-    what one without gives.
+    What attention mixes of many places is smaller than each, and zeros around an image take from its border: `xs` at
+    64x64, the size it is made for, has RMS from 0.91 to 1.02 at its 37 depths, much smaller images down to 0.76.
 
     Time enters as $\sqrt 2 \cos(2\pi(f t + \varphi))$ with fixed random $f \sim \mathcal N(0, 1)$ and $\varphi$: it is
     made for $c_\text{noise} = \ln(\sigma) / 4$, which EDM's preconditioning gives.
