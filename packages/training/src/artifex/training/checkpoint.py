@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,8 @@ from artifex.training import seal
 S = TypeVar("S")
 CORRUPT: Final = ".corrupt"
 """What the folder of a checkpoint that can't be trusted is renamed to end in."""
+TEMPORARY: Final = ".orbax-checkpoint-tmp"
+"""What Orbax has in the name of a folder until it is whole."""
 
 # It tells of every step of every save.
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -44,38 +47,45 @@ class Checkpointer:
     Args:
         folder: where checkpoints lie, one folder a step; made at the first save. All processes must see it.
         keep: how many of the last are kept, at least 1.
-        every: steps that are multiples of it are kept for ever, at least 1; None keeps the last alone.
+        keep_every: steps that are multiples of it are kept for ever, at least 1; None keeps the last alone.
         say: is told, in one line, of a checkpoint that is passed over; None logs a warning.
 
     Raises:
-        ValueError: if ``keep`` or ``every`` is below 1.
+        ValueError: if ``keep`` or ``keep_every`` is below 1.
     """
 
     def __init__(
-        self, folder: Path, keep: int = 2, every: int | None = None, say: Callable[[str], None] | None = None
+        self, folder: Path, keep: int = 2, keep_every: int | None = None, say: Callable[[str], None] | None = None
     ) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
-        if every is not None and every < 1:
-            raise ValueError(f"every must be None or at least 1, got {every}")
+        if keep_every is not None and keep_every < 1:
+            raise ValueError(f"keep_every must be None or at least 1, got {keep_every}")
         self.folder = folder.absolute()
-        self._keep, self._every = keep, every
+        self._keep, self._keep_every = keep, keep_every
         self._say = logging.getLogger(__name__).warning if say is None else say
         self._flaws: dict[int, str | None] = {}
+        self._said: set[int] = set()
         self._manager: ocp.CheckpointManager | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._saving: tuple[int, Future[None] | None] | None = None
 
     def latest(self) -> int | None:
-        """The step of the last checkpoint that is whole, None where there is none.
+        """The step of the last checkpoint that is whole, None where there is no checkpoint.
 
-        Every file of it is read and compared with its seal, once. What is passed over on the way is told.
+        Every file of it is read and compared with its seal, once.
+
+        Raises:
+            CheckpointError: if there are checkpoints, and none is whole.
         """
         self.wait()
-        found = next((step for step in reversed(self.steps()) if self._whole(step)), None)
+        steps = self.steps()
+        found = next((step for step in reversed(steps) if self._flaw(step) is None), None)
         if jax.process_count() > 1:
             agreed = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if found is None else found)))
             found = None if agreed < 0 else agreed
+        if found is None and steps:
+            raise CheckpointError(f"no checkpoint in {self.folder} can be used; the last {self._told(steps[-1])}")
         return found
 
     def steps(self) -> list[int]:
@@ -133,6 +143,7 @@ class Checkpointer:
         except Exception as error:
             self._saving = None
             self._forget()
+            self._sweep()
             kept = f"; that of step {self.steps()[-1]} is the last" if self.steps() else ""
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be written to {self.folder}: {_reason(error)}{kept}"
@@ -195,7 +206,6 @@ class Checkpointer:
     def clear(self) -> None:
         """Delete every checkpoint of the folder and nothing else."""
         self.wait()
-        self._set_aside()
         for step in self.steps():
             self._open().delete(step)
         self._flaws.clear()
@@ -235,7 +245,7 @@ class Checkpointer:
         """What writes and deletes; opening it deletes what an earlier process left half-written."""
         if self._manager is None:
             policy = ocp.checkpoint_managers.preservation_policy
-            kept = [policy.LatestN(self._keep), *([policy.EveryNSteps(self._every)] if self._every else [])]
+            kept = [policy.LatestN(self._keep), *([policy.EveryNSteps(self._keep_every)] if self._keep_every else [])]
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=policy.AnyPreservationPolicy(kept),
                 enable_async_checkpointing=jax.process_count() > 1,
@@ -250,6 +260,12 @@ class Checkpointer:
             self._manager.close()
             self._manager = None
 
+    def _sweep(self) -> None:
+        """Delete what a failed save left half-written."""
+        if jax.process_index() == 0:
+            for path in self.folder.glob(f"*{TEMPORARY}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
     def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> ocp.args.Composite:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**_handlers())) as reader:
             return reader.restore(self.folder / str(step), args=ocp.args.Composite(**items))
@@ -260,26 +276,25 @@ class Checkpointer:
         return out
 
     def _find(self, step: int | None) -> int:
+        """The step that is meant; what is passed over for it is told, once."""
         found = self.latest() if step is None else step
-        if found is not None and found in self.steps():
-            if self._whole(found):
-                return found
-            raise CheckpointError(
-                f"the checkpoint of step {found} in {self.folder} can't be used: {self._flaws[found]}"
-            )
-        if step is None and self.steps():
-            last = self.steps()[-1]
-            raise CheckpointError(
-                f"no checkpoint in {self.folder} can be used; that of step {last}: {self._flaws[last]}"
-            )
-        raise FileNotFoundError(f"{self.folder} must hold a checkpoint{'' if step is None else f' of step {step}'}")
+        if found is None or found not in self.steps():
+            raise FileNotFoundError(f"{self.folder} must hold a checkpoint{'' if step is None else f' of step {step}'}")
+        if self._flaw(found) is not None:
+            raise CheckpointError(f"the checkpoint in {self.folder} {self._told(found)}")
+        for flawed in sorted(self._flaws, reverse=True):
+            if flawed > found and step is None and flawed not in self._said:
+                self._said.add(flawed)
+                self._say(f"going back to step {found}: the checkpoint in {self.folder} {self._told(flawed)}")
+        return found
 
-    def _whole(self, step: int) -> bool:
+    def _flaw(self, step: int) -> str | None:
         if step not in self._flaws:
-            self._flaws[step] = found = seal.flaw(self.folder / str(step))
-            if found is not None:
-                self._say(f"the checkpoint of step {step} in {self.folder} is passed over: {found}")
-        return self._flaws[step] is None
+            self._flaws[step] = seal.flaw(self.folder / str(step))
+        return self._flaws[step]
+
+    def _told(self, step: int) -> str:
+        return f"of step {step} can't be used: {self._flaw(step)}"
 
     def _set_aside(self) -> None:
         """Rename what was found not to be whole, so that its step can be saved again."""
@@ -289,6 +304,7 @@ class Checkpointer:
             path = self.folder / str(step)
             if jax.process_index() == 0 and path.is_dir():
                 path.replace(_unused(path.with_name(path.name + CORRUPT)))
+            multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
 
     def _other_version(self, step: int) -> str:
         """Whose checkpoint it is, where it is another's."""
