@@ -7,7 +7,7 @@ import numpy as np
 from artifex.training.data.augment import WORDS, Augmentation
 from artifex.training.data.batches import Batch, Loaded, Stream
 from artifex.training.data.order import draws, rows
-from artifex.training.data.source import ArraySource, Source, UnreadableError, to_unit
+from artifex.training.data.source import ArraySource, Source, UnreadableError, check_unit, to_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,12 @@ class Dataset:
         skip_unreadable: bool = False,
     ) -> "Dataset":
         """A dataset of any random-access source, whose shape is that of its first example."""
-        shape = np.shape(source[0][0]) if len(source) else ()
+        shape: tuple[int, ...] = ()
+        if len(source):
+            example: object = source[0]
+            if not (isinstance(example, tuple) and len(example) == 2):
+                raise ValueError(f"a source must give (x, label), got {type(example).__name__}")
+            shape = np.shape(example[0])
         return cls(name, source, shape, num_classes, augmentation or Augmentation(), skip_unreadable)
 
     def __len__(self) -> int:
@@ -105,7 +110,8 @@ class _Loader:
             x, labels = data.source.take(order)
         else:
             x, labels, skipped = self._read(order)
-        self._check(labels, order)
+        check_unit(x, data.name, order)
+        self._check_labels(labels, order)
         if data.augmentation:
             words = np.empty((share, WORDS), np.uint64)
             for epoch in np.unique(epochs):
@@ -122,10 +128,10 @@ class _Loader:
         for row, index in enumerate(order):
             example, labels[row] = self._readable(int(index), skipped)
             if np.shape(example) != data.shape:
-                raise ValueError(f"{data.name}: examples must be {data.shape}, got {np.shape(example)} of {index}")
+                raise ValueError(
+                    f"{data.name}: all examples must be {data.shape}, got {np.shape(example)} of example {index}"
+                )
             x[row] = to_unit(np.asarray(example))
-            if not np.isfinite(x[row]).all():
-                raise ValueError(f"{data.name}: values must be finite, got NaN or inf in example {index}")
         return x, labels, tuple(skipped)
 
     def _readable(self, index: int, skipped: list[str]) -> tuple[np.ndarray, int]:
@@ -140,7 +146,7 @@ class _Loader:
                 skipped.append(error.name)
         raise ValueError(f"{data.name}: none of {len(data)} examples can be read; the last is {skipped[-1]}")
 
-    def _check(self, labels: np.ndarray, order: np.ndarray) -> None:
+    def _check_labels(self, labels: np.ndarray, order: np.ndarray) -> None:
         classes = self.data.num_classes
         wrong = (labels < 0) | (labels >= (1 if classes is None else classes))
         if wrong.any():

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Integer, UInt8
+
+_ROUNDING: Final = 1e-5
 
 Example = tuple[np.ndarray, int]
 """One sample, ``uint8`` in 0..255 or a float, and its label."""
@@ -55,9 +57,20 @@ def to_unit(
     if x.dtype == np.uint8:
         return x * np.float32(2 / 255) - np.float32(1)
     low, high = value_range
-    if (low, high) == (-1, 1):
-        return x.astype(np.float32)
-    return ((x - low) * (2 / (high - low)) - 1).astype(np.float32)
+    x = x.astype(np.float32)
+    return x if (low, high) == (-1, 1) else (x - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
+
+
+def check_unit(x: Float32[np.ndarray, "b *d"], name: str, indices: Integer[np.ndarray, " b"]) -> None:
+    """Raise a ValueError if ``x``, examples ``indices`` of ``name``, is not finite, or images outside [-1, 1]."""
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+        raise ValueError(f"{name}: values must be finite, got NaN or inf in example {indices[~finite][0]}")
+    if x.ndim == 4 and (low < -1 - _ROUNDING or high > 1 + _ROUNDING):
+        raise ValueError(
+            f"{name}: images must lie in [-1, 1] once value_range is mapped to it, got [{low:g}, {high:g}]"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +99,8 @@ class ArraySource:
             raise ValueError(
                 f"{self.name}: examples and labels must be as many and at least 1, got {self.x.shape} and {labels}"
             )
-        if not isinstance(self.x, np.memmap):
-            self.check(self.x, np.arange(len(self.x)))
+        if self.x.dtype != np.uint8 and not isinstance(self.x, np.memmap):
+            check_unit(to_unit(self.x, self.value_range), self.name, np.arange(len(self.x)))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -96,28 +109,10 @@ class ArraySource:
         x, labels = self.take(np.array([index]))
         return x[0], int(labels[0])
 
-    def take(self, index: Integer[np.ndarray, " b"]) -> tuple[Float32[np.ndarray, "b *d"], Int32[np.ndarray, " b"]]:
-        """The examples at ``index``, all at once."""
-        x = np.asarray(self.x[index])
-        if isinstance(self.x, np.memmap):
-            self.check(x, index)
-        labels = np.zeros(len(index), np.int32) if self.labels is None else self.labels[index].astype(np.int32)
-        return to_unit(x, self.value_range), labels
-
-    def check(self, x: np.ndarray, index: Integer[np.ndarray, " b"]) -> None:
-        """Raise a ValueError if ``x``, examples ``index``, is not finite, or an image outside ``value_range``."""
-        if x.dtype == np.uint8:
-            return
-        flat = x.reshape(len(x), -1)
-        finite = np.isfinite(flat).all(axis=1)
-        if not finite.all():
-            raise ValueError(f"{self.name}: values must be finite, got NaN or inf in example {index[~finite][0]}")
-        low, high = self.value_range
-        if x.ndim == 4 and (flat.min() < low or flat.max() > high):
-            raise ValueError(
-                f"{self.name}: images of floats must lie in [{low:g}, {high:g}], got [{flat.min():g}, {flat.max():g}]; "
-                "set value_range to theirs"
-            )
+    def take(self, indices: Integer[np.ndarray, " b"]) -> tuple[Float32[np.ndarray, "b *d"], Int32[np.ndarray, " b"]]:
+        """The examples at ``indices``, all at once."""
+        x = to_unit(np.asarray(self.x[indices]), self.value_range)
+        return x, np.zeros(len(x), np.int32) if self.labels is None else self.labels[indices].astype(np.int32)
 
     def __reduce__(self) -> tuple[object, ...]:
         x = _Mapped(Path(self.x.filename)) if isinstance(self.x, np.memmap) and self.x.filename else self.x

@@ -1,0 +1,75 @@
+"""The binary files of CIFAR-10 and CIFAR-100: 32x32 colour images behind their labels.
+
+References: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+
+from artifex.training.data.idx import Split, listing
+from artifex.training.data.source import ArraySource
+
+Labelling = Literal["cifar10", "cifar100", "cifar100_coarse"]
+
+_PIXELS: Final = 3 * 32 * 32
+
+
+class _Layout(NamedTuple):
+    """How a set is laid out: how many labels precede an image, which one counts, its classes, and the files."""
+
+    labels: int
+    column: int
+    classes: int
+    files: Mapping[Split, tuple[str, ...]]
+
+
+_CIFAR10: Final[Mapping[Split, tuple[str, ...]]] = MappingProxyType(
+    {
+        "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+        "test": ("test_batch.bin",),
+    }
+)
+_CIFAR100: Final[Mapping[Split, tuple[str, ...]]] = MappingProxyType({"train": ("train.bin",), "test": ("test.bin",)})
+
+LAYOUTS: Final[Mapping[Labelling, _Layout]] = MappingProxyType(
+    {
+        "cifar10": _Layout(1, 0, 10, _CIFAR10),
+        "cifar100": _Layout(2, 1, 100, _CIFAR100),
+        "cifar100_coarse": _Layout(2, 0, 20, _CIFAR100),
+    }
+)
+
+
+def read_cifar(folder: Path, split: Split, labelling: Labelling) -> ArraySource:
+    """The images ``(32, 32, 3)`` and labels of a folder of ``data_batch_1.bin`` or ``train.bin`` and their like.
+
+    Raises:
+        FileNotFoundError: if one of the files is not there.
+        ValueError: if one is not whole, or holds a label out of range.
+    """
+    layout = LAYOUTS[labelling]
+    paths = [folder / name for name in layout.files[split]]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} must hold {', '.join(missing)}, got {listing(folder)}")
+    records = np.concatenate([_records(path, layout) for path in paths])
+    x = records[:, layout.labels :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return ArraySource(np.ascontiguousarray(x), records[:, layout.column].astype(np.int32), str(folder))
+
+
+def _records(path: Path, layout: _Layout) -> np.ndarray:
+    record = layout.labels + _PIXELS
+    content = np.fromfile(path, np.uint8)
+    if len(content) == 0 or len(content) % record:
+        raise ValueError(f"{path} must hold records of {record} bytes and at least one, got {len(content)} bytes")
+    records = content.reshape(-1, record)
+    labels = records[:, layout.column]
+    if labels.max() >= layout.classes:
+        raise ValueError(
+            f"{path}: labels must be in 0..{layout.classes - 1}, got {labels.max()} of image {int(labels.argmax())}"
+        )
+    return records

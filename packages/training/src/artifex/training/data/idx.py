@@ -1,0 +1,85 @@
+"""The idx files of MNIST and the sets made in its image.
+
+References: LeCun et al. 1998, http://yann.lecun.com/exdb/mnist/
+"""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from artifex.training.data.source import ArraySource
+
+Split = Literal["train", "test"]
+
+_NAMES: Final = {"train": ("train",), "test": ("t10k", "test")}
+_UNSIGNED_BYTES: Final = 0x08
+
+
+def read_mnist(folder: Path, split: Split) -> ArraySource:
+    """The images ``(h, w, 1)`` and labels of a folder that holds them as ``*train-images*``, ``*t10k-labels*``.
+
+    Raises:
+        FileNotFoundError: if there are no such files.
+        ValueError: if there are several, or they are not whole, or not as many images as labels.
+    """
+    images, labels = _find(folder, split, "images"), _find(folder, split, "labels")
+    x, y = read_idx(images, 3), read_idx(labels, 1)
+    if len(x) != len(y):
+        raise ValueError(f"{images} and {labels} must hold as many images as labels, got {len(x)} and {len(y)}")
+    return ArraySource(x[..., None], y.astype(np.int32), str(images))
+
+
+def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
+    """The array of bytes in an idx file, which may be compressed by gzip.
+
+    Args:
+        path: of the file.
+        ndim: how many dimensions it must have.
+
+    Raises:
+        ValueError: if the file is anything else, or not whole.
+    """
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} must be a whole gzip file: {error}") from error
+    expected = bytes([0, 0, _UNSIGNED_BYTES, ndim])
+    if content[:4] != expected:
+        raise ValueError(
+            f"{path} must be an idx file of bytes in {ndim} dimensions, which starts with {expected.hex(' ')}, "
+            f"got {content[:4].hex(' ') or 'an empty file'}"
+        )
+    start = 4 + 4 * ndim
+    if len(content) < start:
+        raise ValueError(f"{path} must begin with {start} bytes of shape, got {len(content)} bytes in all")
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", ndim, 4))
+    if len(content) - start != math.prod(shape):
+        raise ValueError(f"{path} must hold {math.prod(shape)} bytes of {shape}, got {len(content) - start}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _find(folder: Path, split: Split, part: str) -> Path:
+    """The one file of a split; where it is there with and without ``.gz``, the latter."""
+    patterns = [f"*{name}-{part}*" for name in _NAMES[split]]
+    found = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    plain = {str(path).removesuffix(".gz"): path for path in reversed(found)}
+    if not plain:
+        raise FileNotFoundError(f"{folder} must hold a file {' or '.join(patterns)}, got {listing(folder)}")
+    if len(plain) > 1:
+        raise ValueError(f"{folder} must hold one file {' or '.join(patterns)}, got {', '.join(sorted(plain))}")
+    return next(iter(plain.values()))
+
+
+def listing(folder: Path) -> str:
+    """What a folder holds, for messages."""
+    if not folder.is_dir():
+        return "a file" if folder.exists() else "no such folder"
+    names = sorted(path.name for path in folder.iterdir())
+    return ", ".join([*names[:10], *(["..."] if len(names) > 10 else [])]) or "an empty folder"
