@@ -44,6 +44,18 @@ class CheckpointConfig(Section):
     keep: PositiveInt = 2
 
 
+class LogConfig(Section):
+    """What is told of the run in its folder.
+
+    Attributes:
+        every: steps between lines of metrics.jsonl.
+        tensorboard: whether TensorBoard's events are written too; needs artifex-training[tensorboard].
+    """
+
+    every: PositiveInt = 50
+    tensorboard: bool = False
+
+
 class TrainingConfig(Section):
     """How any network is trained on any data.
 
@@ -55,6 +67,7 @@ class TrainingConfig(Section):
         optimiser: how parameters are updated.
         ema: the averages that samples are drawn with.
         checkpoint: when the run is saved.
+        log: what is told of the run.
         max_skipped: training ends with an error after so many steps in a row whose loss or gradient is not finite;
             each of them is skipped.
     """
@@ -66,6 +79,7 @@ class TrainingConfig(Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     ema: Annotated[EmaConfig, kinds("constant")] = Constant(decay=0.995)
     checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
     max_skipped: PositiveInt = 10
 
     @model_validator(mode="after")

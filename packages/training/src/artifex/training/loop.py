@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -17,6 +18,7 @@ from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import TrainingConfig
 from artifex.training.data import Batches
 from artifex.training.ema import Average
+from artifex.training.levels import Levels, levels_of, no_levels
 from artifex.training.objective import Draws, Label, Objective, Time, X
 from artifex.training.optimiser import make_optimiser
 
@@ -35,6 +37,7 @@ class TrainState(NamedTuple):
         skipped: how many steps changed nothing, since their loss or gradient was not finite.
         in_a_row: how many of the last steps did so.
         losses: of each step so far, 0 for those to come, ``(steps,)``.
+        levels: losses by noise level since the last window of steps began.
     """
 
     step: Int[Array, ""]
@@ -44,6 +47,7 @@ class TrainState(NamedTuple):
     skipped: Int[Array, ""]
     in_a_row: Int[Array, ""]
     losses: Float[Array, " steps"]
+    levels: Levels
 
 
 class StepMetrics(NamedTuple):
@@ -54,12 +58,14 @@ class StepMetrics(NamedTuple):
         gradient_norm: before clipping.
         skipped: how many steps were skipped so far.
         in_a_row: how many of the last steps, this one included; above 0 where it was.
+        levels: losses by noise level since the last window of steps began, this one included.
     """
 
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
     skipped: Int[Array, ""]
     in_a_row: Int[Array, ""]
+    levels: Levels
 
 
 class Network:
@@ -104,6 +110,7 @@ class Report:
         loss: of this step.
         gradient_norm: of this step, before clipping.
         skipped: how many steps were skipped so far, since their loss or gradient was not finite.
+        levels: losses by noise level since the last window of ``config.log.every`` steps began, still on the device.
     """
 
     step: int
@@ -111,6 +118,7 @@ class Report:
     loss: float
     gradient_norm: float = 0.0
     skipped: int = 0
+    levels: Levels | None = None
 
 
 @runtime_checkable
@@ -203,6 +211,7 @@ def init_state(
         skipped=jnp.zeros((), jnp.int32),
         in_a_row=jnp.zeros((), jnp.int32),
         losses=jnp.zeros(steps, jnp.float32),
+        levels=no_levels(),
     )
 
 
@@ -217,6 +226,7 @@ def make_train_step(
     *,
     seed: int = 0,
     accumulate: int = 1,
+    window: int = 50,
 ) -> TrainStep:
     """A compiled ``(state, x0, labels) -> (state, metrics)`` that takes over the buffers of its state.
 
@@ -231,15 +241,24 @@ def make_train_step(
         seed: of noise, times, dropped labels and dropout.
         accumulate: parts that a batch is worked through in, one after the other, to save memory: the draws are those
             of the whole batch, and so is the gradient.
+        window: steps over which losses are gathered by noise level before that begins anew.
     """
     root = jax.random.key(seed)
 
-    def loss_of(parameters: Parameters, key: Array, x0: X, draws: Draws) -> Float[Array, ""]:
-        return jnp.mean(objective.losses(partial(network.apply_training, parameters, key), x0, draws))
+    def loss_of(
+        parameters: Parameters, key: Array, x0: X, draws: Draws
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Levels]]:
+        losses = objective.losses(partial(network.apply_training, parameters, key), x0, draws)
+        loss = jnp.mean(losses)
+        return loss, (loss, levels_of(objective.schedule.at(draws.t).logsnr, losses))
 
-    def gradient_of(parameters: Parameters, key: Array, x0: X, draws: Draws) -> tuple[Float[Array, ""], Parameters]:
+    def gradient_of(
+        parameters: Parameters, key: Array, x0: X, draws: Draws
+    ) -> tuple[Parameters, tuple[Float[Array, ""], Levels]]:
+        gradient = jax.grad(loss_of, has_aux=True)
         if accumulate == 1:
-            return jax.value_and_grad(loss_of)(parameters, key, x0, draws)
+            one: tuple[Parameters, tuple[Float[Array, ""], Levels]] = gradient(parameters, key, x0, draws)
+            return one
         if len(x0) % accumulate:
             raise ValueError(f"accumulate must divide the batch of {len(x0)}, got {accumulate}")
 
@@ -247,23 +266,21 @@ def make_train_step(
             # Every part has rows from all over the batch, so one that is spread over devices keeps all of them busy.
             return jnp.moveaxis(a.reshape(len(a) // accumulate, accumulate, *a.shape[1:]), 1, 0)
 
-        def add(
-            total: tuple[Float[Array, ""], Parameters], part: tuple[Int[Array, ""], X, Draws]
-        ) -> tuple[tuple[Float[Array, ""], Parameters], None]:
+        def add(total: Any, part: tuple[Int[Array, ""], X, Draws]) -> tuple[Any, None]:  # noqa: ANN401 -- any pytree
             i, x, drawn = part
-            one = jax.value_and_grad(loss_of)(parameters, jax.random.fold_in(key, i), x, drawn)
-            return jax.tree.map(jnp.add, total, one), None
+            return jax.tree.map(jnp.add, total, gradient(parameters, jax.random.fold_in(key, i), x, drawn)), None
 
-        nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters)
-        total, _ = jax.lax.scan(add, nothing, (jnp.arange(accumulate), *jax.tree.map(parts, (x0, draws))))
-        mean: tuple[Float[Array, ""], Parameters] = jax.tree.map(lambda a: a / accumulate, total)
-        return mean
+        nothing = jax.tree.map(jnp.zeros_like, parameters), (jnp.zeros(()), no_levels())
+        (total, (loss, levels)), _ = jax.lax.scan(
+            add, nothing, (jnp.arange(accumulate), *jax.tree.map(parts, (x0, draws)))
+        )
+        return jax.tree.map(lambda a: a / accumulate, total), (loss / accumulate, levels)
 
     @partial(jax.jit, donate_argnums=0)
     def train_step(state: TrainState, x0: X, labels: Label) -> tuple[TrainState, StepMetrics]:
         draw_key, dropout_key = jax.random.split(jax.random.fold_in(root, state.step))
         draws = objective.draw(x0, labels, draw_key)
-        loss, gradient = gradient_of(state.parameters, dropout_key, x0, draws)
+        gradient, (loss, levels) = gradient_of(state.parameters, dropout_key, x0, draws)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         skipped = state.skipped + ~finite
@@ -276,6 +293,8 @@ def make_train_step(
         def unless_skipped(new: Any, old: Any) -> Any:  # noqa: ANN401 -- any pytree
             return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
 
+        before = jax.tree.map(lambda a: jnp.where(state.step % window == 0, 0, a), state.levels)
+        gathered = unless_skipped(jax.tree.map(jnp.add, before, levels), before)
         new = TrainState(
             step=step,
             parameters=unless_skipped(parameters, state.parameters),
@@ -284,8 +303,9 @@ def make_train_step(
             skipped=skipped,
             in_a_row=in_a_row,
             losses=state.losses.at[state.step].set(loss),
+            levels=gathered,
         )
-        return new, StepMetrics(loss, norm, skipped, in_a_row)
+        return new, StepMetrics(loss, norm, skipped, in_a_row, gathered)
 
     return train_step
 
@@ -341,7 +361,9 @@ def train(
             raise ValueError(f"config must be that of the checkpoint; {differences(notes['config'], config)}")
         state, before = checkpointer.restore(state), float(notes["seconds"])
         batches.restore(notes["data"])
-    train_step = make_train_step(parts, objective, optimiser, average, seed=config.seed, accumulate=config.accumulate)
+    train_step = make_train_step(
+        parts, objective, optimiser, average, seed=config.seed, accumulate=config.accumulate, window=config.log.every
+    )
     start, done, fresh = time.perf_counter(), int(state.step), not resume
     saved, running = done, None
 
@@ -349,12 +371,12 @@ def train(
         return Trained(state, parts, objective, config, average, before + time.perf_counter() - start)
 
     def tell(step: int, metrics: StepMetrics) -> None:
-        loss, norm, skipped, in_a_row = (float(value) for value in metrics)
+        loss, norm, skipped, in_a_row = (np.asarray(value).item() for value in metrics[:4])
         if callback is not None:
-            callback(Report(step, config.steps, loss, norm, int(skipped)))
+            callback(Report(step, config.steps, loss, norm, skipped, metrics.levels))
         if in_a_row >= config.max_skipped:
             raise NonFiniteError(
-                f"the loss or its gradient was not finite in {in_a_row:.0f} steps in a row, the last of them step "
+                f"the loss or its gradient was not finite in {in_a_row} steps in a row, the last of them step "
                 f"{step} (loss {loss}, gradient norm {norm}); try a lower learning rate, a longer warm-up or float32"
             )
 
