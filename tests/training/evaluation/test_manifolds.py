@@ -27,8 +27,8 @@ def test_four_points_and_three() -> None:
     found = all_four(on_line(1.5, 2, 20), on_line(0, 1, 3, 7), k=1)
     assert values(found) == pytest.approx([2 / 3, 3 / 4, 3 / 3, 2 / 4])
     precision, recall, density, coverage = found
-    assert precision.error == pytest.approx(np.sqrt(2 / 9 / 3))
-    assert recall.error == pytest.approx(np.sqrt(3 / 16 / 4))
+    assert precision.error == pytest.approx(np.sqrt(3 / 5 * 2 / 5 / 3))
+    assert recall.error == pytest.approx(np.sqrt(4 / 6 * 2 / 6 / 4))
     assert density.error == pytest.approx(np.std([2, 1, 0], ddof=1) / np.sqrt(3))
     assert coverage.error == pytest.approx(np.sqrt(1 / 4 / 4))
     assert {(s.extractor, s.generated, s.real, s.settings["k"]) for s in found} == {("line", 3, 4, 1)}

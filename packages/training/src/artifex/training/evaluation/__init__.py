@@ -1,6 +1,10 @@
 """Metrics of generated samples, each with what made its features and how many samples it is of."""
 
+from artifex.training.evaluation.classifier import classifier as classifier
 from artifex.training.evaluation.density_coverage import density_coverage as density_coverage
+from artifex.training.evaluation.evaluate import Evaluation as Evaluation
+from artifex.training.evaluation.evaluate import Metric as Metric
+from artifex.training.evaluation.evaluate import evaluate as evaluate
 from artifex.training.evaluation.features import Extractor as Extractor
 from artifex.training.evaluation.features import Features as Features
 from artifex.training.evaluation.features import raw as raw
@@ -8,6 +12,7 @@ from artifex.training.evaluation.frechet import fid as fid
 from artifex.training.evaluation.frechet import frechet_distance as frechet_distance
 from artifex.training.evaluation.inception import inception as inception
 from artifex.training.evaluation.inception_score import inception_score as inception_score
+from artifex.training.evaluation.likelihood import likelihood as likelihood
 from artifex.training.evaluation.mmd import Kernel as Kernel
 from artifex.training.evaluation.mmd import Polynomial as Polynomial
 from artifex.training.evaluation.mmd import Rbf as Rbf
@@ -20,19 +25,24 @@ from artifex.training.evaluation.sliced_wasserstein import sliced_wasserstein as
 from artifex.training.evaluation.statistics import Statistics as Statistics
 
 __all__ = [
+    "Evaluation",
     "Extractor",
     "Features",
     "Kernel",
+    "Metric",
     "Polynomial",
     "Rbf",
     "Score",
     "Statistics",
+    "classifier",
     "density_coverage",
+    "evaluate",
     "fid",
     "frechet_distance",
     "inception",
     "inception_score",
     "kid",
+    "likelihood",
     "mmd",
     "mmd_squared",
     "precision_recall",

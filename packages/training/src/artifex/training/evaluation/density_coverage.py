@@ -15,7 +15,7 @@ import numpy as np
 
 from artifex.training.evaluation.distances import blocks, radii, squared
 from artifex.training.evaluation.features import Features, together
-from artifex.training.evaluation.precision_recall import check_k
+from artifex.training.evaluation.precision_recall import check_k, share_error
 from artifex.training.evaluation.record import Score
 
 
@@ -47,5 +47,5 @@ def density_coverage(generated: Features, real: Features, *, k: int = 5) -> tupl
 
     return (
         score("density", density, float(balls.std(ddof=1) / k / math.sqrt(len(y)))),
-        score("coverage", coverage, math.sqrt(coverage * (1 - coverage) / len(x))),
+        score("coverage", coverage, share_error(coverage, len(x))),
     )

@@ -40,10 +40,17 @@ def precision_recall(generated: Features, real: Features, *, k: int = 3) -> tupl
 
     def score(metric: str, asked: Rows, manifold: Float64[np.ndarray, "m d"]) -> Score:
         value = _share_inside(asked, manifold, radii(manifold, k))
-        error = math.sqrt(value * (1 - value) / len(asked))
-        return Score(metric, value, error, "higher", generated.extractor, len(y), len(x), {"k": k})
+        return Score(
+            metric, value, share_error(value, len(asked)), "higher", generated.extractor, len(y), len(x), {"k": k}
+        )
 
     return score("precision", y, x), score("recall", x, y)
+
+
+def share_error(share: float, n: int) -> float:
+    """The standard error of a share of n samples; that of one more on either side, so that it is not 0 at 0 and 1."""
+    p = (n * share + 1) / (n + 2)
+    return math.sqrt(p * (1 - p) / n)
 
 
 def check_k(k: int, generated: int, real: int) -> None:

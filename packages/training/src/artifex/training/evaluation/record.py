@@ -17,7 +17,7 @@ class Score:
         error: its standard error, None where no estimate of it is known.
         better: which way is better.
         extractor: what the features are, by name; scores of two extractors can't be compared.
-        generated: how many generated samples it is of.
+        generated: how many generated samples it is of, None where none are needed.
         real: how many real ones they were held against, None where none are needed.
         settings: what else it depends on.
     """
@@ -27,13 +27,17 @@ class Score:
     error: float | None
     better: Literal["higher", "lower"]
     extractor: str
-    generated: int
+    generated: int | None
     real: int | None
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """``kid 0.0123 ± 0.0004 (digits classifier; 1,000 generated, 1,797 real; block = 100)``."""
         said = f"{self.value:.5g}" if self.error is None else f"{self.value:.4g} ± {self.error:.2g}"
-        counts = f"{self.generated:,} generated" + ("" if self.real is None else f", {self.real:,} real")
+        counts = ", ".join(
+            f"{count:,} {kind}"
+            for count, kind in ((self.generated, "generated"), (self.real, "real"))
+            if count is not None
+        )
         settings = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
         return f"{self.metric} {said} ({'; '.join(filter(None, (self.extractor, counts, settings)))})"

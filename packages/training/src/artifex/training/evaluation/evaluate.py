@@ -1,0 +1,82 @@
+"""All metrics of two sets of features at once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, Literal, get_args
+
+from artifex.training.evaluation.density_coverage import density_coverage
+from artifex.training.evaluation.features import Features, together
+from artifex.training.evaluation.frechet import fid
+from artifex.training.evaluation.inception_score import inception_score
+from artifex.training.evaluation.mmd import kid, mmd
+from artifex.training.evaluation.precision_recall import precision_recall
+from artifex.training.evaluation.record import Score
+from artifex.training.evaluation.sliced_wasserstein import sliced_wasserstein
+
+Metric = Literal["fid", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein", "mmd"]
+METRICS: Final[Mapping[Metric, Callable[[Features, Features], tuple[Score, ...]]]] = {
+    "fid": lambda generated, real: (fid(generated, real),),
+    "kid": lambda generated, real: (kid(generated, real),),
+    "inception_score": lambda generated, _: (inception_score(generated),),
+    "precision_recall": precision_recall,
+    "density_coverage": density_coverage,
+    "sliced_wasserstein": lambda generated, real: (sliced_wasserstein(generated, real),),
+    "mmd": lambda generated, real: (mmd(generated, real),),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one set of generated samples.
+
+    Attributes:
+        scores: all that could be computed.
+        left_out: why others could not, by metric.
+    """
+
+    scores: tuple[Score, ...]
+    left_out: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[Score]:
+        return iter(self.scores)
+
+    def __getitem__(self, metric: str) -> Score:
+        """The score of a metric; a KeyError where there is none."""
+        for score in self.scores:
+            if score.metric == metric:
+                return score
+        raise KeyError(metric)
+
+    def __str__(self) -> str:
+        """A line a metric."""
+        return "\n".join([*map(str, self.scores), *(f"{name}: {why}" for name, why in self.left_out.items())])
+
+    def as_json(self) -> dict[str, object]:
+        """What JSON can hold of it: all."""
+        return {"scores": [asdict(score) for score in self.scores], "left_out": dict(self.left_out)}
+
+
+def evaluate(generated: Features, real: Features, metrics: Sequence[Metric] | None = None) -> Evaluation:
+    """Hold generated samples against real ones.
+
+    Args:
+        generated: of generated samples.
+        real: of real ones, of the same extractor.
+        metrics: which ones; None is every metric that these features allow, the others left out with the reason.
+
+    Raises:
+        ValueError: for sets of two extractors, a metric that is not known or, where ``metrics`` are named, one that
+            can't be computed.
+    """
+    together(generated, real)
+    if metrics is not None and (not metrics or not set(metrics) <= set(METRICS)):
+        raise ValueError(f"metrics must be of {', '.join(get_args(Metric))}, got {', '.join(metrics) or 'none'}")
+    scores, left_out = list[Score](), dict[str, str]()
+    for metric in METRICS if metrics is None else metrics:
+        try:
+            scores += METRICS[metric](generated, real)
+        except ValueError as error:
+            if metrics is not None:
+                raise
+            left_out[metric] = str(error)
+    return Evaluation(tuple(scores), left_out)

@@ -1,0 +1,51 @@
+"""Bits per dimension of Gaussians, which are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from artifex.schedules import EDM
+from artifex.training.evaluation import likelihood
+from tests.samplers.test_law import Gaussian
+
+KEY = jax.random.key(0)
+ONE = Gaussian(jnp.array([0.4]), jnp.eye(1), jnp.array([0.25]))
+"""N(0.4, 0.5^2)."""
+
+
+def test_the_entropy() -> None:
+    """One deviation above and below the mean: together they have the mean log density that the law expects."""
+    x = np.array([[0.9], [-0.1]] * 5, np.float32)
+    score = likelihood(ONE, EDM(), x[:2], 5000.0, 2e-3, KEY, levels=None, batch_size=100, name="N(0.4, 0.25)")
+    assert score.value == pytest.approx(1.0470955852, abs=3e-4)
+    assert score.error == pytest.approx(0, abs=1e-3)
+    assert (score.generated, score.real, score.better) == (None, 2, "lower")
+    assert str(score).endswith("(density of N(0.4, 0.25); 2 real; dequantised = none, divergence = 1 probes)")
+    exact = likelihood(ONE, EDM(), x, 5000.0, 2e-3, KEY, levels=None, probes=None, batch_size=4)
+    assert exact.value == pytest.approx(1.0470955852, abs=3e-4)
+    assert (exact.real, exact.settings["divergence"]) == (10, "exact")
+
+
+def test_the_bound_of_dequantised_levels() -> None:
+    """Noise of width w adds w^2 / 12 to every squared distance, and each bin its -log w."""
+    x = np.repeat(np.array([[-1.0], [0.0], [0.5], [1.0]], np.float32), 100, axis=0)
+    score = likelihood(ONE, EDM(), x, 5000.0, 2e-3, KEY, levels=5, batch_size=100)
+    nats = 0.5 * np.log(2 * np.pi * 0.25) + (np.mean((x - 0.4) ** 2) + 0.5**2 / 12) / (2 * 0.25)
+    assert score.error is not None
+    assert score.value == pytest.approx(nats / np.log(2) - np.log2(0.5), abs=0.1)
+    assert score.settings["dequantised"] == "uniform, 5 levels"
+
+
+def test_bad_input() -> None:
+    x = np.array([[0.3]], np.float32)
+    with pytest.raises(ValueError, match=r"samples must be at one of 5 levels in \[-1, 1\], got one that is 0.2 away"):
+        likelihood(ONE, EDM(), x, 5000.0, 2e-3, KEY, levels=5)
+    with pytest.raises(ValueError, match="got one that is 2 away"):
+        likelihood(ONE, EDM(), x * 0 + 3, 5000.0, 2e-3, KEY, levels=5)
+    with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
+        likelihood(ONE, EDM(), x, 5000.0, 2e-3, KEY, levels=1)
+    with pytest.raises(ValueError, match=r"samples and batch_size must be at least 1, got \(0, 1\) and 64"):
+        likelihood(ONE, EDM(), x[:0], 5000.0, 2e-3, KEY)
+    with pytest.raises(ValueError, match="samples must be finite"):
+        likelihood(ONE, EDM(), x * np.nan, 5000.0, 2e-3, KEY)
