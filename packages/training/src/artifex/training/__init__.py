@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from artifex.training.ema import inner_products as inner_products
     from artifex.training.ema import reconstruction as reconstruction
     from artifex.training.ema import sigma_rel as sigma_rel
+    from artifex.training.evaluation.memorisation import Memorisation as Memorisation
+    from artifex.training.evaluation.memorisation import memorisation as memorisation
+    from artifex.training.evaluation.recognition import Recognition as Recognition
+    from artifex.training.evaluation.recognition import recognise as recognise
+    from artifex.training.evaluation.recognition import spread_ratio as spread_ratio
     from artifex.training.loop import Callback as Callback
     from artifex.training.loop import Every as Every
     from artifex.training.loop import Network as Network
@@ -64,11 +69,6 @@ if TYPE_CHECKING:
     from artifex.training.loop import init_state as init_state
     from artifex.training.loop import make_train_step as make_train_step
     from artifex.training.loop import train as train
-    from artifex.training.metrics import Memorisation as Memorisation
-    from artifex.training.metrics import Recognition as Recognition
-    from artifex.training.metrics import memorisation as memorisation
-    from artifex.training.metrics import recognise as recognise
-    from artifex.training.metrics import spread_ratio as spread_ratio
     from artifex.training.objective import Draws as Draws
     from artifex.training.objective import Objective as Objective
     from artifex.training.optimiser import OptimiserConfig as OptimiserConfig
@@ -218,6 +218,8 @@ _HOMES: Final = {
         "reconstruction",
         "sigma_rel",
     ),
+    "evaluation.memorisation": ("Memorisation", "memorisation"),
+    "evaluation.recognition": ("Recognition", "recognise", "spread_ratio"),
     "loop": (
         "Callback",
         "Every",

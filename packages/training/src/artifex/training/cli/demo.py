@@ -22,9 +22,10 @@ from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar, Interrupt
 from artifex.training.config import RunConfig, TrainingConfig
 from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
+from artifex.training.evaluation.memorisation import memorisation
+from artifex.training.evaluation.recognition import recognise, spread_ratio
 from artifex.training.files import replacing
 from artifex.training.loop import Trained
-from artifex.training.metrics import memorisation, recognise, spread_ratio
 from artifex.training.pictures import denoising_figure, loss_figure, samples_figure, save
 from artifex.training.reading import ConfigError, validated
 from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, drawing_key, latest

@@ -1,9 +1,9 @@
-"""Are generated images what was asked for, as varied as real ones, and no copies?"""
+"""Are generated images what was asked for, and as varied as real ones?"""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Int32
 
 from artifex.training.data import Images, LabelledImages, Labels
 
@@ -22,23 +22,6 @@ class Recognition:
     held_out: float
 
 
-@dataclass(frozen=True)
-class Memorisation:
-    """How close generated images come to training images, measured against how close those come to each other.
-
-    Attributes:
-        share: of the generated images whose nearest training image is nearer than ``threshold``.
-        threshold: the given percentile of the distances from a training image to the nearest other one.
-        nearest: mean distance from a generated image to the nearest training image.
-        nearest_real: mean distance from a training image to the nearest other one.
-    """
-
-    share: float
-    threshold: float
-    nearest: float
-    nearest_real: float
-
-
 def recognise(images: Images, labels: Labels, real: LabelledImages) -> Recognition:
     """Classify ``images``, asked for as ``labels``, with a support vector machine trained on all of ``real``.
 
@@ -50,12 +33,12 @@ def recognise(images: Images, labels: Labels, real: LabelledImages) -> Recogniti
     from sklearn.model_selection import train_test_split
     from sklearn.svm import SVC
 
-    known = _rows(real.images)
+    known = flat(real.images)
     learn, ask, learn_labels, ask_labels = train_test_split(
         known, real.labels, test_size=0.25, stratify=real.labels, random_state=0
     )
     held_out = SVC().fit(learn, learn_labels).score(ask, ask_labels)
-    said = SVC().fit(known, real.labels).predict(_rows(images))
+    said = SVC().fit(known, real.labels).predict(flat(images))
     return Recognition(share=float(np.mean(said == labels)), held_out=float(held_out))
 
 
@@ -79,29 +62,7 @@ def spread_ratio(images: Images, labels: Labels, real: LabelledImages) -> float:
     return float(ratio)
 
 
-def memorisation(images: Images, real: Float32[np.ndarray, "m h w c"], percentile: float = 1.0) -> Memorisation:
-    """Compare nearest neighbours in Euclidean distance over all pixels.
-
-    Args:
-        images: generated.
-        real: what they were trained on, at least two.
-        percentile: in [0, 100].
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(_rows(real))
-    nearest = index.kneighbors(_rows(images))[0][:, 0]
-    nearest_real = index.kneighbors()[0][:, 0]
-    threshold = float(np.percentile(nearest_real, percentile))
-    return Memorisation(
-        share=float(np.mean(nearest < threshold)),
-        threshold=threshold,
-        nearest=float(nearest.mean()),
-        nearest_real=float(nearest_real.mean()),
-    )
-
-
-def _rows(images: Images) -> Float[np.ndarray, "n d"]:
+def flat(images: Images) -> Float[np.ndarray, "n d"]:
     """One row an image, in float64: brute-force distances lose half their digits."""
     return images.reshape(len(images), -1).astype(np.float64)
 
@@ -110,7 +71,7 @@ def _spread(images: Images, labels: Labels, classes: Int32[np.ndarray, " k"]) ->
     """Mean over classes of the mean over pixels of the standard deviation."""
     out = []
     for label in classes:
-        members = _rows(images[labels == label])
+        members = flat(images[labels == label])
         if len(members) < 2:
             raise ValueError(f"class {label} must have at least two images, got {len(members)}")
         out.append(members.std(axis=0, ddof=1).mean())
