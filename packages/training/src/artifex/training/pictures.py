@@ -3,6 +3,7 @@
 Every function gives a Matplotlib figure; ``save`` writes it as a PNG.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ TEAL: Final = "#0f8a80"
 GREY: Final = "#6d7f82"
 LINE: Final = "#dfe6e6"
 SHADES: Final = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#9fc9c5", "#2c7f7c", INK])
+POINTS: Final = LinearSegmentedColormap.from_list("points", [TEAL, "#e0a458", INK])
 DPI: Final = 160
 
 Tile = Float[np.ndarray, "h w"]
@@ -49,6 +51,57 @@ def samples_figure(images: Images, labels: Labels, columns: int = 10) -> Figure:
         for j, tile in enumerate(row):
             _place(axes, tile, left + j, i, gap)
     _frame(axes, left + columns, len(classes), margin)
+    return figure
+
+
+def samples_picture(samples: Float[np.ndarray, "n *d"], labels: Labels | None = None) -> Image.Image:
+    """Samples as one picture: images in rows, points where they lie.
+
+    Args:
+        samples: images ``(n, h, w, c)`` in [-1, 1], grey with one channel and coloured with three, or points
+            ``(n, 2)``.
+        labels: of points: each class has its shade. Images are shown in their order.
+
+    Raises:
+        ValueError: for samples of another shape, or none.
+    """
+    if len(samples) and samples.ndim == 2 and samples.shape[1] == 2:
+        return rendered(points_figure(samples, labels))
+    if len(samples) == 0 or samples.ndim != 4 or samples.shape[3] not in (1, 3):
+        raise ValueError(
+            f"samples must be images (n, h, w, 1) or (n, h, w, 3), or points (n, 2), at least one, got {samples.shape}"
+        )
+    columns = min(len(samples), max(10, math.ceil(math.sqrt(len(samples)))))
+    rows, scale = -(-len(samples) // columns), max(1, round(64 / max(samples.shape[1:3])))
+    height, width = (size * scale for size in samples.shape[1:3])
+    gap = max(4, height // 16)
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
+    for i, image in enumerate(np.clip(samples, -1, 1)):
+        shown = image if samples.shape[3] == 3 else 2 * np.asarray(SHADES((image[..., 0] + 1) / 2))[..., :3] - 1
+        tile = Image.fromarray(np.round((shown + 1) * 127.5).astype(np.uint8)).resize(
+            (width, height), Image.Resampling.NEAREST
+        )
+        sheet.paste(tile, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
+    return sheet
+
+
+def points_figure(points: Float[np.ndarray, "n 2"], labels: Labels | None = None) -> Figure:
+    """Points in the plane, in a square that holds [-1.25, 1.25]^2 and grows with what lies beyond.
+
+    Args:
+        points: of which those that are not finite are left out.
+        labels: each class has its shade.
+    """
+    figure = Figure(figsize=(3.6, 3.6), dpi=DPI, facecolor=PAPER)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    finite = points[np.isfinite(points).all(axis=1)]
+    reach = max(1.25, float(np.quantile(np.abs(finite), 0.999)) * 1.05 if len(finite) else 0.0)
+    part = np.zeros(len(points)) if labels is None else labels / max(1, int(labels.max()))
+    axes.scatter(points[:, 0], points[:, 1], s=max(1.0, 12 - 3.5 * np.log10(len(points))), linewidths=0, alpha=0.8,
+                 c=np.asarray(POINTS(part)))  # fmt: skip
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
     return figure
 
 
@@ -112,11 +165,20 @@ def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG of at most 256 colours, whole or not at all."""
+    write(rendered(figure).quantize(256, dither=Image.Dither.NONE), path)
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Write ``picture`` as a PNG, whole or not at all."""
+    with replacing(path) as file:
+        picture.save(file, format="PNG", optimize=True)
+
+
+def rendered(figure: Figure) -> Image.Image:
+    """``figure`` as pixels."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
-    with replacing(path) as file:
-        picture.quantize(256, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
 
 
 def _canvas(width: float, height: float, unit: float) -> tuple[Figure, Axes]:

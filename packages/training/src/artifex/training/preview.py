@@ -1,0 +1,59 @@
+"""Pictures of samples while training goes on, always of the same noise and labels: what changes is the network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from artifex.schedules import NetworkDenoiser
+from artifex.training.ema import Average
+from artifex.training.loop import Network, TrainState
+from artifex.training.objective import Objective
+from artifex.training.pictures import samples_picture, write
+from artifex.training.sampling import Drawing
+
+BATCH = 64
+
+
+class Preview:
+    """Draws samples from a state, and writes them as a picture: ``00000500.png`` for step 500.
+
+    Args:
+        folder: for the pictures; made at the first one.
+        drawing: how samples are drawn.
+        count: how many.
+        network: whose parameters the state has.
+        objective: what they were trained on.
+        average: how its averages are read.
+        key: of all that is random.
+        show: is told of each picture's step and file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        drawing: Drawing,
+        count: int,
+        network: Network,
+        objective: Objective,
+        average: Average[Any],
+        key: jax.Array,
+        show: Callable[[int, Path], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self._drawing, self._count, self._network, self._key = drawing, count, network, key
+        self._prediction, self._average, self._show = objective.prediction, average, show
+
+    def __call__(self, state: TrainState) -> None:
+        """Draw, and write."""
+        step = int(state.step)
+        denoiser = NetworkDenoiser(self._network.apply, self._prediction, self._average.read(state.average))
+        labels = self._drawing.labels(self._count)
+        parts = list(self._drawing.draw(denoiser, self._count, labels, self._key, BATCH))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{step:08d}.png"
+        write(samples_picture(np.concatenate(parts), labels), path)
+        if self._show is not None:
+            self._show(step, path)

@@ -1,0 +1,201 @@
+"""Samples of a trained network: by which sampler, along which times, with how much guidance."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, assert_never
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Int32, Key
+from pydantic import PositiveInt
+
+from artifex.guidance import ClassifierFree, Unconditional
+from artifex.samplers import (
+    Ddim,
+    Ddpm,
+    Deis,
+    Dpm2,
+    DpmPlusMulti,
+    DpmPlusSde,
+    DpmPlusSingle,
+    Edm,
+    ErSde,
+    Euler,
+    EulerAncestral,
+    Heun,
+    Lms,
+    Pndm,
+    Sampler,
+    Tableau,
+    UniPc,
+    prior,
+    sample,
+)
+from artifex.schedules import Clipped, Denoiser, Host, NetworkDenoiser, Schedule, grid
+from artifex.training.choices import (
+    CosineVpSchedule,
+    DiscreteSchedule,
+    EdmSchedule,
+    RectifiedFlowSchedule,
+    ScheduleConfig,
+    SubVpSchedule,
+    VeSchedule,
+    VpSchedule,
+)
+from artifex.training.section import Section
+
+SamplerName = Literal[
+    "ddim", "ddpm", "deis", "dpm2", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m", "dpmpp_sde", "edm", "er_sde", "euler",
+    "euler_ancestral", "heun", "lms", "pndm", "unipc",
+]  # fmt: skip
+SAMPLERS: Final[Mapping[SamplerName, Sampler]] = {
+    "ddim": Ddim(),
+    "ddpm": Ddpm(),
+    "deis": Deis(),
+    "dpm2": Dpm2(),
+    "dpmpp_2m": DpmPlusMulti(2),
+    "dpmpp_2s": DpmPlusSingle(2),
+    "dpmpp_3m": DpmPlusMulti(3),
+    "dpmpp_sde": DpmPlusSde(),
+    "edm": Edm(),
+    "er_sde": ErSde(),
+    "euler": Euler(),
+    "euler_ancestral": EulerAncestral(),
+    "heun": Heun(),
+    "lms": Lms(),
+    "pndm": Pndm(),
+    "unipc": UniPc(),
+}
+
+Samples = Float32[np.ndarray, "b *d"]
+Labels = Int32[np.ndarray, " b"]
+
+
+class SamplingConfig(Section):
+    """How samples are drawn.
+
+    Attributes:
+        sampler: the method.
+        steps: steps of its walk; a method of second order may call the network twice in one.
+        guidance: scale of classifier-free guidance; 1 follows the labels as they are. Without labels it is not used.
+    """
+
+    sampler: SamplerName = "ddim"
+    steps: PositiveInt = 50
+    guidance: float = 1.5
+
+
+class PreviewConfig(SamplingConfig):
+    """Pictures of samples while training goes on.
+
+    Attributes:
+        every: steps between them.
+        count: samples in each, from the same noise every time.
+    """
+
+    every: PositiveInt = 500
+    count: PositiveInt = 40
+
+
+def times(config: ScheduleConfig, schedule: Schedule, steps: int) -> Host:
+    """The times of a walk of ``steps``, noise first and clean data last, as the schedule's papers space them.
+
+    Raises:
+        ValueError: if a chain has fewer steps.
+    """
+    match config:
+        case DiscreteSchedule():
+            return grid.trailing(config.steps, steps)
+        case EdmSchedule():
+            return grid.karras(schedule, steps, config.sigma_max, config.sigma_min)
+        case VeSchedule():
+            return grid.karras(schedule, steps, 1.0, 0.0)
+        case VpSchedule() | SubVpSchedule() | CosineVpSchedule() | RectifiedFlowSchedule():
+            return grid.uniform(steps)
+        case _:
+            assert_never(config)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """Draws samples of a network.
+
+    Attributes:
+        walk: the sampler's table.
+        shape: of one sample: ``(h, w, c)`` of an image, which is held to [-1, 1], or ``(d,)`` of a point.
+        num_classes: labels that the network knows; None for a network without.
+        guidance: scale of classifier-free guidance.
+    """
+
+    walk: Tableau[Host]
+    shape: tuple[int, ...]
+    num_classes: int | None
+    guidance: float
+
+    @classmethod
+    def of(
+        cls,
+        config: SamplingConfig,
+        schedule_config: ScheduleConfig,
+        schedule: Schedule,
+        shape: Sequence[int],
+        num_classes: int | None,
+    ) -> "Drawing":
+        """As a configuration says.
+
+        Raises:
+            ValueError: if the sampler can't walk so many steps on this schedule.
+        """
+        walk = SAMPLERS[config.sampler].tableau(schedule, times(schedule_config, schedule, config.steps))
+        return cls(walk, tuple(shape), num_classes, config.guidance)
+
+    def labels(self, count: int, chosen: Sequence[int] | None = None) -> Labels | None:
+        """A label for each of ``count`` samples: the chosen ones, or all classes, in turn; None without classes.
+
+        Raises:
+            ValueError: for a label out of range, or for any where the network knows none.
+        """
+        if self.num_classes is None:
+            if chosen is not None:
+                raise ValueError(f"labels must be left out for a network without classes, got {list(chosen)}")
+            return None
+        told = np.arange(self.num_classes) if chosen is None else np.asarray(chosen)
+        if len(told) == 0 or told.min() < 0 or told.max() >= self.num_classes:
+            raise ValueError(f"labels must be in [0, {self.num_classes - 1}], at least one, got {told.tolist()}")
+        return np.resize(told, count).astype(np.int32)
+
+    def draw(
+        self,
+        denoiser: NetworkDenoiser[Any, Any],
+        count: int,
+        labels: Labels | None,
+        key: Key[Array, ""],
+        batch: int,
+    ) -> Iterator[Samples]:
+        """``count`` samples, ``batch`` at a time: what is in memory does not grow with ``count``.
+
+        A sample depends on its label, on ``key`` and on its place alone, and not on ``batch``.
+
+        Args:
+            denoiser: the network.
+            count: at least 1.
+            labels: one a sample, as from ``labels``.
+            key: of all that is random.
+            batch: at least 1.
+        """
+        size = min(batch, count)
+        for first in range(0, count, size):
+            # The last batch is filled up, so that all of them are of one shape, compiled once.
+            places = jnp.minimum(jnp.arange(first, first + size), count - 1)
+            pairs = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(places)
+            guided = self._guided(denoiser, None if labels is None else jnp.asarray(labels)[places])
+            start = prior(self.walk, (size, *self.shape), pairs[:, 0])
+            yield np.asarray(sample(guided, self.walk, start, pairs[:, 1]), np.float32)[: count - first]
+
+    def _guided(self, denoiser: NetworkDenoiser[Any, Any], labels: Array | None) -> Denoiser:
+        if labels is None:
+            guided = Unconditional[Array]()(denoiser, None)
+        else:
+            guided = ClassifierFree(self.guidance, null=jnp.asarray(self.num_classes))(denoiser, labels)
+        return Clipped(guided) if len(self.shape) > 1 else guided
