@@ -16,6 +16,7 @@ from artifex.training.choices import (
 from artifex.training.data import DataConfig
 from artifex.training.ema import Constant, EmaConfig
 from artifex.training.optimiser import OptimiserConfig
+from artifex.training.sampling import PreviewConfig
 from artifex.training.section import Section, kinds
 
 VERSION: Final = 1
@@ -104,6 +105,7 @@ class RunConfig(TrainingConfig):
         times: how training times are drawn; null is by schedule: steps, uniform, logit_normal or log_normal.
         class_dropout: share of labels hidden in training, for guidance without a classifier.
         precision: what is computed in.
+        preview: pictures of samples while training goes on; null draws none.
     """
 
     version: Literal[1] = VERSION
@@ -117,6 +119,7 @@ class RunConfig(TrainingConfig):
     times: TimesConfig | None = None
     class_dropout: float = Field(default=0.1, ge=0, le=1)
     precision: PrecisionConfig = PrecisionConfig()
+    preview: PreviewConfig | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "RunConfig":

@@ -1,6 +1,7 @@
 """A run from its configuration: ``Trainer(RunConfig(data=Digits()), "runs/digits").fit()``."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +13,15 @@ from artifex.training import build, networks
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import RunConfig
 from artifex.training.data import Dataset, open_dataset
-from artifex.training.ema import Average, Power, PowerEma, Snapshots
-from artifex.training.loop import Callback, Every, Trained, train
+from artifex.training.ema import Average
+from artifex.training.logs import check_tensorboard
+from artifex.training.loop import Callback, Every, Network, Trained, init_state, train
 from artifex.training.optimiser import make_optimiser
 from artifex.training.reading import read_config, write_config
+from artifex.training.watch import drawing_of, watching
 
 CONFIG: Final = "config.yaml"
 CHECKPOINT: Final = "checkpoint"
-SNAPSHOTS: Final = "snapshots"
 
 
 class Trainer:
@@ -29,7 +31,8 @@ class Trainer:
 
     Args:
         config: of the run.
-        folder: for ``config.yaml`` and ``checkpoint/``; made by ``fit``. None keeps nothing.
+        folder: for ``config.yaml``, ``checkpoint/``, ``metrics.jsonl``, and where the configuration asks for them
+            ``tensorboard/``, ``previews/`` and ``snapshots/``; made by ``fit``. None keeps nothing.
         data: in place of ``config.data``.
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
         optimiser: in place of ``config.optimiser``.
@@ -60,6 +63,10 @@ class Trainer:
         self.objective = build.objective(config, labels)
         self.optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
         self.average = config.ema.build() if average is None else average
+        if config.log.tensorboard:
+            check_tensorboard()
+        if config.preview is not None:
+            drawing_of(self)
 
     @classmethod
     def of(cls, folder: Path | str) -> "Trainer":
@@ -98,25 +105,36 @@ class Trainer:
             if not resume:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_config(self.config, self.folder / CONFIG)
-            every = (*every, *self._snapshots(resume))
         try:
-            return train(
-                self.network, batches, self.objective, self.config, optimiser=self.optimiser, average=self.average,
-                checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
-            )  # fmt: skip
+            with ExitStack() as watch:
+                if self.folder is not None:
+                    done = (latest(self.folder) or 0) if resume else 0
+                    key = drawing_key(self.config.seed)
+                    callback, more = watch.enter_context(watching(self, self.folder, done, key, callback))
+                    every = (*every, *more)
+                return train(
+                    self.network, batches, self.objective, self.config, optimiser=self.optimiser, average=self.average,
+                    checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
+                )  # fmt: skip
         finally:
             batches.close()
             if checkpointer is not None:
                 checkpointer.close()
 
-    def _snapshots(self, resume: bool) -> Iterator[Every]:
-        """What stores the averages at intervals, where any width is to be made of them after training."""
-        ema, average = self.config.ema, self.average
-        if self.folder is None or not isinstance(ema, Power) or not isinstance(average, PowerEma):
-            return
-        snapshots = Snapshots(self.folder / SNAPSHOTS)
-        snapshots.drop_after((latest(self.folder) or 0) if resume else 0)
-        yield Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average))
+    def load(self, step: int | None = None) -> Trained:
+        """What training gave so far, from a checkpoint of the folder, the last where ``step`` is None.
+
+        Raises:
+            ValueError: if there is no folder, or the checkpoint is of another network.
+            FileNotFoundError: if there is no such checkpoint.
+        """
+        if self.folder is None:
+            raise ValueError("folder must be that of a run to load from, got None")
+        parts = Network(self.network)
+        like = jax.eval_shape(lambda: init_state(parts, self.optimiser, self.average, self.config.steps))
+        with Checkpointer(self.folder / CHECKPOINT) as checkpointer:
+            state, notes = checkpointer.restore(like, step), checkpointer.notes(step)
+        return Trained(state, parts, self.objective, self.config, self.average, float(notes["seconds"]))
 
 
 def first_key(seed: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """The command ``artifex``: what it understands, and how it says that it did not."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -11,6 +12,8 @@ import typer
 MAX_STEPS: Final = 1_000_000
 MAX_SEED: Final = 2**32 - 1
 MAX_MINUTES: Final = 1440
+MAX_COUNT: Final = 10_000_000
+MAX_LABEL: Final = 99_999
 
 app = typer.Typer(
     name="artifex",
@@ -44,6 +47,36 @@ def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
         if value is None or not low <= value <= high:
             raise CommandError(f"{name} must be a whole number in [{low}, {high}], got {text!r}")
         return value
+
+    return parse
+
+
+def number(name: str, low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers in [low, high]."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise CommandError(f"{name} must be a number in [{low}, {high}], got {text!r}")
+        return value
+
+    return parse
+
+
+def whole_numbers(name: str, high: int) -> Callable[[str], list[int]]:
+    """A parser of lists of whole numbers in [0, high]: ``0,3,5-7``."""
+
+    def parse(text: str) -> list[int]:
+        out: list[int] = []
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not (first.isdecimal() and (last.isdecimal() or not dash)) or max(int(first), int(last or 0)) > high:
+                raise CommandError(f"{name} must be whole numbers in [0, {high}] such as 0,3,5-7, got {text!r}")
+            out += range(int(first), int(last or first) + 1)
+        return out
 
     return parse
 
@@ -141,6 +174,62 @@ def run_info(
     from artifex.training.cli.info import run
 
     run(what)
+
+
+@app.command(
+    "sample",
+    help="Draw samples of a trained network.\n\n"
+    "CHECKPOINT is the folder of a run. Writes samples.png and samples.npz into DIR. What is not given is as in the "
+    "run's previews.",
+)
+def run_sample(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Folder of a run.", show_default=False)],
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME", help="ddim, dpmpp_2m, heun, unipc ...; ddim where nothing is said.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", parser=whole_number("--steps", 1, MAX_STEPS), help="Of the walk.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(metavar="W", parser=number("--guidance", -100, 100), help="1 is none.")
+    ] = None,
+    labels: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N,N-N", parser=whole_numbers("--labels", MAX_LABEL), help="In turn; default all."),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(metavar="N", parser=whole_number("--count", 1, MAX_COUNT), help="How many. Default 100."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", parser=whole_number("--seed", 0, MAX_SEED), help="Default 0.")
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WIDTH",
+            parser=number("--ema", 0, 0.288675),
+            help="An average of this width, made of those that the run stored: 0.08 is 8% of the training.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", parser=whole_number("--batch", 1, MAX_COUNT), help="At a time. Default 64."),
+    ] = None,
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
+    ] = "artifex-samples",
+) -> None:
+    """Check what is cheap to check, and only then load what is slow to load."""
+    if not out:
+        raise CommandError("--out must be a folder, got ''")
+    from artifex.training.cli.sample import run
+
+    run(
+        Path(checkpoint), sampler=sampler, steps=steps, guidance=guidance, labels=labels,
+        count=100 if count is None else count, seed=0 if seed is None else seed, ema=ema,
+        batch=64 if batch is None else batch, out=Path(out),
+    )  # fmt: skip
 
 
 @app.command(

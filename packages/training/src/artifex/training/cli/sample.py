@@ -1,0 +1,116 @@
+"""``artifex sample``: samples of a trained network, as a picture and as numbers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+from zipfile import ZIP_STORED, ZipFile
+
+import jax
+import numpy as np
+
+from artifex.schedules import NetworkDenoiser
+from artifex.training.checkpoint import CheckpointError
+from artifex.training.cli import CommandError
+from artifex.training.cli.folder import check_results, make_writable
+from artifex.training.ema import Snapshots
+from artifex.training.files import replacing
+from artifex.training.loop import Parameters, Trained
+from artifex.training.pictures import samples_picture, write
+from artifex.training.reading import ConfigError
+from artifex.training.sampling import SAMPLERS, Drawing, Labels, PreviewConfig, Samples
+from artifex.training.trainer import CHECKPOINT, Trainer
+from artifex.training.watch import SNAPSHOTS
+
+PICTURE: Final = "samples.png"
+NUMBERS: Final = "samples.npz"
+SHOWN: Final = 100
+"""Images in the picture at most; points are shown up to a hundred times as many."""
+
+
+def run(
+    checkpoint: Path,
+    *,
+    sampler: str | None,
+    steps: int | None,
+    guidance: float | None,
+    labels: Sequence[int] | None,
+    count: int,
+    seed: int,
+    ema: float | None,
+    batch: int,
+    out: Path,
+) -> None:
+    """Draw, and write into ``out``.
+
+    Raises:
+        CommandError: for a run that can't be read, or settings that don't fit it.
+    """
+    if sampler is not None and sampler not in SAMPLERS:
+        raise CommandError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    check_results(out, (PICTURE, NUMBERS), ())
+    folder = checkpoint.parent if checkpoint.name == CHECKPOINT and checkpoint.is_dir() else checkpoint
+    if not (folder / CHECKPOINT).is_dir():
+        raise CommandError(f"CHECKPOINT must be the folder of a run, got {str(checkpoint)!r}")
+    given = {"sampler": sampler, "steps": steps, "guidance": guidance}
+    try:
+        trainer = Trainer.of(folder)
+        settings = (trainer.config.preview or PreviewConfig()).model_copy(
+            update={name: value for name, value in given.items() if value is not None}
+        )
+        objective = trainer.objective
+        drawing = Drawing.of(
+            settings, trainer.config.schedule, objective.schedule, trainer.data.shape, objective.num_classes
+        )
+        if guidance is not None and objective.num_classes is None:
+            raise CommandError("--guidance is for a network that knows classes; this one knows none")
+        told = drawing.labels(count, labels)
+        trained = trainer.load()
+        parameters, which = _parameters(folder, trained, ema)
+    except (ConfigError, CheckpointError, FileNotFoundError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    make_writable(out)
+    denoiser = NetworkDenoiser(trained.network.apply, objective.prediction, parameters)
+    parts = drawing.draw(denoiser, count, told, jax.random.key(seed), batch)
+    try:
+        shown = _write_numbers(out / NUMBERS, parts, (count, *drawing.shape), told)
+        write(samples_picture(shown, None if told is None else told[: len(shown)]), out / PICTURE)
+    except OSError as error:
+        raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
+    guided = "" if told is None else f", guidance {settings.guidance:g}"
+    print(
+        f"{count:,} samples of step {trained.steps_done:,}, {which}: "
+        f"{settings.sampler}, {settings.steps} steps{guided}, seed {seed}\n\n{out / PICTURE}  the first {len(shown):,}\n{out / NUMBERS}  all of them"
+    )
+
+
+def _parameters(folder: Path, trained: Trained, ema: float | None) -> tuple[Parameters, str]:
+    """What to draw with, and its name."""
+    if ema is None:
+        return trained.parameters, "averaged as in training"
+    snapshots = Snapshots(folder / SNAPSHOTS)
+    stored = [step for step in snapshots.steps() if step <= trained.steps_done]
+    if not stored:
+        raise CommandError("--ema needs a run with stored averages, ema: {kind: power}; this one has none")
+    made, left = snapshots.reconstruct(ema, trained.state.parameters, stored[-1])
+    return made, f"averaged over a width of {ema:g} at step {stored[-1]:,} (error of its profile {left:.1e})"
+
+
+def _write_numbers(path: Path, parts: Iterator[Samples], shape: tuple[int, ...], labels: Labels | None) -> Samples:
+    """Write an npz part by part, whole or not at all; give back the first samples, for a picture."""
+    most, kept = SHOWN if len(shape) > 2 else 100 * SHOWN, list[Samples]()
+    header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with replacing(path) as file, ZipFile(file, "w", ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("samples.npy", "w", force_zip64=True) as entry:
+            np.lib.format.write_array_header_1_0(_raw(entry), header)
+            for part in parts:
+                entry.write(np.ascontiguousarray(part, "<f4").tobytes())
+                if sum(map(len, kept)) < most:
+                    kept.append(part)
+        if labels is not None:
+            with archive.open("labels.npy", "w") as entry:
+                np.lib.format.write_array(_raw(entry), labels)
+    return np.concatenate(kept)[:most]
+
+
+def _raw(entry: IO[bytes]) -> Any:  # noqa: ANN401 -- a file, of a type that NumPy's stubs don't know
+    return entry

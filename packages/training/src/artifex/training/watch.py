@@ -1,0 +1,87 @@
+"""All that looks on while a run trains, and writes into its folder: metrics, previews, stored averages."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import jax
+
+from artifex.training.ema import Power, PowerEma, Snapshots
+from artifex.training.logs import MetricsLog
+from artifex.training.loop import Callback, Every, Network, Report
+from artifex.training.optimiser import learning_rate
+from artifex.training.preview import Preview
+from artifex.training.sampling import Drawing, PreviewConfig
+
+if TYPE_CHECKING:
+    from artifex.training.trainer import Trainer
+
+METRICS: Final = "metrics.jsonl"
+TENSORBOARD: Final = "tensorboard"
+PREVIEWS: Final = "previews"
+SNAPSHOTS: Final = "snapshots"
+
+
+@contextmanager
+def watching(
+    trainer: "Trainer", folder: Path, done: int, key: jax.Array, callback: Callback | None
+) -> Iterator[tuple[Callback, list[Every]]]:
+    """What ``train`` calls of it, as the configuration says; what the folder holds of steps after ``done`` goes.
+
+    Of several processes the first one alone writes.
+
+    Args:
+        trainer: the run.
+        folder: of the run.
+        done: how many steps it has behind it.
+        key: what previews are drawn from.
+        callback: another one, called first.
+    """
+    config = trainer.config
+    if jax.process_index() > 0:
+        yield callback or (lambda report: None), [*_snapshots(trainer, folder, done)]
+        return
+    with MetricsLog(
+        folder / METRICS,
+        config.log.every,
+        done=done,
+        batch_size=config.batch_size,
+        learning_rate=learning_rate(config.optimiser, config.steps),
+        board=folder / TENSORBOARD if config.log.tensorboard else None,
+    ) as log:
+
+        def tell(report: Report) -> None:
+            if callback is not None:
+                callback(report)
+            log(report)
+
+        yield tell, [*_snapshots(trainer, folder, done), *_previews(trainer, folder, key, log.show)]
+
+
+def drawing_of(trainer: "Trainer") -> Drawing:
+    """How samples of a run are drawn, as its previews say."""
+    config, objective = trainer.config, trainer.objective
+    return Drawing.of(
+        config.preview or PreviewConfig(), config.schedule, objective.schedule, trainer.data.shape,
+        objective.num_classes,
+    )  # fmt: skip
+
+
+def _previews(trainer: "Trainer", folder: Path, key: jax.Array, show: Callable[[int, Path], None]) -> Iterator[Every]:
+    config = trainer.config.preview
+    if config is not None:
+        network = Network(trainer.network)
+        preview = Preview(
+            folder / PREVIEWS, drawing_of(trainer), config.count, network, trainer.objective, trainer.average, key, show
+        )
+        yield Every(config.every, preview)
+
+
+def _snapshots(trainer: "Trainer", folder: Path, done: int) -> Iterator[Every]:
+    """What stores the averages, where any width is to be made of them after training."""
+    ema, average = trainer.config.ema, trainer.average
+    if isinstance(ema, Power) and isinstance(average, PowerEma):
+        snapshots = Snapshots(folder / SNAPSHOTS)
+        snapshots.drop_after(done)
+        yield Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average))
