@@ -61,7 +61,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
         (["demo", "now"], "unexpected extra argument(s) (now); expected --out DIR, --seed N, --steps N, --resume"),
         (
             ["trian"],
-            "No such command 'trian'. Did you mean 'train'?; expected demo, train, info, sample, convert, bench, --version",
+            "No such command 'trian'. Did you mean 'train'?; expected demo, train, info, sample, convert, bench",
         ),
         (["--verbose"], "No such option: --verbose; expected demo, train, info, sample, convert, bench, --version"),
         (["demo", "--out", ""], "--out must be a folder, got ''"),

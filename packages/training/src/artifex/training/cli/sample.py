@@ -78,8 +78,9 @@ def run(
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
     guided = "" if told is None else f", guidance {settings.guidance:g}"
     print(
-        f"{count:,} samples of step {trained.steps_done:,}, {which}: "
-        f"{settings.sampler}, {settings.steps} steps{guided}, seed {seed}\n\n{out / PICTURE}  the first {len(shown):,}\n{out / NUMBERS}  all of them"
+        f"{count:,} samples of step {trained.steps_done:,}, {which}\n"
+        f"  {settings.sampler}, {settings.steps} steps{guided}, seed {seed}\n\n"
+        f"{out / PICTURE}  the first {len(shown):,}\n{out / NUMBERS}  all of them"
     )
 
 
