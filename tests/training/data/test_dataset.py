@@ -101,3 +101,24 @@ def test_a_state_of_other_batches_is_refused(change: str, value: object) -> None
 def test_impossible_batches_are_refused(size: int, seed: int, workers: int, shard: tuple[int, int], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         numbered().batches(size, seed, workers=workers, shard=shard)
+
+
+@pytest.mark.parametrize(
+    ("examples", "says"),
+    [
+        (
+            [(np.zeros(2), 0), (np.zeros(3), 0)],
+            r"\(2,\) of uint8 or a float, got \(3,\) of float64 in example 1",
+        ),
+        ([(np.zeros(2), 0), (np.zeros(2, int), 0)], r"got \(2,\) of int64 in example 1"),
+        ([(np.zeros(2), 0), (np.array([0, np.inf]), 0)], "finite, got NaN or inf in example 1"),
+        ([(np.zeros((2, 2, 1)), 0), (np.full((2, 2, 1), 255.0), 0)], r"in \[-1, 1\].*got \[0, 255\]"),
+        ([(np.zeros(2), 0), (np.zeros(2), 3)], r"labels must be in 0\.\.2, got 3 of example 1"),
+        ([(np.zeros(2), -1), (np.zeros(2), 0)], r"labels must be in 0\.\.2, got -1 of example 0"),
+        ([{"x": np.zeros(2)}], r"must give \(x, label\), got dict"),
+        ([], "must hold at least one example, got none"),
+    ],
+)
+def test_sources_of_anything_else_are_refused(examples: list[tuple[np.ndarray, int]], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        next(Dataset.from_source(examples, num_classes=3).batches(2, seed=0))

@@ -1,13 +1,14 @@
-"""What other processes make; they take seconds to start, so few tests do."""
+"""What needs grain. Its processes take seconds to start, so one test has some."""
 
 from itertools import islice
 from pathlib import Path
 
+import grain
 import numpy as np
 import pytest
 from PIL import Image
 
-from artifex.training.data import Augmentation, ImageFolder, open_dataset
+from artifex.training.data import Augmentation, Dataset, ImageFolder, batch_indices, open_dataset
 
 
 def test_processes_make_the_same_batches_in_the_same_order(tmp_path: Path) -> None:
@@ -36,3 +37,13 @@ def test_processes_make_the_same_batches_in_the_same_order(tmp_path: Path) -> No
             file.unlink()
         with pytest.raises(ValueError, match="none of 9 examples can be read"):
             list(islice(batches, 10))
+
+
+def test_any_source_of_grain_is_one_here() -> None:
+    source = grain.MapDataset.range(10).map(lambda i: (np.full((2, 2, 1), i, np.uint8), i % 3))
+    data = Dataset.from_source(source, name="mine", num_classes=3)
+    assert (len(data), data.shape) == (10, (2, 2, 1))
+    batch = next(data.batches(25, seed=4))
+    expected = batch_indices(10, 25, 4, 0)
+    assert np.allclose((batch.x[:, 1, 1, 0] + 1) * 127.5, expected, atol=1e-4)
+    assert np.array_equal(batch.labels, expected % 3)

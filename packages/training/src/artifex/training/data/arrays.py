@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artifex.training.data.source import ArraySource
+from artifex.training.data.source import ArraySource, is_sample
 
 
 def read_npz(path: Path, x_key: str, labels_key: str | None, value_range: tuple[float, float]) -> ArraySource:
@@ -54,7 +54,7 @@ def _npy(path: Path, mapped: bool = False) -> np.ndarray:
 
 
 def _source(path: Path, x: np.ndarray, labels: np.ndarray | None, value_range: tuple[float, float]) -> ArraySource:
-    if x.ndim < 2 or not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
+    if x.ndim < 2 or not is_sample(x):
         raise ValueError(f"{path} must hold examples (n, ...) of uint8 or a float, got {x.shape} of {x.dtype}")
     if labels is not None and not (labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)):
         raise ValueError(f"{path}: labels must be integers (n,), got {labels.shape} of {labels.dtype}")

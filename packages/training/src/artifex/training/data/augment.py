@@ -34,7 +34,8 @@ class Augmentation(BaseModel):
         """Changed images, each by its own uniform words."""
         if self.flip:
             flipped = words[:, 0] >> np.uint64(63) == 1
-            x = np.where(flipped[:, None, None, None], x[:, :, ::-1], x)
+            x = x.copy()
+            x[flipped] = x[flipped, :, ::-1]
         if self.shift:
             k, (height, width) = self.shift, x.shape[1:3]
             offsets = (words[:, 1:] % np.uint64(2 * k + 1)).astype(np.int64)

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from multiprocessing import parent_process
+from multiprocessing import parent_process, resource_tracker
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -167,10 +167,15 @@ class _Ahead:
         # grain reads options of a command line that is not absl's here
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
+        if sys.platform != "win32":
+            # Workers inherit this: an interrupt of the whole group is the parent's, which ends them when it is done.
+            # Starting the tracker, as the first worker otherwise would, takes it back.
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         steps = grain.MapDataset.range(start, sys.maxsize).map(load)
         here = steps.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
         there = here.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2), worker_init_fn=_follow_parent
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2), worker_init_fn=_die_with_parent
         )
         self._batches = iter(there)
         return self._take()
@@ -193,10 +198,8 @@ class _Ahead:
             self._batches.close()
 
 
-def _follow_parent(worker: int, workers: int) -> None:
-    """Leave an interrupt to the parent, which ends its workers when it is done; die when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _die_with_parent(worker: int, workers: int) -> None:
+    """Have this process end when its parent is killed, which could not tell it to."""
 
     def wait() -> None:
         parent = parent_process()

@@ -99,6 +99,14 @@ class ImageFolder(_Config):
     corrupt: Literal["refuse", "skip"] = "refuse"
     augmentation: Augmentation = Augmentation()
 
+    @field_validator("extensions")
+    @classmethod
+    def _dotted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for extension in value:
+            if not extension.startswith("."):
+                raise ValueError(f"extensions must begin with a dot, got {extension}")
+        return value
+
 
 class Arrays(_Config):
     """Examples in an npz or npy file, uint8 in 0..255 or floats; of an npy file only what a batch asks for is read.

@@ -7,7 +7,7 @@ import numpy as np
 from artifex.training.data.augment import WORDS, Augmentation
 from artifex.training.data.batches import Batch, Loaded, Stream
 from artifex.training.data.order import draws, rows
-from artifex.training.data.source import ArraySource, Source, UnreadableError, check_unit, to_unit
+from artifex.training.data.source import ArraySource, Source, UnreadableError, check_unit, is_sample, to_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +127,13 @@ class _Loader:
         labels = np.empty(len(order), np.int32)
         for row, index in enumerate(order):
             example, labels[row] = self._readable(int(index), skipped)
-            if np.shape(example) != data.shape:
+            example = np.asarray(example)
+            if example.shape != data.shape or not is_sample(example):
                 raise ValueError(
-                    f"{data.name}: all examples must be {data.shape}, got {np.shape(example)} of example {index}"
+                    f"{data.name}: examples must be {data.shape} of uint8 or a float, "
+                    f"got {example.shape} of {example.dtype} in example {index}"
                 )
-            x[row] = to_unit(np.asarray(example))
+            x[row] = to_unit(example)
         return x, labels, tuple(skipped)
 
     def _readable(self, index: int, skipped: list[str]) -> tuple[np.ndarray, int]:

@@ -50,6 +50,11 @@ class UnreadableError(ValueError):
         return type(self), (self.name, self.why)
 
 
+def is_sample(x: np.ndarray) -> bool:
+    """Whether ``x`` has a type that samples may have: uint8 or a float."""
+    return x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)
+
+
 def to_unit(
     x: UInt8[np.ndarray, "*d"] | Float[np.ndarray, "*d"], value_range: tuple[float, float] = (-1.0, 1.0)
 ) -> Float32[np.ndarray, "*d"]:
@@ -57,7 +62,7 @@ def to_unit(
     if x.dtype == np.uint8:
         return x * np.float32(2 / 255) - np.float32(1)
     low, high = value_range
-    x = x.astype(np.float32)
+    x = x.astype(np.float32, copy=False)
     return x if (low, high) == (-1, 1) else (x - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
 
 
