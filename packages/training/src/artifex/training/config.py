@@ -57,6 +57,48 @@ class LogConfig(Section):
     tensorboard: bool = False
 
 
+class TaskConfig(Section):
+    """What is learned, and by what.
+
+    Attributes:
+        version: of this format.
+        data: what to learn.
+        workers: processes that read and decode it; 0 is best for what lies in memory.
+        backbone: the network.
+        schedule: the path from data to noise.
+        prediction: what the network says.
+        sigma_data: standard deviation of the data, for the prediction preconditioned and the weight edm.
+        weight: how much an error counts by noise level; null is unit, or for the prediction score uniform.
+        times: how training times are drawn; null is by schedule: steps, uniform, logit_normal or log_normal.
+        class_dropout: share of labels hidden in training, for guidance without a classifier.
+        precision: what is computed in.
+    """
+
+    version: Literal[1] = VERSION
+    data: Annotated[DataConfig, kinds()]
+    workers: int = Field(default=0, ge=0)
+    backbone: Annotated[BackboneConfig, kinds("unet", preset="digits")] = BackboneConfig(kind="unet", preset="digits")
+    schedule: ScheduleConfig = DiscreteSchedule()
+    prediction: PredictionName = "velocity"
+    sigma_data: PositiveFloat = 0.5
+    weight: WeightConfig | None = None
+    times: TimesConfig | None = None
+    class_dropout: float = Field(default=0.1, ge=0, le=1)
+    precision: PrecisionConfig = PrecisionConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TaskConfig":
+        if self.times is not None:
+            _check_times(self.times, self.schedule)
+        emptied = isinstance(self.schedule, DiscreteSchedule) and self.schedule.zero_terminal_snr
+        if emptied and self.prediction in ("epsilon", "score"):
+            raise ValueError(
+                f"prediction must not be {self.prediction!r} with schedule.zero_terminal_snr: where nothing of the "
+                "data is left, the noise says nothing of it; velocity does"
+            )
+        return self
+
+
 class TrainingConfig(Section):
     """How any network is trained on any data.
 
@@ -90,48 +132,14 @@ class TrainingConfig(Section):
         return self
 
 
-class RunConfig(TrainingConfig):
-    """Everything that a run is.
+class RunConfig(TrainingConfig, TaskConfig):
+    """Everything that a run is; see ``TaskConfig`` and ``TrainingConfig``.
 
     Attributes:
-        version: of this format.
-        data: what to learn.
-        workers: processes that read and decode it; 0 is best for what lies in memory.
-        backbone: the network.
-        schedule: the path from data to noise.
-        prediction: what the network says.
-        sigma_data: standard deviation of the data, for the prediction preconditioned and the weight edm.
-        weight: how much an error counts by noise level; null is unit, or for the prediction score uniform.
-        times: how training times are drawn; null is by schedule: steps, uniform, logit_normal or log_normal.
-        class_dropout: share of labels hidden in training, for guidance without a classifier.
-        precision: what is computed in.
         preview: pictures of samples while training goes on; null draws none.
     """
 
-    version: Literal[1] = VERSION
-    data: Annotated[DataConfig, kinds()]
-    workers: int = Field(default=0, ge=0)
-    backbone: Annotated[BackboneConfig, kinds("unet", preset="digits")] = BackboneConfig(kind="unet", preset="digits")
-    schedule: ScheduleConfig = DiscreteSchedule()
-    prediction: PredictionName = "velocity"
-    sigma_data: PositiveFloat = 0.5
-    weight: WeightConfig | None = None
-    times: TimesConfig | None = None
-    class_dropout: float = Field(default=0.1, ge=0, le=1)
-    precision: PrecisionConfig = PrecisionConfig()
     preview: PreviewConfig | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> "RunConfig":
-        if self.times is not None:
-            _check_times(self.times, self.schedule)
-        emptied = isinstance(self.schedule, DiscreteSchedule) and self.schedule.zero_terminal_snr
-        if emptied and self.prediction in ("epsilon", "score"):
-            raise ValueError(
-                f"prediction must not be {self.prediction!r} with schedule.zero_terminal_snr: where nothing of the "
-                "data is left, the noise says nothing of it; velocity does"
-            )
-        return self
 
 
 def _check_times(times: TimesConfig, schedule: ScheduleConfig) -> None:

@@ -356,10 +356,11 @@ def train(
     if resume:
         if checkpointer is None:
             raise ValueError("resume must come with a checkpointer, got None")
-        notes = checkpointer.notes()
+        step = checkpointer.latest()
+        notes = checkpointer.notes(step)
         if notes["config"] != config.model_dump(mode="json"):
             raise ValueError(f"config must be that of the checkpoint; {differences(notes['config'], config)}")
-        state, before = checkpointer.restore(state), float(notes["seconds"])
+        state, before = checkpointer.restore(state, step), float(notes["seconds"])
         batches.restore(notes["data"])
     train_step = make_train_step(
         parts, objective, optimiser, average, seed=config.seed, accumulate=config.accumulate, window=config.log.every

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import jax
 
+from artifex.training.checkpoint import CheckpointError
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
-from artifex.training.cli.progress import Bar, Interrupt
+from artifex.training.cli.progress import Bar
 from artifex.training.config import RunConfig
 from artifex.training.loop import NonFiniteError, Trained
 from artifex.training.reading import ConfigError, read_config
+from artifex.training.signals import EXIT_CODES, Stop
 from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, latest
 
 
@@ -30,17 +32,17 @@ def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) 
         raise CommandError(str(error)) from error
     make_writable(out)
     try:
-        with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Interrupt() as interrupt:
-            trained = trainer.fit(resume=resume, callback=bar, stop=interrupt)
-    except NonFiniteError as error:
+        with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Stop() as stop:
+            trained = trainer.fit(resume=resume, callback=bar, stop=stop)
+    except (NonFiniteError, CheckpointError) as error:
         raise CommandError(str(error), 1) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
-    if interrupt():
+    if stop.signal is not None and not trained.finished:
         raise CommandError(
-            f"interrupted; the checkpoint of step {trained.steps_done} of {chosen.steps} is whole. "
+            f"stopped by {stop.signal.name}; the checkpoint of step {trained.steps_done} of {chosen.steps} is whole. "
             f"Go on with: artifex train --resume --out {shlex.quote(str(out))}",
-            130,
+            EXIT_CODES[stop.signal],
         )
     _report(out, trained)
 
