@@ -66,5 +66,6 @@ def _option(model: type[BaseModel]) -> Iterator[str]:
 
 def _flow(value: object) -> str:
     """A value on one line."""
+    value = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
     return text.removesuffix("\n...\n").strip()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Final, Literal
 
+import jax.numpy as jnp
 import optax
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -12,7 +13,7 @@ from artifex.training.section import Section
 
 Name = Literal[
     "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb",
-    "lars", "lion", "muon", "nadam", "nadamw", "novograd", "radam", "rmsprop", "sgd", "sm3", "yogi",
+    "lars", "lion", "muon", "nadam", "nadamw", "novograd", "radam", "rmsprop", "sgd", "yogi",
 ]  # fmt: skip
 Curve = Literal["constant", "cosine", "linear", "rsqrt"]
 
@@ -37,7 +38,6 @@ _OPTIMISERS: Final[Mapping[Name, Callable[..., optax.GradientTransformation]]] =
     "radam": optax.radam,
     "rmsprop": optax.rmsprop,
     "sgd": optax.sgd,
-    "sm3": optax.sm3,
     "yogi": optax.yogi,
 }
 
@@ -84,12 +84,13 @@ def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
     \tfrac{k - w}{n + 1 - w})$, ``linear`` $r\,\tfrac{n + 1 - k}{n + 1 - w}$, ``rsqrt`` $r \sqrt{w / k}$.
     """
     top, warmup, after = config.learning_rate, min(config.warmup_steps, steps // 10), steps + 1
+    rise = max(warmup, 1)
     if config.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0, top, warmup, after)
     curves: Mapping[Curve, Callable[[], optax.Schedule]] = {
         "constant": lambda: optax.constant_schedule(top),
         "linear": lambda: optax.linear_schedule(top, 0.0, after - warmup),
-        "rsqrt": lambda: lambda k: top * (max(warmup, 1) / (k + max(warmup, 1))) ** 0.5,
+        "rsqrt": lambda: lambda k: top * (rise / jnp.maximum(k + rise, rise)) ** 0.5,
     }
     curve = curves[config.schedule]()
     return optax.join_schedules([optax.linear_schedule(0.0, top, warmup), curve], [warmup]) if warmup else curve
