@@ -1,14 +1,12 @@
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones import MLP, MLPConfig, UNetConfig
+from artifex.backbones import MLP, MLPConfig, MMDiTConfig, UNetConfig
 from artifex.training import BackboneConfig
-from artifex.training.networks import known_fields, plan, presets
+from artifex.training.networks import LabelledMMDiT, known_fields, plan, presets
 
 SMALL = {"heads": 2, "depth": 1}
 # Everything small, and what the data decides: shape, fields.
@@ -52,19 +50,18 @@ def test_a_network_is_drawn_from_its_key() -> None:
 
 def test_labels_reach_an_mmdit_as_its_text() -> None:
     shape, fields = KINDS["mmdit"]
-    network = plan(backbone("mmdit", **fields), shape, 3, "float32").make(jax.random.key(0))
-    graphdef, state = nnx.split(network)
-    # The last layer is zero at first, and so is every gate.
-    moved = jax.tree.map(lambda leaf: leaf + 0.05, state)
-    x = jnp.broadcast_to(jax.random.normal(jax.random.key(2), (1, *shape)), (4, *shape))
+    config = plan(backbone("mmdit", **fields), shape, 3, "float32").config
+    assert isinstance(config, MMDiTConfig)
+    x, t = jnp.broadcast_to(jax.random.normal(jax.random.key(2), (1, *shape)), (4, *shape)), jnp.full(4, 10.0)
 
     @jax.jit
-    def call(cond: jax.Array | None) -> jax.Array:
-        module: Any = nnx.merge(graphdef, moved)
-        out: jax.Array = module(x, jnp.full(4, 10.0), cond)
-        return out
+    def call(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        graphdef, state = nnx.split(LabelledMMDiT(config, 3, rngs=nnx.Rngs(key)))
+        # The last layer is zero at first, and so is every gate.
+        module = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf + 0.05, state))
+        return module(x, t, jnp.arange(4)), module(x, t)
 
-    by_label, without = call(jnp.arange(4)), call(None)
+    by_label, without = call(jax.random.key(0))
     assert not np.allclose(by_label[0], by_label[1], atol=1e-6)
     assert np.allclose(by_label[3], without[0], atol=1e-6)
 

@@ -43,9 +43,12 @@ def test_clipping_decay_and_options_reach_optax() -> None:
     steady = {"learning_rate": 1.0, "schedule": "constant", "warmup_steps": 0}
     gradient, zero = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.zeros(2)}
 
-    def update(config: dict[str, object], gradient: dict[str, jax.Array], parameters: dict[str, jax.Array]) -> object:
+    def update(
+        config: dict[str, object], gradient: dict[str, jax.Array], parameters: dict[str, jax.Array]
+    ) -> jax.Array:
         optimiser = make_optimiser(OptimiserConfig.model_validate(config), 10)
-        return optimiser.update(gradient, optimiser.init(parameters), parameters)[0]["w"]
+        updates: dict[str, jax.Array] = optimiser.update(gradient, optimiser.init(weights), weights)[0]
+        return updates["w"]
 
     assert np.allclose(update({**steady, "name": "sgd", "clip_norm": 0.5}, gradient, zero), [-0.3, -0.4])
     assert np.allclose(update({**steady, "name": "sgd", "clip_norm": None}, gradient, zero), [-3, -4])

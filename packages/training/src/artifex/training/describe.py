@@ -55,7 +55,7 @@ def _lines(config: BaseModel, depth: int) -> Iterator[str]:
 
 def _option(model: type[BaseModel]) -> Iterator[str]:
     """A kind that could be named instead, on a line, and its fields."""
-    yield f"or kind: {kind(model)}   {summary(model)}"
+    yield from textwrap.wrap(f"or kind: {kind(model)}   {summary(model)}", WIDTH - 8, subsequent_indent="    ")
     told = meanings(model)
     for name, field in model.model_fields.items():
         if name != "kind":
