@@ -19,6 +19,9 @@ def test_folder_to_file_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     file, folder = tmp_path / "adm.safetensors", tmp_path / "adm"
     assert main(["convert", str(GOLDEN / "unet-adm"), str(file)]) == 0
     assert main(["convert", str(file), str(folder), "--config", "small", "--dtype", "float32"]) == 0
+    half = tmp_path / "half"
+    assert main(["convert", str(folder), str(half), "--dtype", "float16"]) == 0
+    assert {value.dtype.name for value in load_file(half / WEIGHTS).values()} == {"float16"}
     before, after = load_file(GOLDEN / "unet-adm" / WEIGHTS), load_file(folder / WEIGHTS)
     assert set(before) == set(after)
     for key, value in before.items():

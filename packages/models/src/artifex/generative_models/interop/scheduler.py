@@ -155,8 +155,9 @@ def _times(kind: str, n: int, fields: Fields) -> Callable[[int], Host]:
         if spacing == "trailing":
             return grid.trailing(n, steps, end=end)
         if solver:
-            more = grid.leading(n, steps + 1, offset, end) if spacing == "leading" else grid.linspace(n, steps + 1, end)
-            return np.delete(more, steps)
+            # One step more, of which the last network call is left out: the walk may end at its time.
+            more = grid.leading(n, steps + 1, offset) if spacing == "leading" else grid.linspace(n, steps + 1)
+            return np.append(more[:steps], end)
         if spacing == "leading":
             return grid.leading(n, steps, offset, end)
         return grid.linspace(n, steps, end, whole=not continuous)
