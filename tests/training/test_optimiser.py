@@ -43,9 +43,7 @@ def test_clipping_decay_and_options_reach_optax() -> None:
     steady = {"learning_rate": 1.0, "schedule": "constant", "warmup_steps": 0}
     gradient, zero = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.zeros(2)}
 
-    def update(
-        config: dict[str, object], gradient: dict[str, jax.Array], parameters: dict[str, jax.Array]
-    ) -> jax.Array:
+    def update(config: dict[str, object], gradient: dict[str, jax.Array], weights: dict[str, jax.Array]) -> jax.Array:
         optimiser = make_optimiser(OptimiserConfig.model_validate(config), 10)
         updates: dict[str, jax.Array] = optimiser.update(gradient, optimiser.init(weights), weights)[0]
         return updates["w"]

@@ -25,10 +25,10 @@ OBJECTIVE = Objective(Discrete(betas.cosine(50)), Velocity(), num_classes=3)
 
 
 class Tiny(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs, pixels: int = 64, classes: int = 10) -> None:
+    def __init__(self, rngs: nnx.Rngs, pixels: int = 64, classes: int = 10, dropout: float = 0.1) -> None:
         self.embed = nnx.Embed(classes + 1, 16, rngs=rngs)
         self.first = nnx.Linear(pixels + 1, 16, rngs=rngs)
-        self.dropout = nnx.Dropout(0.1, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
         self.last = nnx.Linear(16, pixels, rngs=rngs)
 
     def __call__(
@@ -45,8 +45,8 @@ class Tiny(nnx.Module):
         return self.last(self.dropout(nnx.silu(h), deterministic=deterministic)).reshape(x.shape)
 
 
-def network(seed: int = 0) -> Tiny:
-    return Tiny(nnx.Rngs(seed), pixels=4, classes=3)
+def network(seed: int = 0, dropout: float = 0.1) -> Tiny:
+    return Tiny(nnx.Rngs(seed), pixels=4, classes=3, dropout=dropout)
 
 
 def demo_trainer(config: RunConfig, out: Path) -> Trainer:

@@ -25,7 +25,7 @@ def _checkpoint(path: Path) -> str:
     with Checkpointer(folder) as checkpointer:
         step = checkpointer.latest() if folder.is_dir() else None
         if step is None:
-            raise CommandError(f"CHECKPOINT must be 'config' or the folder of a run, got {str(path)!r}")
+            raise CommandError(f"WHAT must be 'config' or the folder of a run, got {str(path)!r}")
         notes = checkpointer.notes()
     config = validated(RunConfig, notes["config"])
     return f"# step {step} of {config.steps}, after {notes['seconds']:.0f} s of training\n" + dump_config(config)
