@@ -60,7 +60,7 @@ def test_what_can_not_be_computed_is_left_out_and_said_or_refused(extractor: Ext
     few, real = extractor(REAL.images[:50]), extractor(REAL.images)
     found = evaluate(few, real)
     assert found.left_out.keys() == {"fid"}
-    assert "fid: generated must be at least 65 samples for features of width 64, got 50" in str(found)
+    assert "fid left out: generated must be at least 65 samples for features of width 64, got 50" in str(found)
     with pytest.raises(ValueError, match="generated must be at least 65 samples"):
         evaluate(few, real, ["fid"])
     with pytest.raises(KeyError):

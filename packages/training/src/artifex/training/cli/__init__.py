@@ -233,6 +233,51 @@ def run_sample(
 
 
 @app.command(
+    "evaluate",
+    help="Hold generated samples against real ones.\n\n"
+    "SOURCE is an npz or npy file or a folder of images. Prints FID, KID, the Inception score, precision and recall, "
+    "density and coverage, the sliced Wasserstein distance and the MMD, each with what made its features and how many "
+    "samples it is of.",
+)
+def run_evaluate(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Generated samples.", show_default=False)],
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="DATA",
+            help="Real samples: digits, moons ..., an npz or npy file, a folder of images, or the YAML file of a run.",
+            show_default=False,
+        ),
+    ],
+    extractor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What features are of: classifier, trained on DATA's labels; raw, the values themselves; or a "
+            "safetensors file of FID's Inception v3.",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="fid,kid ...; by default all that the samples allow.")
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=whole_number("--count", 2, MAX_COUNT),
+            help="Take at most so many of either; time grows with the square of it, but for fid.",
+        ),
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results as JSON too.")] = None,
+) -> None:
+    """Load what is slow to load."""
+    from artifex.training.cli.evaluate import run
+
+    run(source, against, extractor, metrics, count, None if out is None else Path(out))
+
+
+@app.command(
     "convert",
     help="Rewrite a network's checkpoint.\n\n"
     "SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or "

@@ -10,7 +10,7 @@ from artifex.training.evaluation.frechet import fid
 from artifex.training.evaluation.inception_score import inception_score
 from artifex.training.evaluation.mmd import kid, mmd
 from artifex.training.evaluation.precision_recall import precision_recall
-from artifex.training.evaluation.record import Score
+from artifex.training.evaluation.record import Score, counted
 from artifex.training.evaluation.sliced_wasserstein import sliced_wasserstein
 
 Metric = Literal["fid", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein", "mmd"]
@@ -30,10 +30,16 @@ class Evaluation:
     """Scores of one set of generated samples.
 
     Attributes:
+        extractor: what the features are, by name.
+        generated: how many generated samples.
+        real: how many real ones.
         scores: all that could be computed.
         left_out: why others could not, by metric.
     """
 
+    extractor: str
+    generated: int
+    real: int
     scores: tuple[Score, ...]
     left_out: Mapping[str, str]
 
@@ -48,12 +54,15 @@ class Evaluation:
         raise KeyError(metric)
 
     def __str__(self) -> str:
-        """A line a metric."""
-        return "\n".join([*map(str, self.scores), *(f"{name}: {why}" for name, why in self.left_out.items())])
+        """What was compared, and a line a metric."""
+        lines = [f"{self.extractor}; {counted(self.generated, self.real)}"]
+        for s in self.scores:
+            lines.append(f"  {s.metric:<20}{s.said_value:<20}{s.said_settings}".rstrip())
+        return "\n".join([*lines, *(f"  {name} left out: {why}" for name, why in self.left_out.items())])
 
     def as_json(self) -> dict[str, object]:
         """What JSON can hold of it: all."""
-        return {"scores": [asdict(score) for score in self.scores], "left_out": dict(self.left_out)}
+        return asdict(self)
 
 
 def evaluate(generated: Features, real: Features, metrics: Sequence[Metric] | None = None) -> Evaluation:
@@ -79,4 +88,4 @@ def evaluate(generated: Features, real: Features, metrics: Sequence[Metric] | No
             if metrics is not None:
                 raise
             left_out[metric] = str(error)
-    return Evaluation(tuple(scores), left_out)
+    return Evaluation(generated.extractor, generated.count, real.count, tuple(scores), left_out)

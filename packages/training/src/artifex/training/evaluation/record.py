@@ -32,12 +32,22 @@ class Score:
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """``kid 0.0123 ± 0.0004 (digits classifier; 1,000 generated, 1,797 real; block = 100)``."""
-        said = f"{self.value:.5g}" if self.error is None else f"{self.value:.4g} ± {self.error:.2g}"
-        counts = ", ".join(
-            f"{count:,} {kind}"
-            for count, kind in ((self.generated, "generated"), (self.real, "real"))
-            if count is not None
-        )
-        settings = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
-        return f"{self.metric} {said} ({'; '.join(filter(None, (self.extractor, counts, settings)))})"
+        """``kid 0.0123 ± 0.0004 (raw values; 1,000 generated, 1,797 real; block = 100)``."""
+        said = (self.extractor, counted(self.generated, self.real), self.said_settings)
+        return f"{self.metric} {self.said_value} ({'; '.join(filter(None, said))})"
+
+    @property
+    def said_value(self) -> str:
+        """``0.0123 ± 0.0004``, or the value alone."""
+        return f"{self.value:.5g}" if self.error is None else f"{self.value:.4g} ± {self.error:.2g}"
+
+    @property
+    def said_settings(self) -> str:
+        """``block = 100, seed = 0``."""
+        return ", ".join(f"{name} = {value}" for name, value in self.settings.items())
+
+
+def counted(generated: int | None, real: int | None) -> str:
+    """``1,000 generated, 1,797 real``."""
+    pairs = ((generated, "generated"), (real, "real"))
+    return ", ".join(f"{count:,} {kind}" for count, kind in pairs if count is not None)

@@ -1,0 +1,34 @@
+"""The examples of a data set, once each, as they are."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from artifex.training.data import Augmentation, Batch, Dataset
+
+
+def examples(data: Dataset, size: int = 256, count: int | None = None) -> Iterator[Batch]:
+    """Batches of up to ``size``, in one shuffled order, without augmentation.
+
+    Args:
+        data: the data set.
+        size: of a batch, at least 1; the last one may be smaller.
+        count: how many examples, at most; None is all.
+    """
+    left = len(data) if count is None else min(count, len(data))
+    # The first len(data) examples of the endless stream are a permutation.
+    batches = dataclasses.replace(data, augmentation=Augmentation()).batches(size, seed=0)
+    try:
+        while left:
+            batch = next(batches)
+            yield Batch(batch.x[:left], batch.labels[:left])
+            left -= min(left, size)
+    finally:
+        batches.close()
+
+
+def in_memory(data: Dataset, count: int) -> Batch:
+    """Up to ``count`` examples in one batch."""
+    x, labels = zip(*examples(data, count=count), strict=True)
+    return Batch(np.concatenate(x), np.concatenate(labels))
