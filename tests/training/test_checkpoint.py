@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from artifex.training import Checkpointer, seal
-from artifex.training.checkpoint import TEMPORARY, CheckpointError
+from artifex.training.checkpoint import TEMPORARY
+from artifex.training.errors import CheckpointError
 from tests.training.tiny import same
 
 STATE = {

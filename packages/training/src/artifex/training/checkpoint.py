@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from artifex.training import seal
+from artifex.training.errors import CheckpointError
 
 S = TypeVar("S")
 CORRUPT: Final = ".corrupt"
@@ -32,10 +33,6 @@ TEMPORARY: Final = ".orbax-checkpoint-tmp"
 
 # It tells of every step of every save.
 logging.getLogger("absl").setLevel(logging.ERROR)
-
-
-class CheckpointError(Exception):
-    """A checkpoint that could not be written, or can't be read; the message is one line: where, and why."""
 
 
 class Checkpointer:
@@ -73,7 +70,7 @@ class Checkpointer:
     def latest(self) -> int | None:
         """The step of the last checkpoint that is whole, None where there is no checkpoint.
 
-        Every file of it is read and compared with its seal, once.
+        Every file of it is read and compared with its seal, once. What is passed over for it is told, once.
 
         Raises:
             CheckpointError: if there are checkpoints, and none is whole.
@@ -86,6 +83,10 @@ class Checkpointer:
             found = None if agreed < 0 else agreed
         if found is None and steps:
             raise CheckpointError(f"no checkpoint in {self.folder} can be used; the last {self._told(steps[-1])}")
+        for step in steps:
+            if found is not None and step > found and step not in self._said:
+                self._said.add(step)
+                self._say(f"going back to step {found}: the checkpoint in {self.folder} {self._told(step)}")
         return found
 
     def steps(self) -> list[int]:
@@ -113,7 +114,7 @@ class Checkpointer:
         last = max(self.steps(), default=-1)
         if step <= last:
             raise ValueError(f"step must be above {last}, that of the last checkpoint, got {step}")
-        flat, told = _flat(state), json.loads(json.dumps(dict(notes), allow_nan=False))
+        flat, told = by_name(state), json.loads(json.dumps(dict(notes), allow_nan=False))
         if jax.process_count() > 1:
             # Its shards are copied to the host by Orbax, which goes on in threads of its own.
             self._saving = (step, None)
@@ -184,7 +185,7 @@ class Checkpointer:
             ValueError: if what is stored differs from ``like`` in its names, shapes or dtypes.
         """
         step = self._find(step)
-        wanted = _flat(like)
+        wanted = by_name(like)
         have, want = _shapes(self._metadata(step)), _shapes(wanted)
         for name in sorted(have.keys() | want.keys()):
             if have.get(name) != want.get(name):
@@ -276,16 +277,12 @@ class Checkpointer:
         return out
 
     def _find(self, step: int | None) -> int:
-        """The step that is meant; what is passed over for it is told, once."""
+        """The step that is meant, if it can be used."""
         found = self.latest() if step is None else step
         if found is None or found not in self.steps():
             raise FileNotFoundError(f"{self.folder} must hold a checkpoint{'' if step is None else f' of step {step}'}")
         if self._flaw(found) is not None:
             raise CheckpointError(f"the checkpoint in {self.folder} {self._told(found)}")
-        for flawed in sorted(self._flaws, reverse=True):
-            if flawed > found and step is None and flawed not in self._said:
-                self._said.add(flawed)
-                self._say(f"going back to step {found}: the checkpoint in {self.folder} {self._told(flawed)}")
         return found
 
     def _flaw(self, step: int) -> str | None:
@@ -322,9 +319,9 @@ def _handlers() -> dict[str, ocp.CheckpointHandler]:
     }
 
 
-def _flat(state: object) -> dict[str, Any]:
-    """Leaves by the names of their places."""
-    leaves = jax.tree.leaves_with_path(state)
+def by_name(tree: object) -> dict[str, Any]:
+    """The leaves of ``tree`` by the names of their places: ``"first.kernel"``."""
+    leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 

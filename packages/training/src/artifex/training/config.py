@@ -39,10 +39,12 @@ class CheckpointConfig(Section):
     Attributes:
         every: steps between checkpoints.
         keep: how many of the last are kept.
+        keep_every: steps that are multiples of it are kept for ever; null keeps the last alone.
     """
 
     every: PositiveInt = 500
     keep: PositiveInt = 2
+    keep_every: PositiveInt | None = None
 
 
 class LogConfig(Section):

@@ -101,7 +101,8 @@ class Trainer:
         batches = self.data.batches(self.config.batch_size, self.config.seed, workers=self.config.workers)
         checkpointer: Checkpointer | None = None
         if self.folder is not None:
-            checkpointer = Checkpointer(self.folder / CHECKPOINT, self.config.checkpoint.keep)
+            kept = self.config.checkpoint
+            checkpointer = Checkpointer(self.folder / CHECKPOINT, kept.keep, kept.keep_every)
             if not resume:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_config(self.config, self.folder / CONFIG)
@@ -149,5 +150,5 @@ def drawing_key(seed: int) -> jax.Array:
 
 def latest(folder: Path) -> int | None:
     """The step of the last checkpoint of the run in ``folder``, None where there is none."""
-    with Checkpointer(folder / CHECKPOINT) as checkpointer:
+    with Checkpointer(folder / CHECKPOINT, say=lambda _: None) as checkpointer:
         return checkpointer.latest()

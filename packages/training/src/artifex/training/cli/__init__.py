@@ -9,6 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
+from artifex.training.errors import CheckpointError
+
 MAX_STEPS: Final = 1_000_000
 MAX_SEED: Final = 2**32 - 1
 MAX_MINUTES: Final = 1440
@@ -344,6 +346,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: object = app(args=given or ["--help"], prog_name="artifex", standalone_mode=False)
     except CommandError as error:
         return _fail(str(error), error.code)
+    except CheckpointError as error:
+        return _fail(str(error), 1)
     except typer.BadParameter as error:
         return _fail(error.format_message(), 2)
     except typer.TyperException as error:

@@ -30,8 +30,9 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
     """Read ``source``, write ``target``; a CommandError where one of them is not what it should be.
 
     Args:
-        source: A diffusers folder of one network, or a safetensors file with a paper's own names.
-        target: A new folder, or a new ``.safetensors`` file.
+        source: A diffusers folder of one network, a safetensors file with a paper's own names, or the folder of a run,
+            which gives its averaged parameters.
+        target: A new folder, or a new ``.safetensors`` file; that of a run is as ``export`` writes it.
         config: The name of the network in ``source``, which a file does not say.
         dtype: What to write parameters in; None keeps what ``source`` has.
     """
@@ -41,6 +42,9 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
         raise CommandError(f"SRC must be a folder or file, got {source}")
     if dtype is not None and dtype not in DTYPES:
         raise CommandError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if (source / CONFIG).is_file():
+        _convert_run(source, target, config, dtype)
+        return
     try:
         if source.is_dir():
             if config is not None:
@@ -60,4 +64,24 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
         else:
             raise CommandError(f"{type(model).__name__} is written as a folder: DST must not end in .safetensors")
     except CheckpointError as error:
+        raise CommandError(str(error)) from error
+
+
+def _convert_run(source: Path, target: Path, config: str | None, dtype: str | None) -> None:
+    """The averaged network of a run, as ``export`` writes it or as diffusers reads it."""
+    from artifex.training.export import export
+    from artifex.training.trainer import Trainer
+
+    if config is not None:
+        raise CommandError("--config is for a file: a run has a config of its own")
+    try:
+        trainer = Trainer.of(source)
+        if target.suffix == ".safetensors":
+            export(trainer, target, dtype=dtype)
+            return
+        network = trainer.load().module
+        if dtype is not None:
+            nnx.update(network, jax.tree.map(lambda leaf: leaf.astype(dtype), nnx.state(network, nnx.Param)))
+        save_diffusers(network, target)
+    except (ValueError, TypeError, FileNotFoundError) as error:
         raise CommandError(str(error)) from error

@@ -19,7 +19,7 @@ from artifex.schedules import Clipped, grid
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
-from artifex.training.cli.progress import Bar, Interrupt
+from artifex.training.cli.progress import Bar
 from artifex.training.config import RunConfig, TrainingConfig
 from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
 from artifex.training.evaluation.memorisation import memorisation
@@ -28,6 +28,7 @@ from artifex.training.files import replacing
 from artifex.training.loop import Trained
 from artifex.training.pictures import denoising_figure, loss_figure, samples_figure, save
 from artifex.training.reading import ConfigError, validated
+from artifex.training.signals import EXIT_CODES, Stop
 from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, drawing_key, latest
 
 CHAIN: Final = 1000
@@ -97,10 +98,10 @@ def _make_results(out: Path, trainer: Trainer, resume: bool) -> None:
     data, config = digits(), trainer.config
     done = (latest(out) or 0) if resume else 0
     with Bar(config.steps, done) as bar:
-        with Interrupt() as interrupt:
-            trained = trainer.fit(resume=resume, callback=bar, stop=interrupt)
-        if interrupt():
-            raise KeyboardInterrupt
+        with Stop() as stop:
+            trained = trainer.fit(resume=resume, callback=bar, stop=stop)
+        if stop.signal is not None:
+            raise CommandError(_how_to_go_on(out, config), EXIT_CODES[stop.signal])
         bar.say("drawing  ")
         start = time.perf_counter()
         images, labels, frames, captions = draw(trained, drawing_key(config.seed))
@@ -206,7 +207,7 @@ def _how_to_go_on(out: Path, config: RunConfig) -> str:
 
 def _stored(out: Path) -> dict[str, object] | None:
     """The configuration of the last checkpoint, None where there is none."""
-    with Checkpointer(out / CHECKPOINT) as checkpointer:
+    with Checkpointer(out / CHECKPOINT, say=lambda _: None) as checkpointer:
         if checkpointer.latest() is None:
             return None
         stored: dict[str, object] = checkpointer.notes()["config"]

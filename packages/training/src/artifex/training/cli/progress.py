@@ -1,8 +1,7 @@
-"""What is seen while training runs, and Ctrl-C."""
+"""What is seen while training runs."""
 
-import signal
 from contextlib import AbstractContextManager
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Final
 
 from rich.console import Console
@@ -83,28 +82,3 @@ class Bar(AbstractContextManager["Bar"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
-
-
-class Interrupt(AbstractContextManager["Interrupt"]):
-    """Turns the first Ctrl-C into the answer True; a second one interrupts as ever."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before = signal.getsignal(signal.SIGINT)
-
-    def __call__(self) -> bool:
-        """Whether Ctrl-C was pressed."""
-        return self._asked
-
-    def __enter__(self) -> "Interrupt":
-        self._before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-        signal.signal(signal.SIGINT, self._before)

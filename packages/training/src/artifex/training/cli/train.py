@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from signal import Signals
 
 import jax
 
-from artifex.training.checkpoint import CheckpointError
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
@@ -33,17 +33,14 @@ def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) 
     make_writable(out)
     try:
         with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Stop() as stop:
-            trained = trainer.fit(resume=resume, callback=bar, stop=stop)
-    except (NonFiniteError, CheckpointError) as error:
+            # A run that ended before its first checkpoint goes on from its start.
+            trained = trainer.fit(resume=done is not None, callback=bar, stop=stop)
+    except NonFiniteError as error:
         raise CommandError(str(error), 1) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
     if stop.signal is not None and not trained.finished:
-        raise CommandError(
-            f"stopped by {stop.signal.name}; the checkpoint of step {trained.steps_done} of {chosen.steps} is whole. "
-            f"Go on with: artifex train --resume --out {shlex.quote(str(out))}",
-            EXIT_CODES[stop.signal],
-        )
+        raise CommandError(_how_to_go_on(out, trained, stop.signal), EXIT_CODES[stop.signal])
     _report(out, trained)
 
 
@@ -56,8 +53,8 @@ def _fresh(config: Path | None, overrides: Sequence[str], out: Path, done: int |
 
 
 def _resumed(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
-    if done is None:
-        raise CommandError(f"--resume expects the checkpoint of an earlier run in {out / CHECKPOINT}, got none")
+    if done is None and not (out / CONFIG).is_file():
+        raise CommandError(f"--resume expects an earlier run in {out}, got none")
     if config is not None or overrides:
         raise CommandError(f"--resume goes on with {out / CONFIG}, so CONFIG and --set must be left out")
     return _read(out / CONFIG, ())
@@ -68,6 +65,13 @@ def _read(path: Path, overrides: Sequence[str]) -> RunConfig:
         return read_config(path, overrides)
     except ConfigError as error:
         raise CommandError(str(error)) from error
+
+
+def _how_to_go_on(out: Path, trained: Trained, number: Signals) -> str:
+    """What a run that was stopped left behind."""
+    step, steps = trained.steps_done, trained.config.steps
+    kept = f"the checkpoint of step {step} of {steps} is whole" if step else "no step was made"
+    return f"stopped by {number.name}; {kept}. Go on with: artifex train --resume --out {shlex.quote(str(out))}"
 
 
 def _report(out: Path, trained: Trained) -> None:
