@@ -15,7 +15,15 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from artifex.backbones import UNet, UNetConfig
 from artifex.schedules import Discrete, Velocity, betas
-from artifex.training import Checkpointer, Network, Objective, TrainingConfig, init_state, make_optimiser, make_train_step
+from artifex.training import (
+    Checkpointer,
+    Network,
+    Objective,
+    TrainingConfig,
+    init_state,
+    make_optimiser,
+    make_train_step,
+)
 from artifex.training.data import Digits, open_dataset
 
 ROUNDS = 9

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from artifex.training import seal
-from artifex.training.errors import CheckpointError
+from artifex.training.errors import CheckpointError as CheckpointError
 
 S = TypeVar("S")
 CORRUPT: Final = ".corrupt"
@@ -114,7 +114,7 @@ class Checkpointer:
         last = max(self.steps(), default=-1)
         if step <= last:
             raise ValueError(f"step must be above {last}, that of the last checkpoint, got {step}")
-        flat, told = by_name(state), json.loads(json.dumps(dict(notes), allow_nan=False))
+        flat, told = _flat(state), json.loads(json.dumps(dict(notes), allow_nan=False))
         if jax.process_count() > 1:
             # Its shards are copied to the host by Orbax, which goes on in threads of its own.
             self._saving = (step, None)
@@ -185,7 +185,7 @@ class Checkpointer:
             ValueError: if what is stored differs from ``like`` in its names, shapes or dtypes.
         """
         step = self._find(step)
-        wanted = by_name(like)
+        wanted = _flat(like)
         have, want = _shapes(self._metadata(step)), _shapes(wanted)
         for name in sorted(have.keys() | want.keys()):
             if have.get(name) != want.get(name):
@@ -319,9 +319,9 @@ def _handlers() -> dict[str, ocp.CheckpointHandler]:
     }
 
 
-def by_name(tree: object) -> dict[str, Any]:
-    """The leaves of ``tree`` by the names of their places: ``"first.kernel"``."""
-    leaves = jax.tree.leaves_with_path(tree)
+def _flat(state: object) -> dict[str, Any]:
+    """Leaves by the names of their places."""
+    leaves = jax.tree.leaves_with_path(state)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 

@@ -17,7 +17,6 @@ from artifex.backbones import interop
 from artifex.backbones.interop.checkpoint import open_file
 from artifex.schedules import NetworkDenoiser
 from artifex.training import build, networks
-from artifex.training.checkpoint import by_name
 from artifex.training.config import RunConfig
 from artifex.training.errors import CheckpointError
 from artifex.training.files import replacing
@@ -30,7 +29,7 @@ KEY: Final = "artifex"
 """Under which the metadata has a ``Card``, in JSON."""
 
 Weights = Literal["average", "parameters"]
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 class Card(BaseModel):
@@ -111,7 +110,7 @@ def export(
             raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
     trained = trainer.load() if trained is None else trained
     parameters = trained.parameters if weights == "average" else trained.state.parameters
-    arrays = {name: np.asarray(leaf, jnp.dtype(dtype or leaf.dtype)) for name, leaf in by_name(parameters).items()}
+    arrays = {name: np.asarray(leaf[...], jnp.dtype(dtype or leaf.dtype)) for name, leaf in _named(parameters).items()}
     card = Card(
         config=trainer.config,
         shape=trainer.data.shape,
@@ -150,14 +149,24 @@ def load_export(path: Path | str, network: nnx.Module | None = None) -> Exported
             raise CheckpointError(f"the network of {path} can't be made: {error}") from error
         network = plan.make(first_key(card.config.seed))
     parts = Network(network)
-    wanted = by_name(parts.parameters)
+    wanted = _named(parts.parameters)
     for name in sorted(wanted.keys() | stored.shapes.keys()):
         want, have = wanted[name].shape if name in wanted else None, stored.shapes.get(name)
         if want != have:
             raise CheckpointError(f"{name} must be {want} in {path}, got {have}")
-    leaves = [jnp.asarray(stored.read(name), leaf.dtype) for name, leaf in wanted.items()]
-    parameters = jax.tree.unflatten(jax.tree.structure(parts.parameters), leaves)
+    filled = {name: leaf.replace(jnp.asarray(stored.read(name), leaf.dtype)) for name, leaf in wanted.items()}
+    parameters = nnx.from_flat_state(
+        [(place, filled[_name(place)]) for place, _ in nnx.to_flat_state(parts.parameters)]
+    )
     return Exported(parts, parameters, build.objective(card.config, card.labels), card)
+
+
+def _name(place: tuple[object, ...]) -> str:
+    return ".".join(map(str, place))
+
+
+def _named(parameters: Parameters) -> dict[str, nnx.Variable[jax.Array]]:
+    return {_name(place): leaf for place, leaf in nnx.to_flat_state(parameters)}
 
 
 def _card(path: Path) -> Card:

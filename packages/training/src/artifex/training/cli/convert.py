@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
+
+import jax
+from flax import nnx
 
 from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig
 from artifex.backbones.interop import (
@@ -14,6 +17,8 @@ from artifex.backbones.interop import (
     save_original,
 )
 from artifex.training.cli import CommandError
+from artifex.training.export import Dtype, export
+from artifex.training.trainer import CONFIG, Trainer
 
 CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
     **{f"dit-{size}-{patch}": getattr(DiTConfig, f"{size}_{patch}")() for size in ("s", "b", "l", "xl")
@@ -23,7 +28,7 @@ CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
     "adm-imagenet256": UNetConfig.adm_imagenet256(),
     "adm-imagenet256-uncond": UNetConfig.adm_imagenet256(num_classes=None),
 }  # fmt: skip
-DTYPES: Final = ("float32", "float16", "bfloat16")
+DTYPES: Final[Mapping[str, Dtype]] = {name: name for name in get_args(Dtype)}
 
 
 def run(source: Path, target: Path, config: str | None, dtype: str | None) -> None:
@@ -43,7 +48,7 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
     if dtype is not None and dtype not in DTYPES:
         raise CommandError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     if (source / CONFIG).is_file():
-        _convert_run(source, target, config, dtype)
+        _convert_run(source, target, config, None if dtype is None else DTYPES[dtype])
         return
     try:
         if source.is_dir():
@@ -67,21 +72,20 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
         raise CommandError(str(error)) from error
 
 
-def _convert_run(source: Path, target: Path, config: str | None, dtype: str | None) -> None:
+def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | None) -> None:
     """The averaged network of a run, as ``export`` writes it or as diffusers reads it."""
-    from artifex.training.export import export
-    from artifex.training.trainer import Trainer
-
     if config is not None:
         raise CommandError("--config is for a file: a run has a config of its own")
     try:
         trainer = Trainer.of(source)
         if target.suffix == ".safetensors":
             export(trainer, target, dtype=dtype)
-            return
-        network = trainer.load().module
-        if dtype is not None:
-            nnx.update(network, jax.tree.map(lambda leaf: leaf.astype(dtype), nnx.state(network, nnx.Param)))
-        save_diffusers(network, target)
-    except (ValueError, TypeError, FileNotFoundError) as error:
+        else:
+            network = trainer.load().module
+            if not isinstance(network, DiT | UNet):
+                raise CommandError(f"diffusers has no {type(network).__name__}: DST must end in .safetensors")
+            if dtype is not None:
+                nnx.update(network, jax.tree.map(lambda leaf: leaf.astype(dtype), nnx.state(network, nnx.Param)))
+            save_diffusers(network, target)
+    except (ValueError, FileNotFoundError) as error:
         raise CommandError(str(error)) from error
