@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from artifex.training.evaluation.recognition import Recognition as Recognition
     from artifex.training.evaluation.recognition import recognise as recognise
     from artifex.training.evaluation.recognition import spread_ratio as spread_ratio
+    from artifex.training.levels import Levels as Levels
+    from artifex.training.logs import MetricsLog as MetricsLog
     from artifex.training.loop import Callback as Callback
     from artifex.training.loop import Every as Every
     from artifex.training.loop import Network as Network
@@ -77,11 +79,15 @@ if TYPE_CHECKING:
     from artifex.training.pictures import denoising_figure as denoising_figure
     from artifex.training.pictures import loss_figure as loss_figure
     from artifex.training.pictures import samples_figure as samples_figure
+    from artifex.training.preview import Preview as Preview
     from artifex.training.reading import ConfigError as ConfigError
     from artifex.training.reading import dump_config as dump_config
     from artifex.training.reading import parse_config as parse_config
     from artifex.training.reading import read_config as read_config
     from artifex.training.reading import write_config as write_config
+    from artifex.training.sampling import Drawing as Drawing
+    from artifex.training.sampling import PreviewConfig as PreviewConfig
+    from artifex.training.sampling import SamplingConfig as SamplingConfig
     from artifex.training.trainer import Trainer as Trainer
 
 __all__ = [
@@ -98,6 +104,7 @@ __all__ = [
     "Dataset",
     "Digits",
     "DiscreteSchedule",
+    "Drawing",
     "Draws",
     "EdmSchedule",
     "EdmWeight",
@@ -105,9 +112,11 @@ __all__ = [
     "Every",
     "LabelledImages",
     "Latest",
+    "Levels",
     "LogNormalTimes",
     "LogitNormalTimes",
     "Memorisation",
+    "MetricsLog",
     "MinSnrWeight",
     "Network",
     "NoEma",
@@ -118,10 +127,13 @@ __all__ = [
     "Power",
     "PowerEma",
     "PrecisionConfig",
+    "Preview",
+    "PreviewConfig",
     "Recognition",
     "RectifiedFlowSchedule",
     "Report",
     "RunConfig",
+    "SamplingConfig",
     "SigmoidWeight",
     "Snapshots",
     "SoftMinSnrWeight",
@@ -164,6 +176,14 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "sampling": (
+        "Drawing",
+        "PreviewConfig",
+        "SamplingConfig",
+    ),
+    "preview": ("Preview",),
+    "levels": ("Levels",),
+    "logs": ("MetricsLog",),
     "checkpoint": ("Checkpointer",),
     "choices": (
         "BackboneConfig",

@@ -68,19 +68,15 @@ def number(name: str, low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
-def whole_numbers(name: str, high: int) -> Callable[[str], list[int]]:
-    """A parser of lists of whole numbers in [0, high]: ``0,3,5-7``."""
-
-    def parse(text: str) -> list[int]:
-        out: list[int] = []
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            if not (first.isdecimal() and (last.isdecimal() or not dash)) or max(int(first), int(last or 0)) > high:
-                raise CommandError(f"{name} must be whole numbers in [0, {high}] such as 0,3,5-7, got {text!r}")
-            out += range(int(first), int(last or first) + 1)
-        return out
-
-    return parse
+def whole_numbers(name: str, text: str, high: int) -> list[int]:
+    """The whole numbers in [0, high] that a list such as ``0,3,5-7`` names."""
+    out: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)) or max(int(first), int(last or 0)) > high:
+            raise CommandError(f"{name} must be whole numbers in [0, {high}] such as 0,3,5-7, got {text!r}")
+        out += range(int(first), int(last or first) + 1)
+    return out
 
 
 def say_version(asked: bool) -> bool:
@@ -196,8 +192,7 @@ def run_sample(
         float | None, typer.Option(metavar="W", parser=number("--guidance", -100, 100), help="1 is none.")
     ] = None,
     labels: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N,N-N", parser=whole_numbers("--labels", MAX_LABEL), help="In turn; default all."),
+        str | None, typer.Option(metavar="N,N-N", help="Which classes, in turn: 0,3,5-7. Default all.")
     ] = None,
     count: Annotated[
         int | None,
@@ -228,7 +223,8 @@ def run_sample(
     from artifex.training.cli.sample import run
 
     run(
-        Path(checkpoint), sampler=sampler, steps=steps, guidance=guidance, labels=labels,
+        Path(checkpoint), sampler=sampler, steps=steps, guidance=guidance,
+        labels=None if labels is None else whole_numbers("--labels", labels, MAX_LABEL),
         count=100 if count is None else count, seed=0 if seed is None else seed, ema=ema,
         batch=64 if batch is None else batch, out=Path(out),
     )  # fmt: skip

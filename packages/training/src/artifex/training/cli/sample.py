@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from zipfile import ZIP_STORED, ZipFile
 
 import jax
@@ -102,16 +102,12 @@ def _write_numbers(path: Path, parts: Iterator[Samples], shape: tuple[int, ...],
     header: dict[str, Any] = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with replacing(path) as file, ZipFile(file, "w", ZIP_STORED, allowZip64=True) as archive:
         with archive.open("samples.npy", "w", force_zip64=True) as entry:
-            np.lib.format.write_array_header_1_0(_raw(entry), header)
+            np.lib.format.write_array_header_1_0(entry, header)
             for part in parts:
                 entry.write(np.ascontiguousarray(part, "<f4").tobytes())
                 if sum(map(len, kept)) < most:
                     kept.append(part)
         if labels is not None:
             with archive.open("labels.npy", "w") as entry:
-                np.lib.format.write_array(_raw(entry), labels)
+                np.lib.format.write_array(entry, labels)
     return np.concatenate(kept)[:most]
-
-
-def _raw(entry: IO[bytes]) -> Any:  # noqa: ANN401 -- a file, of a type that NumPy's stubs don't know
-    return entry
