@@ -253,13 +253,6 @@ _HOMES: Final = {
         "make_train_step",
         "train",
     ),
-    "metrics": (
-        "Memorisation",
-        "Recognition",
-        "memorisation",
-        "recognise",
-        "spread_ratio",
-    ),
     "objective": (
         "Draws",
         "Objective",
