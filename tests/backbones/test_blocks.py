@@ -90,7 +90,7 @@ def test_attention_is_softmax_attention_by_head() -> None:
     x = RNG.normal(size=(2, 5, 6))
     weights = {name: np.asarray(layer.kernel[...], np.float64) for name, layer in
                (("qkv", attend.qkv), ("out", attend.out))}  # fmt: skip
-    q, k, v = (x @ weights["qkv"]).reshape(2, 5, 3, 2, 3).transpose(2, 0, 1, 3, 4)
+    q, k, v = np.einsum("btc,cihd->ibthd", x, weights["qkv"])
     scores = np.exp(np.einsum("bthd,bshd->bhts", q, k) / np.sqrt(3))
     mixed = np.einsum("bhts,bshd->bthd", scores / scores.sum(-1, keepdims=True), v).reshape(2, 5, 6)
     np.testing.assert_allclose(attend(jnp.asarray(x, jnp.float32)), mixed @ weights["out"], atol=1e-5)

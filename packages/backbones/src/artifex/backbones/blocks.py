@@ -93,7 +93,10 @@ class GroupNorm(nnx.Module):
 
 
 class SelfAttention(nnx.Module):
-    r"""Multi-head self-attention over tokens, $W_o\,\text{softmax}(QK^\top/\sqrt{d})V$; ``bias`` is that of Q, K, V."""
+    r"""Multi-head self-attention over tokens, $W_o\,\text{softmax}(QK^\top/\sqrt{d})V$; ``bias`` is that of Q, K, V.
+
+    The kernel of Q, K and V is stored as ``(features, 3, heads, head_dim)``, so that it can be cut by heads.
+    """
 
     def __init__(
         self,
@@ -109,20 +112,24 @@ class SelfAttention(nnx.Module):
         if features % heads:
             raise ValueError(f"heads must divide the {features} channels, got {heads}")
         init = nnx.initializers.zeros_init() if zero else XAVIER
-        self.heads = heads
         self.identity = False  # see `perturbed`
-        self.qkv = nnx.Linear(
-            features, 3 * features, use_bias=bias, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+        self.qkv = nnx.LinearGeneral(
+            features,
+            (3, heads, features // heads),
+            use_bias=bias,
+            kernel_init=XAVIER,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
         )
         self.out = nnx.Linear(features, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
     def __call__(self, x: Tokens) -> Tokens:
         """Attend from every token to every token."""
-        b, n, c = x.shape
-        qkv = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads)
+        qkv = self.qkv(x)
         if self.identity:
-            return self.out(qkv[:, :, 2].reshape(b, n, c))
-        return self.out(attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(b, n, c))
+            return self.out(qkv[:, :, 2].reshape(x.shape))
+        return self.out(attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(x.shape))
 
 
 class CrossAttention(nnx.Module):

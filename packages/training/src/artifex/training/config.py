@@ -15,6 +15,7 @@ from artifex.training.choices import (
 )
 from artifex.training.data import DataConfig
 from artifex.training.ema import Constant, EmaConfig
+from artifex.training.mesh import MeshConfig
 from artifex.training.optimiser import OptimiserConfig
 from artifex.training.sampling import PreviewConfig
 from artifex.training.section import Section, kinds
@@ -139,9 +140,11 @@ class RunConfig(TrainingConfig, TaskConfig):
 
     Attributes:
         preview: pictures of samples while training goes on; null draws none.
+        mesh: how devices share the work; up to rounding it does not change what is learned.
     """
 
     preview: PreviewConfig | None = None
+    mesh: MeshConfig = MeshConfig()
 
 
 def _check_times(times: TimesConfig, schedule: ScheduleConfig) -> None:

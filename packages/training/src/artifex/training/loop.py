@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from artifex.schedules import NetworkDenoiser
@@ -19,6 +20,16 @@ from artifex.training.config import TrainingConfig
 from artifex.training.data import Batches
 from artifex.training.ema import Average
 from artifex.training.levels import Levels, levels_of, no_levels
+from artifex.training.mesh import (
+    agreed,
+    check_mesh,
+    constrain,
+    fetching,
+    global_batch,
+    place,
+    rules_of,
+    state_shardings,
+)
 from artifex.training.objective import Draws, Label, Objective, Time, X
 from artifex.training.optimiser import make_optimiser
 
@@ -227,6 +238,7 @@ def make_train_step(
     seed: int = 0,
     accumulate: int = 1,
     window: int = 50,
+    shardings: TrainState | None = None,
 ) -> TrainStep:
     """A compiled ``(state, x0, labels) -> (state, metrics)`` that takes over the buffers of its state.
 
@@ -242,6 +254,7 @@ def make_train_step(
         accumulate: parts that a batch is worked through in, one after the other, to save memory: the draws are those
             of the whole batch, and so is the gradient.
         window: steps over which losses are gathered by noise level before that begins anew.
+        shardings: where the arrays of the state lie, on more than one device; see ``state_shardings``.
     """
     root = jax.random.key(seed)
 
@@ -255,7 +268,8 @@ def make_train_step(
     def gradient_of(
         parameters: Parameters, key: Array, x0: X, draws: Draws
     ) -> tuple[Parameters, tuple[Float[Array, ""], Levels]]:
-        gradient = jax.grad(loss_of, has_aux=True)
+        of_shares = loss_of if shardings is None else fetching(loss_of, shardings.parameters)
+        gradient = jax.grad(of_shares, has_aux=True)
         if accumulate == 1:
             one: tuple[Parameters, tuple[Float[Array, ""], Levels]] = gradient(parameters, key, x0, draws)
             return one
@@ -305,6 +319,7 @@ def make_train_step(
             losses=state.losses.at[state.step].set(loss),
             levels=gathered,
         )
+        new = new if shardings is None else constrain(new, shardings)
         return new, StepMetrics(loss, norm, skipped, in_a_row, gathered)
 
     return train_step
@@ -323,6 +338,7 @@ def train(
     callback: Callback | None = None,
     every: Sequence[Every] = (),
     stop: Callable[[], bool] | None = None,
+    mesh: Mesh | None = None,
 ) -> Trained:
     """Train ``network`` on ``batches``.
 
@@ -341,10 +357,13 @@ def train(
         resume: go on from the checkpointer's last checkpoint.
         callback: is told of every step.
         every: what else is done at intervals.
-        stop: asked before every step; True ends training early.
+        stop: asked before every step; True ends training early, of all processes when one is told so.
+        mesh: the devices to train on, see ``make_mesh``; None is one device. In a run of several processes each hands
+            in its own rows of the batches.
 
     Raises:
-        ValueError: if ``resume`` is set without a checkpointer, or the checkpoint is of another ``config``.
+        ValueError: if ``resume`` is set without a checkpointer, the checkpoint is of another ``config``, or network and
+            batch do not fit ``mesh``.
         FileNotFoundError: if there is nothing to resume from.
         NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
     """
@@ -353,18 +372,25 @@ def train(
     average = config.ema.build() if average is None else average
     parts = Network(network)
     state, before = init_state(parts, optimiser, average, config.steps), 0.0
+    shardings = None
+    if mesh is not None:
+        check_mesh(mesh, network, config.batch_size, config.accumulate)
+        shardings = state_shardings(state, mesh, rules_of(network, mesh))
+        state = place(state, shardings)
+        stop = None if stop is None else agreed(stop, mesh)
     if resume:
         if checkpointer is None:
             raise ValueError("resume must come with a checkpointer, got None")
         step = checkpointer.latest()
         notes = checkpointer.notes(step)
-        if notes["config"] != config.model_dump(mode="json"):
-            raise ValueError(f"config must be that of the checkpoint; {differences(notes['config'], config)}")
+        if told := differences(notes["config"], config):
+            raise ValueError(f"config must be that of the checkpoint; {told}")
         state, before = checkpointer.restore(state, step), float(notes["seconds"])
         batches.restore(notes["data"])
     train_step = make_train_step(
-        parts, objective, optimiser, average, seed=config.seed, accumulate=config.accumulate, window=config.log.every
-    )
+        parts, objective, optimiser, average,
+        seed=config.seed, accumulate=config.accumulate, window=config.log.every, shardings=shardings,
+    )  # fmt: skip
     start, done, fresh = time.perf_counter(), int(state.step), not resume
     saved, running = done, None
 
@@ -393,8 +419,8 @@ def train(
         saved = done
 
     while done < config.steps and not (stop is not None and stop()):
-        x0, labels = next(batches)
-        state, metrics = train_step(state, jnp.asarray(x0), jnp.asarray(labels))
+        x0, labels = global_batch(next(batches), mesh)
+        state, metrics = train_step(state, x0, labels)
         # One step is always under way while the host looks at the one before.
         if running is not None:
             tell(done, running)
@@ -411,8 +437,8 @@ def train(
 
 
 def differences(stored: Mapping[str, Any], config: TrainingConfig) -> str:
-    """Where a stored configuration is another than this one, in words."""
-    mine, other = flat(config.model_dump(mode="json")), flat(stored)
+    """Where a stored configuration is another than this one, in words; on other devices it is still the same run."""
+    mine, other = (flat({**tree, "mesh": None}) for tree in (config.model_dump(mode="json"), stored))
     return "; ".join(
         f"{name} is {other.get(name)!r} there, got {mine.get(name)!r}"
         for name in sorted(mine.keys() | other.keys())

@@ -16,6 +16,7 @@ from artifex.training.data import Dataset, open_dataset
 from artifex.training.ema import Average
 from artifex.training.logs import check_tensorboard
 from artifex.training.loop import Callback, Every, Network, Trained, init_state, train
+from artifex.training.mesh import check_mesh, make_mesh
 from artifex.training.optimiser import make_optimiser
 from artifex.training.reading import read_config, write_config
 from artifex.training.watch import drawing_of, watching
@@ -39,7 +40,7 @@ class Trainer:
         average: in place of ``config.ema``.
 
     Raises:
-        ValueError: if network, data and schedule do not fit.
+        ValueError: if network, data, schedule and devices do not fit.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Trainer:
             check_tensorboard()
         if config.preview is not None:
             drawing_of(self)
+        self.mesh = make_mesh(config.mesh)
+        check_mesh(self.mesh, network, config.batch_size, config.accumulate)
 
     @classmethod
     def of(cls, folder: Path | str) -> "Trainer":
@@ -98,12 +101,13 @@ class Trainer:
             FileNotFoundError: if there is nothing to resume from.
             NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
         """
-        batches = self.data.batches(self.config.batch_size, self.config.seed, workers=self.config.workers)
+        shard = jax.process_index(), jax.process_count()
+        batches = self.data.batches(self.config.batch_size, self.config.seed, workers=self.config.workers, shard=shard)
         checkpointer: Checkpointer | None = None
         if self.folder is not None:
             kept = self.config.checkpoint
             checkpointer = Checkpointer(self.folder / CHECKPOINT, kept.keep, kept.keep_every)
-            if not resume:
+            if not resume and jax.process_index() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_config(self.config, self.folder / CONFIG)
         try:
@@ -116,6 +120,7 @@ class Trainer:
                 return train(
                     self.network, batches, self.objective, self.config, optimiser=self.optimiser, average=self.average,
                     checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
+                    mesh=None if self.mesh.size == 1 else self.mesh,
                 )  # fmt: skip
         finally:
             batches.close()

@@ -21,7 +21,7 @@ def attention(heads: int) -> Table:
     """An attention block's parts; its queries, keys and values are grouped by head."""
     return {
         "norm": name("norm"),
-        "attend.qkv": name("qkv", spatial=(1,), heads=heads),
+        "attend.qkv": name("qkv", spatial=(1,), heads=heads, qkv=True),
         "attend.out": name("proj_out", spatial=(1,)),
     }
 

@@ -4,6 +4,7 @@ A family is one small table, read in both directions: from a module's path here 
 a number. What is left of a path, ``kernel``, ``bias``, ``gamma`` ..., is ``weight`` or ``bias`` everywhere.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,20 +35,22 @@ class Name:
             (1,) of sequences, (p, p) for what cuts an image into patches.
         copies: See ``parts``.
         heads: There, the output is grouped by head first and by query, key and value then; here the other way round.
+        qkv: Here, the output has three axes: query, key or value; head; and what is in one.
     """
 
     parts: tuple[str, ...]
     spatial: Shape = ()
     copies: bool = False
     heads: int | None = None
+    qkv: bool = False
 
 
 Table = Mapping[str, Name]
 
 
-def name(*parts: str, spatial: Shape = (), copies: bool = False, heads: int | None = None) -> Name:
+def name(*parts: str, spatial: Shape = (), copies: bool = False, heads: int | None = None, qkv: bool = False) -> Name:
     """A `Name`."""
-    return Name(parts, spatial, copies, heads)
+    return Name(parts, spatial, copies, heads, qkv)
 
 
 def under(ours: str, theirs: str, table: Table) -> dict[str, Name]:
@@ -89,17 +92,22 @@ class Entry:
         return self.path.endswith(".kernel")
 
     @property
+    def flat(self) -> Shape:
+        """Its shape here, with the output in one axis."""
+        return (*self.shape[:-3], math.prod(self.shape[-3:])) if self.name.qkv else self.shape
+
+    @property
     def spatial(self) -> Shape:
         """The sides of its convolution there."""
-        return self.shape[:-2] or self.name.spatial
+        return self.flat[:-2] or self.name.spatial
 
     @property
     def theirs(self) -> Shape:
         """The shape of each array there."""
-        outer = self.shape[-1] // self.pieces
+        outer = self.flat[-1] // self.pieces
         if not self.is_kernel:
-            return (*self.shape[:-1], outer)
-        inner = int(np.prod(self.shape[:-1])) // int(np.prod(self.spatial))
+            return (*self.flat[:-1], outer)
+        inner = math.prod(self.flat[:-1]) // math.prod(self.spatial)
         return (outer, inner, *self.spatial)
 
     def load(self, arrays: list[np.ndarray]) -> np.ndarray:
@@ -112,6 +120,7 @@ class Entry:
 
     def save(self, array: np.ndarray) -> list[np.ndarray]:
         """The arrays there, from the parameter here."""
+        array = array.reshape(self.flat)
         if self.is_kernel:
             outer, inner, *spatial = self.theirs
             array = array.reshape(*spatial, inner, outer * self.pieces)

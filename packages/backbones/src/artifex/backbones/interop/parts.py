@@ -14,7 +14,7 @@ RES: Final[Table] = {
 }
 ATTENTION: Final[Table] = {
     "norm": name("group_norm"),
-    "attend.qkv": name("to_q", "to_k", "to_v"),
+    "attend.qkv": name("to_q", "to_k", "to_v", qkv=True),
     "attend.out": name("to_out.0"),
 }
 

@@ -52,7 +52,7 @@ def transformer(spatial: Shape) -> dict[str, Name]:
             "transformer_blocks.*",
             {
                 "norm1": name("norm1"),
-                "attend.qkv": name("attn1.to_q", "attn1.to_k", "attn1.to_v"),
+                "attend.qkv": name("attn1.to_q", "attn1.to_k", "attn1.to_v", qkv=True),
                 "attend.out": name("attn1.to_out.0"),
                 "norm2": name("norm2"),
                 "cross.q": name("attn2.to_q"),
