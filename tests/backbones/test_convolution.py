@@ -1,5 +1,6 @@
 """The convolution and its derivatives, to float64 sums over kernel places, and in what its axes were ordered for."""
 
+import re
 from collections.abc import Callable
 
 import jax
@@ -81,10 +82,13 @@ def test_second_derivatives_and_batches(monkeypatch: pytest.MonkeyPatch) -> None
     def curvature(f: Callable[[Array, Array], Array]) -> Array:
         """Of a cubic, differentiated forward over backward, for each of three images."""
 
-        def slope(x: Array, w: Array) -> Array:
-            return jax.grad(lambda w: (f(x, w) ** 3).sum())(w)
+        def along(x: Array) -> Array:
+            slope = jax.grad(lambda w: (f(x, w) ** 3).sum())
+            tangent: Array = jax.jvp(slope, (w,), (w,))[1]
+            return tangent
 
-        return jax.jit(jax.vmap(lambda x: jax.jvp(lambda w: slope(x, w), (w,), (w,))[1]))(x)
+        values: Array = jax.jit(jax.vmap(along))(x)
+        return values
 
     ours = curvature(lambda x, w: conv(x, w, padding=(1, 1)))
     np.testing.assert_allclose(ours, curvature(plain), rtol=1e-4, atol=1e-2)
@@ -98,9 +102,6 @@ def test_gradients_have_the_axes_that_xla_is_quick_at() -> None:
         return w - jax.grad(lambda w: conv(conv(x, w, padding=(1, 1)), w, padding=(1, 1)).sum())(w), None
 
     text = jax.jit(lambda w: lax.scan(step, w, length=2)).lower(w).as_text()
-    axes = [
-        line.split("dim_numbers = ")[1].split(",  window")[0] for line in text.splitlines() if "convolution(" in line
-    ]
-    axes = [a.split(", window")[0] for a in axes]
-    assert len(axes) == 4  # one forward, two by the kernel, one by the image; the last output is summed alone
+    axes = re.findall(r"dim_numbers = (.*?), window", text)
+    assert len(axes) == 4
     assert set(axes) == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}

@@ -1,7 +1,7 @@
 """Convolution whose gradients XLA's CPU backend is quick at.
 
-On CPU, XLA has YNNPACK run a convolution whose axes are in the order ``NHWC``, ``HWIO``, ``NHWC``, at 120 GFLOP/s a core
-(measured with JAX 0.10.2 and AVX-512, 128 to 512 channels, 32x32 to 8x8 places). The derivative rules of `jax.lax`
+On CPU, XLA has YNNPACK run a convolution whose axes are in the order ``NHWC``, ``HWIO``, ``NHWC``, at 120 GFLOP/s a
+core (measured with JAX 0.10.2 and AVX-512, 128 to 512 channels, 32x32 to 8x8 places). The derivative rules of `jax.lax`
 write both gradients with other orders. XLA puts them right in a program's entry, but not in the body of a loop: there
 the kernel's gradient took 20 to 70 times as long, at 2 to 6 GFLOP/s, and the image's 7 times. And anywhere the kernel's
 gradient falls to 55 GFLOP/s when the cotangent outgrows the core's cache; a sum of parts keeps 95.
