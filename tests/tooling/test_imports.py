@@ -61,6 +61,7 @@ PLANTED = [
     ("artifex.generative_models", "optax"),
     ("artifex.generative_models", "matplotlib"),
     ("artifex.backbones", "orbax"),
+    ("artifex.generative_models", "grain"),
     ("artifex.samplers", "rich"),
     ("artifex.guidance", "sklearn"),
     ("artifex.kernels", "typer"),

@@ -8,10 +8,10 @@ from artifex.training.data.source import ArraySource
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (400, 4, 5, 2)).astype(np.float32)
 
 
-def batches_of(augmentation: Augmentation, epochs: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches_of(augmentation: Augmentation, epochs: int = 1, seed: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
     """Whole epochs, each image with the one it was made of."""
     data = Dataset("images", ArraySource(IMAGES, np.arange(400)), (4, 5, 2), 400, augmentation)
-    batches = data.batches(400, seed=5)
+    batches = data.batches(400, seed)
     return [(batch.x, IMAGES[batch.labels]) for batch in (next(batches) for _ in range(epochs))]
 
 
@@ -39,9 +39,10 @@ def test_images_are_shifted_evenly_and_their_border_repeated() -> None:
     assert min(counts) > 20
 
 
-def test_an_image_is_changed_anew_every_epoch() -> None:
-    epochs = batches_of(Augmentation(flip=True), epochs=2)
-    flipped = [{o.tobytes(): not np.array_equal(x, o) for x, o in zip(*epoch, strict=True)} for epoch in epochs]
+@pytest.mark.parametrize(("epochs", "seeds"), [(2, [5]), (1, [5, 6])])
+def test_an_image_is_changed_anew_every_epoch_and_by_every_seed(epochs: int, seeds: list[int]) -> None:
+    seen = [epoch for seed in seeds for epoch in batches_of(Augmentation(flip=True), epochs, seed)]
+    flipped = [{o.tobytes(): not np.array_equal(x, o) for x, o in zip(*epoch, strict=True)} for epoch in seen]
     changed = sum(flipped[0][image] != flipped[1][image] for image in flipped[0])
     assert 150 < changed < 250
 

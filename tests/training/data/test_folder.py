@@ -86,11 +86,17 @@ def test_the_shorter_side_is_scaled_and_the_longer_cut_on_both_ends(tmp_path: Pa
     assert np.allclose(whole[..., 0], wide / 127.5 - 1, atol=1e-6)
 
 
-def test_a_large_jpeg_is_close_to_its_pixels(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 255, 512).astype(np.uint8)
-    path = save(tmp_path / "a.jpg", np.stack([np.tile(ramp, (512, 1))] * 3, axis=-1), quality=95)
-    x = decode(path, Form(size=(8, 8)))
-    assert np.allclose(x[3, 1:7, 0], np.linspace(-1, 1, 17)[1::2][1:7], atol=0.02)
+def test_a_jpeg_is_not_decoded_smaller_than_what_is_asked_for(tmp_path: Path) -> None:
+    stripes = np.repeat(np.tile(np.array([30, 220], np.uint8), 4), 8)[None].repeat(64, axis=0)
+    x = decode(save(tmp_path / "a.jpg", stripes, quality=95), Form("grey", (32, 32)))
+    centres = (x[16, 1::4, 0] + x[16, 2::4, 0] + 2) * 127.5 / 2
+    assert np.allclose(centres, np.tile([30, 220], 4), atol=6)
+
+
+def test_sharp_edges_stay_within_the_range(tmp_path: Path) -> None:
+    edge = np.array([[0, 0, 65535, 65535]] * 4, np.uint16)
+    x = decode(save(tmp_path / "a.png", edge), Form("grey", (16, 16)))
+    assert (x.min(), x.max()) == (-1, 1)
 
 
 def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
