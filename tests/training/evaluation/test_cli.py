@@ -35,7 +35,8 @@ def test_points_against_points(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["noise.npz"], "Missing option '--against'"),
+        (["noise.npz"], "--against must be given: SOURCE is no folder of a run, noise.npz"),
+        (["noise.npz", "--against", "digits", "--bits", "3"], "--bits is for a run"),
         (["noise.npz", "--against", "digits", "--metrics", "fid,fad"], "--metrics must be of fid,kid,"),
         (["noise.npz", "--against", "nowhere"], "--against must be an npz or npy file, a folder of images,"),
         (["nowhere", "--against", "digits"], "SOURCE must be an npz or npy file, a folder of images,"),

@@ -233,21 +233,21 @@ def run_sample(
 @app.command(
     "evaluate",
     help="Hold generated samples against real ones.\n\n"
-    "SOURCE is an npz or npy file or a folder of images. Prints FID, KID, the Inception score, precision and recall, "
-    "density and coverage, the sliced Wasserstein distance and the MMD, each with what made its features and how many "
-    "samples it is of.",
+    "SOURCE is the folder of a run, whose network draws them, or an npz or npy file, or a "
+    "folder of images. Prints FID, KID, the Inception score, precision and recall, density and coverage, the sliced "
+    "Wasserstein distance and the MMD, with what made the features and how many samples they are of.",
 )
 def run_evaluate(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Generated samples.", show_default=False)],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A run, or samples.", show_default=False)],
     against: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--against",
             metavar="DATA",
-            help="Real samples: digits, moons ..., an npz or npy file, a folder of images, or the YAML file of a run.",
-            show_default=False,
+            help="Real samples: digits, moons ..., an npz or npy file, a folder of images, or the YAML file of a run; "
+            "by default a run's own.",
         ),
-    ],
+    ] = None,
     extractor: Annotated[
         str | None,
         typer.Option(
@@ -264,15 +264,29 @@ def run_evaluate(
         typer.Option(
             metavar="N",
             parser=whole_number("--count", 2, MAX_COUNT),
-            help="Take at most so many of either; time grows with the square of it, but for fid.",
+            help="Take at most so many of either, by default all, and 1000 of a run; time grows with the square of it.",
         ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=whole_number("--bits", 1, MAX_COUNT),
+            help="Bits per dimension of N real samples too, by the likelihood of a run's network.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", parser=whole_number("--seed", 0, MAX_SEED), help="Default 0.")
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results as JSON too.")] = None,
 ) -> None:
     """Load what is slow to load."""
     from artifex.training.cli.evaluate import run
 
-    run(source, against, extractor, metrics, count, None if out is None else Path(out))
+    run(
+        source, against, extractor=extractor, metrics=metrics, count=count, bits=bits, seed=0 if seed is None else seed,
+        out=None if out is None else Path(out),
+    )  # fmt: skip
 
 
 @app.command(

@@ -1,25 +1,41 @@
-"""``artifex evaluate``: hold generated samples against real ones."""
+"""``artifex evaluate``: hold generated samples, or a run's, against real ones."""
 
+import dataclasses
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, cast, get_args
 
+import numpy as np
+
 from artifex.training.cli import CommandError
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
-from artifex.training.evaluation import Extractor, Metric, classifier, evaluate, inception, raw
+from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw
 from artifex.training.evaluation.evaluate import METRICS
 from artifex.training.evaluation.examples import examples, in_memory
 from artifex.training.evaluation.inception import WANTED
+from artifex.training.evaluation.run import Run
 from artifex.training.files import replacing
 from artifex.training.reading import read_config
+from artifex.training.trainer import CHECKPOINT
 
 LEARNT: Final = 20_000
 """Examples that a classifier learns from, at most."""
+DRAWN: Final = 1000
+"""Samples of a run, where nothing is said."""
 
 
 def run(
-    source: str, against: str, extractor: str | None, metrics: str | None, count: int | None, out: Path | None
+    source: str,
+    against: str | None,
+    *,
+    extractor: str | None,
+    metrics: str | None,
+    count: int | None,
+    bits: int | None,
+    seed: int,
+    out: Path | None,
 ) -> None:
     """Read both, compute, print, and write ``out``.
 
@@ -30,24 +46,29 @@ def run(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise CommandError(f"--out must be a file in a folder that is there, got {out}")
     try:
-        generated, real = open_named("SOURCE", source), open_named("--against", against)
+        trained = Run(Path(source)) if (Path(source) / CHECKPOINT).is_dir() else None
+        if trained is None and (against is None or bits is not None):
+            need = "--against must be given" if against is None else "--bits is for a run"
+            raise CommandError(f"{need}: SOURCE is no folder of a run, {source}")
+        real = trained.data if trained is not None and against is None else open_named("--against", cast(str, against))
+        generated = trained.data if trained is not None else open_named("SOURCE", source)
         if generated.shape != real.shape and not (extractor or "").endswith(".safetensors"):
             raise CommandError(f"SOURCE and --against must be of one shape, got {generated.shape} and {real.shape}")
-        chosen_extractor = _extractor(extractor, real)
-        keep = chosen != ["fid"]
-        ours, theirs = (
-            chosen_extractor((batch.x for batch in examples(data, count=count)), keep=keep)
-            for data in (generated, real)
+        extract, keep = _extractor(extractor, real), chosen != ["fid"]
+        samples: Iterable[np.ndarray] = (
+            (batch.x for batch in examples(generated, count=count))
+            if trained is None
+            else trained.samples(DRAWN if count is None else count, seed)
         )
+        ours = extract(samples, keep=keep)
+        theirs = extract((batch.x for batch in examples(real, count=count)), keep=keep)
         found = evaluate(ours, theirs, chosen)
-    except (ValueError, OSError) as error:
+        density = None if trained is None or bits is None else trained.likelihood(bits, seed)
+    except (ValueError, OSError, ImportError) as error:
         raise CommandError(str(error)) from error
-    print(found)
+    print(found if density is None else f"{found}\n{density}")
     if out is not None:
-        with replacing(out) as file:
-            file.write(
-                (json.dumps({"generated": source, "real": against, **found.as_json()}, indent=2) + "\n").encode()
-            )
+        _write(out, source, real.name, found.as_json(), density)
 
 
 def open_named(argument: str, name: str) -> Dataset:
@@ -102,3 +123,11 @@ def _metrics(names: str) -> list[Metric]:
     if not set(chosen) <= set(METRICS):
         raise CommandError(f"--metrics must be of {','.join(METRICS)}, got {names!r}")
     return cast(list[Metric], chosen)
+
+
+def _write(out: Path, source: str, real: str, results: dict[str, object], density: Score | None) -> None:
+    told = {"of": source, "against": real, **results}
+    if density is not None:
+        told["bits_per_dim"] = dataclasses.asdict(density)
+    with replacing(out) as file:
+        file.write((json.dumps(told, indent=2) + "\n").encode())

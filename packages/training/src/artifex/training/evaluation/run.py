@@ -1,0 +1,77 @@
+"""What a run learned, to be evaluated: its samples, and the likelihood it gives to real ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from artifex.guidance import Unconditional
+from artifex.training.choices import DiscreteSchedule
+from artifex.training.data import Digits
+from artifex.training.evaluation.examples import in_memory
+from artifex.training.evaluation.features import Samples
+from artifex.training.evaluation.likelihood import likelihood
+from artifex.training.evaluation.record import Score
+from artifex.training.sampling import Drawing, PreviewConfig, times
+from artifex.training.trainer import Trainer
+
+FINE: Final = 1000
+"""Steps of the walk whose ends, as far as their log-SNR is finite, are those of the likelihood's flow."""
+
+
+class Run:
+    """A run's network, with the average that it samples with.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        ValueError: if the run can't be read.
+        FileNotFoundError: if nothing was saved yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.trainer = Trainer.of(folder)
+        self.data, self._config = self.trainer.data, self.trainer.config
+        self._objective, trained = self.trainer.objective, self.trainer.load()
+        self.denoiser, self.step = trained.denoiser, trained.steps_done
+        self.sampling = self._config.preview or PreviewConfig()
+
+    def samples(self, count: int, seed: int, batch: int = 256) -> Iterator[Samples]:
+        """``count`` samples of all classes in turn, drawn as the run's previews are."""
+        drawing = Drawing.of(
+            self.sampling, self._config.schedule, self._objective.schedule, self.data.shape, self._objective.num_classes
+        )
+        return drawing.draw(self.denoiser, count, drawing.labels(count), jax.random.key(seed), batch)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The first and the last time of the samplers' finest walk whose log-SNR is finite."""
+        schedule, config = self._objective.schedule, self._config.schedule
+        walk = times(config, schedule, config.steps if isinstance(config, DiscreteSchedule) else FINE)
+        with np.errstate(divide="ignore"):
+            finite = walk[np.isfinite(schedule.at(walk).logsnr)]
+        return float(finite[0]), float(finite[-1])
+
+    @property
+    def levels(self) -> int | None:
+        """How many values a number of the data can have: 17 for the digits, 256 for bytes, None for others."""
+        if isinstance(self._config.data, Digits):
+            return 17
+        return 256 if self.data.source[0][0].dtype == np.uint8 else None
+
+    def likelihood(self, count: int, seed: int) -> Score:
+        """Bits per dimension of ``count`` real samples, without their labels.
+
+        Raises:
+            ImportError: without diffrax.
+        """
+        start, end = self.ends
+        without_labels = Unconditional[Array]()(self.denoiser, None)
+        return likelihood(
+            without_labels, self._objective.schedule, in_memory(self.data, count).x, start, end, jax.random.key(seed),
+            levels=self.levels, name=f"the network of step {self.step:,}, without labels",
+        )  # fmt: skip
