@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from artifex.training import denoising_figure, loss_figure, samples_figure
-from artifex.training.pictures import INK, save
+from artifex.training.pictures import INK, PAPER, samples_picture, save
 
 BLANK, FULL = np.full((2, 8, 8, 1), -1, np.float32), np.full((2, 8, 8, 1), 1, np.float32)
 
@@ -77,3 +77,31 @@ def test_one_figure_is_one_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save(samples_figure(FULL, np.array([0, 1], np.int32)), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_images_stand_in_rows_in_their_order() -> None:
+    """Grey ones in ink, coloured ones in their colours, each pixel a block."""
+    grey = np.stack([FULL[0], BLANK[0], FULL[0]])
+    coloured = np.broadcast_to(np.array([1.0, -1.0, 0.0], np.float32), (12, 4, 4, 3))
+    shown = np.asarray(samples_picture(grey)) / 255
+    assert shown.shape == (64 + 8, 3 * (64 + 4) + 4, 3)
+    assert np.allclose(shown[36, [36, 104, 172]], [to_rgb(INK), (1, 1, 1), to_rgb(INK)], atol=0.01)
+    shown = np.asarray(samples_picture(coloured))
+    assert shown.shape == (2 * (64 + 4) + 4, 10 * (64 + 4) + 4, 3)
+    assert np.array_equal(shown[36, 36], [255, 0, 128])
+    assert np.array_equal(shown[104, 36 + 68], [255, 0, 128])
+    assert np.allclose(shown[104, 36 + 2 * 68], np.multiply(to_rgb(PAPER), 255), atol=1)
+
+
+def test_points_lie_where_they_are() -> None:
+    points = np.tile(np.array([[0.75, 0.25], [np.nan, 0.0]]), (1000, 1))
+    shown = np.asarray(samples_picture(points), np.float64) / 255
+    marked = np.argwhere(np.abs(shown - to_rgb(PAPER)).max(axis=2) > 0.1)
+    centre = marked.mean(axis=0) / shown.shape[:2]
+    assert np.allclose(centre, [(1.25 - 0.25) / 2.5, (1.25 + 0.75) / 2.5], atol=0.01)
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (3, 3), (2, 4, 4, 2), (2, 4, 4)])
+def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="samples must be images"):
+        samples_picture(np.zeros(shape, np.float32))

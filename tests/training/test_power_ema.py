@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal, localcontext
 from pathlib import Path
 
@@ -213,7 +214,7 @@ def test_configs_name_their_averages() -> None:
         ({"kind": "constant", "decay": 0.1}, Ema(0.1), 0.1),
         ({"kind": "power", "sigma_rels": [0.1, 0.2]}, PowerEma((0.1, 0.2)), 0.5 ** (exact_gamma("0.1") + 1)),
     ):
-        built = adapter.validate_python(config).build()
+        built = adapter.validate_json(json.dumps(config)).build()
         assert built == average
         assert isinstance(built, Average)
         state = jax.jit(average.update)(average.init(parameters), {"a": jnp.zeros(2)}, 2)
@@ -224,7 +225,7 @@ def test_configs_name_their_averages() -> None:
     ("config", "says"),
     [
         ({"kind": "power", "sigma_rels": [0.3]}, r"sigma_rel must be in \(0, 0.288675\], got 0.3"),
-        ({"kind": "power", "sigma_rels": [float("nan")]}, r"sigma_rel must be in \(0, 0.288675\], got nan"),
+        ({"kind": "power", "sigma_rels": [float("nan")]}, "sigma_rels"),
         ({"kind": "power", "sigma_rels": []}, r"sigma_rels must be at least one, all different, got \(\)"),
         ({"kind": "power", "sigma_rels": [0.1, 0.1]}, r"all different, got \(0.1, 0.1\)"),
         ({"kind": "power", "snapshot_every": 0}, "snapshot_every"),
@@ -234,7 +235,7 @@ def test_configs_name_their_averages() -> None:
 )
 def test_impossible_averages_are_refused(config: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
-        TypeAdapter(EmaConfig).validate_python(config)
+        TypeAdapter(EmaConfig).validate_json(json.dumps(config))
 
 
 def test_impossible_reconstructions_are_refused() -> None:

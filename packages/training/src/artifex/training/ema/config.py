@@ -2,18 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from artifex.training.ema.average import Latest
 from artifex.training.ema.constant import Ema
 from artifex.training.ema.power import PowerEma
+from artifex.training.section import Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NoEma(_Section):
+class NoEma(Section):
     """No average: samples are drawn with the latest parameters."""
 
     kind: Literal["none"] = "none"
@@ -23,7 +20,7 @@ class NoEma(_Section):
         return Latest()
 
 
-class Constant(_Section):
+class Constant(Section):
     """An exponential average of a constant decay, with warm-up.
 
     Attributes:
@@ -38,7 +35,7 @@ class Constant(_Section):
         return Ema(self.decay)
 
 
-class Power(_Section):
+class Power(Section):
     """Power-function averages of several widths, stored at intervals, from which any width can be made after training.
 
     Attributes:
