@@ -143,7 +143,7 @@ def test_twenty_kills_change_nothing(server: Server, config: Path, whole: Whole,
 
 
 def arrays(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    return {path.name: load_file(path) for path in folder.iterdir()}
+    return {path.name: load_file(path) for path in folder.glob("*.safetensors")}
 
 
 def test_sigterm_and_ctrl_c_save_and_say_how_to_go_on(
