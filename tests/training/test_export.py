@@ -14,7 +14,7 @@ from artifex.backbones import MLP
 from artifex.training import RunConfig, Trained, Trainer
 from artifex.training.cli import main
 from artifex.training.errors import CheckpointError
-from artifex.training.export import export, load_export
+from artifex.training.export import export_network, load_exported
 from artifex.training.seal import versions
 from tests.training.tiny import same
 
@@ -38,13 +38,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Trained]:
 @pytest.fixture(scope="module")
 def exported(run: tuple[Trainer, Trained], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "deep" / "network.safetensors"
-    export(run[0], path)
+    export_network(run[0], path)
     return path
 
 
 def test_a_network_comes_back_whole_from_its_file_alone(run: tuple[Trainer, Trained], exported: Path) -> None:
     trainer, trained = run
-    back = load_export(exported)
+    back = load_exported(exported)
     assert same(back.parameters, trained.parameters)
     assert not same(back.parameters, trained.state.parameters)
     assert (back.card.config, back.card.step, back.card.weights) == (CONFIG, 3, "average")
@@ -71,10 +71,10 @@ def test_names_and_values_are_those_of_the_network(run: tuple[Trainer, Trained],
 def test_parameters_in_half_the_bytes(run: tuple[Trainer, Trained], tmp_path: Path) -> None:
     trainer, trained = run
     path = tmp_path / "half.safetensors"
-    export(trainer, path, trained, weights="parameters", dtype="bfloat16")
+    export_network(trainer, path, trained, weights="parameters", dtype="bfloat16")
     assert {str(leaf.dtype) for leaf in load_file(path).values()} == {"bfloat16"}
     rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16).astype(jnp.float32), trained.state.parameters)
-    assert same(load_export(path).parameters, rounded)
+    assert same(load_exported(path).parameters, rounded)
 
 
 def test_a_failure_leaves_what_was_there(
@@ -89,7 +89,7 @@ def test_a_failure_leaves_what_was_there(
     with monkeypatch.context() as failing:
         failing.setattr("artifex.training.files.os.fsync", fail)
         with pytest.raises(KeyboardInterrupt):
-            export(*run[:1], path)
+            export_network(*run[:1], path)
     assert path.read_text() == "old"
     assert [*tmp_path.iterdir()] == [path]
 
@@ -133,26 +133,26 @@ def test_what_does_not_fit_is_refused_by_name(exported: Path, tmp_path: Path, da
     path = tmp_path / "network.safetensors"
     save_file(arrays, path, {"artifex": json.dumps(card, separators=(",", ":"))})
     with pytest.raises(CheckpointError, match=says):
-        load_export(path)
+        load_exported(path)
 
 
 def test_files_of_other_kinds_are_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no file"):
-        load_export(tmp_path / "none.safetensors")
+        load_exported(tmp_path / "none.safetensors")
     save_file({"a": np.zeros(1, np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"must be a file of artifex\.training, got one without 'artifex'"):
-        load_export(tmp_path / "other.safetensors")
+        load_exported(tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(exported.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match="is cut short"):
-        load_export(tmp_path / "cut.safetensors")
+        load_exported(tmp_path / "cut.safetensors")
 
 
 @pytest.mark.usefixtures("unhooked")
 def test_unknown_choices_are_refused(run: tuple[Trainer, Trained], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="weights must be one of average, parameters, got 'ema'"):
-        export(run[0], tmp_path / "a", weights="ema")  # type: ignore[arg-type]
+        export_network(run[0], tmp_path / "a", weights="ema")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dtype must be one of None, float32, float16, bfloat16, got 'int8'"):
-        export(run[0], tmp_path / "a", dtype="int8")  # type: ignore[arg-type]
+        export_network(run[0], tmp_path / "a", dtype="int8")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
@@ -161,7 +161,7 @@ def test_the_command_converts_a_run(
 ) -> None:
     folder, path = run[0].folder, tmp_path / "network.safetensors"
     assert main(["convert", str(folder), str(path), "--dtype", "bfloat16"]) == 0
-    assert load_export(path).card.config == CONFIG
+    assert load_exported(path).card.config == CONFIG
     assert main(["convert", str(folder), str(tmp_path / "folder")]) == 2
     assert "diffusers has no MLP: DST must end in .safetensors" in capsys.readouterr().err
     assert main(["convert", str(folder), str(tmp_path / "b.safetensors"), "--config", "dit-xl-2"]) == 2

@@ -83,7 +83,7 @@ class Exported:
         return NetworkDenoiser(self.network.apply, self.objective.prediction, self.parameters)
 
 
-def export(
+def export_network(
     trainer: Trainer,
     path: Path | str,
     trained: Trained | None = None,
@@ -125,8 +125,8 @@ def export(
         file.write(save(arrays, {KEY: card.model_dump_json()}))
 
 
-def load_export(path: Path | str, network: nnx.Module | None = None) -> Exported:
-    """Read what ``export`` wrote.
+def load_exported(path: Path | str, network: nnx.Module | None = None) -> Exported:
+    """Read what ``export_network`` wrote.
 
     Args:
         path: the file.

@@ -17,7 +17,7 @@ from artifex.backbones.interop import (
     save_original,
 )
 from artifex.training.cli import CommandError
-from artifex.training.export import Dtype, export
+from artifex.training.export import Dtype, export_network
 from artifex.training.trainer import CONFIG, Trainer
 
 CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
@@ -37,7 +37,7 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
     Args:
         source: A diffusers folder of one network, a safetensors file with a paper's own names, or the folder of a run,
             which gives its averaged parameters.
-        target: A new folder, or a new ``.safetensors`` file; that of a run is as ``export`` writes it.
+        target: A new folder, or a new ``.safetensors`` file; that of a run is as ``export_network`` writes it.
         config: The name of the network in ``source``, which a file does not say.
         dtype: What to write parameters in; None keeps what ``source`` has.
     """
@@ -73,13 +73,13 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
 
 
 def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | None) -> None:
-    """The averaged network of a run, as ``export`` writes it or as diffusers reads it."""
+    """The averaged network of a run, as ``export_network`` writes it or as diffusers reads it."""
     if config is not None:
         raise CommandError("--config is for a file: a run has a config of its own")
     try:
         trainer = Trainer.of(source)
         if target.suffix == ".safetensors":
-            export(trainer, target, dtype=dtype)
+            export_network(trainer, target, dtype=dtype)
         else:
             network = trainer.load().module
             if not isinstance(network, DiT | UNet):
