@@ -53,11 +53,15 @@ if TYPE_CHECKING:
     from artifex.training.ema import inner_products as inner_products
     from artifex.training.ema import reconstruction as reconstruction
     from artifex.training.ema import sigma_rel as sigma_rel
+    from artifex.training.errors import CheckpointError as CheckpointError
     from artifex.training.evaluation.memorisation import Memorisation as Memorisation
     from artifex.training.evaluation.memorisation import memorisation as memorisation
     from artifex.training.evaluation.recognition import Recognition as Recognition
     from artifex.training.evaluation.recognition import recognise as recognise
     from artifex.training.evaluation.recognition import spread_ratio as spread_ratio
+    from artifex.training.export import Exported as Exported
+    from artifex.training.export import export_network as export_network
+    from artifex.training.export import load_exported as load_exported
     from artifex.training.levels import Levels as Levels
     from artifex.training.logs import MetricsLog as MetricsLog
     from artifex.training.loop import Callback as Callback
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
     from artifex.training.sampling import Drawing as Drawing
     from artifex.training.sampling import PreviewConfig as PreviewConfig
     from artifex.training.sampling import SamplingConfig as SamplingConfig
+    from artifex.training.signals import Stop as Stop
     from artifex.training.trainer import Trainer as Trainer
 
 __all__ = [
@@ -97,6 +102,7 @@ __all__ = [
     "Batches",
     "Callback",
     "CheckpointConfig",
+    "CheckpointError",
     "Checkpointer",
     "ConfigError",
     "Constant",
@@ -110,6 +116,7 @@ __all__ = [
     "EdmWeight",
     "Ema",
     "Every",
+    "Exported",
     "LabelledImages",
     "Latest",
     "Levels",
@@ -139,6 +146,7 @@ __all__ = [
     "SoftMinSnrWeight",
     "StepMetrics",
     "StepTimes",
+    "Stop",
     "SubVpSchedule",
     "Toy",
     "TrainState",
@@ -155,10 +163,12 @@ __all__ = [
     "denoising_figure",
     "digits",
     "dump_config",
+    "export_network",
     "gamma",
     "init_state",
     "inner_products",
     "learning_rate",
+    "load_exported",
     "loss_figure",
     "make_optimiser",
     "make_train_step",
@@ -176,6 +186,9 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "errors": ("CheckpointError",),
+    "export": ("Exported", "export_network", "load_exported"),
+    "signals": ("Stop",),
     "sampling": (
         "Drawing",
         "PreviewConfig",

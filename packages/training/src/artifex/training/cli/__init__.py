@@ -293,7 +293,8 @@ def run_evaluate(
     "convert",
     help="Rewrite a network's checkpoint.\n\n"
     "SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or "
-    "openai/guided-diffusion, which needs --config. DST is such a folder or, ending in .safetensors, such a file.",
+    "openai/guided-diffusion, which needs --config. DST is such a folder or, ending in .safetensors, such a file. Of a "
+    "run's folder, SRC too, the averaged network is written, into a file with its configuration.",
 )
 def run_convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="Folder or file to read.", show_default=False)],
