@@ -1,73 +1,76 @@
-"""What the training loop adds to the bare compiled step.
+"""What the training loop adds to the bare compiled step, and what comes before the first step.
 
 Run with ``pytest bench/bench_training.py --benchmark-enable``.
 """
 
 import time
+from statistics import median
 
+import jax
 import jax.numpy as jnp
-from flax import nnx
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from artifex.backbones import UNet, UNetConfig
-from artifex.schedules import Discrete, Velocity, betas
 from artifex.training import (
     Digits,
-    Ema,
+    Every,
     Network,
-    Objective,
     Report,
-    TrainingConfig,
-    batch_indices,
-    digits,
+    RunConfig,
+    Trainer,
+    TrainState,
     init_state,
-    make_optimiser,
     make_train_step,
-    open_dataset,
-    train,
 )
 
-STEPS = 20
-CONFIG = TrainingConfig(steps=STEPS, batch_size=64)
-OBJECTIVE = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=10)
+TURN = 10
+TURNS = 12
+CONFIG = RunConfig(data=Digits(), steps=TURN * TURNS, batch_size=16)
 
 
-def network() -> nnx.Module:
-    return UNet(UNetConfig.digits(), rngs=nnx.Rngs(0))
-
-
-def test_bare_steps(benchmark: BenchmarkFixture) -> None:
-    """The compiled step alone: one batch again and again, and no waiting in between."""
-    parts = Network(network())
-    optimiser, ema = make_optimiser(CONFIG.optimiser, STEPS), Ema()
-    train_step = make_train_step(parts, OBJECTIVE, optimiser, ema)
-    x0, labels = (jnp.asarray(a) for a in digits().batch(0, CONFIG.batch_size, 0))
-    float(train_step(init_state(parts, optimiser, ema, STEPS), x0, labels)[1].loss)
-
-    def steps() -> None:
-        state = init_state(parts, optimiser, ema, STEPS)
-        for _ in range(STEPS):
-            state, metrics = train_step(state, x0, labels)
-        float(metrics.loss)
-
-    benchmark.pedantic(steps, rounds=3)  # type: ignore[no-untyped-call]
-    benchmark.extra_info["steps"] = STEPS
-
-
-def test_loop(benchmark: BenchmarkFixture) -> None:
-    """The same steps in the loop; the time also has the compilation, ``seconds_after_compiling`` has not."""
-    module, data, times = network(), open_dataset(Digits()), list[float]()
+def test_loop_over_bare_steps(benchmark: BenchmarkFixture) -> None:
+    """Ten steps of the loop and ten bare ones, of one batch and without looking at them, in turns; ``ratio``."""
+    trainer = Trainer(CONFIG)
+    parts = Network(trainer.network)
+    step = make_train_step(parts, trainer.objective, trainer.optimiser, trainer.average)
+    own = init_state(parts, trainer.optimiser, trainer.average, CONFIG.steps)
+    x0, labels = (jnp.asarray(a) for a in next(trainer.data.batches(CONFIG.batch_size, 0)))
+    loop, bare, heard, began = list[float](), list[float](), list[float](), 0.0
 
     def note(report: Report) -> None:
-        times.append(time.perf_counter())
+        heard.append(report.loss)
 
-    benchmark.pedantic(
-        lambda: train(module, data.batches(CONFIG.batch_size, 0), OBJECTIVE, CONFIG, callback=note), rounds=1
-    )  # type: ignore[no-untyped-call]
-    assert len(times) == STEPS
-    benchmark.extra_info["seconds_after_compiling"] = (times[-1] - times[0]) / (STEPS - 1) * STEPS
+    def bare_turn(state: TrainState) -> None:
+        nonlocal own, began
+        jax.block_until_ready(state)  # type: ignore[no-untyped-call]
+        loop.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        for _ in range(TURN):
+            own, metrics = step(own, x0, labels)
+        jax.block_until_ready(metrics)  # type: ignore[no-untyped-call]
+        bare.append(time.perf_counter() - began)
+        began = time.perf_counter()
+
+    benchmark.pedantic(lambda: trainer.fit(callback=note, every=[Every(TURN, bare_turn)]), rounds=1)  # type: ignore[no-untyped-call]
+    assert len(heard) == CONFIG.steps
+    # The first turn of either compiles.
+    benchmark.extra_info["ratio"] = median(a / b for a, b in zip(loop[1:], bare[1:], strict=True))
+    benchmark.extra_info["seconds_a_bare_step"] = median(bare[1:]) / TURN
 
 
-def test_batch(benchmark: BenchmarkFixture) -> None:
-    """The order of a batch, across the border of two epochs."""
-    benchmark(lambda: batch_indices(1797, 64, 0, 28))
+def test_start(benchmark: BenchmarkFixture) -> None:
+    """From a configuration to the end of the first step, less what XLA spends in compiling: ``seconds``."""
+    compiling, whole = list[float](), list[float]()
+
+    def note(event: str, duration_secs: float, **_: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiling.append(duration_secs)
+
+    def start() -> None:
+        began = time.perf_counter()
+        Trainer(CONFIG.model_copy(update={"steps": 1})).fit()
+        whole.append(time.perf_counter() - began)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    benchmark.pedantic(start, rounds=1)  # type: ignore[no-untyped-call]
+    benchmark.extra_info["seconds"] = whole[0] - sum(compiling)
+    benchmark.extra_info["seconds_compiling"] = sum(compiling)
