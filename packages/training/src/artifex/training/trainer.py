@@ -39,8 +39,12 @@ class Trainer:
         optimiser: in place of ``config.optimiser``.
         average: in place of ``config.ema``.
 
+    Attributes:
+        unreadable: what ``fit`` could not read and skipped, by name, where ``config.data`` allows for it.
+
     Raises:
-        ValueError: if network, data, schedule and devices do not fit.
+        ValueError: if network, data, schedule and devices do not fit, or the data is not what ``config.data`` says.
+        OSError: if the data can't be read.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Trainer:
         self.config = config
         self.folder = None if folder is None else Path(folder)
         self.data = open_dataset(config.data) if data is None else data
+        self.unreadable: tuple[str, ...] = ()
         labels = self.data.num_classes
         if network is None:
             planned = networks.plan(config.backbone, self.data.shape, labels, config.precision.compute)
@@ -100,6 +105,7 @@ class Trainer:
             ValueError: if ``resume`` is set without a folder, or the checkpoint is of another configuration.
             FileNotFoundError: if there is nothing to resume from.
             NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
+            DataError: if what is read for a batch is not what the data may hold.
         """
         shard = jax.process_index(), jax.process_count()
         batches = self.data.batches(self.config.batch_size, self.config.seed, workers=self.config.workers, shard=shard)
@@ -123,6 +129,7 @@ class Trainer:
                     mesh=None if self.mesh.size == 1 else self.mesh,
                 )  # fmt: skip
         finally:
+            self.unreadable = batches.skipped
             batches.close()
             if checkpointer is not None:
                 checkpointer.close()

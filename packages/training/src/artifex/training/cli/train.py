@@ -11,6 +11,7 @@ from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
 from artifex.training.config import RunConfig
+from artifex.training.data import DataError, UnreadableError
 from artifex.training.loop import NonFiniteError, Trained
 from artifex.training.reading import ConfigError, read_config
 from artifex.training.signals import EXIT_CODES, Stop
@@ -28,20 +29,22 @@ def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) 
     chosen = _resumed(config, overrides, out, done) if resume else _fresh(config, overrides, out, done)
     try:
         trainer = Trainer(chosen, out)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     make_writable(out)
     try:
         with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Stop() as stop:
             # A run that ended before its first checkpoint goes on from its start.
             trained = trainer.fit(resume=done is not None, callback=bar, stop=stop)
-    except NonFiniteError as error:
+    except UnreadableError as error:
+        raise CommandError(f"{error}; with data.corrupt=skip training goes on without such images", 1) from error
+    except (DataError, NonFiniteError) as error:
         raise CommandError(str(error), 1) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
     if stop.signal is not None and not trained.finished:
         raise CommandError(_how_to_go_on(out, trained, stop.signal), EXIT_CODES[stop.signal])
-    _report(out, trained)
+    _report(out, trained, trainer.unreadable)
 
 
 def _fresh(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
@@ -74,7 +77,7 @@ def _how_to_go_on(out: Path, trained: Trained, number: Signals) -> str:
     return f"stopped by {number.name}; {kept}. Go on with: artifex train --resume --out {shlex.quote(str(out))}"
 
 
-def _report(out: Path, trained: Trained) -> None:
+def _report(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
     """The last lines: what was learned, and where it is."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained.state.parameters))
     losses, skipped = trained.losses, int(trained.state.skipped)
@@ -84,5 +87,6 @@ def _report(out: Path, trained: Trained) -> None:
         f"{images / trained.seconds:,.0f} images a second\n"
         f"  loss {float(losses[-100:].mean()):.4f}, the mean of the last {min(100, len(losses))} steps\n"
         + (f"  {skipped:,} steps were skipped: their loss or gradient was not finite\n" if skipped else "")
+        + (f"  {len(unreadable):,} files that can't be read were skipped, as {unreadable[0]}\n" if unreadable else "")
         + f"\n{out / CONFIG}  all settings\n{out / CHECKPOINT}   parameters, their average, and the optimiser"
     )

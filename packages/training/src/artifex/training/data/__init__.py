@@ -18,6 +18,7 @@ from artifex.training.data.images import Labels as Labels
 from artifex.training.data.images import digits as digits
 from artifex.training.data.order import batch_indices as batch_indices
 from artifex.training.data.source import ArraySource as ArraySource
+from artifex.training.data.source import DataError as DataError
 from artifex.training.data.source import Example as Example
 from artifex.training.data.source import Source as Source
 from artifex.training.data.source import UnreadableError as UnreadableError
@@ -33,6 +34,7 @@ __all__ = [
     "Batches",
     "CifarBinary",
     "DataConfig",
+    "DataError",
     "Dataset",
     "Digits",
     "Example",

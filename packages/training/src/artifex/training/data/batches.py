@@ -30,7 +30,11 @@ class Batches(Protocol):
     """An endless row of batches that can be taken up again anywhere."""
 
     def __next__(self) -> Batch:
-        """The next batch."""
+        """The next batch.
+
+        Raises:
+            DataError: if what is read for it is not what the data may hold.
+        """
         ...
 
     def state(self) -> dict[str, object]:

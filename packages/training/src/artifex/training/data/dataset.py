@@ -7,7 +7,7 @@ import numpy as np
 from artifex.training.data.augment import WORDS, Augmentation
 from artifex.training.data.batches import Batch, Loaded, Stream
 from artifex.training.data.order import draws, rows
-from artifex.training.data.source import ArraySource, Source, UnreadableError, check_unit, is_sample, to_unit
+from artifex.training.data.source import ArraySource, DataError, Source, UnreadableError, check_unit, is_sample, to_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class _Loader:
             example, labels[row] = self._readable(int(index), skipped)
             example = np.asarray(example)
             if example.shape != data.shape or not is_sample(example):
-                raise ValueError(
+                raise DataError(
                     f"{data.name}: examples must be {data.shape} of uint8 or a float, "
                     f"got {example.shape} of {example.dtype} in example {index}"
                 )
@@ -146,13 +146,13 @@ class _Loader:
                 if not data.skip_unreadable:
                     raise
                 skipped.append(error.name)
-        raise ValueError(f"{data.name}: none of {len(data)} examples can be read; the last is {skipped[-1]}")
+        raise DataError(f"{data.name}: none of {len(data)} examples can be read; the last is {skipped[-1]}")
 
     def _check_labels(self, labels: np.ndarray, order: np.ndarray) -> None:
         classes = self.data.num_classes
         wrong = (labels < 0) | (labels >= (1 if classes is None else classes))
         if wrong.any():
             expected = "0 where there are no classes" if classes is None else f"in 0..{classes - 1}"
-            raise ValueError(
+            raise DataError(
                 f"{self.data.name}: labels must be {expected}, got {labels[wrong][0]} of example {order[wrong][0]}"
             )

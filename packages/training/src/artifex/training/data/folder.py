@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageOps
 
-from artifex.training.data.source import Example, UnreadableError
+from artifex.training.data.source import DataError, Example, UnreadableError
 
 Background = Literal["white", "black"]
 Mode = Literal["rgb", "grey"]
@@ -94,7 +94,7 @@ class ImageFolderSource:
         name = self.files[index]
         x = decode(self.folder / name, self.form)
         if x.shape != self.shape:
-            raise ValueError(
+            raise DataError(
                 f"images must be of one size where none is set, {_size(self.shape)} as the first, "
                 f"got {_size(x.shape)} of {self.folder / name}"
             )

@@ -33,7 +33,11 @@ class Source(Protocol):
         ...
 
 
-class UnreadableError(ValueError):
+class DataError(ValueError):
+    """What was read for a batch is not what its data set may hold."""
+
+
+class UnreadableError(DataError):
     """One example of a source can't be read.
 
     Args:
@@ -67,15 +71,13 @@ def to_unit(
 
 
 def check_unit(x: Float32[np.ndarray, "b *d"], name: str, indices: Integer[np.ndarray, " b"]) -> None:
-    """Raise a ValueError if ``x``, examples ``indices`` of ``name``, is not finite, or images outside [-1, 1]."""
+    """Raise a DataError if ``x``, examples ``indices`` of ``name``, is not finite, or images outside [-1, 1]."""
     low, high = float(x.min()), float(x.max())
     if not np.isfinite(low + high):
         finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
-        raise ValueError(f"{name}: values must be finite, got NaN or inf in example {indices[~finite][0]}")
+        raise DataError(f"{name}: values must be finite, got NaN or inf in example {indices[~finite][0]}")
     if x.ndim == 4 and (low < -1 - _ROUNDING or high > 1 + _ROUNDING):
-        raise ValueError(
-            f"{name}: images must lie in [-1, 1] once value_range is mapped to it, got [{low:g}, {high:g}]"
-        )
+        raise DataError(f"{name}: images must lie in [-1, 1] once value_range is mapped to it, got [{low:g}, {high:g}]")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,47 @@
+"""What a run tells of data that can't be read."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from artifex.training import Trainer
+from artifex.training.cli import main, train
+from tests.training.tiny import Tiny
+
+RUN = """data: {kind: folder, path: images}
+steps: 3
+batch_size: 4
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "Trainer", partial(Trainer, network=Tiny(nnx.Rngs(0), pixels=12)))
+    (tmp_path / "images").mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((2, 2, 3), i, np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    (tmp_path / "images" / "2.png").write_bytes(b"corrupt")
+    (tmp_path / "run.yaml").write_text(RUN)
+    return tmp_path
+
+
+def test_a_corrupt_image_ends_a_run_in_one_line_or_is_counted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run.yaml"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "images/2.png can't be read: " in err
+    assert "data.corrupt=skip" in err
+    assert main(["train", "run.yaml", "--set", "data.corrupt=skip", "--out", "skipped"]) == 0
+    assert "1 files that can't be read were skipped, as images/2.png\n" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run.yaml", "--set", "data.path=none"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "No such file or directory: 'none'" in err
