@@ -14,6 +14,8 @@ from artifex.training.errors import CheckpointError
 MAX_STEPS: Final = 1_000_000
 MAX_SEED: Final = 2**32 - 1
 MAX_MINUTES: Final = 1440
+MAX_PROCESSES: Final = 100_000
+MAX_TIMEOUT: Final = 86_400
 MAX_COUNT: Final = 10_000_000
 MAX_LABEL: Final = 99_999
 
@@ -151,13 +153,54 @@ def run_train(
         str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
     ] = "artifex-run",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR; without CONFIG.")] = False,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", envvar="ARTIFEX_COORDINATOR", help="Of several processes: where the first one listens."
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            envvar="ARTIFEX_PROCESSES",
+            parser=whole_number("--processes", 1, MAX_PROCESSES),
+            help="How many there are.",
+        ),
+    ] = None,
+    process: Annotated[
+        int | None,
+        typer.Option(
+            metavar="I",
+            envvar="ARTIFEX_PROCESS",
+            parser=whole_number("--process", 0, MAX_PROCESSES - 1),
+            help="Which one this is, counted from 0.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SECONDS",
+            parser=whole_number("--timeout", 1, MAX_TIMEOUT),
+            help="After so many without a sign of life of one of them the others end. Default 60.",
+        ),
+    ] = None,
 ) -> None:
     """Check what is cheap to check, and only then load what is slow to load."""
     if not out:
         raise CommandError("--out must be a folder, got ''")
+    hosts = None
+    if coordinator is not None and processes is not None and process is not None:
+        hosts = coordinator, processes, process, 60 if timeout is None else timeout
+    elif (coordinator, processes, process) != (None, None, None):
+        raise CommandError(
+            "--coordinator, --processes and --process go together, "
+            f"got {coordinator or 'none'}, {'none' if processes is None else processes} "
+            f"and {'none' if process is None else process}"
+        )
     from artifex.training.cli.train import run
 
-    run(None if config is None else Path(config), overrides or (), Path(out), resume)
+    run(None if config is None else Path(config), overrides or (), Path(out), resume, hosts)
 
 
 @app.command(

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final
 
+import jax
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -40,7 +41,7 @@ class Speed(ProgressColumn):
 
 
 class Bar(AbstractContextManager["Bar"]):
-    """Step, loss, speed and time left on stderr; silent where that is no terminal.
+    """Step, loss, speed and time left on stderr; silent where that is no terminal, or another process talks.
 
     Args:
         steps: how many there will be.
@@ -59,7 +60,7 @@ class Bar(AbstractContextManager["Bar"]):
             Speed("steps", 1) if images is None else Speed("images", images),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or jax.process_index() > 0,
             transient=True,
         )
         self._task = self._progress.add_task("compiling", total=steps, completed=done, loss="")

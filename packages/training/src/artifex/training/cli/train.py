@@ -7,6 +7,7 @@ from signal import Signals
 
 import jax
 
+from artifex.training import distributed
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
@@ -18,12 +19,24 @@ from artifex.training.signals import EXIT_CODES, Stop
 from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, latest
 
 
-def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) -> None:
-    """Train, in ``out``.
+def run(
+    config: Path | None, overrides: Sequence[str], out: Path, resume: bool, hosts: tuple[str, int, int, int] | None
+) -> None:
+    """Train, in ``out``; ``hosts`` is for ``distributed.start``.
 
     Raises:
         CommandError: for a configuration or folder that can't be used, and if training is interrupted or fails.
     """
+    if hosts is not None:
+        try:
+            distributed.start(*hosts)
+        except (ValueError, RuntimeError) as error:
+            raise CommandError(str(error)) from error
+    with distributed.leaving_together():
+        _run(config, overrides, out, resume)
+
+
+def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) -> None:
     check_results(out, (CONFIG,), (CHECKPOINT,))
     done = latest(out)
     chosen = _resumed(config, overrides, out, done) if resume else _fresh(config, overrides, out, done)
@@ -42,8 +55,9 @@ def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) 
         raise CommandError(str(error), 1) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
-    if stop.signal is not None and not trained.finished:
-        raise CommandError(_how_to_go_on(out, trained, stop.signal), EXIT_CODES[stop.signal])
+    if not trained.finished:
+        number = stop.signal or Signals.SIGTERM  # another process got it
+        raise CommandError(_how_to_go_on(out, trained, number), EXIT_CODES[number])
     _report(out, trained, trainer.unreadable)
 
 
@@ -58,9 +72,9 @@ def _fresh(config: Path | None, overrides: Sequence[str], out: Path, done: int |
 def _resumed(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
     if done is None and not (out / CONFIG).is_file():
         raise CommandError(f"--resume expects an earlier run in {out}, got none")
-    if config is not None or overrides:
-        raise CommandError(f"--resume goes on with {out / CONFIG}, so CONFIG and --set must be left out")
-    return _read(out / CONFIG, ())
+    if config is not None or not all(override.startswith("mesh.") for override in overrides):
+        raise CommandError(f"--resume goes on with {out / CONFIG}, so CONFIG and --set, but for mesh, must be left out")
+    return _read(out / CONFIG, overrides)
 
 
 def _read(path: Path, overrides: Sequence[str]) -> RunConfig:
@@ -82,6 +96,8 @@ def _report(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained.state.parameters))
     losses, skipped = trained.losses, int(trained.state.skipped)
     images = trained.steps_done * trained.config.batch_size
+    if jax.process_index() > 0:
+        return
     print(
         f"{parameters:,} parameters learned for {trained.steps_done:,} steps in {trained.seconds:.0f} s, "
         f"{images / trained.seconds:,.0f} images a second\n"

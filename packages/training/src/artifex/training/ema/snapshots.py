@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
-from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from artifex.training.distributed import on_host
 from artifex.training.ema.posthoc import reconstruction
 from artifex.training.ema.power import PowerEma, gamma
 from artifex.training.files import replacing
@@ -46,7 +45,7 @@ class Snapshots:
         """
         if step < 1:
             raise ValueError(f"step must be at least 1, got {step}")
-        arrays = {name: _fetch(leaf) for name, leaf in _named(averages).items()}
+        arrays = on_host(_named(averages))
         if jax.process_index() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self._path(step)) as file:
@@ -130,9 +129,3 @@ def _named(tree: object) -> dict[str, Any]:
     """Leaves by the names of their places."""
     leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def _fetch(leaf: Array) -> np.ndarray:
-    """The whole of an array, wherever its parts are."""
-    whole = leaf if leaf.is_fully_addressable else multihost_utils.process_allgather(leaf, tiled=True)
-    return np.asarray(whole)
