@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -45,7 +46,7 @@ def telling_write(self: Checkpointer, step: int, *args: object) -> None:
     say("saved", step)
 
 
-def tell_digest(out: Path, trained: Trained) -> None:
+def tell_digest(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
     leaves = jax.tree.leaves_with_path(trained.state)
     parts = (f"{place}{leaf.dtype}{leaf.shape}".encode() + np.asarray(leaf).tobytes() for place, leaf in leaves)
     say("digest", hashlib.sha256(b"".join(parts)).hexdigest())

@@ -3,13 +3,23 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Section(BaseModel):
     """A part of a run's configuration: immutable; unknown fields, NaN and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _frozen(cls, value: object) -> object:
+        """Lists, as YAML has them, are the tuples that fields are."""
+        return {name: _tuples(part) for name, part in value.items()} if isinstance(value, Mapping) else value
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
 def kinds(default: str | None = None, **more: str) -> BeforeValidator:
