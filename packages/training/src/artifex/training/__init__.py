@@ -75,6 +75,10 @@ if TYPE_CHECKING:
     from artifex.training.loop import init_state as init_state
     from artifex.training.loop import make_train_step as make_train_step
     from artifex.training.loop import train as train
+    from artifex.training.mesh import MeshConfig as MeshConfig
+    from artifex.training.mesh import global_batch as global_batch
+    from artifex.training.mesh import make_mesh as make_mesh
+    from artifex.training.mesh import state_shardings as state_shardings
     from artifex.training.objective import Draws as Draws
     from artifex.training.objective import Objective as Objective
     from artifex.training.optimiser import OptimiserConfig as OptimiserConfig
@@ -123,6 +127,7 @@ __all__ = [
     "LogNormalTimes",
     "LogitNormalTimes",
     "Memorisation",
+    "MeshConfig",
     "MetricsLog",
     "MinSnrWeight",
     "Network",
@@ -165,11 +170,13 @@ __all__ = [
     "dump_config",
     "export_network",
     "gamma",
+    "global_batch",
     "init_state",
     "inner_products",
     "learning_rate",
     "load_exported",
     "loss_figure",
+    "make_mesh",
     "make_optimiser",
     "make_train_step",
     "memorisation",
@@ -181,11 +188,13 @@ __all__ = [
     "samples_figure",
     "sigma_rel",
     "spread_ratio",
+    "state_shardings",
     "train",
     "write_config",
 ]
 
 _HOMES: Final = {
+    "mesh": ("MeshConfig", "global_batch", "make_mesh", "state_shardings"),
     "errors": ("CheckpointError",),
     "export": ("Exported", "export_network", "load_exported"),
     "signals": ("Stop",),

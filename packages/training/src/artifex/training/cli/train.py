@@ -6,6 +6,7 @@ from pathlib import Path
 from signal import Signals
 
 import jax
+import numpy as np
 
 from artifex.training import distributed
 from artifex.training.cli import CommandError
@@ -94,14 +95,14 @@ def _how_to_go_on(out: Path, trained: Trained, number: Signals) -> str:
 def _report(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
     """The last lines: what was learned, and where it is."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained.state.parameters))
-    losses, skipped = trained.losses, int(trained.state.skipped)
+    losses, skipped = np.asarray(trained.losses), int(trained.state.skipped)
     images = trained.steps_done * trained.config.batch_size
     if jax.process_index() > 0:
         return
     print(
         f"{parameters:,} parameters learned for {trained.steps_done:,} steps in {trained.seconds:.0f} s, "
         f"{images / trained.seconds:,.0f} images a second\n"
-        f"  loss {float(losses[-100:].mean()):.4f}, the mean of the last {min(100, len(losses))} steps\n"
+        f"  loss {losses[-100:].mean():.4f}, the mean of the last {min(100, len(losses))} steps\n"
         + (f"  {skipped:,} steps were skipped: their loss or gradient was not finite\n" if skipped else "")
         + (f"  {len(unreadable):,} files that can't be read were skipped, as {unreadable[0]}\n" if unreadable else "")
         + f"\n{out / CONFIG}  all settings\n{out / CHECKPOINT}   parameters, their average, and the optimiser"
