@@ -1,0 +1,239 @@
+"""U-Nets, ours beside diffusers' on PyTorch, with the same weights, inputs and threads, in turns.
+
+    python3 -m venv /tmp/torchenv
+    /tmp/torchenv/bin/pip install torch==2.13.0 diffusers==0.42.* --extra-index-url https://download.pytorch.org/whl/cpu
+    uv run python bench/peers/torch_unet.py /tmp/torchenv/bin/python [rounds] [part of a case's name] [threads]
+
+``cifar`` is DDPM's network, 35.7M, on 32x32x3, batch 4; ``digits`` that of the digits, 8x8x1, batch 64, where
+diffusers has convolutions between resolutions: so has ours here, which `UNetConfig.digits` leaves out. PyTorch runs as
+it is used, eagerly, with its fused AdamW. A step is forward, mean squared error, backward and AdamW; ``ddim`` is 50
+steps of `DDIMPipeline` against `sample`, from the same folder and noise. Outputs, the losses of a few steps and the
+samples must agree before anything is timed; dropout is off.
+
+With ``threads`` 1 both sides are held to one core, the same; then work compares what they have to do, whatever else the
+machine does. Else each side has all cores, and PyTorch's threads spin while they wait, which counts as work.
+
+What was found on two Xeon cores with AVX-512, seconds of work, JAX 0.10.2, batch 4 of ``cifar``: of the 48 GFLOP of a
+forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which does 120 to 140 GFLOP/s a core; oneDNN
+about as many. Tried on them:
+
+- Sums of nine shifted products, one product of all shifts side by side, or three of three: 1.2 to 3 times as long at
+  32x32, 1.1 to 1.3 at 16x16, even at 4x4.
+- Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256),
+  off by 4e-6 of the output's spread, but a second of compilation for each convolution: there are a hundred in a step.
+- The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:
+  65; in parts, as `artifex.backbones.convolution` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
+- What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA takes anew for
+  each call, a twenty-fifth the kernels' transposition for the gradient by the image, which no other way to write it (a
+  reversal apart, nine slices, products with the identity) made cheaper.
+
+XLA's flags are a process' own, and none is set here.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from race import Case, Side, race, serve
+
+CHECKED: Final = 3
+"""Steps whose losses are compared."""
+RATE: Final = 1e-4
+DECAY: Final = 1e-2
+STEPS: Final = 50
+BARS: Final = {"cifar, forward": 1.0, "cifar, step": 1.0, "digits, step": 1.0, "cifar, ddim": 1.2}
+
+CIFAR: Final = {
+    "sample_size": 32,
+    "block_out_channels": (128, 256, 256, 256),
+    "layers_per_block": 2,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": None,
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-6,
+}
+DIGITS: Final = {
+    "sample_size": 8,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D",) * 2,
+    "up_block_types": ("UpBlock2D",) * 2,
+    "norm_num_groups": 8,
+    "attn_norm_num_groups": 8,
+    "attention_head_dim": 32,
+    "resnet_time_scale_shift": "scale_shift",
+    "num_class_embeds": 11,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "norm_eps": 1e-6,
+}
+BATCH: Final = {"cifar": 4, "digits": 64}
+
+
+def theirs(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, object]]:
+    """Makes pipelines and inputs, leaves them and what PyTorch makes of them in ``folder``."""
+    import diffusers
+    import numpy as np
+    import torch
+
+    cases: dict[str, Case] = {}
+    for name in names:
+        key, what = name.split(", ")
+        torch.manual_seed(0)
+        net = diffusers.UNet2DModel(**(CIFAR if key == "cifar" else DIGITS)).eval()
+        pipeline = diffusers.DDIMPipeline(net, diffusers.DDIMScheduler())
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.save_pretrained(folder / name)
+        batch = BATCH[key]
+        shape = (batch, net.config.in_channels, net.config.sample_size, net.config.sample_size)
+        x, target, t = torch.randn(shape), torch.randn(shape), torch.arange(batch) * 10
+        labels = {} if key == "cifar" else {"class_labels": torch.arange(batch) % 10}
+        optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+
+        def forward(net: Any = net, x: Any = x, t: Any = t, labels: Any = labels) -> Any:  # noqa: ANN401
+            with torch.no_grad():
+                return net(x, t, **labels).sample
+
+        def step(
+            net: Any = net,  # noqa: ANN401
+            x: Any = x,  # noqa: ANN401
+            t: Any = t,  # noqa: ANN401
+            labels: Any = labels,  # noqa: ANN401
+            target: Any = target,  # noqa: ANN401
+            optimizer: Any = optimizer,  # noqa: ANN401
+        ) -> float:
+            loss = (net(x, t, **labels).sample - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return float(loss.detach())
+
+        def ddim(pipeline: Any = pipeline, batch: int = batch) -> Any:  # noqa: ANN401
+            seed = torch.Generator().manual_seed(0)
+            return pipeline(batch, seed, num_inference_steps=STEPS, output_type="np").images
+
+        if what == "ddim":
+            start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            given, out, losses = start, np.asarray(ddim()), []
+        else:
+            given, out = x, forward().permute(0, 2, 3, 1).numpy()
+            losses = [step() for _ in range(CHECKED)] if what == "step" else []
+        arrays = {"x": given.permute(0, 2, 3, 1).numpy(), "target": target.permute(0, 2, 3, 1).numpy(), "out": out}
+        np.savez(folder / name / "theirs.npz", t=t.numpy(), losses=losses, **arrays)
+        calls: dict[str, Case] = {"forward": forward, "step": step, "ddim": ddim}
+        cases[name] = calls[what]
+    return cases, {"torch": torch.__version__, "diffusers": diffusers.__version__, "threads": torch.get_num_threads()}
+
+
+def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, object]]:
+    """Loads what ``theirs`` left; what there is to say is how far outputs, losses and samples are from theirs."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+    from flax import nnx
+
+    from artifex.backbones import UNet
+    from artifex.backbones.interop import load_pipeline
+    from artifex.generative_models.interop import read_scheduler
+    from artifex.samplers import sample
+    from artifex.schedules import Clipped, NetworkDenoiser
+
+    cases: dict[str, Case] = {}
+    far: dict[str, float] = {}
+    for name in names:
+        key, what = name.split(", ")
+        pipeline = load_pipeline(folder / name)
+        net = pipeline.networks["unet"]
+        assert isinstance(net, UNet)
+        assert pipeline.scheduler is not None
+        data = np.load(folder / name / "theirs.npz")
+        x, target, t = jnp.asarray(data["x"]), jnp.asarray(data["target"]), jnp.asarray(data["t"])
+        labels = None if key == "cifar" else jnp.arange(BATCH[key]) % 10
+        graph, params = nnx.split(net)
+        optimizer = optax.adamw(RATE, weight_decay=DECAY)
+        state = [params, optimizer.init(params)]
+
+        def apply(params: Any, x: Any, t: Any, labels: Any, graph: Any = graph) -> Any:  # noqa: ANN401
+            return nnx.merge(graph, params)(x, t, labels)
+
+        def update(
+            params: Any,  # noqa: ANN401
+            moments: Any,  # noqa: ANN401
+            inputs: Any,  # noqa: ANN401
+            target: Any,  # noqa: ANN401
+            apply: Any = apply,  # noqa: ANN401
+            optimizer: Any = optimizer,  # noqa: ANN401
+        ) -> Any:  # noqa: ANN401
+            def loss(params: Any) -> Any:  # noqa: ANN401
+                return jnp.mean((apply(params, *inputs) - target) ** 2)
+
+            value, grads = jax.value_and_grad(loss)(params)
+            updates, moments = optimizer.update(grads, moments, params)
+            return optax.apply_updates(params, updates), moments, value
+
+        run, inputs = jax.jit(apply), (x, t, labels)
+        update = jax.jit(update, donate_argnums=(0, 1))
+
+        def forward(run: Any = run, state: Any = state, inputs: Any = inputs) -> Any:  # noqa: ANN401
+            return jax.block_until_ready(run(state[0], *inputs))  # type: ignore[no-untyped-call]
+
+        def step(update: Any = update, state: Any = state, inputs: Any = inputs, target: Any = target) -> float:  # noqa: ANN401
+            state[0], state[1], loss = update(*state, inputs, target)
+            return float(loss)
+
+        scheduler = read_scheduler(pipeline.scheduler)
+        assert scheduler.clip is not None
+        denoiser = Clipped(NetworkDenoiser(apply, scheduler.prediction, params), scheduler.clip)
+
+        def ddim(denoiser: Any = denoiser, scheduler: Any = scheduler, x: Any = x) -> Any:  # noqa: ANN401
+            images = sample(denoiser, scheduler.tableau(STEPS), x)
+            return np.clip(np.asarray(images) / 2 + 0.5, 0, 1)
+
+        out = np.asarray(ddim() if what == "ddim" else forward())
+        far[f"{name}: output"] = float(np.abs(out - data["out"]).max() / data["out"].std())
+        if what == "step":
+            losses = np.array([step() for _ in range(CHECKED)])
+            far[f"{name}: losses"] = float(np.abs(losses / data["losses"] - 1).max())
+        calls: dict[str, Case] = {"forward": forward, "step": step, "ddim": ddim}
+        cases[name] = calls[what]
+    return cases, {"jax": jax.__version__, "far": far}
+
+
+def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
+    """Prints the table; the number of ratios below their bars."""
+    if threads == 1:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    missed = 0
+    for name in (name for name in BARS if only in name):
+        with tempfile.TemporaryDirectory() as folder:
+            other = Side(peer, __file__, "theirs", folder, name)
+            mine = Side(sys.executable, __file__, "ours", folder, name)
+            print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
+            for what, far in mine.about["far"].items():
+                print(f"{what} differs by {far:.1e}", flush=True)
+                if not far <= 1e-3:
+                    raise SystemExit(f"{what}: at most 1e-3 expected")
+            result = race(mine, other, name, max(1, rounds // 5) if "ddim" in name else rounds, warm=1)
+            missed += result.ratio < BARS[name]
+            verdict = "reached" if result.ratio >= BARS[name] else "MISSED"
+            print(f"{name}: {result.summary()}; at least {BARS[name]:g}x: {verdict}", flush=True)
+            mine.close()
+            other.close()
+    return missed
+
+
+if __name__ == "__main__":
+    first, *arguments = sys.argv[1:]
+    if first in ("theirs", "ours"):
+        make = theirs if first == "theirs" else ours
+        serve(lambda: make(Path(arguments[0]), arguments[1:]))
+    else:
+        sys.exit(main(first, *(kind(value) for kind, value in zip((int, str, int), arguments, strict=False))))
