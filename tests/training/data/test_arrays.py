@@ -9,6 +9,7 @@ from artifex.training.data import Arrays, open_dataset
 from artifex.training.data.source import ArraySource
 
 UINT8 = np.random.default_rng(0).integers(0, 256, (6, 2, 2, 3), np.uint8)
+UINT8[0, 0, 0] = 0, 1, 255
 LABELS = np.array([0, 2, 1, 1, 2, 0])
 
 
@@ -30,6 +31,7 @@ def test_every_type_gives_the_same_examples(tmp_path: Path, dtype: type[np.gener
         image, label = data.source[i]
         assert image.dtype == np.float32
         assert np.allclose(image, UINT8[i] / 127.5 - 1, atol=1e-6)
+        assert -1 <= image.min() <= image.max() <= 1
         assert label == LABELS[i]
 
 

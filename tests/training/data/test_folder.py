@@ -48,6 +48,7 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     for name in ("a.png", "a.tif"):
         x = decode(save(tmp_path / name, deep), Form("grey"))
         assert np.allclose(x[..., 0], deep / 32767.5 - 1, atol=1e-7)
+        assert (x.min(), x.max()) == (-1, 1)
     assert decode(tmp_path / "a.png", Form("rgb", size=(1, 1))).shape == (1, 1, 3)
 
 

@@ -15,7 +15,7 @@ class Dataset:
     """Examples to learn from; without end and in a new order every epoch as ``batches``.
 
     Attributes:
-        name: for people.
+        name: for people, and for a state to say whose it is.
         source: the examples.
         shape: of one of them.
         num_classes: labels are below it; None if there are none.

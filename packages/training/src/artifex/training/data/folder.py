@@ -154,7 +154,7 @@ def _pixels(image: Image.Image, form: Form) -> Float32[np.ndarray, "h w c"]:
         height, width = form.size
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     x = np.asarray(image, np.float32).reshape(image.height, image.width, -1)
-    x = np.clip(x, 0, white) * np.float32(2 / white) - np.float32(1)
+    x = np.clip(x, 0, white) / np.float32(white / 2) - np.float32(1)
     return np.broadcast_to(x, (*x.shape[:2], form.channels))
 
 

@@ -64,7 +64,7 @@ def to_unit(
 ) -> Float32[np.ndarray, "*d"]:
     """``x`` as float32 on the scale of [-1, 1], to which 0..255 is mapped, or a float's ``value_range``."""
     if x.dtype == np.uint8:
-        return x * np.float32(2 / 255) - np.float32(1)
+        return x / np.float32(127.5) - np.float32(1)
     low, high = value_range
     x = x.astype(np.float32, copy=False)
     return x if (low, high) == (-1, 1) else (x - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
