@@ -12,9 +12,9 @@ import numpy as np
 from artifex.training.cli import CommandError
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
 from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw
-from artifex.training.evaluation.evaluate import METRICS
 from artifex.training.evaluation.examples import examples, in_memory
-from artifex.training.evaluation.inception import WANTED
+from artifex.training.evaluation.inception_file import WANTED
+from artifex.training.evaluation.metrics import METRICS
 from artifex.training.evaluation.run import Run
 from artifex.training.files import replacing
 from artifex.training.reading import read_config

@@ -11,9 +11,9 @@ from jaxtyping import Array
 from artifex.guidance import Unconditional
 from artifex.training.choices import DiscreteSchedule
 from artifex.training.data import Digits
+from artifex.training.evaluation.bits import likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
-from artifex.training.evaluation.likelihood import likelihood
 from artifex.training.evaluation.record import Score
 from artifex.training.sampling import Drawing, PreviewConfig, times
 from artifex.training.trainer import Trainer

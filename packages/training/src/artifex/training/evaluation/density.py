@@ -15,7 +15,7 @@ import numpy as np
 
 from artifex.training.evaluation.distances import blocks, radii, squared
 from artifex.training.evaluation.features import Features, together
-from artifex.training.evaluation.precision_recall import check_k, share_error
+from artifex.training.evaluation.manifold import check_k, share_error
 from artifex.training.evaluation.record import Score
 
 

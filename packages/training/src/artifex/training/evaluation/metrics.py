@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
-from artifex.training.evaluation.density_coverage import density_coverage
+from artifex.training.evaluation.class_entropy import inception_score
+from artifex.training.evaluation.density import density_coverage
+from artifex.training.evaluation.discrepancy import kid, mmd
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.frechet import fid
-from artifex.training.evaluation.inception_score import inception_score
-from artifex.training.evaluation.mmd import kid, mmd
-from artifex.training.evaluation.precision_recall import precision_recall
+from artifex.training.evaluation.manifold import precision_recall
 from artifex.training.evaluation.record import Score, counted
-from artifex.training.evaluation.sliced_wasserstein import sliced_wasserstein
+from artifex.training.evaluation.sliced import sliced_wasserstein
 
 Metric = Literal["fid", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein", "mmd"]
 METRICS: Final[Mapping[Metric, Callable[[Features, Features], tuple[Score, ...]]]] = {
