@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["train", "toy.yaml", "--out", "odd"], "odd/config.yaml must be a file that can be replaced, got a folder"),
         (
             ["train", "--resume"],
-            "--resume expects the checkpoint of an earlier run in artifex-run/checkpoint, got",
+            "--resume expects an earlier run in artifex-run, got none",
         ),
         (["info"], "Missing argument"),
         (["info", "nowhere"], "WHAT must be 'config' or the folder of a run, got 'nowhere'"),
