@@ -10,12 +10,9 @@ References: Chan, Golub and LeVeque 1983, https://doi.org/10.1080/00031305.1983.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float64
-
-from artifex.training.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +68,3 @@ class Statistics:
         if self.count < 2:
             raise ValueError(f"a covariance must be of at least 2 samples, got {self.count}")
         return self.scatter / (self.count - 1)
-
-    def save(self, path: Path) -> None:
-        """Write an npz file with ``mu``, ``sigma``, the covariance, and ``count``."""
-        with replacing(path) as file:
-            np.savez(file, mu=self.mean, sigma=self.covariance, count=np.asarray(self.count))
