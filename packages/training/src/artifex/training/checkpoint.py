@@ -143,6 +143,8 @@ class Checkpointer:
                 self._manager.wait_until_finished()
         except Exception as error:
             self._saving = None
+            if job is None and isinstance(error, jax.errors.JaxRuntimeError):
+                raise  # another process is lost, and the run with it
             self._forget()
             self._sweep()
             kept = f"; that of step {self.steps()[-1]} is the last" if self.steps() else ""
