@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 
-from artifex.training import parse_config, read_config
+from artifex.training import Checkpointer, parse_config, read_config
 from artifex.training.cli import main
 from tests.training.test_cli import tree
 
@@ -100,3 +101,12 @@ def test_a_loss_that_stays_not_finite_ends_in_one_line(folder: Path, capsys: pyt
 def test_the_printed_configuration_is_one_to_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "config"]) == 0
     assert parse_config(capsys.readouterr().out) == parse_config("data: digits")
+
+
+def test_a_run_of_another_version_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Checkpointer(folder / "old" / "checkpoint") as checkpointer:
+        notes = {"config": {"version": 2, "data": {"kind": "digits"}}, "seconds": 1.0}
+        checkpointer.save(1, {"x": jnp.zeros(1)}, notes)
+    assert main(["info", "old"]) == 2
+    says = "artifex: old holds a configuration that this artifex does not read: version must be 1, got 2\n"
+    assert capsys.readouterr().err == says

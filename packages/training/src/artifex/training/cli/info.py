@@ -7,7 +7,7 @@ from artifex.training.cli import CommandError
 from artifex.training.config import RunConfig
 from artifex.training.data import Digits
 from artifex.training.describe import described
-from artifex.training.reading import dump_config, validated
+from artifex.training.reading import ConfigError, dump_config, validated
 from artifex.training.trainer import CHECKPOINT
 
 
@@ -27,5 +27,8 @@ def _checkpoint(path: Path) -> str:
         if step is None:
             raise CommandError(f"WHAT must be 'config' or the folder of a run, got {str(path)!r}")
         notes = checkpointer.notes()
-    config = validated(RunConfig, notes["config"])
+    try:
+        config = validated(RunConfig, notes["config"])
+    except ConfigError as error:
+        raise CommandError(f"{path} holds a configuration that this artifex does not read: {error}") from error
     return f"# step {step} of {config.steps}, after {notes['seconds']:.0f} s of training\n" + dump_config(config)
