@@ -71,7 +71,6 @@ def test_toys_are_learned(name: ToyName, drawn: dict[ToyName, np.ndarray]) -> No
     real = [toy_points(name, COUNT, seed).x for seed in range(1, 6)]
     floor = np.mean([distance(a, b) for a, b in zip(real[1:], real, strict=False)])
     normal = np.random.default_rng(0).multivariate_normal(real[0].mean(0), np.cov(real[0].T), COUNT)
-    print(name, distance(drawn[name], real[0]) / floor, floor, distance(normal, real[0]) / floor)
     assert distance(drawn[name], real[0]) < BAR * floor
     assert distance(normal, real[0]) > 4 * floor
 
@@ -208,23 +207,27 @@ def test_every_combination_trains() -> None:
         out: tuple[Array, Array] = jax.lax.scan(one, first, None, length=20)[1]
         return out
 
-    wrong = {}
+    wrong, first = {}, dict[tuple[str, str, str], float]()
     for names, objective in objectives.items():
         s, p, w = names
         place = Choice(schedules.index(s), predictions.index(objective.prediction), list(weighings).index((p, w)))
         losses, norms = (np.asarray(a) for a in fit(place))
+        first[names] = float(losses[0])
         if not (
             np.isfinite(losses).all() and np.isfinite(norms).all() and norms[0] > 0 and losses[-1] < 0.99 * losses[0]
         ):
             wrong[names] = losses[0], losses[-1], norms[0]
     assert wrong == {}
     # The program is the objective that the configuration names, and not another.
-    for i, s in enumerate(schedules):
-        p, w = get_args(PredictionName)[i % 6], weights[i + 1]
-        objective = objectives[s, p, w]
-        alone = jax.jit(lambda o=objective: o.loss(partial(network.apply, network.parameters), x0, None, key))()
-        place = Choice(i, predictions.index(objective.prediction), list(weighings).index((p, w)))
-        assert np.isclose(fit(place)[0][0], alone, rtol=1e-4), (s, p, w)
+    some = [(s, get_args(PredictionName)[i % 6], weights[i + 1]) for i, s in enumerate(schedules)]
+
+    @jax.jit
+    def alone() -> list[Float[Array, ""]]:
+        apply = partial(network.apply, network.parameters)
+        return [objectives[names].loss(apply, x0, None, key) for names in some]
+
+    for names, expected in zip(some, alone(), strict=True):
+        assert np.isclose(first[names], expected, rtol=1e-4), names
 
 
 def ones(level: NoiseLevel[Array]) -> Float[Array, " b"]:

@@ -45,7 +45,8 @@ class Power(Section):
     """
 
     kind: Literal["power"] = "power"
-    sigma_rels: tuple[float, ...] = (0.05, 0.10)
+    # Files know lists alone.
+    sigma_rels: tuple[float, ...] = Field(default=(0.05, 0.10), strict=False)
     snapshot_every: int = Field(default=1000, ge=1)
 
     @field_validator("sigma_rels")
