@@ -13,12 +13,14 @@ samples must agree before anything is timed; dropout is off.
 With ``threads`` 1 both sides are held to one core, the same; then work compares what they have to do, whatever else the
 machine does. Else each side has all cores, and PyTorch's threads spin while they wait, which counts as work.
 
-What was found on two Xeon cores with AVX-512, seconds of work, JAX 0.10.2, batch 4 of ``cifar``: of the 48 GFLOP of a
-forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which does 120 to 140 GFLOP/s a core; oneDNN
-about as many. Tried on them:
+Of work on one core, while others used the machine too: forward 1.12x, step 0.88x (three rounds), digits 1.00x.
 
-- Sums of nine shifted products, one product of all shifts side by side, or three of three: 1.2 to 3 times as long at
-  32x32, 1.1 to 1.3 at 16x16, even at 4x4.
+What was found on two Xeon cores with AVX-512, seconds of work, JAX 0.10.2, batch 4 of ``cifar``: of the 48 GFLOP of a
+forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which does 108 to 134 GFLOP/s a core from
+32x32 to 8x8; oneDNN was seen at 158, at 8x8. Tried on them:
+
+- Sums of nine shifted products, one product of all shifts side by side, or three of three: 1.8 to 3.1 times as long at
+  32x32, 1.2 to 1.8 at 16x16, 1.1 to 1.3 below (walls of the fastest calls).
 - Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256),
   off by 4e-6 of the output's spread, but a second of compilation for each convolution: there are a hundred in a step.
 - The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:

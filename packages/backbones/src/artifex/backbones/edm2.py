@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from artifex.backbones.base import Constant, Label, Time, X, check_input, resolve_labels
 from artifex.backbones.blocks import Image, OtherImage
+from artifex.backbones.convolution import conv
 from artifex.backbones.residual import Condition, double, halve
 from artifex.kernels import attention
 
@@ -166,9 +167,7 @@ class UnitConv(nnx.Module):
         if kernel.shape[0] == 1:
             return x @ kernel[0, 0]
         pad = kernel.shape[0] // 2
-        return lax.conv_general_dilated(
-            x, kernel, (1, 1), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return conv(x, kernel, padding=(pad, pad))
 
 
 class EDM2Block(nnx.Module):
