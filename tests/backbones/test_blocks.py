@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones.blocks import Conv, GroupNorm, SelfAttention
+from artifex.backbones.blocks import Conv, GroupNorm, Linear, SelfAttention, gelu
 
 RNG = np.random.default_rng(0)
 
@@ -99,3 +99,32 @@ def test_attention_is_softmax_attention_by_head() -> None:
 def test_heads_divide_the_channels() -> None:
     with pytest.raises(ValueError, match="heads must divide the 6 channels, got 4"):
         SelfAttention(6, 4, rngs=nnx.Rngs(0))
+
+
+def test_a_linear_layer_takes_any_axes_in_front() -> None:
+    layer = Linear(3, 5, rngs=nnx.Rngs(0))
+    assert layer.bias is not None
+    layer.bias[...] = jnp.arange(5.0)
+    x = RNG.normal(size=(2, 3, 4, 3)).astype(np.float32)
+    np.testing.assert_allclose(layer(jnp.asarray(x)), x @ np.asarray(layer.kernel[...]) + np.arange(5.0), atol=1e-5)
+    assert layer(jnp.zeros(3)).shape == (5,)
+
+
+def test_the_gradient_is_of_a_shape_that_cpus_are_quick_at() -> None:
+    attend = SelfAttention(4, 2, rngs=nnx.Rngs(0))
+    graph, params = nnx.split(attend)
+
+    def loss(params: nnx.State[str, nnx.Param[jax.Array]], x: jax.Array) -> jax.Array:
+        return jnp.sum(nnx.merge(graph, params)(x))
+
+    found = str(jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(params, jnp.ones((2, 3, 4))))
+    assert "concatenate" in found
+    assert "pad[" not in found
+    # A product that sums over two axes at once is one of several that are not merged.
+    assert "dimension_numbers=(([0, 1]" not in found
+    assert "dimension_numbers=(([0], [0])" in found
+
+
+def test_gelu_keeps_its_argument_alone() -> None:
+    _, pull = jax.vjp(lambda x: gelu(x, approximate=True), jnp.ones((1, 7, 1)))
+    assert [leaf.shape for leaf in jax.tree.leaves(pull) if leaf.ndim] == [(1, 7, 1)]

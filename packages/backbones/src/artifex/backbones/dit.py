@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
-from artifex.backbones.blocks import Image, SelfAttention, Tokens, Vector
+from artifex.backbones.blocks import Image, Linear, SelfAttention, Tokens, Vector, gelu
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
 from artifex.kernels import adaln
 
@@ -178,10 +178,8 @@ class DiTBlock(nnx.Module):
     """
 
     def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs) -> None:
-        def linear(inner: int, outer: int, init: nnx.Initializer = XAVIER) -> nnx.Linear:
-            return nnx.Linear(
-                inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs
-            )
+        def linear(inner: int, outer: int, init: nnx.Initializer = XAVIER) -> Linear:
+            return Linear(inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
 
         hidden, wide = config.hidden, round(config.mlp_ratio * config.hidden)
         self.skip = False  # see `perturbed`
@@ -207,7 +205,7 @@ class DiTBlock(nnx.Module):
         b1, s1, g1, b2, s2, g2 = jnp.split(self.modulation(c), 6, axis=-1)
         _, y = adaln(x, s1, b1)
         x, y = adaln(x, s2, b2, branch=self.attend(y), gate=g1, epsilon=self.epsilon)
-        h = nnx.gelu(self.expand(y), approximate=True)
+        h = gelu(self.expand(y), approximate=True)
         if self.dropout is not None:
             h = self.dropout(h, deterministic=deterministic)
         return x + g2[:, None] * self.contract(h)
@@ -227,8 +225,8 @@ class DiT(nnx.Module):
         dtype, param_dtype, area = config.dtype, config.param_dtype, config.patch**2
         zeros = nnx.initializers.zeros_init()
 
-        def linear(inner: int, outer: int, init: nnx.Initializer) -> nnx.Linear:
-            return nnx.Linear(inner, outer, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        def linear(inner: int, outer: int, init: nnx.Initializer) -> Linear:
+            return Linear(inner, outer, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
         self.stem = linear(area * config.in_channels, config.hidden, XAVIER)
         self.embed = None if config.embed_per_block else _embedding(config, rngs)

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.base import Constant, TextCondition, Time, X, check_input, check_part
-from artifex.backbones.blocks import Tokens, Vector
+from artifex.backbones.blocks import Linear, Tokens, Vector, gelu
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
 from artifex.kernels import adaln, attention
@@ -91,8 +91,8 @@ class MMDiTConfig:
         return cls(heads=38, depth=38, qk_norm=True)
 
 
-def _linear(config: MMDiTConfig, inner: int, outer: int, rngs: nnx.Rngs, init: nnx.Initializer = XAVIER) -> nnx.Linear:
-    return nnx.Linear(inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
+def _linear(config: MMDiTConfig, inner: int, outer: int, rngs: nnx.Rngs, init: nnx.Initializer = XAVIER) -> Linear:
+    return Linear(inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
 
 
 def _positions(config: MMDiTConfig) -> Float[Array, "1 n c"]:
@@ -124,11 +124,10 @@ class Projection(nnx.Module):
     def __call__(self, x: Tokens) -> tuple[Heads, Heads, Heads]:
         """Queries, keys and values by head."""
         b, n, c = x.shape
-        qkv = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads)
-        q, k = qkv[:, :, 0], qkv[:, :, 1]
+        q, k, v = (part.reshape(b, n, self.heads, c // self.heads) for part in jnp.split(self.qkv(x), 3, axis=-1))
         if self.norm_q is not None and self.norm_k is not None:
             q, k = self.norm_q(q), self.norm_k(k)
-        return q, k, qkv[:, :, 2]
+        return q, k, v
 
     def mix(self, heads: Heads) -> Tokens:
         """Tokens from what their heads found."""
@@ -145,7 +144,7 @@ class MLP(nnx.Module):
 
     def __call__(self, x: Tokens) -> Tokens:
         """Apply both."""
-        return self.contract(nnx.gelu(self.expand(x), approximate=True))
+        return self.contract(gelu(self.expand(x), approximate=True))
 
 
 class MMDiTBlock(nnx.Module):

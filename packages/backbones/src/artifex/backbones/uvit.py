@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
-from artifex.backbones.blocks import Conv, SelfAttention, Tokens
+from artifex.backbones.blocks import Conv, Linear, SelfAttention, Tokens, gelu
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import LabelEmbedding, timestep_embedding
 
@@ -84,10 +84,8 @@ class UViTBlock(nnx.Module):
     r"""Attention and MLP behind layer norms; with ``skip``, first $x \leftarrow W [x, \text{skip}]$."""
 
     def __init__(self, config: UViTConfig, *, skip: bool, rngs: nnx.Rngs) -> None:
-        def linear(inner: int, outer: int) -> nnx.Linear:
-            return nnx.Linear(
-                inner, outer, kernel_init=INIT, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs
-            )
+        def linear(inner: int, outer: int) -> Linear:
+            return Linear(inner, outer, kernel_init=INIT, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
 
         def norm() -> nnx.LayerNorm:
             return nnx.LayerNorm(
@@ -107,7 +105,7 @@ class UViTBlock(nnx.Module):
         if self.join is not None and skip is not None:
             x = self.join(jnp.concatenate([x, skip], axis=-1))
         x = x + self.attend(self.norm1(x))
-        return x + self.contract(nnx.gelu(self.expand(self.norm2(x)), approximate=False))
+        return x + self.contract(gelu(self.expand(self.norm2(x)), approximate=False))
 
 
 class UViT(nnx.Module):
@@ -121,7 +119,7 @@ class UViT(nnx.Module):
         dtype, param_dtype, hidden = config.dtype, config.param_dtype, config.hidden
         values = config.patch**2 * config.in_channels
         tokens = (config.size // config.patch) ** 2 + 1 + (config.num_classes is not None)
-        self.stem = nnx.Linear(values, hidden, kernel_init=INIT, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.stem = Linear(values, hidden, kernel_init=INIT, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.labels = (
             None
             if config.num_classes is None
@@ -133,7 +131,7 @@ class UViT(nnx.Module):
         self.middle = UViTBlock(config, skip=False, rngs=rngs)
         self.up = nnx.List([UViTBlock(config, skip=True, rngs=rngs) for _ in range(half)])
         self.norm = nnx.LayerNorm(hidden, epsilon=1e-5, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.out = nnx.Linear(hidden, values, kernel_init=INIT, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.out = Linear(hidden, values, kernel_init=INIT, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.smooth = Conv(
             config.in_channels, config.in_channels, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )
