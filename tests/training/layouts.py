@@ -43,7 +43,7 @@ COLLECTIVE = re.compile(
     r"= (\S+|\(.*?\)) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
 
-# A device's four samples of 16 tokens, as they are or as rows.
+# Four samples of 16 tokens, as they are or as rows, told alone: gradients of that shape travel in a tuple.
 TOKENS = re.compile(r"f32\[(?:4,16|64),64\]")
 
 
@@ -75,7 +75,7 @@ def main(folder: Path) -> None:
             "bytes": sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)),
             "cut along fsdp": sum("fsdp" in spec for spec in specs),
             "collectives": Counter(kind for _, kind in collectives),
-            "tokens": sum(len(TOKENS.findall(shape)) for shape, kind in collectives if kind == "all-reduce"),
+            "tokens": sum(bool(TOKENS.match(shape)) for shape, kind in collectives if kind == "all-reduce"),
         }  # fmt: skip
     for name, final in finals.items():
         with Checkpointer(folder / name) as checkpointer:
