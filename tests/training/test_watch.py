@@ -207,7 +207,7 @@ def test_lines_after_a_step_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     keep_until(path, 5)
     assert not path.exists()
-    path.write_text('{"step": 5}\n{"step": 10}\nno json\n{"loss": 1}\n{"step": 15}')
+    path.write_text('{"step": 5}\n{"step": 10}\nno json\n{"loss": 1}\n{"step": 10}')
     keep_until(path, 10)
     assert path.read_text() == '{"step": 5}\n{"step": 10}\n'
     keep_until(path, 0)
