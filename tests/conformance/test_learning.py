@@ -28,8 +28,9 @@ from artifex.generative_models.models.diffusion import (
     ScoreDiffusionModel,
 )
 from artifex.schedules import Epsilon
-from artifex.training import LabelledImages, Objective, TrainingConfig, batch_indices, digits
+from artifex.training import Dataset, Objective, TrainingConfig, batch_indices, digits
 from artifex.training import train as fit
+from artifex.training.data import ArraySource
 
 DATA = digits()
 DIGITS, LABELS = jnp.asarray(DATA.images), jnp.asarray(DATA.labels)
@@ -198,22 +199,11 @@ def test_the_documented_training_step_learns() -> None:
 def test_the_training_loop_teaches_a_models_network() -> None:
     """``artifex.training`` on the backbone of a model, put back into it."""
     model = DDPMModel(config("DDPMModel"), backbone_fn=mlp, rngs=nnx.Rngs(0))
-    data = LabelledImages(DATA.images.reshape(-1, 64)[:, None, None, :], DATA.labels)
-
-    class Flat(nnx.Module):
-        """Images of one pixel for a network of vectors."""
-
-        def __init__(self, network: Any) -> None:  # noqa: ANN401 -- a backbone
-            self.network = network
-
-        def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
-            out: Array = self.network(x.reshape(len(x), -1), t, cond, deterministic=deterministic)
-            return out.reshape(x.shape)
-
+    data = Dataset.from_source(ArraySource(DATA.images.reshape(-1, 64)))
     objective = Objective(model.chain, Epsilon())
-    trained = fit(Flat(model.backbone), data, objective, TrainingConfig(steps=STEPS, batch_size=BATCH))
+    assert isinstance(model.backbone, MLP)
+    trained = fit(model.backbone, data.batches(BATCH, 0), objective, TrainingConfig(steps=STEPS, batch_size=BATCH))
     losses = np.asarray(trained.losses)
     assert losses[-20:].mean() < losses[:5].mean() / 3
-    learned: Any = trained.module
-    nnx.update(model.backbone, nnx.state(learned.network))
+    nnx.update(model.backbone, nnx.state(trained.module))
     assert energy_distance(model.sample(300, "ddim", 50, rngs=nnx.Rngs(1))) < 3.7 / 3
