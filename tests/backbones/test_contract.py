@@ -227,13 +227,12 @@ def test_losses_of_many_batches_are_those_of_each(config: Config) -> None:
 def test_rematerialising_changes_nothing(config: UNetConfig | DiTConfig) -> None:
     x = sample(config)
 
-    def program(config: Config) -> str:
+    def recomputed(config: Config) -> int:
         graph, state = trained(config)
-        return str(jax.make_jaxpr(partial(loss, graph))(state, x))
+        return str(jax.make_jaxpr(partial(loss, graph))(state, x)).count("remat")
 
     again = replace(config, remat=True)
-    assert "remat" not in program(config)
-    assert "remat" in program(again)
+    assert recomputed(again) > recomputed(config)
     graph, state = trained(again)
     # Recomputed as a whole, too, as a caller may.
     got = jit(jax.value_and_grad(jax.checkpoint(partial(loss, graph))))(state, x)

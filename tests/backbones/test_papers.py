@@ -86,7 +86,8 @@ def uvit(model: UViT, x: Host, t: float, label: int) -> Host:
     def block(block: Any, h: Host, skip: Host | None = None) -> Host:  # noqa: ANN401 -- a block of the network
         if skip is not None:
             h = linear(np.concatenate([h, skip], axis=-1), block.join)
-        q, k, v = np.split(linear(layer_norm(h, block.norm1), block.attend.qkv), 3, axis=-1)
+        kernel = array(block.attend.qkv.kernel).reshape(config.hidden, 3 * config.hidden)
+        q, k, v = np.split(layer_norm(h, block.norm1) @ kernel, 3, axis=-1)
         h = h + linear(attend(*(heads(a, config.heads) for a in (q, k, v))), block.attend.out)
         inner = linear(layer_norm(h, block.norm2), block.expand)
         return h + linear(inner * (1 + erf(inner / np.sqrt(2))) / 2, block.contract)

@@ -13,7 +13,7 @@ SMALL = UViTConfig(in_channels=1, size=4, hidden=8, depth=3, heads=2, num_classe
 
 
 def test_published_sizes() -> None:
-    sizes = ((UViTConfig.s_2(), 44), (UViTConfig.m_4(), 131), (UViTConfig.l_2(), 287), (UViTConfig.h_2(), 501))
+    sizes = ((UViTConfig.s_2(), 44), (UViTConfig.m_4(), 131), (UViTConfig.h_2(), 501))
     for config, millions in sizes:
         model = nnx.eval_shape(lambda config=config: UViT(config, rngs=nnx.Rngs(0)))
         assert isinstance(model, Backbone)

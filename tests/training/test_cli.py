@@ -14,7 +14,16 @@ from artifex.training.cli import demo, main
 from tests.training.tiny import demo_config, demo_trainer
 
 ROOT = Path(__file__).parents[2]
-RESULTS = {"samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json", "config.yaml", "checkpoint"}
+RESULTS = {
+    "samples.png",
+    "samples.npz",
+    "denoising.png",
+    "loss.png",
+    "metrics.json",
+    "metrics.jsonl",
+    "config.yaml",
+    "checkpoint",
+}
 
 RUN = """
 import sys
@@ -139,7 +148,7 @@ def test_the_demo_writes_what_it_says_and_one_seed_is_one_result(
     assert metrics["seconds_training"] > 0
 
     assert main(["demo", "--steps", "6", "--out", "two"]) == 0
-    for name in RESULTS - {"metrics.json", "checkpoint"}:
+    for name in RESULTS - {"metrics.json", "metrics.jsonl", "checkpoint"}:
         assert (tiny / "one" / name).read_bytes() == (tiny / "two" / name).read_bytes()
 
 
@@ -159,7 +168,7 @@ def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     assert (child.returncode, said) == (130, "")
     assert complained.count("\n") == 1
     assert f"of {steps} is whole. Go on with: artifex demo --out {out} --resume" in complained
-    assert {path.name for path in out.iterdir()} == {"config.yaml", "checkpoint"}
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "metrics.jsonl", "checkpoint"}
 
     for name, value, expected in (("--steps", "7", steps), ("--seed", "5", 0)):
         before = tree(out)

@@ -101,9 +101,9 @@ def root(
 @app.command(
     "demo",
     help="Train on 1,797 real handwritten digits and draw 100 new ones.\n\n"
-    "Writes samples.png, samples.npz, denoising.png, loss.png, metrics.json and checkpoint/ into DIR. It takes a few "
-    "minutes on two CPU cores and downloads nothing. Ctrl-C keeps what was learned; --resume goes on from there and "
-    "ends in the same bits.",
+    "Writes samples.png, samples.npz, denoising.png, loss.png, metrics.json, metrics.jsonl, config.yaml and "
+    "checkpoint/ into DIR. It takes a few minutes on two CPU cores and downloads nothing. Ctrl-C keeps what was "
+    "learned; --resume goes on from there and ends in the same bits.",
 )
 def run_demo(
     out: Annotated[
