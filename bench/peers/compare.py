@@ -1,9 +1,9 @@
 """The documented API, ours beside the public implementation of it, on networks of the same size, in turns.
 
-    python3.12 -m venv /tmp/peer
-    /tmp/peer/bin/pip install --no-deps avitai-artifex==0.1.15
-    /tmp/peer/bin/pip install jax flax optax pydantic dacite calibrax distrax datarax
-    uv run python bench/peers/compare.py /tmp/peer/bin/python [DiT]
+    python3.12 -m venv ../peer
+    ../peer/bin/pip install --no-deps avitai-artifex==0.1.15
+    ../peer/bin/pip install jax flax optax pydantic dacite calibrax distrax datarax
+    uv run python bench/peers/compare.py ../peer/bin/python [DiT]
 
 Both are imported as ``artifex``, so each lives in a process of its own. The processes take turns, one call each: what
 else the machine does meets both. The first call is that of a process with its models made and nothing compiled.

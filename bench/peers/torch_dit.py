@@ -1,8 +1,8 @@
 """Diffusion transformers, ours beside PyTorch's, with the same weights, inputs and threads, in turns.
 
-    python3 -m venv /tmp/torchenv
-    /tmp/torchenv/bin/pip install torch==2.13.0 diffusers==0.42.* --extra-index-url https://download.pytorch.org/whl/cpu
-    uv run python bench/peers/torch_dit.py /tmp/torchenv/bin/python [rounds] [part of a case's name] [threads]
+    python3 -m venv ../torch
+    ../torch/bin/pip install torch==2.13.0 diffusers==0.42.*
+    uv run python bench/peers/torch_dit.py ../torch/bin/python [rounds] [part of a case's name] [threads]
 
 Two opponents, both eager: ``paper``, written here from the paper's formulas with PyTorch's fused attention and AdamW,
 and ``diffusers``, its own class (each block there embeds time and label for itself, and so does ours for that race).

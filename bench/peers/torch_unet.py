@@ -1,8 +1,8 @@
 """U-Nets, ours beside diffusers' on PyTorch, with the same weights, inputs and threads, in turns.
 
-    python3 -m venv /tmp/torchenv
-    /tmp/torchenv/bin/pip install torch==2.13.0 diffusers==0.42.* --extra-index-url https://download.pytorch.org/whl/cpu
-    uv run python bench/peers/torch_unet.py /tmp/torchenv/bin/python [rounds] [part of a case's name] [threads]
+    python3 -m venv ../torch
+    ../torch/bin/pip install torch==2.13.0 diffusers==0.42.*
+    uv run python bench/peers/torch_unet.py ../torch/bin/python [rounds] [part of a case's name] [threads]
 
 ``cifar`` is DDPM's network, 35.7M, on 32x32x3, batch 4; ``digits`` that of the digits, 8x8x1, batch 64, where
 diffusers has convolutions between resolutions: so has ours here, which `UNetConfig.digits` leaves out. PyTorch runs as
