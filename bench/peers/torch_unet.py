@@ -90,7 +90,8 @@ def theirs(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, o
         key, what = name.split(", ")
         torch.manual_seed(0)
         net = diffusers.UNet2DModel(**(CIFAR if key == "cifar" else DIGITS)).eval()
-        pipeline = diffusers.DDIMPipeline(net, diffusers.DDIMScheduler())
+        # Where it clips, it keeps the noise of the prediction before: that is no sampler of ours.
+        pipeline = diffusers.DDIMPipeline(net, diffusers.DDIMScheduler(clip_sample=False))
         pipeline.set_progress_bar_config(disable=True)
         pipeline.save_pretrained(folder / name)
         batch = BATCH[key]
@@ -146,7 +147,7 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
     from artifex.backbones.interop import load_pipeline
     from artifex.generative_models.interop import read_scheduler
     from artifex.samplers import sample
-    from artifex.schedules import Clipped, NetworkDenoiser
+    from artifex.schedules import NetworkDenoiser
 
     cases: dict[str, Case] = {}
     far: dict[str, float] = {}
@@ -192,8 +193,7 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
             return float(loss)
 
         scheduler = read_scheduler(pipeline.scheduler)
-        assert scheduler.clip is not None
-        denoiser = Clipped(NetworkDenoiser(apply, scheduler.prediction, params), scheduler.clip)
+        denoiser = NetworkDenoiser(apply, scheduler.prediction, params)
 
         def ddim(denoiser: Any = denoiser, scheduler: Any = scheduler, x: Any = x) -> Any:  # noqa: ANN401
             images = sample(denoiser, scheduler.tableau(STEPS), x)

@@ -78,7 +78,8 @@ class Scheduler:
         prediction: What the network's output means.
         sampler: The method.
         times: The grid of a number of steps.
-        clip: Predicted data are held to ``[-clip, clip]``; None for no bounds.
+        clip: Predicted data are held to ``[-clip, clip]``; None for no bounds. ``DDIMScheduler`` goes on with the noise
+            of the prediction as it was before; here noise and clean data stay those of one ``x_t``.
         time_scale: A network of the pipeline is told the schedule's time multiplied by this.
     """
 
