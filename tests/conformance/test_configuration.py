@@ -220,9 +220,9 @@ def configs(kind: type[DiffusionModel[Any]], shape: tuple[int, ...]) -> st.Searc
 
 Build = Callable[[ModelConfig], DiffusionModel[Any]]
 KINDS: dict[str, tuple[type[DiffusionModel[Any]], tuple[int, ...], int, Build]] = {
-    "base": (DiffusionModel, (2,), 15, lambda c: DiffusionModel(c, network, rngs=nnx.Rngs(0))),
+    "base": (DiffusionModel, (2,), 8, lambda c: DiffusionModel(c, network, rngs=nnx.Rngs(0))),
     "ddpm": (DDPMModel, (2,), 40, lambda c: DDPMModel(c, backbone_fn=network, rngs=nnx.Rngs(0))),
-    "ddim": (DDIMModel, (2,), 30, lambda c: DDIMModel(c, backbone_fn=network, rngs=nnx.Rngs(0))),
+    "ddim": (DDIMModel, (2,), 20, lambda c: DDIMModel(c, backbone_fn=network, rngs=nnx.Rngs(0))),
     "score": (
         ScoreDiffusionModel, (2,), 50,
         lambda c: ScoreDiffusionModel(config=c, backbone_fn=network, rngs=nnx.Rngs(0)),
