@@ -24,6 +24,7 @@ from jax.experimental import multihost_utils
 
 from artifex.training import seal
 from artifex.training.errors import CheckpointError as CheckpointError
+from artifex.training.leaves import named
 
 S = TypeVar("S")
 CORRUPT: Final = ".corrupt"
@@ -114,7 +115,7 @@ class Checkpointer:
         last = max(self.steps(), default=-1)
         if step <= last:
             raise ValueError(f"step must be above {last}, that of the last checkpoint, got {step}")
-        flat, told = _flat(state), json.loads(json.dumps(dict(notes), allow_nan=False))
+        flat, told = named(state), json.loads(json.dumps(dict(notes), allow_nan=False))
         if jax.process_count() > 1:
             # Its shards are copied to the host by Orbax, which goes on in threads of its own.
             self._saving = (step, None)
@@ -187,7 +188,7 @@ class Checkpointer:
             ValueError: if what is stored differs from ``like`` in its names, shapes or dtypes.
         """
         step = self._find(step)
-        wanted = _flat(like)
+        wanted = named(like)
         have, want = _shapes(self._metadata(step)), _shapes(wanted)
         for name in sorted(have.keys() | want.keys()):
             if have.get(name) != want.get(name):
@@ -319,12 +320,6 @@ def _handlers() -> dict[str, ocp.CheckpointHandler]:
         "notes": ocp.JsonCheckpointHandler(),
         seal.ITEM: seal.SealHandler(),
     }
-
-
-def _flat(state: object) -> dict[str, Any]:
-    """Leaves by the names of their places."""
-    leaves = jax.tree.leaves_with_path(state)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def _shapes(flat: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:

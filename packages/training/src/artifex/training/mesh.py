@@ -31,6 +31,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from pydantic import Field, model_validator
 
 from artifex.backbones import DiT
+from artifex.training.leaves import named
 from artifex.training.section import Section
 
 T = TypeVar("T")
@@ -273,9 +274,7 @@ def fetching(f: Callable[Concatenate[P, A], R], shardings: P) -> Callable[Concat
 
 def _shapes(tree: object) -> list[tuple[str, tuple[int, ...]]]:
     """The shapes of leaves by their paths, joined by dots."""
-    leaves = jax.tree.leaves_with_path(tree)
-    names = (jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in leaves)
-    return [(name, leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)]
+    return [(name.removesuffix(".value"), leaf.shape) for name, leaf in named(tree).items()]
 
 
 def _known(parameters: object, mesh: Mesh | AbstractMesh, rules: Rules) -> dict[tuple[str, tuple[int, ...]], Axes]:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from artifex.training.distributed import on_host
 from artifex.training.ema.posthoc import reconstruction
 from artifex.training.ema.power import PowerEma, gamma
 from artifex.training.files import replacing
+from artifex.training.leaves import named
 
 P = TypeVar("P")
 
@@ -45,7 +46,7 @@ class Snapshots:
         """
         if step < 1:
             raise ValueError(f"step must be at least 1, got {step}")
-        arrays = on_host(_named(averages))
+        arrays = on_host(named(averages))
         if jax.process_index() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(self._path(step)) as file:
@@ -93,7 +94,7 @@ class Snapshots:
         leaves = jax.tree.leaves(like)
         total = [np.zeros(leaf.shape) for leaf in leaves]
         for (at, _, i), weight in zip(stored, weights, strict=True):
-            self._add(total, list(_named({i: like})), weight, at)
+            self._add(total, list(named({i: like})), weight, at)
         made = [jnp.asarray(sum_, leaf.dtype) for sum_, leaf in zip(total, leaves, strict=True)]
         out: P = jax.tree.unflatten(jax.tree.structure(like), made)
         return out, left
@@ -123,9 +124,3 @@ class Snapshots:
                 if array.shape != sum_.shape:
                     raise ValueError(f"{name} must be of shape {sum_.shape} in {path}, got {array.shape}")
                 sum_ += weight * array.astype(np.float64)
-
-
-def _named(tree: object) -> dict[str, Any]:
-    """Leaves by the names of their places."""
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
