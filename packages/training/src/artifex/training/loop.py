@@ -391,11 +391,23 @@ def train(
         parts, objective, optimiser, average,
         seed=config.seed, accumulate=config.accumulate, window=config.log.every, shardings=shardings,
     )  # fmt: skip
+    # What calling a compiled step costs grows with what has to be taken apart and put together again for it.
+    leaves, structure = jax.tree.flatten(state)
+
+    @partial(jax.jit, donate_argnums=0)
+    def flat_step(leaves: list[Array], x0: X, labels: Label) -> tuple[list[Array], StepMetrics]:
+        new, metrics = train_step(jax.tree.unflatten(structure, leaves), x0, labels)
+        return jax.tree.leaves(new), metrics
+
+    def now() -> TrainState:
+        out: TrainState = jax.tree.unflatten(structure, leaves)
+        return out
+
     start, done, fresh = time.perf_counter(), int(state.step), not resume
     saved, running = done, None
 
     def trained() -> Trained:
-        return Trained(state, parts, objective, config, average, before + time.perf_counter() - start)
+        return Trained(now(), parts, objective, config, average, before + time.perf_counter() - start)
 
     def tell(step: int, metrics: StepMetrics) -> None:
         loss, norm, skipped, in_a_row = (np.asarray(value).item() for value in metrics[:4])
@@ -414,20 +426,21 @@ def train(
         if fresh:
             checkpointer.clear()
             fresh = False
-        notes = {"config": config.model_dump(mode="json"), "seconds": trained().seconds, "data": batches.state()}
-        checkpointer.save(done, state, notes)
+        result = trained()
+        notes = {"config": config.model_dump(mode="json"), "seconds": result.seconds, "data": batches.state()}
+        checkpointer.save(done, result.state, notes)
         saved = done
 
     while done < config.steps and not (stop is not None and stop()):
         x0, labels = global_batch(next(batches), mesh)
-        state, metrics = train_step(state, x0, labels)
+        leaves, metrics = flat_step(leaves, x0, labels)
         # One step is always under way while the host looks at the one before.
         if running is not None:
             tell(done, running)
         done, running = done + 1, metrics
         for one in every:
             if done % one.steps == 0:
-                one.do(state)
+                one.do(now())
         if done % config.checkpoint.every == 0:
             save()
     save()
