@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones import Backbone, EDM2Config, EDM2UNet, edm2
+from artifex.backbones import Backbone, DirectionParam, EDM2Config, EDM2UNet, edm2
 
 SMALL = EDM2Config(
     in_channels=3, base_channels=64, channel_mults=(1, 1), num_blocks=1, attention_levels=(), head_dim=32, num_classes=5
@@ -49,6 +49,9 @@ def test_published_sizes() -> None:
     for config, millions in ((EDM2Config.xs(), 125), (EDM2Config.s(), 280), (EDM2Config.xxl(), 1523)):
         model = nnx.eval_shape(lambda config=config: EDM2UNet(config, rngs=nnx.Rngs(0)))
         assert isinstance(model, Backbone)
+        parameters = [part for _, part in nnx.iter_graph(model) if isinstance(part, nnx.Param)]
+        # All weights are forced to their length, and gains are free.
+        assert all(isinstance(part, DirectionParam) == (part.ndim > 0) for part in parameters)
         leaves = jax.tree.leaves(nnx.state(model, nnx.Param))
         assert round(sum(int(np.prod(leaf.shape)) for leaf in leaves) / 1e6) == millions
 

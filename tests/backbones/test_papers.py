@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from artifex.backbones import EDM2Config, EDM2UNet, UViT, UViTConfig
+from artifex.backbones import EDM2Config, EDM2UNet, UViT, UViTConfig, force_weight_norm
 
 erf = np.vectorize(math.erf, otypes=[float])
 Host = np.ndarray[Any, np.dtype[np.float64]]
@@ -28,10 +28,14 @@ def randomised(make: Any, config: Any) -> Any:  # noqa: ANN401 -- either network
     return nnx.merge(graph, state)
 
 
+@partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+def apply(graph: Any, state: Any, *args: Array) -> Array:  # noqa: ANN401 -- likewise
+    out: Array = nnx.merge(graph, state)(*args)
+    return out
+
+
 def run(model: Any, *args: Array) -> Array:  # noqa: ANN401 -- likewise
-    graph, state = nnx.split(model)
-    call = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    out: Array = call(lambda state: nnx.merge(graph, state)(*args))(state)
+    out: Array = apply(*nnx.split(model), *args)
     return out
 
 
@@ -192,8 +196,15 @@ def test_edm2_is_its_papers_formula() -> None:
     # One image is so large that the limit of 256 acts.
     x = np.random.default_rng(1).normal(size=(2, 4, 4, 2))
     x[1] *= 2000
-    got = run(model, jnp.asarray(x, jnp.float32), jnp.array([-0.5, 0.3]), jnp.array([1, 3]))
+    args = jnp.asarray(x, jnp.float32), jnp.array([-0.5, 0.3]), jnp.array([1, 3])
+    got = run(model, *args)
     expected = np.stack([edm2(model, x[0], -0.5, 1), edm2(model, x[1], 0.3, 3)])
     for one, two in zip(got, expected, strict=True):
         # The network adds 1e-4 to mean squares before it divides by their root.
         np.testing.assert_allclose(one, two, atol=1e-3 * two.std())
+    # Weights of another length are the same network.
+    before = array(model.stem.kernel)
+    nnx.update(model, force_weight_norm(nnx.state(model)))
+    assert np.abs(array(model.stem.kernel) / before - 1).min() > 0.1
+    for one, two in zip(run(model, *args), got, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5 * two.std())

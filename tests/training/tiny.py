@@ -1,5 +1,6 @@
 """A network that trains in milliseconds, with all that matters to a loop: labels, time, dropout."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -8,6 +9,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from artifex.backbones import EDM2Config
+from artifex.backbones.edm2 import UnitConv, mp_silu
 from artifex.schedules import Discrete, Velocity, betas
 from artifex.training import (
     Batches,
@@ -43,6 +46,24 @@ class Tiny(nnx.Module):
         h = self.first(flat)
         h = h if cond is None else h + self.embed(cond)
         return self.last(self.dropout(nnx.silu(h), deterministic=deterministic)).reshape(x.shape)
+
+
+class Turning(nnx.Module):
+    """Of layers whose weights count by their direction alone, as those of an ``EDM2UNet``."""
+
+    def __init__(self, pixels: int) -> None:
+        config, rngs = EDM2Config(base_channels=64), nnx.Rngs(0)
+        sizes = (pixels + 1, 64, 64, pixels)
+        self.layers = nnx.List([UnitConv(config, n, m, 0, rngs=rngs) for n, m in pairwise(sizes)])
+        self.gain = nnx.Param(jnp.ones(()))
+
+    def __call__(
+        self, x: Float[Array, "b *d"], t: Float[Array, " b"], cond: object = None, *, deterministic: bool = True
+    ) -> Float[Array, "b *d"]:
+        h = jnp.concatenate([x.reshape(len(x), -1), t[:, None] / 1000], axis=1)
+        for layer in self.layers:
+            h = mp_silu(layer(h))
+        return (self.gain[...] * h).reshape(x.shape)
 
 
 def network(seed: int = 0, dropout: float = 0.1) -> Tiny:

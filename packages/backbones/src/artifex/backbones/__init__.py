@@ -23,6 +23,8 @@ from artifex.backbones.unet_conditional import UNetConditional as UNetConditiona
 from artifex.backbones.unet_conditional import UNetConditionalConfig as UNetConditionalConfig
 from artifex.backbones.uvit import UViT as UViT
 from artifex.backbones.uvit import UViTConfig as UViTConfig
+from artifex.backbones.weight_norm import DirectionParam as DirectionParam
+from artifex.backbones.weight_norm import force_weight_norm as force_weight_norm
 
 __all__ = [
     "MLP",
@@ -31,6 +33,7 @@ __all__ = [
     "Backbone",
     "DiT",
     "DiTConfig",
+    "DirectionParam",
     "EDM2Config",
     "EDM2UNet",
     "LabelEmbedding",
@@ -44,6 +47,7 @@ __all__ = [
     "UNetConfig",
     "UViT",
     "UViTConfig",
+    "force_weight_norm",
     "perturbed",
     "sincos_2d",
     "tiled",

@@ -21,6 +21,7 @@ from artifex.backbones.base import Constant, Label, Time, X, check_input, resolv
 from artifex.backbones.blocks import Image, OtherImage
 from artifex.backbones.convolution import conv
 from artifex.backbones.residual import Condition, double, halve
+from artifex.backbones.weight_norm import DirectionParam, unit_rows
 from artifex.kernels import attention
 
 NORMAL = nnx.initializers.normal(1.0)
@@ -147,21 +148,20 @@ def unit(x: Float[Array, "*s c"]) -> Float[Array, "*s c"]:
 class UnitConv(nnx.Module):
     r"""A convolution without bias whose filters have unit length, $y = (w / \lVert w \rVert) * x$.
 
-    Unit variance stays unit variance. Only the direction of the stored ``kernel`` counts.
+    Unit variance stays unit variance. Only the direction of the stored ``kernel`` counts: while it is trained,
+    `force_weight_norm` keeps its filters at the length that they are drawn with, up to chance.
     """
 
     def __init__(
         self, config: EDM2Config, in_features: int, out_features: int, size: int = 3, *, rngs: nnx.Rngs
     ) -> None:
         shape = (size, size, in_features, out_features) if size else (in_features, out_features)
-        self.kernel = nnx.Param(NORMAL(rngs.params(), shape, jnp.dtype(config.param_dtype)))
+        self.kernel = DirectionParam(NORMAL(rngs.params(), shape, jnp.dtype(config.param_dtype)))
         self.dtype = config.dtype
 
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s o"]:
         """Convolve images, or multiply vectors for a kernel of two axes."""
-        wide = self.kernel[...].astype(jnp.float32)
-        kernel = wide * lax.rsqrt((wide * wide).sum(tuple(range(wide.ndim - 1))) + 1e-12)
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        x, kernel = x.astype(self.dtype), unit_rows(self.kernel[...]).astype(self.dtype)
         if kernel.ndim == 2:
             return x @ kernel
         if kernel.shape[0] == 1:

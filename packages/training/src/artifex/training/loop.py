@@ -14,6 +14,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from artifex.backbones import force_weight_norm
 from artifex.schedules import NetworkDenoiser
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import TrainingConfig
@@ -243,7 +244,8 @@ def make_train_step(
     """A compiled ``(state, x0, labels) -> (state, metrics)`` that takes over the buffers of its state.
 
     What is random in step k comes from ``fold_in(key(seed), k)``. A step whose loss or gradient is not finite changes
-    the counters of the state and nothing else.
+    the counters of the state and nothing else. Weights of which only the direction counts, as in an ``EDM2UNet``, are
+    set back to their length after every update: see ``artifex.backbones.force_weight_norm``.
 
     Args:
         network: what to train.
@@ -301,7 +303,7 @@ def make_train_step(
         in_a_row = jnp.where(finite, 0, state.in_a_row + 1)
         step = state.step + 1
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters = force_weight_norm(optax.apply_updates(state.parameters, updates))
         averaged = average.update(state.average, parameters, step - skipped)
 
         def unless_skipped(new: Any, old: Any) -> Any:  # noqa: ANN401 -- any pytree
