@@ -37,14 +37,14 @@ LAYOUTS = {
     "data x fsdp": MeshConfig(data=2, fsdp=4),
     "data x tensor": MeshConfig(data=4, tensor=2),
 }
-CONFIG = TrainingConfig(steps=50, batch_size=24)
+CONFIG = TrainingConfig(steps=50, batch_size=40)
 NETWORK = DiTConfig(in_channels=1, hidden=64, depth=1, heads=4, num_classes=10, learn_sigma=False)
 COLLECTIVE = re.compile(
     r"= (\S+|\(.*?\)) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
 
-# Six samples of 16 tokens, as they are or as rows: no parameter has that shape.
-TOKENS = re.compile(r"f32\[(?:6,16|96),64\]")
+# Ten samples of 16 tokens, as they are or as rows: no parameter has that shape.
+TOKENS = re.compile(r"f32\[(?:10,16|160),64\]")
 
 
 def main(folder: Path) -> None:
