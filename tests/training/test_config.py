@@ -138,7 +138,7 @@ def test_settings_are_made_in_their_order() -> None:
             "optimiser: {name: sgd, weight_decay: 0.1}", "",
             "optimiser: weight_decay must be null for sgd, which has none; got 0.1",
         ),
-        ("", "accumulate=3", "accumulate must divide batch_size = 64, got 3"),
+        ("", "accumulate=3", "accumulate x abreast must divide batch_size = 64, got 3 x 1"),
         ("", "seed=4294967296", "seed must be less than 4294967296, got 4294967296"),
         ("", "times=log_normal", "times.kind must be steps or uniform for the schedule discrete, got 'log_normal'"),
         ("schedule: vp", "times.kind=uniform", ""),

@@ -24,6 +24,7 @@ from artifex.training import (
     make_train_step,
     train,
 )
+from artifex.training.parts import sum_over_parts
 from tests.training.tiny import OBJECTIVE, batches, data, network, same
 
 SGD = optax.sgd(1.0, momentum=0.9)
@@ -67,17 +68,31 @@ class Spoilt(Batches):
         self._inner.close()
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
+@pytest.mark.parametrize(("accumulate", "abreast"), [(4, 1), (1, 4), (2, 2)])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, abreast: int) -> None:
     """By SGD, whose update is the gradient itself; draws are those of the whole batch."""
     whole, told = step(fresh(), *batch())
-    parts, told_in_parts = make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=4)(fresh(), *batch())
+    in_parts = make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=accumulate, abreast=abreast)
+    parts, told_in_parts = in_parts(fresh(), *batch())
     assert np.isclose(told.loss, told_in_parts.loss, rtol=1e-6)
     assert np.isclose(told.gradient_norm, told_in_parts.gradient_norm, rtol=1e-5)
     for a, b in zip(jax.tree.leaves(whole.parameters), jax.tree.leaves(parts.parameters), strict=True):
         assert np.allclose(a, b, rtol=0, atol=1e-6)
     assert not same(whole.parameters, fresh().parameters)
-    with pytest.raises(ValueError, match="accumulate must divide the batch of 8, got 3"):
-        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=3)(fresh(), *batch())
+
+
+def test_a_batch_that_parts_do_not_divide_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^accumulate = 2 x abreast = 3 must divide the batch of 8"):
+        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=2, abreast=3)(fresh(), *batch())
+
+
+def test_parts_are_numbered_and_have_rows_from_all_over() -> None:
+    rows = jnp.arange(12)
+    # Row r is in part r mod 6: the sum of number times rows says which rows each got.
+    expected = sum(int(r % 6) * int(r) for r in range(12))
+    for in_turn, abreast in ((2, 3), (3, 2), (1, 6), (6, 1)):
+        got = sum_over_parts(lambda i, part: i * part.sum(), rows, in_turn=in_turn, abreast=abreast)
+        assert int(got) == expected
 
 
 def test_a_step_that_is_not_finite_changes_counters_alone() -> None:

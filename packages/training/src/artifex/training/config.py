@@ -108,7 +108,9 @@ class TrainingConfig(Section):
     Attributes:
         steps: updates of the parameters.
         batch_size: examples an update, over all devices.
-        accumulate: parts that a batch is worked through in, one after the other; divides batch_size.
+        accumulate: parts that a batch is worked through in, one after the other, to save memory.
+        abreast: parts that each of these is worked through in at once, to keep the cores of a CPU busy with a small
+            network; accumulate x abreast divides batch_size.
         seed: of everything random.
         optimiser: how parameters are updated.
         ema: the averages that samples are drawn with.
@@ -121,6 +123,7 @@ class TrainingConfig(Section):
     steps: PositiveInt = 2000
     batch_size: PositiveInt = 64
     accumulate: PositiveInt = 1
+    abreast: PositiveInt = 1
     seed: int = Field(default=0, ge=0, lt=2**32)
     optimiser: OptimiserConfig = OptimiserConfig()
     ema: Annotated[EmaConfig, kinds("constant")] = Constant(decay=0.995)
@@ -130,8 +133,11 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _parts(self) -> "TrainingConfig":
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate must divide batch_size = {self.batch_size}, got {self.accumulate}")
+        if self.batch_size % (self.accumulate * self.abreast):
+            raise ValueError(
+                f"accumulate x abreast must divide batch_size = {self.batch_size}, "
+                f"got {self.accumulate} x {self.abreast}"
+            )
         return self
 
 

@@ -33,6 +33,7 @@ from artifex.training.mesh import (
 )
 from artifex.training.objective import Draws, Label, Objective, Time, X
 from artifex.training.optimiser import make_optimiser
+from artifex.training.parts import sum_over_parts
 
 Parameters = nnx.State[Any, Any]
 """The arrays of a module's ``nnx.Param``."""
@@ -238,6 +239,7 @@ def make_train_step(
     *,
     seed: int = 0,
     accumulate: int = 1,
+    abreast: int = 1,
     window: int = 50,
     shardings: TrainState | None = None,
 ) -> TrainStep:
@@ -255,6 +257,7 @@ def make_train_step(
         seed: of noise, times, dropped labels and dropout.
         accumulate: parts that a batch is worked through in, one after the other, to save memory: the draws are those
             of the whole batch, and so is the gradient.
+        abreast: parts that each of these is worked through in at once, see ``sum_over_parts``.
         window: steps over which losses are gathered by noise level before that begins anew.
         shardings: where the arrays of the state lie, on more than one device; see ``state_shardings``.
     """
@@ -272,25 +275,17 @@ def make_train_step(
     ) -> tuple[Parameters, tuple[Float[Array, ""], Levels]]:
         of_shares = loss_of if shardings is None else fetching(loss_of, shardings.parameters)
         gradient = jax.grad(of_shares, has_aux=True)
-        if accumulate == 1:
+        if accumulate * abreast == 1:
             one: tuple[Parameters, tuple[Float[Array, ""], Levels]] = gradient(parameters, key, x0, draws)
             return one
-        if len(x0) % accumulate:
-            raise ValueError(f"accumulate must divide the batch of {len(x0)}, got {accumulate}")
-
-        def parts(a: Array) -> Array:
-            # Every part has rows from all over the batch, so one that is spread over devices keeps all of them busy.
-            return jnp.moveaxis(a.reshape(len(a) // accumulate, accumulate, *a.shape[1:]), 1, 0)
-
-        def add(total: Any, part: tuple[Int[Array, ""], X, Draws]) -> tuple[Any, None]:  # noqa: ANN401 -- any pytree
-            i, x, drawn = part
-            return jax.tree.map(jnp.add, total, gradient(parameters, jax.random.fold_in(key, i), x, drawn)), None
-
-        nothing = jax.tree.map(jnp.zeros_like, parameters), (jnp.zeros(()), no_levels())
-        (total, (loss, levels)), _ = jax.lax.scan(
-            add, nothing, (jnp.arange(accumulate), *jax.tree.map(parts, (x0, draws)))
+        total, (loss, levels) = sum_over_parts(
+            lambda i, part: gradient(parameters, jax.random.fold_in(key, i), *part),
+            (x0, draws),
+            in_turn=accumulate,
+            abreast=abreast,
         )
-        return jax.tree.map(lambda a: a / accumulate, total), (loss / accumulate, levels)
+        parts = accumulate * abreast
+        return jax.tree.map(lambda a: a / parts, total), (loss / parts, levels)
 
     @partial(jax.jit, donate_argnums=0)
     def train_step(state: TrainState, x0: X, labels: Label) -> tuple[TrainState, StepMetrics]:
@@ -376,7 +371,7 @@ def train(
     state, before = init_state(parts, optimiser, average, config.steps), 0.0
     shardings = None
     if mesh is not None:
-        check_mesh(mesh, network, config.batch_size, config.accumulate)
+        check_mesh(mesh, network, config.batch_size, config.accumulate, config.abreast)
         shardings = state_shardings(state, mesh, rules_of(network, mesh))
         state = place(state, shardings)
         stop = None if stop is None else agreed(stop, mesh)
@@ -391,7 +386,8 @@ def train(
         batches.restore(notes["data"])
     train_step = make_train_step(
         parts, objective, optimiser, average,
-        seed=config.seed, accumulate=config.accumulate, window=config.log.every, shardings=shardings,
+        seed=config.seed, accumulate=config.accumulate, abreast=config.abreast, window=config.log.every,
+        shardings=shardings,
     )  # fmt: skip
     # What calling a compiled step costs grows with what has to be taken apart and put together again for it.
     leaves, structure = jax.tree.flatten(state)

@@ -145,15 +145,17 @@ def rules_of(backbone: nnx.Module, mesh: Mesh | AbstractMesh) -> Rules:
     return TENSOR[type(backbone)]
 
 
-def check_mesh(mesh: Mesh | AbstractMesh, backbone: nnx.Module, batch_size: int, accumulate: int = 1) -> None:
+def check_mesh(
+    mesh: Mesh | AbstractMesh, backbone: nnx.Module, batch_size: int, accumulate: int = 1, abreast: int = 1
+) -> None:
     """Look whether a run fits a mesh, before it is begun.
 
     Raises:
         ValueError: if devices would get unequal parts of a batch, and as `rules_of` and `state_shardings` do.
     """
     data, fsdp = mesh.shape["data"], mesh.shape["fsdp"]
-    if batch_size % (data * fsdp * accumulate):
-        parts = "" if accumulate == 1 else f" x accumulate = {accumulate}"
+    if batch_size % (data * fsdp * accumulate * abreast):
+        parts = "".join(f" x {k} = {n}" for k, n in (("accumulate", accumulate), ("abreast", abreast)) if n > 1)
         raise ValueError(
             f"batch_size must be a multiple of mesh.data = {data} x mesh.fsdp = {fsdp}{parts}, got {batch_size}"
         )

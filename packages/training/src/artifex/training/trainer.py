@@ -74,7 +74,7 @@ class Trainer:
         if config.preview is not None:
             drawing_of(self)
         self.mesh = make_mesh(config.mesh)
-        check_mesh(self.mesh, network, config.batch_size, config.accumulate)
+        check_mesh(self.mesh, network, config.batch_size, config.accumulate, config.abreast)
 
     @classmethod
     def of(cls, folder: Path | str) -> "Trainer":
