@@ -126,7 +126,7 @@ class TrainingConfig(Section):
     abreast: PositiveInt = 1
     seed: int = Field(default=0, ge=0, lt=2**32)
     optimiser: OptimiserConfig = OptimiserConfig()
-    ema: Annotated[EmaConfig, kinds("constant")] = Constant(decay=0.995)
+    ema: Annotated[EmaConfig, kinds("constant")] = Constant()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     max_skipped: PositiveInt = 10

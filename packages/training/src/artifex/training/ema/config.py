@@ -28,7 +28,7 @@ class Constant(Section):
     """
 
     kind: Literal["constant"] = "constant"
-    decay: float = Field(default=0.995, ge=0, lt=1)
+    decay: float = Field(default=Ema.decay, ge=0, lt=1)
 
     def build(self) -> Ema:
         """The average that this names."""

@@ -26,7 +26,7 @@ class Ema:
         ValueError: for another decay.
     """
 
-    decay: float = 0.999
+    decay: float = 0.995
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
