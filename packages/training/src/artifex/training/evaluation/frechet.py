@@ -74,7 +74,7 @@ def fid(generated: Features, real: Features, *, allow_few: bool = False) -> Scor
         if features.count < least:
             raise ValueError(
                 f"{name} must be at least {least} samples for features of width {features.width}, got "
-                f"{features.count}; KID has no bias with few, allow_few=True takes them as they are"
+                f"{features.count}; the metric kid has no bias with few"
             )
     ours, theirs = generated.statistics, real.statistics
     value = frechet_distance(ours.mean, ours.covariance, theirs.mean, theirs.covariance)
