@@ -10,6 +10,7 @@ from artifex.training import (
     ConfigError,
     Digits,
     EdmSchedule,
+    Ema,
     LogNormalTimes,
     MinSnrWeight,
     OptimiserConfig,
@@ -67,6 +68,11 @@ def test_every_part_is_read_from_yaml_and_written_back(tmp_path: Path) -> None:
 
 def test_only_data_must_be_said() -> None:
     assert parse_config("data: digits") == RunConfig(data=Digits())
+    # What is left out is what a kind without fields is.
+    for ema in ("constant", "{kind: constant}", "{}"):
+        assert (
+            parse_config(f"{{data: digits, ema: {ema}}}").ema.build() == RunConfig(data=Digits()).ema.build() == Ema()
+        )
 
 
 def test_the_description_is_the_configuration_and_says_what_every_field_means() -> None:
@@ -79,6 +85,14 @@ def test_the_description_is_the_configuration_and_says_what_every_field_means() 
         assert all(told.values())
     for kind in ("toy", "rectified_flow", "min_snr", "logit_normal", "power", "dit"):
         assert re.search(rf"\b{kind}\b", text), kind
+    # Fields of networks too: those of the one that is named, as it has them, and those of all others.
+    for line in ("channel_mults: [1, 2]   Ch", "hidden: 1152   Width of a token", "kind: edm2   preset: xs, s, m"):
+        assert line in text, line
+    tall = described(BackboneConfig.model_validate({"kind": "dit", "preset": "b_4", "depth": 3}))
+    assert yaml.safe_load(tall) == {"kind": "dit", "preset": "b_4", "depth": 3}
+    assert "further fields of dit, as in b_4;" in tall
+    assert "hidden: 768   Width" in tall
+    assert tall.count(" depth: ") == 3  # of the others that have one
     assert max(len(line) for line in text.splitlines()) <= 120
 
 

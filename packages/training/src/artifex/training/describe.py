@@ -3,12 +3,14 @@
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import yaml
 from pydantic import BaseModel
 
+from artifex.training import networks
+from artifex.training.choices import BackboneConfig
 from artifex.training.section import kind, models
 
 WIDTH: Final = 110
@@ -19,19 +21,19 @@ def described(config: BaseModel) -> str:
     return "\n".join(_lines(config, 0)) + "\n"
 
 
-def meanings(model: type[BaseModel]) -> Mapping[str, str]:
-    """What the docstrings of a model and its bases say of its fields."""
+def meanings(model: type) -> Mapping[str, str]:
+    """What the docstrings of a class and its bases say of its fields."""
     out = dict[str, str]()
     for base in reversed(model.__mro__):
-        doc = inspect.getdoc(base) if issubclass(base, BaseModel) and base.__module__.startswith("artifex") else None
+        doc = inspect.getdoc(base) if base.__module__.startswith("artifex") else None
         part = re.search(r"^Attributes:\n((?:    .*\n?|\n)*)", doc or "", re.MULTILINE)
         for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", part[1] if part else "", re.MULTILINE):
             out[name] = " ".join(text.split())
     return out
 
 
-def summary(model: type[BaseModel]) -> str:
-    """The first line of a model's docstring."""
+def summary(model: type) -> str:
+    """The first line of a class's docstring."""
     return (inspect.getdoc(model) or "").partition("\n")[0]
 
 
@@ -51,6 +53,29 @@ def _lines(config: BaseModel, depth: int) -> Iterator[str]:
                 yield from (f"{pad}  # {line}" for line in _option(option))
     for name in config.model_extra or {}:
         yield f"{pad}{name}: {_flow(plain[name])}"
+    if isinstance(config, BackboneConfig):
+        yield from (f"{pad}# {line}" for line in _networks(config))
+
+
+def _networks(chosen: BackboneConfig) -> Iterator[str]:
+    """What else can be set of the network, as it is; and of every other that could be named instead."""
+    size = "by default" if chosen.preset is None else f"as in {chosen.preset}"
+    yield f"further fields of {chosen.kind}, {size}; channels, size and classes are the data's"
+    yield from _fields(chosen.kind, chosen.preset, leave=chosen.fields)
+    for other in networks.KINDS:
+        if other != chosen.kind:
+            sizes = ", ".join(networks.presets(other))
+            line = f"or kind: {other}" + (f"   preset: {sizes}, or null" if sizes else "")
+            yield from textwrap.wrap(line, WIDTH - 8, subsequent_indent="    ")
+            yield from _fields(other, None)
+
+
+def _fields(kind: str, preset: str | None, leave: Collection[str] = ()) -> Iterator[str]:
+    """The fields of a network, each on a line."""
+    told = meanings(type(networks.config_of(kind)))
+    for name, value in networks.open_fields(kind, preset).items():
+        if name not in leave:
+            yield from _field(name, f" {_flow(value)}", told[name])
 
 
 def _option(model: type[BaseModel]) -> Iterator[str]:
@@ -60,12 +85,16 @@ def _option(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if name != "kind":
             default = "" if field.is_required() else f" {_flow(field.default)}"
-            line = f"{name}:{default}   {told.get(name, '')}"
-            yield from textwrap.wrap(line, WIDTH - 8, initial_indent="    ", subsequent_indent="        ")
+            yield from _field(name, default, told.get(name, ""))
+
+
+def _field(name: str, value: str, meaning: str) -> list[str]:
+    return textwrap.wrap(f"{name}:{value}   {meaning}", WIDTH - 8, initial_indent="    ", subsequent_indent="        ")
 
 
 def _flow(value: object) -> str:
     """A value on one line."""
     value = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    value = list(value) if isinstance(value, tuple) else value
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
     return text.removesuffix("\n...\n").strip()

@@ -66,8 +66,10 @@ _CONFIGS: Final[Mapping[str, type[NetworkConfig]]] = {
     "edm2": EDM2Config,
     "mlp": MLPConfig,
 }
+KINDS: Final = tuple(_CONFIGS)
 # Said elsewhere: dtypes by ``precision``; a variance is not what ``Objective`` trains.
 _ELSEWHERE: Final = ("dtype", "param_dtype", "learn_sigma")
+_OF_THE_DATA: Final = ("in_channels", "features", "size", "num_classes")
 
 
 def presets(kind: str) -> list[str]:
@@ -80,6 +82,18 @@ def known_fields(kind: str) -> list[str]:
     """What can be given of a network beside ``kind`` and ``preset``."""
     names = [field.name for field in dataclasses.fields(_CONFIGS[kind]) if field.name not in _ELSEWHERE]
     return [*names, "num_classes"] if kind == "mmdit" else names
+
+
+def config_of(kind: str, preset: str | None = None) -> NetworkConfig:
+    """The network's own config: a published size of it, or its defaults."""
+    made: NetworkConfig = _CONFIGS[kind]() if preset is None else getattr(_CONFIGS[kind], preset)()
+    return made
+
+
+def open_fields(kind: str, preset: str | None = None) -> dict[str, Any]:
+    """What of a network neither the data nor another part of the configuration decides, with its values."""
+    config = config_of(kind, preset)
+    return {name: getattr(config, name) for name in known_fields(kind) if name not in _OF_THE_DATA}
 
 
 def check_fields(kind: str, preset: str | None, fields: Mapping[str, object]) -> dict[str, Any]:
@@ -190,7 +204,7 @@ def plan(backbone: BackboneConfig, shape: tuple[int, ...], num_classes: int | No
     wanted = given.get("num_classes", num_classes)
     if wanted is not None and (num_classes is None or wanted < num_classes):
         raise ValueError(f"backbone.num_classes must be null or at least the data's {num_classes}, got {wanted}")
-    base = _CONFIGS[kind]() if backbone.preset is None else getattr(_CONFIGS[kind], backbone.preset)()
+    base = config_of(kind, backbone.preset)
     fixed = {"num_classes": wanted, "learn_sigma": False, "null_class": True, "dtype": jnp.dtype(compute)}
     names = {field.name for field in dataclasses.fields(base)}
     try:
