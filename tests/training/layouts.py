@@ -28,7 +28,7 @@ from artifex.training import (
 )
 from artifex.training.mesh import MeshConfig, global_batch, make_mesh, place, rules_of, state_shardings
 from artifex.training.optimiser import make_optimiser
-from tests.training.tiny import same
+from tests.training.tiny import Turning, same
 
 LAYOUTS = {
     "one": None,
@@ -47,27 +47,35 @@ COLLECTIVE = re.compile(
 TOKENS = re.compile(r"f32\[(?:10,16|160),64\]")
 
 
-def main(folder: Path) -> None:
-    module, data = DiT(NETWORK, rngs=nnx.Rngs(0)), digits()
-    network, average = Network(module), CONFIG.ema.build()
+def trained(module: nnx.Module, config: MeshConfig | None) -> tuple[TrainState, TrainState, str]:
+    """The state after all steps, one of zeros that lies as it does, and the program."""
+    network, average, data = Network(module), CONFIG.ema.build(), digits()
     optimiser = make_optimiser(CONFIG.optimiser, CONFIG.steps)
     objective = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=10)
-    first = init_state(network, optimiser, average, CONFIG.steps)
-    blank = jax.tree.map(jnp.zeros_like, first)
+    state = init_state(network, optimiser, average, CONFIG.steps)
+    like = jax.tree.map(jnp.zeros_like, state)
+    mesh, shardings = None, None
+    if config is not None:
+        mesh = make_mesh(config)
+        shardings = state_shardings(state, mesh, rules_of(module, mesh))
+        state, like = place(state, shardings), place(like, shardings)
+    step = make_train_step(network, objective, optimiser, average, shardings=shardings)
+    program = step.lower(state, *global_batch(data.batch(0, CONFIG.batch_size, 0), mesh)).compile()  # type: ignore[attr-defined]
+    for k in range(CONFIG.steps):
+        state, _ = program(state, *global_batch(data.batch(k, CONFIG.batch_size, 0), mesh))
+    return state, like, program.as_text()
+
+
+def main(folder: Path) -> None:
+    module = DiT(NETWORK, rngs=nnx.Rngs(0))
     out: dict[str, object] = {}
     likes, finals = dict[str, TrainState](), dict[str, object]()
     for name, config in LAYOUTS.items():
-        mesh = None if config is None else make_mesh(config)
-        shardings = None if mesh is None else state_shardings(first, mesh, rules_of(module, mesh))
-        state, like = (x if shardings is None else place(x, shardings) for x in (jax.tree.map(jnp.array, first), blank))
-        step = make_train_step(network, objective, optimiser, average, shardings=shardings)
-        program = step.lower(state, *global_batch(data.batch(0, CONFIG.batch_size, 0), mesh)).compile()  # type: ignore[attr-defined]
-        for k in range(CONFIG.steps):
-            state, _ = program(state, *global_batch(data.batch(k, CONFIG.batch_size, 0), mesh))
+        state, like, program = trained(module, config)
         with Checkpointer(folder / name) as checkpointer:
             checkpointer.save(CONFIG.steps, state, {})
         likes[name], finals[name] = like, jax.tree.map(np.asarray, state)
-        collectives = COLLECTIVE.findall(program.as_text())
+        collectives = COLLECTIVE.findall(program)
         specs = [getattr(leaf.sharding, "spec", ()) for leaf in jax.tree.leaves(state.parameters)]
         out[name] = {
             "losses": np.asarray(state.losses).tolist(),
@@ -83,7 +91,14 @@ def main(folder: Path) -> None:
                 read = checkpointer.restore(like, CONFIG.steps)
                 assert same(read, final), f"{name} as {other}"
                 assert [x.sharding for x in jax.tree.leaves(read)] == [x.sharding for x in jax.tree.leaves(like)]
-    print(json.dumps(out))
+    turning = {name: trained(Turning(64), LAYOUTS[name])[0] for name in ("one", "fsdp")}
+    kernels = [leaf for leaf in jax.tree.leaves(turning["fsdp"].parameters) if leaf.ndim == 2]
+    told = {
+        "losses": {name: np.asarray(state.losses).tolist() for name, state in turning.items()},
+        "cut": [list(kernel.sharding.spec) for kernel in kernels],
+        "lengths": [(np.linalg.norm(kernel, axis=0) / len(kernel) ** 0.5).tolist() for kernel in kernels],
+    }
+    print(json.dumps({"dit": out, "turning": told}))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class State(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -43,6 +43,11 @@ def layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     assert child.returncode == 0, child.stderr
     out: dict[str, dict[str, Any]] = json.loads(child.stdout)
     return out
+
+
+@pytest.fixture(scope="module")
+def layouts(told: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return told["dit"]
 
 
 def test_every_layout_has_the_losses_of_one_device(layouts: dict[str, dict[str, Any]]) -> None:
@@ -83,6 +88,14 @@ def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, d
         cut = layouts[name]["cut along fsdp"]
         assert cut == 8
         assert cut < layouts[name]["collectives"]["all-gather"] <= 2 * cut, name
+
+
+def test_weights_that_devices_share_keep_their_length(told: dict[str, dict[str, Any]]) -> None:
+    found = told["turning"]
+    assert found["cut"] == [[None, "fsdp"], ["fsdp"], ["fsdp"]]  # some within a unit's weights
+    np.testing.assert_allclose(found["losses"]["fsdp"], found["losses"]["one"], rtol=1e-5)
+    for lengths in found["lengths"]:
+        np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
 
 def test_parameters_lie_along_their_largest_axis_that_is_free() -> None:
