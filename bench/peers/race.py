@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
+
+LARGE_PAGES: Final[Mapping[str, str]] = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""As the command ``artifex`` sets it for itself, see `artifex.training.start`; for both sides of a race."""
 
 Case = Callable[[], object]
 """One call, finished when it returns."""

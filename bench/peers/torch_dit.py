@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from race import Case, Side, race, serve
+from race import LARGE_PAGES, Case, Side, race, serve
 
 BAR: Final = 1.0
 CHECKED: Final = 3
@@ -59,6 +59,8 @@ SIZES: Final = {
     "S-2": Size(4, 32, 4, 2, 6, 64, 12, 1000, True),
     "digits": Size(128, 8, 1, 2, 4, 24, 4, 10, False),
 }
+ABREAST: Final = {"S-2": 1, "digits": 2}
+"""In how many parts at once ours works through a batch, see `artifex.training.parts`."""
 OPPONENTS: Final = ("paper", "diffusers")
 NAMES: Final = [
     f"{size}, {opponent}, {what}" for size in SIZES for opponent in OPPONENTS for what in ("forward", "step")
@@ -207,8 +209,8 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
     import jax
     import jax.numpy as jnp
     import numpy as np
-    import optax
     from flax import nnx
+    from step import make_step
 
     from artifex.backbones import DiT, DiTConfig
     from artifex.backbones.interop import load_diffusers, load_original
@@ -237,38 +239,15 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
         data = np.load(at / "theirs.npz")
         x, t, y, target = (jnp.asarray(data[key]) for key in ("x", "t", "y", "target"))
         graph, params = nnx.split(net)
-        optimizer = optax.adamw(RATE, weight_decay=DECAY)
-        state = [params, optimizer.init(params)]
 
-        @jax.jit
         def apply(params: Any, x: Any, t: Any, y: Any, graph: Any = graph) -> Any:  # noqa: ANN401
             return nnx.merge(graph, params)(x, t, y)
 
-        def update(
-            params: Any,  # noqa: ANN401
-            moments: Any,  # noqa: ANN401
-            x: Any,  # noqa: ANN401
-            t: Any,  # noqa: ANN401
-            y: Any,  # noqa: ANN401
-            target: Any,  # noqa: ANN401
-            apply: Any = apply,  # noqa: ANN401
-            optimizer: Any = optimizer,  # noqa: ANN401
-        ) -> Any:  # noqa: ANN401
-            def loss(params: Any) -> Any:  # noqa: ANN401
-                return jnp.mean((apply(params, x, t, y) - target) ** 2)
+        run, inputs = jax.jit(apply), (x, t, y)
+        step = make_step(apply, params, inputs, target, rate=RATE, decay=DECAY, abreast=ABREAST[key])
 
-            value, grads = jax.value_and_grad(loss)(params)
-            updates, moments = optimizer.update(grads, moments, params)
-            return optax.apply_updates(params, updates), moments, value
-
-        update = jax.jit(update, donate_argnums=(0, 1))
-
-        def forward(apply: Any = apply, state: Any = state, inputs: Any = (x, t, y)) -> Any:  # noqa: ANN401
-            return jax.block_until_ready(apply(state[0], *inputs))  # type: ignore[no-untyped-call]
-
-        def step(update: Any = update, state: Any = state, inputs: Any = (x, t, y, target)) -> float:  # noqa: ANN401
-            state[0], state[1], loss = update(*state, *inputs)
-            return float(loss)
+        def forward(run: Any = run, params: Any = params, inputs: Any = inputs) -> Any:  # noqa: ANN401
+            return jax.block_until_ready(run(params, *inputs))  # type: ignore[no-untyped-call]
 
         far[f"{name}: output"] = float(np.abs(np.asarray(forward()) - data["out"]).max() / data["out"].std())
         if what == "step":
@@ -284,8 +263,8 @@ def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     names = [name for name in NAMES if only in name]
     with tempfile.TemporaryDirectory() as folder:
-        other = Side(peer, __file__, "theirs", folder, *names)
-        mine = Side(sys.executable, __file__, "ours", folder, *names)
+        other = Side(peer, __file__, "theirs", folder, *names, env=LARGE_PAGES)
+        mine = Side(sys.executable, __file__, "ours", folder, *names, env=LARGE_PAGES)
         print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
         for what, far in mine.about["far"].items():
             print(f"{what} differs by {far:.1e}")

@@ -38,7 +38,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from race import Case, Side, race, serve
+from race import LARGE_PAGES, Case, Side, race, serve
 
 CHECKED: Final = 3
 """Steps whose losses are compared."""
@@ -77,6 +77,8 @@ DIGITS: Final = {
     "norm_eps": 1e-6,
 }
 BATCH: Final = {"cifar": 4, "digits": 64}
+ABREAST: Final = {"cifar": 1, "digits": 2}
+"""In how many parts at once ours works through a batch, see `artifex.training.parts`."""
 
 
 def theirs(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, object]]:
@@ -140,8 +142,8 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
     import jax
     import jax.numpy as jnp
     import numpy as np
-    import optax
     from flax import nnx
+    from step import make_step
 
     from artifex.backbones import UNet
     from artifex.backbones.interop import load_pipeline
@@ -161,36 +163,15 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
         x, target, t = jnp.asarray(data["x"]), jnp.asarray(data["target"]), jnp.asarray(data["t"])
         labels = None if key == "cifar" else jnp.arange(BATCH[key]) % 10
         graph, params = nnx.split(net)
-        optimizer = optax.adamw(RATE, weight_decay=DECAY)
-        state = [params, optimizer.init(params)]
 
         def apply(params: Any, x: Any, t: Any, labels: Any, graph: Any = graph) -> Any:  # noqa: ANN401
             return nnx.merge(graph, params)(x, t, labels)
 
-        def update(
-            params: Any,  # noqa: ANN401
-            moments: Any,  # noqa: ANN401
-            inputs: Any,  # noqa: ANN401
-            target: Any,  # noqa: ANN401
-            apply: Any = apply,  # noqa: ANN401
-            optimizer: Any = optimizer,  # noqa: ANN401
-        ) -> Any:  # noqa: ANN401
-            def loss(params: Any) -> Any:  # noqa: ANN401
-                return jnp.mean((apply(params, *inputs) - target) ** 2)
-
-            value, grads = jax.value_and_grad(loss)(params)
-            updates, moments = optimizer.update(grads, moments, params)
-            return optax.apply_updates(params, updates), moments, value
-
         run, inputs = jax.jit(apply), (x, t, labels)
-        update = jax.jit(update, donate_argnums=(0, 1))
+        step = make_step(apply, params, inputs, target, rate=RATE, decay=DECAY, abreast=ABREAST[key])
 
-        def forward(run: Any = run, state: Any = state, inputs: Any = inputs) -> Any:  # noqa: ANN401
-            return jax.block_until_ready(run(state[0], *inputs))  # type: ignore[no-untyped-call]
-
-        def step(update: Any = update, state: Any = state, inputs: Any = inputs, target: Any = target) -> float:  # noqa: ANN401
-            state[0], state[1], loss = update(*state, inputs, target)
-            return float(loss)
+        def forward(run: Any = run, params: Any = params, inputs: Any = inputs) -> Any:  # noqa: ANN401
+            return jax.block_until_ready(run(params, *inputs))  # type: ignore[no-untyped-call]
 
         scheduler = read_scheduler(pipeline.scheduler)
         denoiser = NetworkDenoiser(apply, scheduler.prediction, params)
@@ -216,8 +197,8 @@ def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
     missed = 0
     for name in (name for name in BARS if only in name):
         with tempfile.TemporaryDirectory() as folder:
-            other = Side(peer, __file__, "theirs", folder, name)
-            mine = Side(sys.executable, __file__, "ours", folder, name)
+            other = Side(peer, __file__, "theirs", folder, name, env=LARGE_PAGES)
+            mine = Side(sys.executable, __file__, "ours", folder, name, env=LARGE_PAGES)
             print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
             for what, far in mine.about["far"].items():
                 print(f"{what} differs by {far:.1e}", flush=True)

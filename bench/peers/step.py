@@ -1,0 +1,55 @@
+"""One training step of ours, as the peers' do it: mean squared error, its gradient, AdamW."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from artifex.training.parts import sum_over_parts
+
+
+def make_step(
+    apply: Callable[..., Any],
+    params: Any,  # noqa: ANN401
+    inputs: tuple[Any, ...],
+    target: jax.Array,
+    *,
+    rate: float,
+    decay: float,
+    abreast: int,
+) -> Callable[[], float]:
+    """A function that makes a step and returns the loss before it.
+
+    Args:
+        apply: of parameters and inputs.
+        params: those to begin with.
+        inputs: arrays of a batch; None where there is nothing.
+        target: what the output should be.
+        rate: of learning.
+        decay: of weights.
+        abreast: in how many parts at once the batch is worked through, see `artifex.training.parts`.
+    """
+    optimizer = optax.adamw(rate, weight_decay=decay)
+    # As `artifex.training.train` does: between steps the state is a list, which a compiled function takes at once.
+    leaves, tree = jax.tree.flatten((params, optimizer.init(params)))
+    state = [leaves]
+
+    def loss(params: Any, target: jax.Array, *inputs: Any) -> jax.Array:  # noqa: ANN401
+        return jnp.mean((apply(params, *inputs) - target) ** 2)
+
+    def update(leaves: list[jax.Array], batch: tuple[Any, ...]) -> tuple[list[jax.Array], jax.Array]:
+        params, moments = jax.tree.unflatten(tree, leaves)
+        total = sum_over_parts(lambda _, part: jax.value_and_grad(loss)(params, *part), batch, abreast=abreast)
+        value, grads = jax.tree.map(lambda a: a / abreast, total)
+        updates, moments = optimizer.update(grads, moments, params)
+        return jax.tree.leaves((optax.apply_updates(params, updates), moments)), value
+
+    run = jax.jit(update, donate_argnums=0)
+
+    def step() -> float:
+        state[0], value = run(state[0], (target, *inputs))
+        return float(value)
+
+    return step
