@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
 from artifex.backbones.blocks import Image, Linear, SelfAttention, Tokens, Vector, gelu
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
+from artifex.backbones.layers import through
 from artifex.kernels import adaln
 
 
@@ -34,6 +35,7 @@ class DiTConfig:
         sample_size: Height and width of the images in training. With None, positions count patches; else those of
             any other size are stretched to span what they span at this one, as diffusers does.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
+        scan: Compile blocks that are alike once, not one by one; see `through`.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
 
@@ -56,6 +58,7 @@ class DiTConfig:
     embed_per_block: bool = False
     sample_size: int | None = None
     remat: bool = False
+    scan: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
 
@@ -255,20 +258,21 @@ class DiT(nnx.Module):
         if height % config.patch or width % config.patch:
             raise ValueError(f"height and width must be divisible by {config.patch}, got {height} and {width}")
 
-        def run(block: DiTBlock, h: Tokens, c: Vector) -> Tokens:
-            return block(h, c, deterministic=deterministic)
+        def condition(block: DiTBlock) -> Vector:
+            embed = block.embed if self.embed is None else self.embed
+            assert embed is not None
+            return nnx.silu(embed(t, labels))
 
-        run = nnx.remat(run) if config.remat else run
+        def run(block: DiTBlock, h: Tokens, _: None) -> tuple[Tokens, None]:
+            return block(h, c if block.embed is None else condition(block), deterministic=deterministic), None
+
         labels = resolve_labels(cond, config.num_classes, x.shape[0])
-        embeds = [block.embed for block in self.blocks if block.embed] if self.embed is None else [self.embed]
-        conditions = [nnx.silu(embed(t, labels)) for embed in embeds]
+        c = condition(self.blocks[0])
         rows, columns = height // config.patch, width // config.patch
         base = None if config.sample_size is None else config.sample_size // config.patch
         h = self.stem(patchify(x, config.patch))
         h = h + jnp.asarray(sincos_2d(config.hidden, rows, columns, base=base), h.dtype)
-        for i, block in enumerate(self.blocks):
-            h = run(block, h, conditions[i % len(conditions)])
-        c = conditions[0]
+        h, _ = through(run, self.blocks, h, [None] * len(self.blocks), remat=config.remat, scan=config.scan)
         shift, scale = jnp.split(self.modulation(c), 2, axis=-1)
         _, h = adaln(h, scale, shift)
         return unpatchify(self.out(h), config.patch, height, width).astype(x.dtype)

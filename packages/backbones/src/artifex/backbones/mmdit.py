@@ -11,8 +11,10 @@ from artifex.backbones.base import Constant, TextCondition, Time, X, check_input
 from artifex.backbones.blocks import Linear, Tokens, Vector, gelu
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
+from artifex.backbones.layers import through
 from artifex.kernels import adaln, attention
 
+Both = tuple[Tokens, Float[Array, "b m c"]]  # image and text
 Heads = Float[Array, "b n heads d"]
 ZEROS = nnx.initializers.zeros_init()
 
@@ -34,6 +36,7 @@ class MMDiTConfig:
         max_size: Patches a side in the table of positions, whose centre is used for smaller images.
         sample_size: Height and width of ``x`` in training: the table spans what a table of this size would.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
+        scan: Compile blocks that are alike once, not one by one; see `through`.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
 
@@ -53,6 +56,7 @@ class MMDiTConfig:
     max_size: int = 192
     sample_size: int = 128
     remat: bool = False
+    scan: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
 
@@ -164,7 +168,7 @@ class MMDiTBlock(nnx.Module):
         self.mlp = MLP(config, rngs=rngs)
         self.text_mlp = None if last else MLP(config, rngs=rngs)
 
-    def __call__(self, x: Tokens, text: Float[Array, "b m c"], c: Vector) -> tuple[Tokens, Float[Array, "b m c"]]:
+    def __call__(self, x: Tokens, text: Float[Array, "b m c"], c: Vector) -> Both:
         """Apply the block to the image ``x`` and the ``text`` under the condition ``c``, already through a SiLU."""
         if self.skip:
             return x, text
@@ -248,12 +252,9 @@ class MMDiT(nnx.Module):
         context = check_part("context", cond.context, (batch, None, config.context_features))
         pooled = check_part("pooled", cond.pooled, (batch, config.pooled_features))
 
-        def run(
-            block: MMDiTBlock, h: Tokens, text: Float[Array, "b m c"], c: Vector
-        ) -> tuple[Tokens, Float[Array, "b m c"]]:
-            return block(h, text, c)
+        def run(block: MMDiTBlock, both: Both, _: None) -> tuple[Both, None]:
+            return block(*both, c), None
 
-        run = nnx.remat(run) if config.remat else run
         c = nnx.silu(self.embed(t) + self.pooled_second(nnx.silu(self.pooled_first(pooled))))
         text = self.context(context)
         top, left = (config.max_size - rows) // 2, (config.max_size - columns) // 2
@@ -261,7 +262,8 @@ class MMDiT(nnx.Module):
         places = table[top : top + rows, left : left + columns].reshape(rows * columns, config.hidden)
         h = self.stem(patchify(x, config.patch))
         h = h + places.astype(h.dtype)
-        for block in self.blocks:
-            h, text = run(block, h, text, c)
+        (h, _), _ = through(
+            run, self.blocks, (h, text), [None] * len(self.blocks), remat=config.remat, scan=config.scan
+        )
         scale, shift = jnp.split(self.modulation(c), 2, axis=-1)
         return unpatchify(self.out(adaln(h, scale, shift)[1]), config.patch, height, width).astype(x.dtype)

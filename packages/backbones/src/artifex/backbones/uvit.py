@@ -11,6 +11,7 @@ from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
 from artifex.backbones.blocks import Conv, Linear, SelfAttention, Tokens, gelu
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import LabelEmbedding, timestep_embedding
+from artifex.backbones.layers import through
 
 INIT = nnx.initializers.truncated_normal(0.02)
 
@@ -28,6 +29,7 @@ class UViTConfig:
         heads: Attention heads.
         num_classes: Number of labels, or None for no condition.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
+        scan: Compile blocks that are alike once, not one by one; see `through`.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
 
@@ -43,6 +45,7 @@ class UViTConfig:
     heads: int = 16
     num_classes: int | None = 1000
     remat: bool = False
+    scan: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
 
@@ -156,10 +159,10 @@ class UViT(nnx.Module):
         if x.shape[1:3] != (config.size, config.size):
             raise ValueError(f"height and width must be {config.size}, got {x.shape[1]} and {x.shape[2]}")
 
-        def run(block: UViTBlock, h: Tokens, skip: Tokens | None) -> Tokens:
-            return block(h, skip)
+        def run(block: UViTBlock, h: Tokens, skip: Tokens | None) -> tuple[Tokens, Tokens]:
+            h = block(h, skip)
+            return h, h
 
-        run = nnx.remat(run) if config.remat else run
         labels = resolve_labels(cond, config.num_classes, x.shape[0])
         extra: list[Float[Array, "b f"]] = [
             timestep_embedding(t, config.hidden, cosine_first=True, freq_shift=0.0).astype(config.dtype)
@@ -168,12 +171,8 @@ class UViT(nnx.Module):
             extra.append(self.labels(labels))
         h = jnp.concatenate([*(token[:, None] for token in extra), self.stem(patchify(x, config.patch))], axis=1)
         h = h + self.positions[...].astype(h.dtype)
-        skips = []
-        for block in self.down:
-            h = run(block, h, None)
-            skips.append(h)
-        h = run(self.middle, h, None)
-        for block in self.up:
-            h = run(block, h, skips.pop())
+        half = len(self.down)
+        h, skips = through(run, [*self.down, self.middle], h, [None] * (half + 1), remat=config.remat, scan=config.scan)
+        h, _ = through(run, self.up, h, skips[:half][::-1], remat=config.remat, scan=config.scan)
         patches = self.out(self.norm(h))[:, len(extra) :]
         return self.smooth(unpatchify(patches, config.patch, config.size, config.size)).astype(x.dtype)
