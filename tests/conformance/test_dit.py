@@ -187,10 +187,20 @@ def test_the_default_network_is_that_of_the_parameters_at_any_size() -> None:
             config("DiTModel", **SMALL, num_classes=2, dropout_rate=0.1, mlp_ratio=2.5, learn_sigma=True),
             rngs=rngs,
             remat=True,
+            scan=True,
         )
         assert isinstance(made.backbone, DiT)
         assert made.backbone.config == DiTConfig(
-            in_channels=2, patch=2, hidden=16, depth=1, heads=2, mlp_ratio=2.5, dropout=0.1, num_classes=2, remat=True
+            in_channels=2,
+            patch=2,
+            hidden=16,
+            depth=1,
+            heads=2,
+            mlp_ratio=2.5,
+            dropout=0.1,
+            num_classes=2,
+            remat=True,
+            scan=True,
         )
         return made.generate(3, rngs=rngs, num_steps=3, y=Y, cfg_scale=4.0, img_size=8)
 

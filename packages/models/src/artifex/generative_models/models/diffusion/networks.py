@@ -59,11 +59,13 @@ class DiTOptions(TypedDict, total=False):
 
     Attributes:
         remat: recompute every block in the backward pass rather than keep what is inside it.
+        scan: compile blocks that are alike once, not one by one.
         dtype: what is computed in.
         param_dtype: what parameters are kept in.
     """
 
     remat: bool
+    scan: bool
     dtype: DTypeLike
     param_dtype: DTypeLike
 
