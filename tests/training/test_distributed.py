@@ -1,4 +1,4 @@
-"""Two processes, one of which is killed; and what is said where processes don't fit."""
+"""Two processes, together to the end and with one of them killed; and what is said where processes don't fit."""
 
 import os
 import signal
@@ -29,30 +29,38 @@ checkpoint: {every: 20}
 log: {every: 5}
 preview: {every: 20, steps: 2}
 """
-# The second process dies before step 31.
+# The same run twice: once left alone, then told to the command, of which the second process dies before step 31.
 ONE_OF_TWO = """
 import itertools, os, signal, sys
-from artifex.training import loop
+from artifex.training import Trainer, loop
 from artifex.training.cli import main
 
-original, calls = loop.global_batch, itertools.count()
+original, calls, fit = loop.global_batch, itertools.count(), Trainer.fit
 
 def deadly(*args):
     if next(calls) == 30 and sys.argv[-2:] == ["--process", "1"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*args)
 
-loop.global_batch = deadly
+def both(trainer, **options):
+    fit(Trainer(trainer.config, "whole"))
+    loop.global_batch = deadly
+    return fit(trainer, **options)
+
+Trainer.fit = both
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_one_of_two_processes_dies_the_other_ends_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment = {
+        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+    }  # fmt: skip
     command = [sys.executable, "-c", ONE_OF_TWO, "train", "config.yaml", "--out", "two", "--timeout", str(TIMEOUT),
                "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]  # fmt: skip
     first, second = (
@@ -76,11 +84,12 @@ def test_one_of_two_processes_dies_the_other_ends_and_the_run_goes_on(tmp_path: 
     assert latest(tmp_path / "two") == 20
 
     one = Trainer(RunConfig.model_validate(Trainer.of(tmp_path / "two").config.model_dump())).fit()
-    two = Trainer.of(tmp_path / "two").fit(resume=True)
-    assert two.finished
-    np.testing.assert_allclose(two.losses, one.losses, rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(two.state.parameters), jax.tree.leaves(one.state.parameters), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    whole, two = Trainer.of(tmp_path / "whole").load(), Trainer.of(tmp_path / "two").fit(resume=True)
+    for run in (whole, two):
+        assert run.finished
+        np.testing.assert_allclose(run.losses, one.losses, rtol=1e-5)
+        for a, b in zip(jax.tree.leaves(run.state.parameters), jax.tree.leaves(one.state.parameters), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
     steps = [line.partition(",")[0] for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [f'{{"step": {step}' for step in range(5, 51, 5)]
     assert sorted(path.name for path in (tmp_path / "two" / "previews").iterdir()) == ["00000020.png", "00000040.png"]
