@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from artifex.training import RunConfig, Trainer
+from artifex.training import RunConfig, Toy, Trainer
 from artifex.training.cli import main
+from artifex.training.data import open_dataset
+from artifex.training.evaluation import Features, fid
+from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.run import Run
 from artifex.training.reading import parse_config
 
@@ -39,6 +43,11 @@ def test_a_run_against_its_data(
     assert told["against"] == "gaussians"
     assert f"{told['bits_per_dim']['value']:.4g}" in bits
     run = Run(Path("run"))
+    # Other samples, held against other data.
+    assert main(["evaluate", "run", "--against", "moons", "--count", "64", "--metrics", "fid", "--seed", "1"]) == 0
+    drawn, moons = np.concatenate(list(run.samples(64, 1))), in_memory(open_dataset(Toy(name="moons")), 64).x
+    expected = fid(Features.of("raw values", drawn), Features.of("raw values", moons)).value
+    assert float(capsys.readouterr().out.splitlines()[1].split()[1]) == pytest.approx(expected, rel=1e-3)
     assert run.ends == (999, 0)
     assert run.levels is None
 
