@@ -36,5 +36,14 @@ def xla(
     mean = group(add_rows(wide))
     var = group(add_rows(wide * wide)) - mean * mean
     a = weight * lax.rsqrt(jnp.maximum(var, 0) + epsilon)
-    y = wide * spread(a, x.shape) + spread(bias - mean * a, x.shape)
-    return (jax.nn.silu(y) if silu else y).astype(x.dtype)
+    y: Array = _ends(wide, a, bias - mean * a, silu)
+    return y.astype(x.dtype)
+
+
+@partial(jax.checkpoint, static_argnums=(3,))
+def _ends(
+    x: Float[Array, "b *p c"], a: Float[Array, "b c"], b: Float[Array, "b c"], silu: bool
+) -> Float[Array, "b *p c"]:
+    """``silu(a x + b)``, made anew for the gradient: to keep what that needs would cost a CPU more than to make it."""
+    y = x * spread(a, x.shape) + spread(b, x.shape)
+    return jax.nn.silu(y) if silu else y
