@@ -1,4 +1,4 @@
-"""Blocks that are alike, compiled once."""
+"""Blocks that are alike, traced once."""
 
 from collections.abc import Callable
 from dataclasses import replace

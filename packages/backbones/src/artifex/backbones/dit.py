@@ -35,7 +35,8 @@ class DiTConfig:
         sample_size: Height and width of the images in training. With None, positions count patches; else those of
             any other size are stretched to span what they span at this one, as diffusers does.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
-        scan: Compile blocks that are alike once, not one by one; see `through`.
+        scan: Trace blocks that are alike once, not one by one: a smaller program, no faster one; see
+            `artifex.backbones.layers.through`.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
 

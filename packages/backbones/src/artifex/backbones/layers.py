@@ -1,4 +1,4 @@
-"""Blocks one behind the other, in a loop of Python or compiled once for all that are alike."""
+"""Blocks one behind the other, in a loop of Python or traced once for all that are alike."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -24,11 +24,17 @@ def through(
     $$h_{i+1}, y_i = \text{step}(\text{layer}_i, h_i, x_i)$$
 
     With ``scan``, consecutive layers that differ in their arrays' values alone are one ``jax.lax.scan``, in which the
-    step is traced and compiled once: a program's size and what it costs to compile grow by a few lines for each of a
-    layer's arrays, not by its computation. Layers that are like neither neighbour are called one by one.
+    step is traced once: a program grows by a few lines for each of a layer's arrays, not by its computation. Layers
+    that are like neither neighbour are called one by one.
 
-    Every layer keeps its own arrays: they are stacked within the program, so a call copies them all once, and a
-    gradient is cut into those of each layer.
+    Every layer keeps its own arrays. They are stacked within the program, so a call copies them all once and holds
+    both copies, and a gradient is cut into those of each layer.
+
+    What it costs and gains, in processor seconds on one busy CPU core, without and with ``scan`` (JAX 0.10): a DiT of
+    28 blocks of width 64 is lowered to 5183 and 1967 lines for a training step, compiled to 31510 and 5678; tracing
+    takes 1.3 and 0.5 s; compiling takes 1.1 and 0.9 s forward, but 4.6 and 9.1 s for the step, and 16 s with 56 blocks:
+    XLA's CPU backend is slow at the loop's gradient. DiT-S/2 with 4 images runs 1.20 times as long forward and 1.33
+    times as long for a step. Nothing of it was measured on a GPU.
 
     Args:
         step: Called with a layer, what goes from layer to layer, and what this layer alone is told. With ``scan``,
@@ -37,7 +43,7 @@ def through(
         carry: The first $h$; with ``scan``, the others have its structure, shapes and dtypes.
         xs: One $x$ a layer; with ``scan``, of one structure, shape and dtype, and so is each $y$.
         remat: Recompute each step in the backward pass rather than keep what is inside it.
-        scan: Compile a step once for all layers that are alike.
+        scan: Trace a step once for all layers that are alike.
 
     Returns:
         The last $h$ and all $y$.

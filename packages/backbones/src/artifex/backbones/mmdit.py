@@ -36,7 +36,8 @@ class MMDiTConfig:
         max_size: Patches a side in the table of positions, whose centre is used for smaller images.
         sample_size: Height and width of ``x`` in training: the table spans what a table of this size would.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
-        scan: Compile blocks that are alike once, not one by one; see `through`.
+        scan: Trace blocks that are alike once, not one by one: a smaller program, no faster one; see
+            `artifex.backbones.layers.through`.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
 

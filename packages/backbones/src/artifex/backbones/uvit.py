@@ -29,7 +29,8 @@ class UViTConfig:
         heads: Attention heads.
         num_classes: Number of labels, or None for no condition.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
-        scan: Compile blocks that are alike once, not one by one; see `through`.
+        scan: Trace blocks that are alike once, not one by one: a smaller program, no faster one; see
+            `artifex.backbones.layers.through`.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
 

@@ -59,7 +59,7 @@ class DiTOptions(TypedDict, total=False):
 
     Attributes:
         remat: recompute every block in the backward pass rather than keep what is inside it.
-        scan: compile blocks that are alike once, not one by one.
+        scan: trace blocks that are alike once, not one by one: a smaller program, no faster one.
         dtype: what is computed in.
         param_dtype: what parameters are kept in.
     """
