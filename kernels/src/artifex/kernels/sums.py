@@ -7,8 +7,9 @@ slower (measured at 256 to 1024 rows of 1152 columns). So a lone matrix is cut i
 import math
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
+
+from artifex.kernels.barriers import apart
 
 
 def add_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
@@ -17,7 +18,8 @@ def add_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
     parts = _parts(b, rows)
     if parts == 1:
         return x.sum(range(1, x.ndim - 1))
-    return _apart(x.reshape(b, parts, rows // parts, c).sum(2)).sum(1)
+    # Without the barrier XLA makes one sum of the two.
+    return apart(x.reshape(b, parts, rows // parts, c).sum(2)).sum(1)
 
 
 def spread(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p c"]:
@@ -26,14 +28,8 @@ def spread(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p
     parts = _parts(b, rows)
     if parts == 1:
         return jnp.broadcast_to(v.reshape(b, *(1,) * (len(shape) - 2), c), shape)
-    pieces = _apart(jnp.broadcast_to(v[:, None, None], (b, parts, 1, c)))
+    pieces = apart(jnp.broadcast_to(v[:, None, None], (b, parts, 1, c)))
     return jnp.broadcast_to(pieces, (b, parts, rows // parts, c)).reshape(shape)
-
-
-def _apart(x: Array) -> Array:
-    """``x``, behind a barrier: else XLA makes one sum of the two."""
-    apart: Array = lax.optimization_barrier(x)  # type: ignore[no-untyped-call]
-    return apart
 
 
 def _parts(b: int, rows: int) -> int:

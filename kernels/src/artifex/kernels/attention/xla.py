@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from artifex.kernels.barriers import held
 from artifex.kernels.platform import platform
 
 
@@ -96,18 +97,7 @@ def _by_head(x: Float[Array, "b s h d"]) -> Float[Array, "b h s d"]:
 
     Else XLA makes that of keys and values as ``(b, h, s, d)``, a product that its CPU backend takes twice as long for.
     """
-    return jnp.swapaxes(_held(x.transpose(0, 2, 3, 1)), 2, 3)
-
-
-@jax.custom_jvp
-def _held(x: Array) -> Array:
-    """``x``; what its gradient is made of stays apart from what is done to it."""
-    return x
-
-
-@_held.defjvp
-def _held_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return _held(*primals), jax.lax.optimization_barrier(*tangents)  # type: ignore[no-untyped-call]
+    return jnp.swapaxes(held(x.transpose(0, 2, 3, 1)), 2, 3)
 
 
 def _walk(f: Tile) -> Tile:
