@@ -137,26 +137,33 @@ def test_blocks_that_differ_are_called_by_themselves() -> None:
 
 
 class Layer(nnx.Module):
-    """$h \\mapsto w h$, counting calls."""
+    """$h \\mapsto \\pm w h$, counting calls."""
 
-    def __init__(self, w: float) -> None:
-        self.w, self.calls = nnx.Param(jnp.float32(w)), nnx.BatchStat(jnp.zeros(()))
+    def __init__(self, w: float, sign: int = 1) -> None:
+        self.w, self.calls, self.sign = nnx.Param(jnp.float32(w)), nnx.BatchStat(jnp.zeros(())), sign
 
     def __call__(self, h: jax.Array) -> jax.Array:
         self.calls[...] += 1
-        return self.w[...] * h
+        return self.sign * self.w[...] * h
 
 
+@pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("scan", [False, True])
-def test_each_layer_has_its_own_input_and_output_and_keeps_what_it_writes(scan: bool) -> None:
-    layers = [Layer(w) for w in (2.0, 3.0, 5.0, 7.0)]
+def test_each_layer_has_its_own_input_and_output_and_keeps_what_it_writes(scan: bool, remat: bool) -> None:
+    layers = [Layer(2.0), Layer(3.0), Layer(5.0, -1), Layer(7.0), Layer(11.0)]
+    xs = [jnp.float32(x) for x in (0.1, 0.2, 0.3, 0.4, 0.5)]
 
     def step(layer: Layer, h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = layer(h) + x
         return h, -h
 
-    h, ys = through(
-        step, layers, jnp.float32(1), [jnp.float32(x) for x in (0.1, 0.2, 0.3, 0.4)], remat=False, scan=scan
+    h, ys = through(step, layers, jnp.float32(1), xs, remat=remat, scan=scan)
+    np.testing.assert_allclose([h, *ys], [-2474.5, -2.1, -6.5, 32.2, 225, 2474.5], rtol=1e-6)
+    assert [float(layer.calls[...]) for layer in layers] == [1, 1, 1, 1, 1]
+    graph, state = nnx.split(nnx.List(layers))
+    text = str(
+        jax.make_jaxpr(
+            lambda state: through(step, nnx.merge(graph, state), jnp.float32(1), xs, remat=remat, scan=scan)[0]
+        )(state)
     )
-    np.testing.assert_allclose([h, *ys], [230, -2.1, -6.5, -32.8, -230], rtol=1e-6)
-    assert [float(layer.calls[...]) for layer in layers] == [1, 1, 1, 1]
+    assert [text.count(f"{name}[") for name in ("scan", "remat2")] == [2 * scan, (3 if scan else 5) * remat]
