@@ -161,9 +161,10 @@ def test_each_layer_has_its_own_input_and_output_and_keeps_what_it_writes(scan: 
     np.testing.assert_allclose([h, *ys], [-2474.5, -2.1, -6.5, 32.2, 225, 2474.5], rtol=1e-6)
     assert [float(layer.calls[...]) for layer in layers] == [1, 1, 1, 1, 1]
     graph, state = nnx.split(nnx.List(layers))
-    text = str(
-        jax.make_jaxpr(
-            lambda state: through(step, nnx.merge(graph, state), jnp.float32(1), xs, remat=remat, scan=scan)[0]
-        )(state)
-    )
+
+    def last(state: State) -> jax.Array:
+        merged: nnx.List[Layer] = nnx.merge(graph, state)
+        return through(step, merged, jnp.float32(1), xs, remat=remat, scan=scan)[0]
+
+    text = str(jax.make_jaxpr(last)(state))
     assert [text.count(f"{name}[") for name in ("scan", "remat2")] == [2 * scan, (3 if scan else 5) * remat]
