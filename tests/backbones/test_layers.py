@@ -164,7 +164,8 @@ def test_each_layer_has_its_own_input_and_output_and_keeps_what_it_writes(scan: 
 
     def last(state: State) -> jax.Array:
         merged: nnx.List[Layer] = nnx.merge(graph, state)
-        return through(step, merged, jnp.float32(1), xs, remat=remat, scan=scan)[0]
+        h: jax.Array = through(step, merged, jnp.float32(1), xs, remat=remat, scan=scan)[0]
+        return h
 
     text = str(jax.make_jaxpr(last)(state))
     assert [text.count(f"{name}[") for name in ("scan", "remat2")] == [2 * scan, (3 if scan else 5) * remat]
