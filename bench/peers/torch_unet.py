@@ -13,8 +13,6 @@ samples must agree before anything is timed; dropout is off.
 With ``threads`` 1 both sides are held to one core, the same; then work compares what they have to do, whatever else the
 machine does. Else each side has all cores, and PyTorch's threads spin while they wait, which counts as work.
 
-Of work on one core, while others used the machine too: forward 1.12x, step 0.88x (three rounds), digits 1.00x.
-
 What was found on two Xeon cores with AVX-512, seconds of work, JAX 0.10.2, batch 4 of ``cifar``: of the 48 GFLOP of a
 forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which does 108 to 134 GFLOP/s a core from
 32x32 to 8x8; oneDNN was seen at 158, at 8x8. Tried on them:
@@ -25,9 +23,14 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   off by 4e-6 of the output's spread, but a second of compilation for each convolution: there are a hundred in a step.
 - The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:
   65; in parts, as `artifex.backbones.convolution` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
+- Making the SiLU behind a group norm anew for the gradient: 8% off a step.
 - What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA takes anew for
-  each call, a twenty-fifth the kernels' transposition for the gradient by the image, which no other way to write it (a
-  reversal apart, nine slices, products with the identity) made cheaper.
+  each call, unless the process keeps them (`race.KEEPING`, for both sides here), a twenty-fifth the kernels'
+  transposition for the gradient by the image, which no other way to write it (a reversal apart, nine slices, products
+  with the identity) made cheaper.
+- JAX 0.10.2 runs a convolution of the digits' size on one core (0.12 on both), so a step has its batch in two parts at
+  once there; two devices in place of two cores would be 1.10x, but devices that share threads can wait for each other
+  for ever.
 
 XLA's flags are a process' own, and none is set here.
 """
@@ -38,7 +41,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from race import LARGE_PAGES, Case, Side, race, serve
+from race import KEEPING, Case, Side, race, serve
 
 CHECKED: Final = 3
 """Steps whose losses are compared."""
@@ -197,8 +200,8 @@ def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
     missed = 0
     for name in (name for name in BARS if only in name):
         with tempfile.TemporaryDirectory() as folder:
-            other = Side(peer, __file__, "theirs", folder, name, env=LARGE_PAGES)
-            mine = Side(sys.executable, __file__, "ours", folder, name, env=LARGE_PAGES)
+            other = Side(peer, __file__, "theirs", folder, name, env=KEEPING)
+            mine = Side(sys.executable, __file__, "ours", folder, name, env=KEEPING)
             print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
             for what, far in mine.about["far"].items():
                 print(f"{what} differs by {far:.1e}", flush=True)
