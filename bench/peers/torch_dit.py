@@ -17,10 +17,11 @@ machine does. Else each side has all cores, and PyTorch's threads spin while the
 What was found on two Xeon cores with AVX-512, DiT-S/2: of a step, 60% are products that both sides do equally fast.
 XLA takes a step's temporaries from the system afresh each time, a tenth of the step, unless the process keeps them
 (`race.KEEPING`, for both sides here). Scaling queries instead of scores, and a softmax that XLA can hand to YNNPACK
-whole, took 14% off the forward pass and 5% off a step; the gradients of keys and values as ``(b, h, d, s)``, and Q, K and V
-of one matrix, 5%; a derivative of the layer norm by hand 2%. Tried without gain: layer norms computed anew in the
-backward pass, a sigmoid for the tanh, other orders of the kernels' gradients, compiler flags (vectors of 512 bits, XNNPACK,
-oneDNN, fast maths), and two devices in place of two cores, which cost a second optimiser and an all-reduce.
+whole, took 14% off the forward pass and 5% off a step; the gradients of keys and values as ``(b, h, d, s)``, and Q, K
+and V of one matrix, 5%; a derivative of the layer norm by hand 2%. Tried without gain: layer norms computed anew in the
+backward pass, a sigmoid for the tanh, other orders of the kernels' gradients, compiler flags (vectors of 512 bits,
+XNNPACK, oneDNN, fast maths), large pages (a gain or a loss, as the machine has it), and two devices in place of two
+cores, which cost a second optimiser and an all-reduce.
 """
 
 import os
