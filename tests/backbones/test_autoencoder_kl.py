@@ -48,8 +48,10 @@ def test_every_block_rematerialises() -> None:
         return jnp.sum(model.decode(model.encode(x)[0]))
 
     encoder, decoder, middle = 2, 2 * 2, 2  # blocks
-    program = str(jax.make_jaxpr(jax.grad(loss))(state, jnp.zeros((1, 4, 4, 3))))
-    assert program.count("remat") == encoder + middle + middle + decoder
+    program = jax.make_jaxpr(jax.grad(loss))(state, jnp.zeros((1, 4, 4, 3)))
+    # What a norm recomputes for itself is further inside.
+    recomputed = [equation for equation in program.eqns if "remat" in equation.primitive.name]
+    assert len(recomputed) == encoder + middle + middle + decoder
 
 
 def test_log_variances_are_bounded() -> None:

@@ -16,7 +16,7 @@ EVERYTHING: Final = Layout(b=1, t=7, s=11, h=2, d=3, e=2, bias=(1, 1, 1, 11), ma
 FAULTS: Final = (
     Fault("scale forgotten", reference, "scores = scale * jnp", "scores = jnp"),
     Fault("mask forgotten", reference, "if mask is not None:", "if False:"),
-    Fault("scale forgotten", xla, "scores = scale * jnp", "scores = jnp"),
+    Fault("scale forgotten", xla, "q, scale = scale * q, 1.0", "q, scale = q, 1.0"),
     Fault("segments forgotten", xla, "if q_segments is not None and k_segments is not None:", "if False:"),
     Fault(
         "last tile forgotten", xla, "map(at, walked)", "map(at, jax.tree.map(lambda x: x.at[-1].set(False), walked))"
