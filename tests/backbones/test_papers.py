@@ -207,4 +207,4 @@ def test_edm2_is_its_papers_formula() -> None:
     nnx.update(model, force_weight_norm(nnx.state(model)))
     assert np.abs(array(model.stem.kernel) / before - 1).min() > 0.1
     for one, two in zip(run(model, *args), got, strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-5 * two.std())
+        np.testing.assert_allclose(one, two, atol=float(1e-5 * two.std()))
