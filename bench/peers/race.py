@@ -15,9 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-KEEPING: Final[Mapping[str, str]] = {
-    "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592:glibc.malloc.arena_max=2"
-}
+LARGE_PAGES: Final[Mapping[str, str]] = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """As the command ``artifex`` has it for itself, see `artifex.training.start`; for both sides of a race."""
 
 Case = Callable[[], object]

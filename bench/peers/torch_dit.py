@@ -15,12 +15,12 @@ With ``threads`` 1 both sides are held to one core, the same; then work compares
 machine does. Else each side has all cores, and PyTorch's threads spin while they wait, which counts as work.
 
 What was found on two Xeon cores with AVX-512, DiT-S/2: of a step, 60% are products that both sides do equally fast.
-XLA takes a step's temporaries from the system afresh each time, a tenth of the step, unless the process keeps them
-(`race.KEEPING`, for both sides here). Scaling queries instead of scores, and a softmax that XLA can hand to YNNPACK
+XLA takes a step's temporaries from the system afresh each time, a tenth of the step, less with large pages
+(`race.LARGE_PAGES`, for both sides here). Scaling queries instead of scores, and a softmax that XLA can hand to YNNPACK
 whole, took 14% off the forward pass and 5% off a step; the gradients of keys and values as ``(b, h, d, s)``, and Q, K
 and V of one matrix, 5%; a derivative of the layer norm by hand 2%. Tried without gain: layer norms computed anew in the
 backward pass, a sigmoid for the tanh, other orders of the kernels' gradients, compiler flags (vectors of 512 bits,
-XNNPACK, oneDNN, fast maths), large pages (a gain or a loss, as the machine has it), and two devices in place of two
+XNNPACK, oneDNN, fast maths), and two devices in place of two
 cores, which cost a second optimiser and an all-reduce.
 """
 
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from race import KEEPING, Case, Side, race, serve
+from race import LARGE_PAGES, Case, Side, race, serve
 
 BAR: Final = 1.0
 CHECKED: Final = 3
@@ -267,8 +267,8 @@ def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     names = [name for name in NAMES if only in name]
     with tempfile.TemporaryDirectory() as folder:
-        other = Side(peer, __file__, "theirs", folder, *names, env=KEEPING)
-        mine = Side(sys.executable, __file__, "ours", folder, *names, env=KEEPING)
+        other = Side(peer, __file__, "theirs", folder, *names, env=LARGE_PAGES)
+        mine = Side(sys.executable, __file__, "ours", folder, *names, env=LARGE_PAGES)
         print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
         for what, far in mine.about["far"].items():
             print(f"{what} differs by {far:.1e}")

@@ -25,7 +25,7 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   65; in parts, as `artifex.backbones.convolution` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
 - Making the SiLU behind a group norm anew for the gradient: 8% off a step.
 - What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA takes anew for
-  each call, unless the process keeps them (`race.KEEPING`, for both sides here), a twenty-fifth the kernels'
+  each call, less with large pages (`race.LARGE_PAGES`, for both sides here), a twenty-fifth the kernels'
   transposition for the gradient by the image, which no other way to write it (a reversal apart, nine slices, products
   with the identity) made cheaper.
 - JAX 0.10.2 runs a convolution of the digits' size on one core (0.12 on both), so a step has its batch in two parts at
@@ -41,7 +41,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from race import KEEPING, Case, Side, race, serve
+from race import LARGE_PAGES, Case, Side, race, serve
 
 CHECKED: Final = 3
 """Steps whose losses are compared."""
@@ -200,8 +200,8 @@ def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
     missed = 0
     for name in (name for name in BARS if only in name):
         with tempfile.TemporaryDirectory() as folder:
-            other = Side(peer, __file__, "theirs", folder, name, env=KEEPING)
-            mine = Side(sys.executable, __file__, "ours", folder, name, env=KEEPING)
+            other = Side(peer, __file__, "theirs", folder, name, env=LARGE_PAGES)
+            mine = Side(sys.executable, __file__, "ours", folder, name, env=LARGE_PAGES)
             print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
             for what, far in mine.about["far"].items():
                 print(f"{what} differs by {far:.1e}", flush=True)
