@@ -21,9 +21,10 @@ def use_large_pages() -> None:
     """Start this process anew, by ``exec``, with glibc asking for large pages.
 
     On a CPU, XLA takes the memory of a training step anew each time. glibc gives that much back to the kernel, which
-    hands it over again in pages of 4 KiB, each zeroed and entered by itself: a tenth of a step of the
-    digits' DiT on two cores. (Steps of a second gained as much or lost more, as the machine had it.) glibc reads such settings once, when a process starts. Nothing is done without glibc,
-    or where the variable ``GLIBC_TUNABLES`` is set already, even to nothing.
+    hands it over again in pages of 4 KiB, each zeroed and entered by itself: a tenth of a step of the digits' DiT on
+    two cores. (Steps of a second gained as much or lost more, as the machine had it.) glibc reads the setting once,
+    when a process starts. Nothing is done without glibc, or where the variable ``GLIBC_TUNABLES`` is set already, even
+    to nothing.
     """
     if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}) or VARIABLE in os.environ:
         return
