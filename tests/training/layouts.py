@@ -7,14 +7,17 @@ import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, SingleDeviceSharding
 
-from artifex.backbones import DiT, DiTConfig
+from artifex.backbones import DiTConfig
 from artifex.schedules import Discrete, Velocity, betas
 from artifex.training import (
     Checkpointer,
@@ -26,7 +29,9 @@ from artifex.training import (
     init_state,
     make_train_step,
 )
-from artifex.training.mesh import MeshConfig, global_batch, make_mesh, place, rules_of, state_shardings
+from artifex.training.loop import state_like
+from artifex.training.mesh import MeshConfig, global_batch, make_mesh
+from artifex.training.networks import Plan
 from artifex.training.optimiser import make_optimiser
 from tests.training.tiny import Turning, same
 
@@ -39,6 +44,7 @@ LAYOUTS = {
 }
 CONFIG = TrainingConfig(steps=50, batch_size=40)
 NETWORK = DiTConfig(in_channels=1, hidden=64, depth=1, heads=4, num_classes=10, learn_sigma=False)
+KEY = jax.random.key(0)
 COLLECTIVE = re.compile(
     r"= (\S+|\(.*?\)) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
@@ -47,31 +53,59 @@ COLLECTIVE = re.compile(
 TOKENS = re.compile(r"f32\[(?:10,16|160),64\]")
 
 
-def trained(module: nnx.Module, config: MeshConfig | None) -> tuple[TrainState, TrainState, str]:
-    """The state after all steps, one of zeros that lies as it does, and the program."""
-    network, average, data = Network(module), CONFIG.ema.build(), digits()
+class Run(NamedTuple):
+    """What came of one.
+
+    Attributes:
+        start: the state before the first step, on the host.
+        held: bytes of it, and of the network that it was made of, on the first device.
+        state: after all steps.
+        like: what to restore into.
+        program: of a step.
+    """
+
+    start: TrainState
+    held: int
+    state: TrainState
+    like: TrainState
+    program: str
+
+
+def held() -> int:
+    """Bytes on the first device."""
+    shards = [
+        shard.data
+        for array in jax.live_arrays()  # type: ignore[no-untyped-call]
+        for shard in array.addressable_shards
+    ]
+    here = {x.unsafe_buffer_pointer(): x.nbytes for x in shards if x.devices() == {jax.devices()[0]}}
+    return sum(here.values())
+
+
+def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None) -> Run:
+    """All steps, laid out as ``config`` says, of a network made for its mesh."""
+    before = held()
+    mesh = None if config is None else make_mesh(config)
+    network, average, data = Network(make(mesh)), CONFIG.ema.build(), digits()
     optimiser = make_optimiser(CONFIG.optimiser, CONFIG.steps)
+    like, shardings = state_like(network, optimiser, average, CONFIG.steps, mesh)
+    state = init_state(network, optimiser, average, CONFIG.steps, shardings)
+    start, taken = jax.tree.map(np.asarray, state), held() - before
     objective = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=10)
-    state = init_state(network, optimiser, average, CONFIG.steps)
-    like = jax.tree.map(jnp.zeros_like, state)
-    mesh, shardings = None, None
-    if config is not None:
-        mesh = make_mesh(config)
-        shardings = state_shardings(state, mesh, rules_of(module, mesh))
-        state, like = place(state, shardings), place(like, shardings)
     step = make_train_step(network, objective, optimiser, average, shardings=shardings)
     program = step.lower(state, *global_batch(data.batch(0, CONFIG.batch_size, 0), mesh)).compile()  # type: ignore[attr-defined]
     for k in range(CONFIG.steps):
         state, _ = program(state, *global_batch(data.batch(k, CONFIG.batch_size, 0), mesh))
-    return state, like, program.as_text()
+    return Run(start, taken, state, like, program.as_text())
 
 
 def main(folder: Path) -> None:
-    module = DiT(NETWORK, rngs=nnx.Rngs(0))
+    plan = Plan("dit", NETWORK, NETWORK.num_classes)
     out: dict[str, object] = {}
-    likes, finals = dict[str, TrainState](), dict[str, object]()
+    starts, likes, finals = dict[str, object](), dict[str, TrainState](), dict[str, object]()
     for name, config in LAYOUTS.items():
-        state, like, program = trained(module, config)
+        starts[name], taken, state, like, program = trained(partial(plan.make, KEY), config)
+        assert same(starts[name], starts["one"]), name
         with Checkpointer(folder / name) as checkpointer:
             checkpointer.save(CONFIG.steps, state, {})
         likes[name], finals[name] = like, jax.tree.map(np.asarray, state)
@@ -81,6 +115,7 @@ def main(folder: Path) -> None:
             "losses": np.asarray(state.losses).tolist(),
             "kernel": state.parameters["blocks"][0]["expand"]["kernel"][...].addressable_shards[0].data.shape,
             "bytes": sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)),
+            "held at the start": taken,
             "cut along fsdp": sum("fsdp" in spec for spec in specs),
             "collectives": Counter(kind for _, kind in collectives),
             "tokens": sum(len(TOKENS.findall(shape)) for shape, kind in collectives if kind == "all-reduce"),
@@ -90,15 +125,20 @@ def main(folder: Path) -> None:
             for other, like in likes.items():
                 read = checkpointer.restore(like, CONFIG.steps)
                 assert same(read, final), f"{name} as {other}"
-                assert [x.sharding for x in jax.tree.leaves(read)] == [x.sharding for x in jax.tree.leaves(like)]
-    turning = {name: trained(Turning(64), LAYOUTS[name])[0] for name in ("one", "fsdp")}
+                where = [x.sharding or SingleDeviceSharding(jax.devices()[0]) for x in jax.tree.leaves(like)]
+                assert [x.sharding for x in jax.tree.leaves(read)] == where
+    # A network of the user's own, made whole.
+    turning = {name: trained(lambda _: Turning(64), LAYOUTS[name]).state for name in ("one", "fsdp")}
     kernels = [leaf for leaf in jax.tree.leaves(turning["fsdp"].parameters) if leaf.ndim == 2]
     told = {
         "losses": {name: np.asarray(state.losses).tolist() for name, state in turning.items()},
         "cut": [list(kernel.sharding.spec) for kernel in kernels],
         "lengths": [(np.linalg.norm(kernel, axis=0) / len(kernel) ** 0.5).tolist() for kernel in kernels],
     }
-    print(json.dumps({"dit": out, "turning": told}))
+    drawing = plan.drawing(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile().memory_analysis()
+    assert drawing is not None
+    memory = {"temporary": drawing.temp_size_in_bytes, "given": drawing.output_size_in_bytes}
+    print(json.dumps({"dit": out, "turning": told, "drawing": memory}))
 
 
 if __name__ == "__main__":

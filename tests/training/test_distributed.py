@@ -58,7 +58,8 @@ def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_pa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {
-        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        **os.environ, "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_backend_optimization_level=0",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
     }  # fmt: skip
     command = [sys.executable, "-c", ONE_OF_TWO, "train", "config.yaml", "--out", "two", "--timeout", str(TIMEOUT),

@@ -97,7 +97,7 @@ class Whole(NamedTuple):
 @pytest.fixture(scope="module")
 def whole(server: Server, config: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     out = tmp_path_factory.mktemp("whole") / "run"
-    server.start("train", str(config), "--out", str(out))
+    server.start("train", str(config), "--out", str(out), "--set", "checkpoint.every=8")
     for _ in range(5):
         server.until("saving")
         began = time.perf_counter()
@@ -150,7 +150,8 @@ def test_sigterm_and_ctrl_c_save_and_say_how_to_go_on(
     server: Server, config: Path, whole: Whole, tmp_path: Path
 ) -> None:
     out = tmp_path / "a run"
-    arguments, done = ["train", str(config), "--out", str(out)], 0
+    # Nothing else saves.
+    arguments, done = ["train", str(config), "--out", str(out), "--set", f"checkpoint.every={STEPS}"], 0
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
         pid = server.start(*arguments)
         for _ in range(3):

@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 SMALL_DIT = DiTConfig(in_channels=1, hidden=64, depth=1, heads=4, num_classes=10, learn_sigma=False)
 
 
+def small_dit() -> DiT:
+    """Shapes alone."""
+    dit: DiT = nnx.eval_shape(lambda: DiT(SMALL_DIT, rngs=nnx.Rngs(0)))
+    return dit
+
+
 class State(NamedTuple):
     parameters: Any
     moments: dict[str, Any]
@@ -35,8 +41,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         "JAX_PLATFORMS": "cpu",
         # A matrix product that waits for threads that all wait for it in an all-reduce would wait for ever.
         "NPROC": "32",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-        "--xla_cpu_multi_thread_eigen=false",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8 "
+        "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
     }
     command = [sys.executable, "-m", "tests.training.layouts", str(tmp_path_factory.mktemp("layouts"))]
     child = subprocess.run(command, cwd=ROOT, env=environment, timeout=600, capture_output=True, text=True)
@@ -73,6 +79,19 @@ def test_each_device_holds_its_share(layouts: dict[str, dict[str, Any]]) -> None
     assert size["fsdp"] < 0.16
     assert size["data x fsdp"] < 0.28
     assert size["data x tensor"] < 0.6
+
+
+def test_a_model_is_never_whole_on_one_device(told: dict[str, dict[str, Any]]) -> None:
+    """Not as it is drawn, nor as the optimiser's state and averages are made; its numbers are those of one device."""
+    size = {name: found["held at the start"] / told["dit"]["one"]["bytes"] for name, found in told["dit"].items()}
+    # The network's own parameters stay beside the state's: a fourth of it.
+    assert size["one"] == pytest.approx(1.25, abs=0.01)
+    assert size["fsdp"] < 0.2
+    assert size["data x fsdp"] < 0.35
+    assert size["data x tensor"] < 0.75
+    parameters = told["dit"]["one"]["bytes"] / 4
+    assert told["drawing"]["given"] < 0.16 * parameters
+    assert told["drawing"]["temporary"] < 0.2 * parameters
 
 
 def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, dict[str, Any]]) -> None:
@@ -155,7 +174,7 @@ def test_impossible_sizes_are_refused(sizes: dict[str, Any]) -> None:
 
 
 def test_what_a_mesh_can_not_share_is_refused_with_its_numbers() -> None:
-    dit, mlp = DiT(SMALL_DIT, rngs=nnx.Rngs(0)), MLP(MLPConfig(), rngs=nnx.Rngs(0))
+    dit, mlp = small_dit(), MLP(MLPConfig(), rngs=nnx.Rngs(0))
     halves, eighths = AbstractMesh((4, 1, 2), AXES), AbstractMesh((1, 1, 8), AXES)
     check_mesh(halves, dit, 8)
     with pytest.raises(ValueError, match=r"batch_size must be a multiple of mesh.data = 4 x mesh.fsdp = 1, got 6"):
@@ -169,17 +188,17 @@ def test_what_a_mesh_can_not_share_is_refused_with_its_numbers() -> None:
         match=r"axis 1 of blocks.0.attend.qkv.bias, of shape \(3, 4, 16\), must be a multiple of mesh.tensor, got 8",
     ):
         check_mesh(eighths, dit, 8)
-    assert rules_of(mlp, AbstractMesh((4, 2, 1), AXES)) == {}
+    assert rules_of(MLP, AbstractMesh((4, 2, 1), AXES)) == {}
 
 
 def test_every_rule_is_of_a_parameter() -> None:
     mesh = AbstractMesh((1, 1, 2), AXES)
-    dit = DiT(SMALL_DIT, rngs=nnx.Rngs(0))
+    dit = small_dit()
     parameters = nnx.state(dit, nnx.Param)
-    found = state_shardings(State(parameters, {}, np.zeros(3)), mesh, rules_of(dit, mesh)).parameters
+    found = state_shardings(State(parameters, {}, np.zeros(3)), mesh, rules_of(DiT, mesh)).parameters
     cut = [x for x in jax.tree.leaves(found) if "tensor" in x.spec]
-    assert len(cut) == len(rules_of(dit, mesh)) + 1  # one of them is of the blocks and of the last layer
-    assert rules_of(dit, mesh)
+    assert len(cut) == len(rules_of(DiT, mesh)) + 1  # one of them is of the blocks and of the last layer
+    assert rules_of(DiT, mesh)
 
 
 def test_a_trainer_says_what_does_not_fit_before_it_begins() -> None:

@@ -27,6 +27,7 @@ from artifex.training.mesh import (
     constrain,
     fetching,
     global_batch,
+    lying,
     place,
     rules_of,
     state_shardings,
@@ -88,6 +89,7 @@ class Network:
         self._graphdef, *states = nnx.split(module, nnx.Param, ...)
         self.parameters: Parameters = states[0]
         self._rest = states[1]
+        self.kind = type(module)
         # A layer's stream is tagged with the name it was made under, which may be any.
         streams = (part for _, part in nnx.iter_graph(module) if isinstance(part, nnx.RngStream))
         self._tags = sorted({str(stream.key.tag) for stream in streams})
@@ -212,20 +214,54 @@ class Trained:
 
 
 def init_state(
-    network: Network, optimiser: optax.GradientTransformation, average: Average[Any], steps: int
+    network: Network,
+    optimiser: optax.GradientTransformation,
+    average: Average[Any],
+    steps: int,
+    shardings: TrainState | None = None,
 ) -> TrainState:
-    """The state before the first of ``steps``; its buffers are its own, so that a step may take them over."""
-    parameters = jax.tree.map(jnp.array, network.parameters)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        parameters=parameters,
-        average=average.init(network.parameters),
-        optimiser=optimiser.init(parameters),
-        skipped=jnp.zeros((), jnp.int32),
-        in_a_row=jnp.zeros((), jnp.int32),
-        losses=jnp.zeros(steps, jnp.float32),
-        levels=no_levels(),
-    )
+    """The state before the first of ``steps``; its buffers are its own, so that a step may take them over.
+
+    Args:
+        network: what to train.
+        optimiser: any of optax.
+        average: what to keep of the parameters.
+        steps: how many there will be.
+        shardings: where the arrays lie, on more than one device, see ``state_shardings``: there each is made. None is
+            one device.
+    """
+
+    def make(parameters: Parameters) -> TrainState:
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            parameters=jax.tree.map(jnp.array, parameters),
+            average=average.init(parameters),
+            optimiser=optimiser.init(parameters),
+            skipped=jnp.zeros((), jnp.int32),
+            in_a_row=jnp.zeros((), jnp.int32),
+            losses=jnp.zeros(steps, jnp.float32),
+            levels=no_levels(),
+        )
+
+    if shardings is None:
+        return make(network.parameters)
+    out: TrainState = jax.jit(make, out_shardings=shardings)(place(network.parameters, shardings.parameters))
+    return out
+
+
+def state_like(
+    network: Network, optimiser: optax.GradientTransformation, average: Average[Any], steps: int, mesh: Mesh | None
+) -> tuple[TrainState, TrainState | None]:
+    """What ``init_state`` would give, as shapes that know where they lie, and where; None is one device.
+
+    Raises:
+        ValueError: as ``rules_of`` and ``state_shardings`` do.
+    """
+    shapes = jax.eval_shape(lambda: init_state(network, optimiser, average, steps))
+    if mesh is None:
+        return shapes, None
+    shardings = state_shardings(shapes, mesh, rules_of(network.kind, mesh))
+    return lying(shapes, shardings), shardings
 
 
 TrainStep = Callable[[TrainState, X, Label], tuple[TrainState, StepMetrics]]
@@ -368,13 +404,11 @@ def train(
     optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
     average = config.ema.build() if average is None else average
     parts = Network(network)
-    state, before = init_state(parts, optimiser, average, config.steps), 0.0
-    shardings = None
     if mesh is not None:
         check_mesh(mesh, network, config.batch_size, config.accumulate, config.abreast)
-        shardings = state_shardings(state, mesh, rules_of(network, mesh))
-        state = place(state, shardings)
         stop = None if stop is None else agreed(stop, mesh)
+    like, shardings = state_like(parts, optimiser, average, config.steps, mesh)
+    before = 0.0
     if resume:
         if checkpointer is None:
             raise ValueError("resume must come with a checkpointer, got None")
@@ -382,8 +416,10 @@ def train(
         notes = checkpointer.notes(step)
         if told := differences(notes["config"], config):
             raise ValueError(f"config must be that of the checkpoint; {told}")
-        state, before = checkpointer.restore(state, step), float(notes["seconds"])
+        state, before = checkpointer.restore(like, step), float(notes["seconds"])
         batches.restore(notes["data"])
+    else:
+        state = init_state(parts, optimiser, average, config.steps, shardings)
     train_step = make_train_step(
         parts, objective, optimiser, average,
         seed=config.seed, accumulate=config.accumulate, abreast=config.abreast, window=config.log.every,

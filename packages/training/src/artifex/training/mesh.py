@@ -129,20 +129,20 @@ TENSOR: Final[Mapping[type[nnx.Module], Rules]] = {
 """How parameters lie along ``tensor``, by the class of the backbone; what no line names lies whole."""
 
 
-def rules_of(backbone: nnx.Module, mesh: Mesh | AbstractMesh) -> Rules:
-    """The backbone's lines of ``TENSOR``; none are needed where ``mesh`` has one place along ``tensor``.
+def rules_of(backbone: type[nnx.Module], mesh: Mesh | AbstractMesh) -> Rules:
+    """The lines of ``TENSOR`` for a class of backbones; none are needed where ``mesh`` has one place along ``tensor``.
 
     Raises:
         ValueError: if they are needed and there are none.
     """
     if mesh.shape["tensor"] == 1:
         return {}
-    if type(backbone) not in TENSOR:
+    if backbone not in TENSOR:
         raise ValueError(
-            f"mesh.tensor must be 1 for {type(backbone).__name__}, which has no rules for it "
+            f"mesh.tensor must be 1 for {backbone.__name__}, which has no rules for it "
             f"({', '.join(known.__name__ for known in TENSOR)} has), got {mesh.shape['tensor']}"
         )
-    return TENSOR[type(backbone)]
+    return TENSOR[backbone]
 
 
 def check_mesh(
@@ -159,7 +159,7 @@ def check_mesh(
         raise ValueError(
             f"batch_size must be a multiple of mesh.data = {data} x mesh.fsdp = {fsdp}{parts}, got {batch_size}"
         )
-    _known(nnx.state(backbone, nnx.Param), mesh, rules_of(backbone, mesh))
+    _known(nnx.state(backbone, nnx.Param), mesh, rules_of(type(backbone), mesh))
 
 
 @runtime_checkable
@@ -173,6 +173,25 @@ class HasParameters(Protocol):
 
 
 S = TypeVar("S", bound=HasParameters)
+
+
+def parameter_shardings(parameters: T, mesh: Mesh | AbstractMesh, rules: Rules | None = None) -> T:
+    """Where each parameter lies, by the rule above.
+
+    Args:
+        parameters: arrays, or what ``jax.eval_shape`` gives for them.
+        mesh: of the axes ``AXES``.
+        rules: how parameters lie along ``tensor``; see `rules_of`.
+
+    Returns:
+        The structure of ``parameters``, with a ``NamedSharding`` for each array.
+
+    Raises:
+        ValueError: if an axis that a rule cuts is not a multiple of the places it is cut into.
+    """
+    known = _known(parameters, mesh, {} if rules is None else rules)
+    out: T = jax.tree.unflatten(jax.tree.structure(parameters), [_sharding(mesh, axes) for axes in known.values()])
+    return out
 
 
 def state_shardings(state: S, mesh: Mesh | AbstractMesh, rules: Rules | None = None) -> S:
@@ -201,14 +220,31 @@ def state_shardings(state: S, mesh: Mesh | AbstractMesh, rules: Rules | None = N
     return out
 
 
-def place(state: T, shardings: T) -> T:
-    """``state``, of the same values in every process, with each array where it belongs."""
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """Whole, on every device."""
+    return _sharding(mesh, ())
+
+
+def lying(shapes: T, shardings: T) -> T:
+    """What ``jax.eval_shape`` gave, told where its arrays belong: a likeness to restore a checkpoint into."""
+
+    def told(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
+
+    out: T = jax.tree.map(told, shapes, shardings)
+    return out
+
+
+def place(tree: T, shardings: T) -> T:
+    """``tree``, of the same values in every process, with each array where it belongs; one that is there stays."""
 
     def put(array: jax.Array, sharding: NamedSharding) -> jax.Array:
+        if array.sharding.is_equivalent_to(sharding, array.ndim):
+            return array
         host = np.asarray(array)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-    out: T = jax.tree.map(put, state, shardings)
+    out: T = jax.tree.map(put, tree, shardings)
     return out
 
 
@@ -233,9 +269,8 @@ def agreed(stop: Callable[[], bool], mesh: Mesh) -> Callable[[], bool]:
     """
     if jax.process_count() == 1:
         return stop
-    everywhere = _sharding(mesh, ())
     by_device = _sharding(mesh, (AXES,))
-    any_of = jax.jit(jnp.any, out_shardings=everywhere)
+    any_of = jax.jit(jnp.any, out_shardings=everywhere(mesh))
     before: list[jax.Array] = []
 
     def ask() -> bool:

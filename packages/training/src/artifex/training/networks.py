@@ -10,6 +10,8 @@ from typing import Any, Final, get_type_hints
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
+from jax.stages import Wrapped
 from jaxtyping import Array, Float, Int, Key
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,6 +31,7 @@ from artifex.backbones import (
     UViTConfig,
 )
 from artifex.training.choices import BackboneConfig
+from artifex.training.mesh import everywhere, parameter_shardings, rules_of
 
 NetworkConfig = UNetConfig | DiTConfig | MMDiTConfig | UViTConfig | EDM2Config | MLPConfig
 X = Float[Array, "b *d"]
@@ -134,18 +137,39 @@ class Plan:
     config: NetworkConfig
     num_classes: int | None
 
-    def make(self, key: Key[Array, ""]) -> nnx.Module:
-        """The network, its parameters drawn from ``key`` in one compiled call."""
+    def make(self, key: Key[Array, ""], mesh: Mesh | None = None) -> nnx.Module:
+        """The network, its parameters drawn from ``key`` in one compiled call.
+
+        Args:
+            key: what they are drawn from.
+            mesh: of several devices: each draws what lies on it and no more, see ``parameter_shardings``; the numbers
+                are those of one device. None is one device.
+
+        Raises:
+            ValueError: as ``rules_of`` and ``parameter_shardings`` do.
+        """
         graphdef = nnx.graphdef(nnx.eval_shape(self._module, key))
+        parameters, rest = self.drawing(mesh)(key)
+        if mesh is not None:
+            rest = jax.tree.map(lambda leaf: leaf.addressable_data(0), rest)
+        module: nnx.Module = nnx.merge(graphdef, parameters, rest)
+        return module
 
-        def draw(key: Key[Array, ""]) -> nnx.State[Any, Any]:
-            out: nnx.State[Any, Any] = nnx.state(self._module(key))
-            return out
+    def drawing(self, mesh: Mesh | None) -> Wrapped:
+        """``make``, compiled: from a key to the parameters and what is none, such as the state of dropout's stream."""
 
+        def draw(key: Key[Array, ""]) -> tuple[nnx.State[Any, Any], nnx.State[Any, Any]]:
+            _, *states = nnx.split(self._module(key), nnx.Param, ...)
+            return states[0], states[1]
+
+        where = None
+        if mesh is not None:
+            network = nnx.eval_shape(self._module, jax.random.key(0))
+            rules = rules_of(type(network), mesh)
+            where = parameter_shardings(nnx.state(network, nnx.Param), mesh, rules), everywhere(mesh)
         # It runs once: what it costs is its compilation, on a CPU two thirds of it in optimising.
         options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-        module: nnx.Module = nnx.merge(graphdef, jax.jit(draw, compiler_options=options)(key))
-        return module
+        return jax.jit(draw, out_shardings=where, compiler_options=options)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise a ValueError if the network can't be called with data of this shape; nothing is computed."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import jax
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 
 from artifex.training import build, networks
 from artifex.training.checkpoint import Checkpointer
@@ -15,7 +16,7 @@ from artifex.training.config import RunConfig
 from artifex.training.data import Dataset, open_dataset
 from artifex.training.ema import Average
 from artifex.training.logs import check_tensorboard
-from artifex.training.loop import Callback, Every, Network, Trained, init_state, train
+from artifex.training.loop import Callback, Every, Network, Trained, state_like, train
 from artifex.training.mesh import check_mesh, make_mesh
 from artifex.training.optimiser import make_optimiser
 from artifex.training.reading import read_config, write_config
@@ -61,10 +62,11 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         self.data = open_dataset(config.data) if data is None else data
         self.unreadable: tuple[str, ...] = ()
+        self.mesh = make_mesh(config.mesh)
         labels = self.data.num_classes
         if network is None:
             planned = networks.plan(config.backbone, self.data.shape, labels, config.precision.compute)
-            network, labels = planned.make(first_key(config.seed)), planned.num_classes
+            network, labels = planned.make(first_key(config.seed), self._several), planned.num_classes
         self.network = network
         self.objective = build.objective(config, labels)
         self.optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
@@ -73,7 +75,6 @@ class Trainer:
             check_tensorboard()
         if config.preview is not None:
             drawing_of(self)
-        self.mesh = make_mesh(config.mesh)
         check_mesh(self.mesh, network, config.batch_size, config.accumulate, config.abreast)
 
     @classmethod
@@ -126,7 +127,7 @@ class Trainer:
                 return train(
                     self.network, batches, self.objective, self.config, optimiser=self.optimiser, average=self.average,
                     checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
-                    mesh=None if self.mesh.size == 1 else self.mesh,
+                    mesh=self._several,
                 )  # fmt: skip
         finally:
             self.unreadable = batches.skipped
@@ -144,10 +145,15 @@ class Trainer:
         if self.folder is None:
             raise ValueError("folder must be that of a run to load from, got None")
         parts = Network(self.network)
-        like = jax.eval_shape(lambda: init_state(parts, self.optimiser, self.average, self.config.steps))
+        like, _ = state_like(parts, self.optimiser, self.average, self.config.steps, self._several)
         with Checkpointer(self.folder / CHECKPOINT) as checkpointer:
             state, notes = checkpointer.restore(like, step), checkpointer.notes(step)
         return Trained(state, parts, self.objective, self.config, self.average, float(notes["seconds"]))
+
+    @property
+    def _several(self) -> Mesh | None:
+        """The mesh, None where it is of one device."""
+        return None if self.mesh.size == 1 else self.mesh
 
 
 def first_key(seed: int) -> jax.Array:
