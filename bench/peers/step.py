@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from artifex.training.loop import step_options
 from artifex.training.parts import sum_over_parts
 
 
@@ -46,7 +47,7 @@ def make_step(
         updates, moments = optimizer.update(grads, moments, params)
         return jax.tree.leaves((optax.apply_updates(params, updates), moments)), value
 
-    run = jax.jit(update, donate_argnums=0)
+    run = jax.jit(update, donate_argnums=0, compiler_options=step_options())
 
     def step() -> float:
         state[0], value = run(state[0], (target, *inputs))

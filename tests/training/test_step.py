@@ -24,6 +24,7 @@ from artifex.training import (
     make_train_step,
     train,
 )
+from artifex.training.loop import step_options
 from artifex.training.parts import sum_over_parts
 from tests.training.tiny import OBJECTIVE, batches, data, network, same
 
@@ -153,3 +154,20 @@ def test_a_users_optimiser_average_and_intervals_are_used() -> None:
     assert same(trained.parameters, Network(module).parameters)
     assert [at for at, _ in seen] == [3, 4, 6, 8]
     assert [loss for _, loss in seen] == [float(trained.losses[at - 1]) for at, _ in seen]
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="of XLA's CPU backend")
+def test_a_step_is_compiled_to_copy_no_parameters() -> None:
+    """``w`` is read by the gradient of what is before it, which its own update does not wait for."""
+
+    def update(weights: list[jax.Array], x: jax.Array) -> list[jax.Array]:
+        gradients = jax.grad(lambda weights: jnp.sum(jnp.tanh(jnp.tanh(x @ weights[0]) @ weights[1])))(weights)
+        return [w - 0.1 * g for w, g in zip(weights, gradients, strict=True)]
+
+    def copies(options: dict[str, bool] | None) -> int:
+        compiled = jax.jit(update, donate_argnums=0, compiler_options=options).lower([x, x], x).compile()
+        return (compiled.as_text() or "").count(" copy(")
+
+    x = jnp.ones((8, 8))
+    assert copies(None) > 0
+    assert copies(step_options()) == 0

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from artifex.backbones import force_weight_norm
+from artifex.kernels.platform import platform
 from artifex.schedules import NetworkDenoiser
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import TrainingConfig
@@ -264,6 +265,15 @@ def state_like(
     return lying(shapes, shardings), shardings
 
 
+def step_options() -> dict[str, bool] | None:
+    """What to compile a step with that takes over the buffers of its state; None where that is nothing special.
+
+    On a CPU, XLA copies a buffer before it writes into it, unless told to see that its last reader is done by then:
+    all parameters in a step, with their moments and averages too in one that may be skipped, 2% of DiT-S/2's work.
+    """
+    return {"xla_cpu_copy_insertion_use_region_analysis": True} if platform() == "cpu" else None
+
+
 TrainStep = Callable[[TrainState, X, Label], tuple[TrainState, StepMetrics]]
 
 
@@ -428,7 +438,7 @@ def train(
     # What calling a compiled step costs grows with what has to be taken apart and put together again for it.
     leaves, structure = jax.tree.flatten(state)
 
-    @partial(jax.jit, donate_argnums=0)
+    @partial(jax.jit, donate_argnums=0, compiler_options=step_options())
     def flat_step(leaves: list[Array], x0: X, labels: Label) -> tuple[list[Array], StepMetrics]:
         new, metrics = train_step(jax.tree.unflatten(structure, leaves), x0, labels)
         return jax.tree.leaves(new), metrics
