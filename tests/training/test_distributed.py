@@ -32,13 +32,14 @@ preview: {every: 20, steps: 2}
 # The same run twice: once left alone, then told to the command, of which the second process dies before step 31.
 ONE_OF_TWO = """
 import itertools, os, signal, sys
+import jax
 from artifex.training import Trainer, loop
 from artifex.training.cli import main
 
 original, calls, fit = loop.global_batch, itertools.count(), Trainer.fit
 
 def deadly(*args):
-    if next(calls) == 30 and sys.argv[-2:] == ["--process", "1"]:
+    if next(calls) == 30 and jax.process_index() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*args)
 
@@ -53,6 +54,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_path: Path) -> None:
+    """The first is told where it is, the second finds out as in a job of Slurm."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -63,17 +65,22 @@ def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_pa
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
     }  # fmt: skip
     command = [sys.executable, "-c", ONE_OF_TWO, "train", "config.yaml", "--out", "two", "--timeout", str(TIMEOUT),
-               "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]  # fmt: skip
+               "--coordinator"]  # fmt: skip
+    slurm = {
+        "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": str(port),
+    }  # fmt: skip
+    told = [f"127.0.0.1:{port}", "--processes", "2", "--process", "0"]
     first, second = (
         subprocess.Popen(
-            [*command, str(i)], cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)},
+            [*command, *more], cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT), **own},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        for i in range(2)
+        for more, own in ((told, {}), (["auto"], slurm))
     )  # fmt: skip
     try:
-        told = second.communicate(timeout=300)
-        assert second.returncode == -signal.SIGKILL, told
+        output = second.communicate(timeout=300)
+        assert second.returncode == -signal.SIGKILL, output
         died = time.monotonic()
         said = first.communicate(timeout=TIMEOUT + 10)[1]
         assert time.monotonic() - died < TIMEOUT + 5
@@ -99,20 +106,36 @@ def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("nowhere", 2, 0, 60), "coordinator must be HOST:PORT, got 'nowhere'"),
+        (("nowhere", 2, 0, 60), "coordinator must be HOST:PORT or 'auto', got 'nowhere'"),
+        (("a:1", None, 0, 60), "processes and process must be given with a:1, got None and 0"),
+        (("auto", 2, None, 60), "coordinator 'auto' finds processes and process itself, got 2 and None"),
         (("a:1", 2, 2, 60), r"process must be in \[0, processes - 1\] = \[0, 1\], got 2"),
         (("a:1", 2, -1, 60), "got -1"),
         (("a:1", 2, 0, 0), "timeout must be at least 1 second, got 0"),
     ],
 )
-def test_processes_that_can_not_be_are_refused(arguments: tuple[str, int, int, int], says: str) -> None:
+def test_processes_that_can_not_be_are_refused(arguments: tuple[str, int | None, int | None, int], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         start(*arguments)
 
 
 def test_the_command_takes_all_of_a_process_or_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "c.yaml", "--coordinator", "a:1", "--processes", "2"]) == 2
-    assert "--coordinator, --processes and --process go together, got a:1, 2 and none" in capsys.readouterr().err
+    for given, got in (
+        (["a:1", "--processes", "2"], "a:1, 2 and none"),
+        (["auto", "--process", "1"], "auto, none and 1"),
+    ):
+        assert main(["train", "c.yaml", "--coordinator", *given]) == 2
+        says = "--coordinator HOST:PORT, --processes and --process go together, --coordinator auto by itself; got"
+        assert f"{says} {got}" in capsys.readouterr().err
+
+
+def test_a_process_of_no_cluster_is_told_so() -> None:
+    known = ("SLURM_", "OMPI_", "PMIX_", "KUBERNETES_", "TPU_", "JAX_COORDINATOR")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
+    command = [sys.executable, "-c", "from artifex.training.distributed import start; start('auto')"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    says = "ValueError: coordinator 'auto' must be told of the other processes by Slurm, Open MPI, a Cloud TPU or "
+    assert found.stderr.splitlines()[-1].startswith(says)
 
 
 def test_alone_an_error_is_an_error_and_an_array_is_whole() -> None:

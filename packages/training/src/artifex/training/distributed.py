@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final, TypeVar
 
 import jax
@@ -24,31 +25,48 @@ TIMEOUT: Final = 60
 """Seconds without a sign of life after which a process is given up, and the run with it."""
 LOST: Final = 75
 """Exit code of a process that lost another one: try again (``EX_TEMPFAIL``)."""
+AUTO: Final = "auto"
+"""The coordinator that what started the processes tells of."""
 
 
-def start(coordinator: str, processes: int, process: int, timeout: int = TIMEOUT) -> None:
+def start(coordinator: str, processes: int | None = None, process: int | None = None, timeout: int = TIMEOUT) -> None:
     """Wait for all processes of the run, and be one of them. It comes before anything is computed.
 
     Args:
-        coordinator: ``HOST:PORT``, the same in all: a free port of the first process's host, which listens there.
+        coordinator: ``HOST:PORT``, the same in all: a free port of the first process's host, which listens there. Or
+            "auto": this and the next two are as Slurm, Open MPI, a Cloud TPU or Kubernetes says in the environment.
         processes: how many there are.
         process: which one this is, counted from 0.
         timeout: seconds to wait for the others, now and for signs of life later.
 
     Raises:
-        ValueError: for values out of range.
+        ValueError: for values out of range, and if "auto" finds nothing.
         RuntimeError: if the others are not there in time.
     """
-    if not re.fullmatch(r"\S+:\d+", coordinator):
-        raise ValueError(f"coordinator must be HOST:PORT, got {coordinator!r}")
-    if processes < 1 or not 0 <= process < processes:
-        raise ValueError(f"process must be in [0, processes - 1] = [0, {processes - 1}], got {process}")
     if timeout < 1:
         raise ValueError(f"timeout must be at least 1 second, got {timeout}")
-    jax.distributed.initialize(
-        coordinator, processes, process, initialization_timeout=timeout, heartbeat_timeout_seconds=timeout,
+    connect = partial(
+        jax.distributed.initialize, initialization_timeout=timeout, heartbeat_timeout_seconds=timeout,
         shutdown_timeout_seconds=timeout,
     )  # fmt: skip
+    if coordinator == AUTO:
+        if (processes, process) != (None, None):
+            raise ValueError(f"coordinator 'auto' finds processes and process itself, got {processes} and {process}")
+        try:
+            connect()
+        except ValueError as error:
+            raise ValueError(
+                "coordinator 'auto' must be told of the other processes by Slurm, Open MPI, a Cloud TPU or Kubernetes, "
+                f"which say nothing that can be used ({error}); give HOST:PORT"
+            ) from error
+        return
+    if not re.fullmatch(r"\S+:\d+", coordinator):
+        raise ValueError(f"coordinator must be HOST:PORT or 'auto', got {coordinator!r}")
+    if processes is None or process is None:
+        raise ValueError(f"processes and process must be given with {coordinator}, got {processes} and {process}")
+    if processes < 1 or not 0 <= process < processes:
+        raise ValueError(f"process must be in [0, processes - 1] = [0, {processes - 1}], got {process}")
+    connect(coordinator, processes, process)
 
 
 @contextmanager

@@ -156,7 +156,10 @@ def run_train(
     coordinator: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT", envvar="ARTIFEX_COORDINATOR", help="Of several processes: where the first one listens."
+            metavar="HOST:PORT",
+            envvar="ARTIFEX_COORDINATOR",
+            help="Of several processes: where the first one listens; auto is as Slurm, Open MPI, a Cloud TPU or "
+            "Kubernetes says, without the next two.",
         ),
     ] = None,
     processes: Annotated[
@@ -189,15 +192,14 @@ def run_train(
     """Check what is cheap to check, and only then load what is slow to load."""
     if not out:
         raise CommandError("--out must be a folder, got ''")
-    hosts = None
-    if coordinator is not None and processes is not None and process is not None:
-        hosts = coordinator, processes, process, 60 if timeout is None else timeout
-    elif (coordinator, processes, process) != (None, None, None):
+    given = [value is not None for value in (coordinator, processes, process)]
+    if any(given) and not all(given) and (coordinator != "auto" or any(given[1:])):
         raise CommandError(
-            "--coordinator, --processes and --process go together, "
+            "--coordinator HOST:PORT, --processes and --process go together, --coordinator auto by itself; "
             f"got {coordinator or 'none'}, {'none' if processes is None else processes} "
             f"and {'none' if process is None else process}"
         )
+    hosts = None if coordinator is None else (coordinator, processes, process, 60 if timeout is None else timeout)
     from artifex.training.cli.train import run
 
     run(None if config is None else Path(config), overrides or (), Path(out), resume, hosts)

@@ -19,10 +19,10 @@ from artifex.training.reading import ConfigError, read_config
 from artifex.training.signals import EXIT_CODES, Stop
 from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, latest
 
+Hosts = tuple[str, int | None, int | None, int]
 
-def run(
-    config: Path | None, overrides: Sequence[str], out: Path, resume: bool, hosts: tuple[str, int, int, int] | None
-) -> None:
+
+def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool, hosts: Hosts | None) -> None:
     """Train, in ``out``; ``hosts`` is for ``distributed.start``.
 
     Raises:
