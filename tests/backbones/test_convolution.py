@@ -40,6 +40,7 @@ def exact(x: Host, w: Host, g: Host, stride: int, padding: tuple[int, int]) -> t
         (3, 2, (0, 1), 8, 6, 60),  # two parts, padded after, whose last place is read by none
         (3, 2, (1, 1), 5, 7, 30),  # three parts of one row
         (5, 1, (2, 2), 4, 3, 1),  # every part reads edges on both sides
+        (5, 1, (1, 3), 3, 4, 1000),  # more kernel than image, so images are mirrored; padded unevenly
         (1, 1, (0, 0), 4, 4, 1000),  # one part
     ],
 )

@@ -5,6 +5,8 @@ core (measured with JAX 0.10.2 and AVX-512, 128 to 512 channels, 32x32 to 8x8 pl
 write both gradients with other orders. XLA puts them right in a program's entry, but not in the body of a loop: there
 the kernel's gradient took 20 to 70 times as long, at 2 to 6 GFLOP/s, and the image's 7 times. And anywhere the kernel's
 gradient falls to 55 GFLOP/s when the cotangent outgrows the core's cache; a sum of parts keeps 95.
+
+The large ones among those of 3x3 places are done with half the products, see `artifex.backbones.winograd`.
 """
 
 import math
@@ -12,16 +14,10 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Float
 
+from artifex.backbones.axes import BY_KERNEL, Image, Kernel, Output, by_image, by_image_mirrored, convolve
+from artifex.backbones.winograd import pays, winograd
 from artifex.kernels.platform import platform
-
-Image = Float[Array, "b h w i"]
-Kernel = Float[Array, "k k i o"]
-Output = Float[Array, "b y x o"]
-Axes = tuple[str, str, str]
-Padding = tuple[tuple[int, int], tuple[int, int]]
 
 NUMBERS: Final = 1 << 18
 """Of a cotangent, 1 MiB, that the kernel's gradient takes at once: half a core's second cache where it was measured."""
@@ -46,21 +42,15 @@ def conv(x: Image, kernel: Kernel, *, stride: int = 1, padding: tuple[int, int] 
     Returns:
         ``(batch, rows, columns, out)``.
     """
-    run = _on_cpu if platform() == "cpu" else _plain
-    return run(x, kernel, stride, padding)
-
-
-PLAIN: Final[Axes] = ("NHWC", "HWIO", "NHWC")
-
-# The transpose of a convolution is one of the same three arrays, with these names of their axes exchanged: for that by
-# the image I and O, and for that by the kernel N and C of x, N of y and I of W, C of y and O of W. Axes are put in such
-# an order that they come out plain.
-BY_IMAGE: Final[Axes] = ("NHWC", "HWOI", "NHWC")
-BY_KERNEL: Final[Axes] = ("CHWN", "IHWO", "HWNC")
+    if platform() != "cpu":
+        return _plain(x, kernel, stride, padding)
+    if stride == 1 and padding == (1, 1) and pays(x, kernel):
+        return winograd(x, kernel)
+    return _on_cpu(x, kernel, stride, padding)
 
 
 def _plain(x: Image, kernel: Kernel, stride: int, padding: tuple[int, int]) -> Output:
-    return _conv(x, kernel, stride, (padding, padding), PLAIN)
+    return convolve(x, kernel, (padding, padding), stride=stride)
 
 
 _on_cpu = jax.custom_jvp(_plain, nondiff_argnums=(2, 3))
@@ -73,8 +63,11 @@ def _tangent(
     """Linear in the tangents; in reverse mode only its transposes run."""
     (x, kernel), (d_x, d_kernel) = primals, tangents
     y = _on_cpu(x, kernel, stride, padding)
-    by_image = _conv(d_x, kernel.transpose(0, 1, 3, 2), stride, (padding, padding), BY_IMAGE)
-    return y, by_image + _by_kernel(x, d_kernel, stride, padding, y.shape)
+    if stride == 1 and kernel.size > x.size + y.size:
+        along = by_image_mirrored(d_x, kernel, (padding, padding))
+    else:
+        along = by_image(d_x, kernel, (padding, padding), stride=stride)
+    return y, along + _by_kernel(x, d_kernel, stride, padding, y.shape)
 
 
 def _by_kernel(x: Image, d_kernel: Kernel, stride: int, padding: tuple[int, int], shape: tuple[int, ...]) -> Output:
@@ -88,9 +81,5 @@ def _by_kernel(x: Image, d_kernel: Kernel, stride: int, padding: tuple[int, int]
         end = start + (height - 1) * stride + size
         part = x[:, max(start, 0) : end].transpose(3, 1, 2, 0)
         edges = max(-start, 0), max(end - x.shape[1], 0)
-        parts.append(_conv(part, w, stride, (edges, padding), BY_KERNEL).transpose(2, 0, 1, 3))
+        parts.append(convolve(part, w, (edges, padding), stride=stride, axes=BY_KERNEL).transpose(2, 0, 1, 3))
     return jnp.concatenate(parts, axis=1)
-
-
-def _conv(x: Array, kernel: Array, stride: int, padding: Padding, axes: Axes) -> Array:
-    return lax.conv_general_dilated(x, kernel, (stride,) * 2, padding, dimension_numbers=axes)
