@@ -6,14 +6,19 @@ import sys
 
 import pytest
 
-from artifex.training.start import LARGE_PAGES
-
+LARGE_PAGES = "glibc.malloc.hugetlb=1"
+# The command itself is slow to load.
 SAYS = """
-import os
-from artifex.training.start import use_large_pages
+import os, sys, types
+
+def run():
+    print(os.getpid(), os.environ["KEPT"], os.environ["GLIBC_TUNABLES"], *sys.argv[1:])
+    return 7
+
+sys.modules["artifex.training.cli"] = types.SimpleNamespace(main=run)
+from artifex.training.start import main
 print("began", os.getpid(), flush=True)
-use_large_pages()
-print(os.getpid(), os.environ["KEPT"], os.environ["GLIBC_TUNABLES"])
+sys.exit(main())
 """
 
 
@@ -27,8 +32,10 @@ def test_a_process_starts_anew_once_with_large_pages(before: str | None, after: 
     environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"KEPT": "kept"}
     if before is not None:
         environment["GLIBC_TUNABLES"] = before
-    found = subprocess.run([sys.executable, "-c", SAYS], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", SAYS, "sample"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 7, found.stderr
     *began, end = found.stdout.splitlines()
     assert len(began) == starts
     assert set(began) == {f"began {end.split()[0]}"}
-    assert end.split(" ")[1:] == ["kept", after]
+    assert end.split(" ")[1:] == ["kept", after, "sample"]
