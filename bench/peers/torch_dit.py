@@ -14,14 +14,19 @@ output and the same losses of a few steps.
 With ``threads`` 1 both sides are held to one core, the same; then work compares what they have to do, whatever else the
 machine does. Else each side has all cores, and PyTorch's threads spin while they wait, which counts as work.
 
-What was found on two Xeon cores with AVX-512, DiT-S/2: of a step, 60% are products that both sides do equally fast.
-XLA takes a step's temporaries from the system afresh each time, a tenth of the step, less with large pages
+What was found on two Xeon cores with AVX-512, DiT-S/2: of a step, 60% are products that both sides do equally fast. XLA
+takes a step's temporaries from the system afresh each time, a tenth of the step, less with large pages
 (`race.LARGE_PAGES`, for both sides here). Scaling queries instead of scores, and a softmax that XLA can hand to YNNPACK
 whole, took 14% off the forward pass and 5% off a step; the gradients of keys and values as ``(b, h, d, s)``, and Q, K
-and V of one matrix, 5%; a derivative of the layer norm by hand 2%. Tried without gain: layer norms computed anew in the
-backward pass, a sigmoid for the tanh, other orders of the kernels' gradients, compiler flags (vectors of 512 bits,
-XNNPACK, oneDNN, fast maths), and two devices in place of two
-cores, which cost a second optimiser and an all-reduce.
+and V of one matrix, 5%; a derivative of the layer norm by hand 2%; a step compiled to copy no parameters before it
+updates them, 2%. Of work on one core, PyTorch then needs 0.98 to 0.99 of ours; 4 to 6% of ours is the system handing
+out pages, none of PyTorch's, which keeps what it frees. In some processes of a virtual machine, perhaps as it gives
+free pages back to its host, that was 40% (950 ms of 2,300). Not used, but quicker, is
+``XLA_FLAGS=--xla_backend_extra_options=xla_cpu_use_multi_output_fusion``, off by default in XLA: 2% of a step's work
+here, 1% of the digits'. Tried without gain: layer norms computed anew in the backward pass, a sigmoid for the tanh,
+other orders of the kernels' gradients, a narrowing layer's as a transposed product, the gradients of Q, K and V joined
+before they are transposed (3% slower), compiler flags (vectors of 512 bits, XNNPACK, oneDNN, fast maths), and two
+devices in place of two cores, which cost a second optimiser and an all-reduce.
 """
 
 import os
