@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones.residual import AttentionBlock, ResBlock, double, halve
+from artifex.backbones.doubled import double
+from artifex.backbones.residual import AttentionBlock, ResBlock, halve
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(0)

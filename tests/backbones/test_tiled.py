@@ -5,7 +5,8 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import AutoencoderKL, AutoencoderKLConfig, tiled
-from artifex.backbones.residual import double, halve
+from artifex.backbones.doubled import double
+from artifex.backbones.residual import halve
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(1, 12, 20, 2)), jnp.float32)
 

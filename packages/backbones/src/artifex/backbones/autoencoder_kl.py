@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
-from artifex.backbones.residual import AttentionBlock, ResBlock, double
+from artifex.backbones.residual import AttentionBlock, ResBlock
 from artifex.backbones.tiled import tiled
 from artifex.backbones.trunk import Level, Stage
 
@@ -209,7 +209,7 @@ class Decoder(nnx.Module):
         for level in self.up:
             for stage in level.blocks:
                 h = run(stage, h)
-            h = level.resample(double(h)) if isinstance(level.resample, Conv) else h
+            h = level.resample.after_double(h) if isinstance(level.resample, Conv) else h
         return self.out(self.norm(h, silu=True))
 
 

@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.convolution import conv
+from artifex.backbones.convolution import conv, conv_doubled
 from artifex.backbones.embeddings import XAVIER
 from artifex.kernels import attention, group_norm_silu
 from artifex.kernels.barriers import held
@@ -69,9 +69,18 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Image) -> OtherImage:
         """Convolve; with the default padding the output is ``ceil(size / stride)`` wide and high."""
-        x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
-        y = conv(x, kernel, stride=self.stride, padding=self.padding)
+        y = conv(x.astype(self.dtype), self._kernel(), stride=self.stride, padding=self.padding)
         return y + self.bias[...].astype(self.dtype)
+
+    def after_double(self, x: Image) -> OtherImage:
+        """Convolve ``x`` with every place repeated 2x2 times, of a layer without a stride."""
+        assert self.stride == 1
+        y = conv_doubled(x.astype(self.dtype), self._kernel(), padding=self.padding)
+        return y + self.bias[...].astype(self.dtype)
+
+    def _kernel(self) -> Float[Array, "k k i o"]:
+        kernel: Array = self.kernel[...].astype(self.dtype)
+        return kernel
 
 
 class GroupNorm(nnx.Module):

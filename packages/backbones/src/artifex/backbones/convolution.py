@@ -6,7 +6,8 @@ write both gradients with other orders. XLA puts them right in a program's entry
 the kernel's gradient took 20 to 70 times as long, at 2 to 6 GFLOP/s, and the image's 7 times. And anywhere the kernel's
 gradient falls to 55 GFLOP/s when the cotangent outgrows the core's cache; a sum of parts keeps 95.
 
-The large ones among those of 3x3 places are done with half the products, see `artifex.backbones.winograd`.
+The large ones among those of 3x3 places are done with half the products, see `artifex.backbones.winograd`, and those
+after a nearest neighbour's upsampling with a quarter, see `artifex.backbones.doubled`.
 """
 
 import math
@@ -15,8 +16,8 @@ from typing import Final
 import jax
 import jax.numpy as jnp
 
+from artifex.backbones import doubled, winograd
 from artifex.backbones.axes import BY_KERNEL, Image, Kernel, Output, by_image, by_image_mirrored, convolve
-from artifex.backbones.winograd import pays, winograd
 from artifex.kernels.platform import platform
 
 NUMBERS: Final = 1 << 18
@@ -44,9 +45,16 @@ def conv(x: Image, kernel: Kernel, *, stride: int = 1, padding: tuple[int, int] 
     """
     if platform() != "cpu":
         return _plain(x, kernel, stride, padding)
-    if stride == 1 and padding == (1, 1) and pays(x, kernel):
-        return winograd(x, kernel)
+    if stride == 1 and padding == (1, 1) and winograd.pays(x, kernel):
+        return winograd.winograd(x, kernel)
     return _on_cpu(x, kernel, stride, padding)
+
+
+def conv_doubled(x: Image, kernel: Kernel, *, padding: tuple[int, int] = (0, 0)) -> Output:
+    """`conv` of an image whose places are repeated 2x2."""
+    if platform() == "cpu" and padding == (1, 1) and doubled.pays(x, kernel):
+        return doubled.nine_products(x, kernel)
+    return conv(doubled.double(x), kernel, padding=padding)
 
 
 def _plain(x: Image, kernel: Kernel, stride: int, padding: tuple[int, int]) -> Output:

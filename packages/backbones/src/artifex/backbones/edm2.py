@@ -20,7 +20,8 @@ from jaxtyping import Array, Float
 from artifex.backbones.base import Constant, Label, Time, X, check_input, resolve_labels
 from artifex.backbones.blocks import Image, OtherImage
 from artifex.backbones.convolution import conv
-from artifex.backbones.residual import Condition, double, halve
+from artifex.backbones.doubled import double
+from artifex.backbones.residual import Condition, halve
 from artifex.backbones.weight_norm import DirectionParam, unit_rows
 from artifex.kernels import attention
 

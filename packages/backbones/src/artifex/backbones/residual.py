@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage, SelfAttention
+from artifex.backbones.doubled import double
 from artifex.backbones.embeddings import XAVIER
 
 Condition = Float[Array, "b e"]
@@ -53,10 +54,11 @@ class ResBlock(nnx.Module):
     def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
         """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
         h = self.norm1(x, silu=True)
-        if self.resample is not None:
-            change = halve if self.resample == "down" else double
-            x, h = change(x), change(h)
-        h = self.conv1(h)
+        if self.resample == "up":
+            x, h = double(x), self.conv1.after_double(h)
+        else:
+            x, h = (halve(x), halve(h)) if self.resample == "down" else (x, h)
+            h = self.conv1(h)
         if self.emb is None or emb is None:
             h = self.norm2(h, silu=True)
         elif self.scale_shift:
@@ -95,9 +97,3 @@ def halve(x: Image) -> OtherImage:
     """Average 2x2 places into one."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
-
-
-def double(x: Image) -> OtherImage:
-    """Repeat every place 2x2 times."""
-    b, h, w, c = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)

@@ -9,7 +9,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
-from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, double, halve
+from artifex.backbones.doubled import double
+from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, halve
 from artifex.backbones.spatial_transformer import Context, SpatialTransformer
 
 
@@ -194,7 +195,7 @@ class Trunk(nnx.Module):
         def doubled(block: Conv | ResBlock | None, h: Image) -> OtherImage:
             if isinstance(block, ResBlock):
                 return run_block(block, h, emb)
-            return double(h) if block is None else block(double(h))
+            return double(h) if block is None else block.after_double(h)
 
         h = self.stem(x)
         skips = [h]
