@@ -19,8 +19,11 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
 
 - Sums of nine shifted products, one product of all shifts side by side, or three of three: 1.8 to 3.1 times as long at
   32x32, 1.2 to 1.8 at 16x16, 1.1 to 1.3 below (walls of the fastest calls).
-- Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256),
-  off by 4e-6 of the output's spread, but a second of compilation for each convolution: there are a hundred in a step.
+- Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256).
+  F(4, 3) along the rows alone, which leaves half the products: 0.65, and 0.7 with both gradients, once XLA does not
+  make the cotangent anew for every product (`artifex.backbones.winograd`). With a quarter of the products behind an
+  upsampling (`artifex.backbones.doubled`), a step's work on one core is 1,205 ms where it was 1,537, that of a forward
+  pass 310 where it was 400; compiling the step takes 28 s on one core where it was 14.
 - The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:
   65; in parts, as `artifex.backbones.convolution` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
 - Making the SiLU behind a group norm anew for the gradient: 8% off a step.
@@ -32,7 +35,8 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   once there; two devices in place of two cores would be 1.10x, but devices that share threads can wait for each other
   for ever.
 
-XLA's flags are a process' own, and none is set here.
+- Loops with several outputs (`race.LARGER_LOOPS`, for our side, as the command has them): 0.80 of a step's time with
+  that, 0.87 of the digits'.
 """
 
 import os
@@ -41,7 +45,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from race import LARGE_PAGES, Case, Side, race, serve
+from race import LARGE_PAGES, LARGER_LOOPS, Case, Side, race, serve
 
 CHECKED: Final = 3
 """Steps whose losses are compared."""
@@ -201,7 +205,7 @@ def main(peer: str, rounds: int = 20, only: str = "", threads: int = 0) -> int:
     for name in (name for name in BARS if only in name):
         with tempfile.TemporaryDirectory() as folder:
             other = Side(peer, __file__, "theirs", folder, name, env=LARGE_PAGES)
-            mine = Side(sys.executable, __file__, "ours", folder, name, env=LARGE_PAGES)
+            mine = Side(sys.executable, __file__, "ours", folder, name, env={**LARGE_PAGES, **LARGER_LOOPS})
             print({key: value for key, value in (mine.about | other.about).items() if key != "far"})
             for what, far in mine.about["far"].items():
                 print(f"{what} differs by {far:.1e}", flush=True)
