@@ -40,23 +40,6 @@ def test_derivatives_to_float64() -> None:
         np.testing.assert_allclose(c, b, atol=2e-5)
 
 
-def test_second_derivatives_and_batches() -> None:
-    x, w = (jnp.asarray(RNG.normal(size=s), jnp.float32) for s in ((3, *SHAPES[0]), SHAPES[1]))
-
-    def curvature(f: Callable[[Array, Array], Array]) -> Array:
-        """Of a cubic, differentiated forward over backward, for each of three images."""
-
-        def along(x: Array) -> Array:
-            slope = jax.grad(lambda w: (f(x, w) ** 3).sum())
-            tangent: Array = jax.jvp(slope, (w,), (w,))[1]
-            return tangent
-
-        values: Array = jax.jit(jax.vmap(along))(x)
-        return values
-
-    np.testing.assert_allclose(curvature(nine_products), curvature(plain), rtol=1e-3, atol=1e-2)
-
-
 @pytest.mark.parametrize(
     ("shape", "size", "out", "dtype", "padding", "expected"),
     [

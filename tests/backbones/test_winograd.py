@@ -56,23 +56,6 @@ def test_derivatives_to_float64(compared: list[tuple[Host, Host, Host]], which: 
     np.testing.assert_allclose(ours, exact, atol=2e-5 * exact.std())
 
 
-def test_second_derivatives_and_batches() -> None:
-    x, w = (jnp.asarray(RNG.normal(size=s), jnp.float32) for s in ((3, 2, 4, 4, 2), (3, 3, 2, 3)))
-
-    def curvature(f: Callable[[Array, Array], Array]) -> Array:
-        """Of a cubic, differentiated forward over backward, for each of three images."""
-
-        def along(x: Array) -> Array:
-            slope = jax.grad(lambda w: (f(x, w) ** 3).sum())
-            tangent: Array = jax.jvp(slope, (w,), (w,))[1]
-            return tangent
-
-        values: Array = jax.jit(jax.vmap(along))(x)
-        return values
-
-    np.testing.assert_allclose(curvature(winograd), curvature(plain), rtol=1e-3, atol=1e-2)
-
-
 @pytest.mark.parametrize(
     ("shape", "out", "dtype", "expected"),
     [
