@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from artifex.backbones.convolution import conv_doubled
@@ -25,7 +26,7 @@ def test_derivatives_to_float64() -> None:
     """All of it in float64, so that only what is exact passes; then in the float32 that it is taken for."""
     x, w, g, u, v = (RNG.normal(size=s) for s in (*SHAPES, *SHAPES[:2]))
 
-    def run(f: Callable[[Array, Array], Array], dtype: type) -> list[np.ndarray]:
+    def run(f: Callable[[Array, Array], Array], dtype: DTypeLike) -> list[np.ndarray]:
         def all_of(x: Array, w: Array, g: Array, u: Array, v: Array) -> tuple[Array, ...]:
             y, pull = jax.vjp(f, x, w)
             return y, *pull(g), jax.jvp(f, (x, w), (u, v))[1]
@@ -54,7 +55,7 @@ def test_derivatives_to_float64() -> None:
     ],
 )
 def test_it_is_taken_where_it_pays(
-    shape: tuple[int, ...], size: int, out: int, dtype: type, padding: tuple[int, int], expected: bool
+    shape: tuple[int, ...], size: int, out: int, dtype: DTypeLike, padding: tuple[int, int], expected: bool
 ) -> None:
     x, w = (jax.eval_shape(lambda s=s: jnp.zeros(s, dtype)) for s in (shape, (size, size, shape[-1], out)))
     text = jax.jit(lambda x, w: conv_doubled(x, w, padding=padding)).lower(x, w).as_text()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from artifex.backbones.convolution import conv
@@ -71,7 +72,7 @@ def test_derivatives_to_float64(compared: list[tuple[Host, Host, Host]], which: 
         ((1, 512, 512, 128), 128, jnp.float32, False),  # too much memory
     ],
 )
-def test_it_is_taken_where_it_pays(shape: tuple[int, ...], out: int, dtype: type, expected: bool) -> None:
+def test_it_is_taken_where_it_pays(shape: tuple[int, ...], out: int, dtype: DTypeLike, expected: bool) -> None:
     with jax.enable_x64(True):
         x, w = (jax.eval_shape(lambda s=s: jnp.zeros(s, dtype)) for s in (shape, (3, 3, shape[-1], out)))
         text = jax.jit(lambda x, w: conv(x, w, padding=(1, 1))).lower(x, w).as_text()

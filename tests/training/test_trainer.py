@@ -18,6 +18,8 @@ from artifex.training import (
     parse_config,
     read_config,
 )
+from artifex.training.mesh import MeshConfig
+from artifex.training.reading import write_config
 from tests.training.tiny import data, dataset, network, same
 
 TOY = """
@@ -50,6 +52,11 @@ def test_a_run_from_its_configuration_and_one_that_goes_on_end_alike(tmp_path: P
     rest = Trainer.of(tmp_path / "part").fit(resume=True)
     assert same(rest.state, whole.state)
     assert same(Trainer.of(tmp_path / "part").load().state, whole.state)
+    # As eight devices would have left it.
+    write_config(config().model_copy(update={"mesh": MeshConfig(fsdp=8)}), tmp_path / "part" / "config.yaml")
+    with pytest.raises(ValueError, match="the product of the mesh must be the number of devices, 1"):
+        Trainer.of(tmp_path / "part")
+    assert same(Trainer.of(tmp_path / "part", anywhere=True).load().state, whole.state)
 
     parameters = jax.tree.leaves(whole.state.parameters)
     assert {leaf.dtype for leaf in parameters} == {jnp.dtype(jnp.float32)}

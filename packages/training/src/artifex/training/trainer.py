@@ -17,7 +17,7 @@ from artifex.training.data import Dataset, open_dataset
 from artifex.training.ema import Average
 from artifex.training.logs import check_tensorboard
 from artifex.training.loop import Callback, Every, Network, Trained, state_like, train
-from artifex.training.mesh import check_mesh, make_mesh
+from artifex.training.mesh import MeshConfig, check_mesh, make_mesh
 from artifex.training.optimiser import make_optimiser
 from artifex.training.reading import read_config, write_config
 from artifex.training.watch import drawing_of, watching
@@ -78,13 +78,25 @@ class Trainer:
         check_mesh(self.mesh, network, config.batch_size, config.accumulate, config.abreast)
 
     @classmethod
-    def of(cls, folder: Path | str) -> "Trainer":
+    def of(cls, folder: Path | str, *, anywhere: bool = False) -> "Trainer":
         """The run whose results are in ``folder``, to go on with: ``Trainer.of("runs/digits").fit(resume=True)``.
+
+        Args:
+            folder: of the run.
+            anywhere: have each device hold all of the network where these are not the devices of the run's mesh, as
+                it is to read a large run's results on one.
 
         Raises:
             ConfigError: if there is no configuration in it that can be read.
+            ValueError: if the run's mesh is of other devices and not to be left.
         """
-        return cls(read_config(Path(folder) / CONFIG), folder)
+        config = read_config(Path(folder) / CONFIG)
+        if anywhere:
+            try:
+                make_mesh(config.mesh)
+            except ValueError:
+                config = config.model_copy(update={"mesh": MeshConfig()})
+        return cls(config, folder)
 
     def fit(
         self,

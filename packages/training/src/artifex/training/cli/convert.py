@@ -77,7 +77,7 @@ def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | 
     if config is not None:
         raise CommandError("--config is for a file: a run has a config of its own")
     try:
-        trainer = Trainer.of(source)
+        trainer = Trainer.of(source, anywhere=True)
         if target.suffix == ".safetensors":
             export_network(trainer, target, dtype=dtype)
         else:

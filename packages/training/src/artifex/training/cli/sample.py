@@ -53,7 +53,7 @@ def run(
         raise CommandError(f"CHECKPOINT must be the folder of a run, got {str(checkpoint)!r}")
     given = {"sampler": sampler, "steps": steps, "guidance": guidance}
     try:
-        trainer = Trainer.of(folder)
+        trainer = Trainer.of(folder, anywhere=True)
         settings = (trainer.config.preview or PreviewConfig()).model_copy(
             update={name: value for name, value in given.items() if value is not None}
         )

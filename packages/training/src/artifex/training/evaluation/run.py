@@ -34,7 +34,7 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.trainer = Trainer.of(folder)
+        self.trainer = Trainer.of(folder, anywhere=True)
         self.data, self._config = self.trainer.data, self.trainer.config
         self._objective, trained = self.trainer.objective, self.trainer.load()
         self.denoiser, self.step = trained.denoiser, trained.steps_done
