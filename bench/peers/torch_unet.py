@@ -29,12 +29,11 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
 - Making the SiLU behind a group norm anew for the gradient: 8% off a step.
 - What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA takes anew for
   each call, less with large pages (`race.LARGE_PAGES`, for both sides here), a twenty-fifth the kernels'
-  transposition for the gradient by the image, which no other way to write it (a reversal apart, nine slices, products
-  with the identity) made cheaper.
+  transposition for the gradient by the image, which is a third of that where images are mirrored in place of the kernel
+  (`artifex.backbones.axes`); a reversal apart, nine slices and products with the identity made it no cheaper.
 - JAX 0.10.2 runs a convolution of the digits' size on one core (0.12 on both), so a step has its batch in two parts at
   once there; two devices in place of two cores would be 1.10x, but devices that share threads can wait for each other
   for ever.
-
 - Loops with several outputs (`race.LARGER_LOOPS`, for our side, as the command has them): 0.80 of a step's time with
   that, 0.87 of the digits'.
 """
