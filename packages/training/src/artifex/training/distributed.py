@@ -32,16 +32,18 @@ AUTO: Final = "auto"
 def start(coordinator: str, processes: int | None = None, process: int | None = None, timeout: int = TIMEOUT) -> None:
     """Wait for all processes of the run, and be one of them. It comes before anything is computed.
 
+    Where they are not there in time, JAX ends the process by SIGABRT.
+
     Args:
         coordinator: ``HOST:PORT``, the same in all: a free port of the first process's host, which listens there. Or
-            "auto": this and the next two are as Slurm, Open MPI, a Cloud TPU or Kubernetes says in the environment.
+            "auto": this and the next two are as Slurm, Open MPI, a Cloud TPU or Kubernetes says.
         processes: how many there are.
         process: which one this is, counted from 0.
         timeout: seconds to wait for the others, now and for signs of life later.
 
     Raises:
-        ValueError: for values out of range, and if "auto" finds nothing.
-        RuntimeError: if the others are not there in time.
+        ValueError: for values out of range, and if "auto" finds nothing that can be used.
+        RuntimeError: if the first process can't listen at that port.
     """
     if timeout < 1:
         raise ValueError(f"timeout must be at least 1 second, got {timeout}")
@@ -54,10 +56,13 @@ def start(coordinator: str, processes: int | None = None, process: int | None = 
             raise ValueError(f"coordinator 'auto' finds processes and process itself, got {processes} and {process}")
         try:
             connect()
-        except ValueError as error:
+        except jax.errors.JaxRuntimeError:
+            raise  # all was found
+        except Exception as error:  # of variables that are missing, a server that is silent, a package of the cluster's
+            told = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(
                 "coordinator 'auto' must be told of the other processes by Slurm, Open MPI, a Cloud TPU or Kubernetes, "
-                f"which say nothing that can be used ({error}); give HOST:PORT"
+                f"which say nothing that can be used ({told}); give HOST:PORT"
             ) from error
         return
     if not re.fullmatch(r"\S+:\d+", coordinator):
