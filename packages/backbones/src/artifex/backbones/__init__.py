@@ -16,6 +16,7 @@ from artifex.backbones.mlp import MLPConfig as MLPConfig
 from artifex.backbones.mmdit import MMDiT as MMDiT
 from artifex.backbones.mmdit import MMDiTConfig as MMDiTConfig
 from artifex.backbones.perturb import perturbed as perturbed
+from artifex.backbones.rngs import init_rngs as init_rngs
 from artifex.backbones.tiled import tiled as tiled
 from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
@@ -48,6 +49,7 @@ __all__ = [
     "UViT",
     "UViTConfig",
     "force_weight_norm",
+    "init_rngs",
     "perturbed",
     "sincos_2d",
     "tiled",

@@ -29,6 +29,7 @@ from artifex.backbones import (
     UNetConfig,
     UViT,
     UViTConfig,
+    init_rngs,
 )
 from artifex.training.choices import BackboneConfig
 from artifex.training.mesh import everywhere, parameter_shardings, rules_of
@@ -188,7 +189,7 @@ class Plan:
             raise ValueError(f"backbone: {self.kind} must give data of shape {shape} back, got {out.shape[1:]}")
 
     def _module(self, key: Key[Array, ""]) -> nnx.Module:
-        rngs = nnx.Rngs(key)
+        rngs = init_rngs(key)
         match self.config:
             case UNetConfig():
                 return UNet(self.config, rngs=rngs)

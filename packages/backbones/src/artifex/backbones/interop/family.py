@@ -18,6 +18,7 @@ from artifex.backbones.base import Constant
 from artifex.backbones.interop.checkpoint import DTYPES, INDEX, STEM, Checkpoint, CheckpointError
 from artifex.backbones.interop.fields import Fields, Json
 from artifex.backbones.interop.names import Entry, Table, entries
+from artifex.backbones.rngs import init_rngs
 
 VERSION: Final = "0.42.0"  # of diffusers
 SHARD_BYTES: Final = 5_000_000_000
@@ -121,7 +122,7 @@ def load(
         param_dtype=param_dtype,
         dtype=param_dtype if compute_dtype is None else compute_dtype,
     )
-    graph, state = nnx.split(nnx.eval_shape(lambda: family.build(config, nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: family.build(config, init_rngs(0))))
     flat = dict(nnx.to_flat_state(state))
     shapes = {".".join(map(str, path)): leaf.shape for path, leaf in flat.items() if isinstance(leaf, SAVED)}
     table = entries(shapes.items(), family.table(config))
