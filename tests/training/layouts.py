@@ -17,22 +17,26 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from artifex.backbones import DiTConfig
-from artifex.schedules import Discrete, Velocity, betas
+from artifex.backbones import MLP, DiTConfig, MLPConfig
+from artifex.schedules import Discrete, NetworkDenoiser, Velocity, betas
 from artifex.training import (
     Checkpointer,
     Network,
     Objective,
+    RunConfig,
+    Trainer,
     TrainingConfig,
     TrainState,
     digits,
     init_state,
     make_train_step,
+    write_config,
 )
 from artifex.training.loop import state_like
 from artifex.training.mesh import MeshConfig, global_batch, make_mesh
 from artifex.training.networks import Plan
 from artifex.training.optimiser import make_optimiser
+from artifex.training.sampling import Drawing, SamplingConfig
 from tests.training.tiny import Turning, same
 
 LAYOUTS = {
@@ -99,6 +103,28 @@ def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None
     return Run(start, taken, state, like, program.as_text())
 
 
+def read_elsewhere(folder: Path) -> float:
+    """A run whose batch eight devices can't share, read on them; how much its samples differ from those of one."""
+    config = RunConfig.model_validate(
+        {"data": {"kind": "toy", "size": 60}, "backbone": {"kind": "mlp", "hidden": 8, "depth": 1}, "batch_size": 6}
+    )
+    network = Network(MLP(MLPConfig(hidden=8, depth=1, num_classes=2), rngs=nnx.Rngs(0)))
+    state = init_state(network, make_optimiser(config.optimiser, config.steps), config.ema.build(), config.steps)
+    with Checkpointer(folder / "checkpoint") as checkpointer:
+        checkpointer.save(1, state, {"seconds": 0})
+    write_config(config, folder / "config.yaml")
+    trained = Trainer.of(folder, anywhere=True).load()
+    assert len(jax.tree.leaves(trained.state.parameters)[0].devices()) == 8
+    drawing = Drawing.of(SamplingConfig(steps=2), config.schedule, trained.objective.schedule, (2,), 2)
+    one, eight = (
+        next(drawing.draw(denoiser, 5, drawing.labels(5), KEY, 5))
+        for denoiser in (
+            NetworkDenoiser(network.apply, trained.objective.prediction, network.parameters), trained.denoiser,
+        )
+    )  # fmt: skip
+    return float(abs(eight - one).max())
+
+
 def main(folder: Path) -> None:
     plan = Plan("dit", NETWORK, NETWORK.num_classes)
     out: dict[str, object] = {}
@@ -135,10 +161,11 @@ def main(folder: Path) -> None:
         "cut": [list(kernel.sharding.spec) for kernel in kernels],
         "lengths": [(np.linalg.norm(kernel, axis=0) / len(kernel) ** 0.5).tolist() for kernel in kernels],
     }
+    elsewhere = read_elsewhere(folder / "elsewhere")
     drawing = plan.drawing(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile().memory_analysis()
     assert drawing is not None
     memory = {"temporary": drawing.temp_size_in_bytes, "given": drawing.output_size_in_bytes}
-    print(json.dumps({"dit": out, "turning": told, "drawing": memory}))
+    print(json.dumps({"dit": out, "turning": told, "drawing": memory, "elsewhere": elsewhere}))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class State(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -47,13 +47,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     command = [sys.executable, "-m", "tests.training.layouts", str(tmp_path_factory.mktemp("layouts"))]
     child = subprocess.run(command, cwd=ROOT, env=environment, timeout=600, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
-    out: dict[str, dict[str, Any]] = json.loads(child.stdout)
+    out: dict[str, Any] = json.loads(child.stdout)
     return out
 
 
 @pytest.fixture(scope="module")
-def layouts(told: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return told["dit"]
+def layouts(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    out: dict[str, dict[str, Any]] = told["dit"]
+    return out
 
 
 def test_every_layout_has_the_losses_of_one_device(layouts: dict[str, dict[str, Any]]) -> None:
@@ -81,7 +82,7 @@ def test_each_device_holds_its_share(layouts: dict[str, dict[str, Any]]) -> None
     assert size["data x tensor"] < 0.6
 
 
-def test_a_model_is_never_whole_on_one_device(told: dict[str, dict[str, Any]]) -> None:
+def test_a_model_is_never_whole_on_one_device(told: dict[str, Any]) -> None:
     """Not as it is drawn, nor as the optimiser's state and averages are made; its numbers are those of one device."""
     size = {name: found["held at the start"] / told["dit"]["one"]["bytes"] for name, found in told["dit"].items()}
     # The network's own parameters stay beside the state's: a fourth of it.
@@ -109,12 +110,16 @@ def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, d
         assert cut < layouts[name]["collectives"]["all-gather"] <= 2 * cut, name
 
 
-def test_weights_that_devices_share_keep_their_length(told: dict[str, dict[str, Any]]) -> None:
+def test_weights_that_devices_share_keep_their_length(told: dict[str, Any]) -> None:
     found = told["turning"]
     assert found["cut"] == [[None, "fsdp"], ["fsdp"], ["fsdp"]]  # some within a unit's weights
     np.testing.assert_allclose(found["losses"]["fsdp"], found["losses"]["one"], rtol=1e-5)
     for lengths in found["lengths"]:
         np.testing.assert_allclose(lengths, 1, rtol=1e-6)
+
+
+def test_a_run_is_read_where_its_batch_does_not_fit(told: dict[str, Any]) -> None:
+    assert told["elsewhere"] < 1e-5
 
 
 def test_parameters_lie_along_their_largest_axis_that_is_free() -> None:

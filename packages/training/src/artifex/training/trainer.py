@@ -39,6 +39,8 @@ class Trainer:
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
         optimiser: in place of ``config.optimiser``.
         average: in place of ``config.ema``.
+        anywhere: only read what was trained, on any devices. Where they are not those of ``config.mesh``, each holds
+            all of the network; the batch need not fit them.
 
     Attributes:
         unreadable: what ``fit`` could not read and skipped, by name, where ``config.data`` allows for it.
@@ -57,12 +59,13 @@ class Trainer:
         network: nnx.Module | None = None,
         optimiser: optax.GradientTransformation | None = None,
         average: Average[Any] | None = None,
+        anywhere: bool = False,
     ) -> None:
         self.config = config
         self.folder = None if folder is None else Path(folder)
         self.data = open_dataset(config.data) if data is None else data
         self.unreadable: tuple[str, ...] = ()
-        self.mesh = make_mesh(config.mesh)
+        self.mesh = (_any_mesh if anywhere else make_mesh)(config.mesh)
         labels = self.data.num_classes
         if network is None:
             planned = networks.plan(config.backbone, self.data.shape, labels, config.precision.compute)
@@ -75,7 +78,8 @@ class Trainer:
             check_tensorboard()
         if config.preview is not None:
             drawing_of(self)
-        check_mesh(self.mesh, network, config.batch_size, config.accumulate, config.abreast)
+        if not anywhere:
+            check_mesh(self.mesh, network, config.batch_size, config.accumulate, config.abreast)
 
     @classmethod
     def of(cls, folder: Path | str, *, anywhere: bool = False) -> "Trainer":
@@ -83,20 +87,13 @@ class Trainer:
 
         Args:
             folder: of the run.
-            anywhere: have each device hold all of the network where these are not the devices of the run's mesh, as
-                it is to read a large run's results on one.
+            anywhere: see ``Trainer``; so a large run's results are read on one device.
 
         Raises:
             ConfigError: if there is no configuration in it that can be read.
             ValueError: if the run's mesh is of other devices and not to be left.
         """
-        config = read_config(Path(folder) / CONFIG)
-        if anywhere:
-            try:
-                make_mesh(config.mesh)
-            except ValueError:
-                config = config.model_copy(update={"mesh": MeshConfig()})
-        return cls(config, folder)
+        return cls(read_config(Path(folder) / CONFIG), folder, anywhere=anywhere)
 
     def fit(
         self,
@@ -166,6 +163,14 @@ class Trainer:
     def _several(self) -> Mesh | None:
         """The mesh, None where it is of one device."""
         return None if self.mesh.size == 1 else self.mesh
+
+
+def _any_mesh(config: MeshConfig) -> Mesh:
+    """The run's mesh, if it is of these devices, else copies of the model."""
+    try:
+        return make_mesh(config)
+    except ValueError:
+        return make_mesh(MeshConfig())
 
 
 def first_key(seed: int) -> jax.Array:
