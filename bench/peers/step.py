@@ -19,7 +19,7 @@ def make_step(
     *,
     rate: float,
     decay: float,
-    abreast: int,
+    abreast: int = 1,
 ) -> Callable[[], float]:
     """A function that makes a step and returns the loss before it.
 

@@ -31,9 +31,11 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   each call, less with large pages (`race.LARGE_PAGES`, for both sides here), a twenty-fifth the kernels'
   transposition for the gradient by the image, which is a third of that where images are mirrored in place of the kernel
   (`artifex.backbones.axes`); a reversal apart, nine slices and products with the identity made it no cheaper.
-- JAX 0.10.2 runs a convolution of the digits' size on one core (0.12 on both), so a step has its batch in two parts at
-  once there; two devices in place of two cores would be 1.10x, but devices that share threads can wait for each other
-  for ever.
+- JAX 0.10.2 runs a convolution with fewer than 128 channels of output on one core (0.12 on both), and operations that
+  wait for nothing of each other in turn, on one core too, until more than eight are ready. A batch in two parts at once
+  took a tenth off the digits' step for all that. Half the products, several at once, take a fifth off it in one part
+  (62 ms to 50 on two AMD cores; compiling on one 16 s, where it was 8, in two parts 13). Two devices in place of two
+  cores would do, but devices that share threads can wait for each other for ever.
 - Loops with several outputs (`race.LARGER_LOOPS`, for our side, as the command has them): 0.80 of a step's time with
   that, 0.87 of the digits'.
 """
@@ -83,8 +85,6 @@ DIGITS: Final = {
     "norm_eps": 1e-6,
 }
 BATCH: Final = {"cifar": 4, "digits": 64}
-ABREAST: Final = {"cifar": 1, "digits": 2}
-"""In how many parts at once ours works through a batch, see `artifex.training.parts`."""
 
 
 def theirs(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, object]]:
@@ -174,7 +174,7 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
             return nnx.merge(graph, params)(x, t, labels)
 
         run, inputs = jax.jit(apply), (x, t, labels)
-        step = make_step(apply, params, inputs, target, rate=RATE, decay=DECAY, abreast=ABREAST[key])
+        step = make_step(apply, params, inputs, target, rate=RATE, decay=DECAY)
 
         def forward(run: Any = run, params: Any = params, inputs: Any = inputs) -> Any:  # noqa: ANN401
             return jax.block_until_ready(run(params, *inputs))  # type: ignore[no-untyped-call]

@@ -37,9 +37,9 @@ ALONG: Final = ((0, 0), (1, 1))
 """Zeros around an image that is convolved along its columns."""
 ROWS: Final = 4
 """Of the output that are made at once."""
-LEAST: Final = 128
+LEAST: Final = 64
 """Channels, of the image or of the output; half as many of the other."""
-PRODUCTS: Final = 1 << 26
+PRODUCTS: Final = 1 << 21
 """At least, of places and channels of both sides."""
 NUMBERS: Final = 1 << 24
 """At most, of an image."""
@@ -58,11 +58,15 @@ B = np.linalg.inv(_powers(ROWS + 2)).T
 def pays(x: Image, kernel: Float[Array, "u v i o"]) -> bool:
     """Whether `winograd` has this convolution, and takes less time for it than a plain sum on a CPU.
 
-    Measured on one core with AVX-512 and JAX 0.10.2, a convolution and both gradients, for the plain sum's time: 0.71
-    with 4 images of 32x32x128, 0.66 with 16x16x256, 0.70 with one of 64x64x320. It is not below 1 with less than 128
-    channels on both sides, nor where there are few places for the channels, whose kernels are transformed at each call:
-    1.4 with 16 images of 4x4x512. Compiling takes a second and a half more, so small convolutions are left as they are,
-    and `winograd` holds three images in place of one, so large ones are too.
+    Measured on one core with AVX-512 and JAX 0.10.2, a convolution and both gradients, for the plain sum's time: on
+    Intel's 0.71 with 4 images of 32x32x128, 0.66 with 16x16x256, 0.70 with one of 64x64x320; on AMD's 0.63 with 4 of
+    16x16x128, 0.74 with 64 of 8x8x64, 0.71 with 64 of 8x8 from 96 channels to 32, 0.78 with 64 of 4x4 from 32 to 64,
+    and 0.87 with 64 of 8x8x32, but there 0.97 with JAX 0.12. It may gain more than work: JAX 0.10.2 has a plain sum on
+    one core where it makes fewer than 128 channels, and Winograd's, which wait for nothing of each other, on two.
+
+    It does not pay where there are few places for the channels, whose kernels are transformed at each call: 1.4 with 16
+    images of 4x4x512. Compiling takes a second more, so the smallest are left as they are, and `winograd` holds three
+    images in place of one, so large ones are too.
     """
     places, (size, _, i, o) = math.prod(x.shape[:3]), kernel.shape
     return (

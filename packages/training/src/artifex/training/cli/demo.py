@@ -69,8 +69,8 @@ def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
 
 
 def make_config(seed: int, steps: int) -> RunConfig:
-    """How the demo trains: the defaults, in two parts at once."""
-    return RunConfig(data=Digits(), seed=seed, steps=steps, abreast=2)
+    """How the demo trains: the defaults."""
+    return RunConfig(data=Digits(), seed=seed, steps=steps)
 
 
 def make_trainer(config: RunConfig, out: Path) -> Trainer:
