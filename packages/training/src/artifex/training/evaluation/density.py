@@ -31,7 +31,7 @@ def density_coverage(generated: Features, real: Features, *, k: int = 5) -> tupl
         ValueError: for sets of two extractors, features that were not kept, or k out of range.
     """
     together(generated, real)
-    x, y = real.exact, generated.exact
+    x, y = real.kept, generated.kept
     check_k(k, len(y), len(x))
     radius = radii(x, k)
     balls, covered = np.zeros(len(y)), np.zeros(len(x), bool)

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from artifex.training.evaluation.distances import blocks, squared
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.record import Score, Setting
 
 Rows = Float64[np.ndarray, "n d"]
+Kept = Float[np.ndarray, "n d"]
 KID_BLOCK = 1000
 
 
@@ -53,7 +54,7 @@ class Rbf:
         Raises:
             ValueError: if the rows were not kept, or half of them are equal.
         """
-        rows = features.exact[:: -(-features.count // most)]
+        rows = features.kept[:: -(-features.count // most)]
         return cls(float(np.sqrt(np.median(squared(rows, rows)[np.triu_indices(len(rows), 1)]))))
 
     def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
@@ -87,8 +88,8 @@ class Polynomial:
         return out
 
 
-def mmd_squared(x: Rows, y: Float64[np.ndarray, "m d"], kernel: Kernel, *, unbiased: bool = True) -> float:
-    """The squared discrepancy, block by block: memory does not grow with the number of pairs.
+def mmd_squared(x: Kept, y: Float[np.ndarray, "m d"], kernel: Kernel, *, unbiased: bool = True) -> float:
+    """The squared discrepancy, block by block in float64: memory does not grow with the number of pairs.
 
     Args:
         x: a row a sample.
@@ -103,7 +104,7 @@ def mmd_squared(x: Rows, y: Float64[np.ndarray, "m d"], kernel: Kernel, *, unbia
     if min(len(x), len(y)) < least:
         raise ValueError(f"both sets must be at least {least} samples, got {len(x)} and {len(y)}")
 
-    between = sum(float(kernel(x[i], y[j]).sum()) for i in blocks(len(x)) for j in blocks(len(y)))
+    between = sum(float(kernel(_exact(x, i), _exact(y, j)).sum()) for i in blocks(len(x)) for j in blocks(len(y)))
     return _within(x, kernel, unbiased) + _within(y, kernel, unbiased) - 2 * between / (len(x) * len(y))
 
 
@@ -140,7 +141,7 @@ def mmd(
     settings: dict[str, Setting] = {"kernel": _described(kernel)}
     settings |= {} if unbiased else {"biased": True}
     settings |= {} if scale == 1 else {"scale": scale}
-    x, y, error = generated.exact, real.exact, None
+    x, y, error = generated.kept, real.kept, None
     if block is None:
         value = mmd_squared(x, y, kernel, unbiased=unbiased)
     else:
@@ -181,14 +182,19 @@ def kid(generated: Features, real: Features, *, block: int | None = None, seed: 
     )
 
 
-def _within(rows: Rows, kernel: Kernel, unbiased: bool) -> float:
+def _within(rows: Kept, kernel: Kernel, unbiased: bool) -> float:
     """The mean of the kernel over pairs of rows."""
     n, total = len(rows), 0.0
     for i in blocks(n):
-        own = kernel(rows[i], rows[i])
+        row = _exact(rows, i)
+        own = kernel(row, row)
         total += float(own.sum()) - (float(np.trace(own)) if unbiased else 0.0)
-        total += 2 * sum(float(kernel(rows[i], rows[j]).sum()) for j in blocks(n) if j.start > i.start)
+        total += 2 * sum(float(kernel(row, _exact(rows, j)).sum()) for j in blocks(i.start))
     return total / (n * (n - 1) if unbiased else n * n)
+
+
+def _exact(rows: Kept, block: slice) -> Float64[np.ndarray, "b d"]:
+    return rows[block].astype(np.float64, copy=False)
 
 
 def _described(kernel: Kernel) -> str:

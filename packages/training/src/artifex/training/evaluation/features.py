@@ -63,15 +63,20 @@ class Features:
         return self.statistics.mean.size
 
     @property
-    def exact(self) -> Float64[np.ndarray, "n d"]:
-        """The rows in float64.
+    def kept(self) -> Float32[np.ndarray, "n d"] | Float64[np.ndarray, "n d"]:
+        """The rows as they are.
 
         Raises:
             ValueError: if they were not kept.
         """
         if self.rows is None:
             raise ValueError("features must be kept row by row for this metric, got statistics alone")
-        return self.rows.astype(np.float64)
+        return self.rows
+
+    @property
+    def exact(self) -> Float64[np.ndarray, "n d"]:
+        """The rows in float64: a copy; a ValueError if they were not kept."""
+        return self.kept.astype(np.float64)
 
 
 @dataclass(frozen=True)

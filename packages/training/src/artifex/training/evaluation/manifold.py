@@ -12,13 +12,11 @@ References: Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991
 import math
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool
 
 from artifex.training.evaluation.distances import blocks, radii, squared
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.record import Score
-
-Rows = Float64[np.ndarray, "n d"]
 
 
 def precision_recall(generated: Features, real: Features, *, k: int = 3) -> tuple[Score, Score]:
@@ -35,16 +33,23 @@ def precision_recall(generated: Features, real: Features, *, k: int = 3) -> tupl
         ValueError: for sets of two extractors, features that were not kept, or k out of range.
     """
     together(generated, real)
-    x, y = real.exact, generated.exact
+    x, y = real.kept, generated.kept
     check_k(k, len(y), len(x))
+    radius_x, radius_y = radii(x, k), radii(y, k)
+    real_inside, generated_inside = np.zeros(len(x), bool), np.zeros(len(y), bool)
+    for i in blocks(len(x)):
+        for j in blocks(len(y)):
+            apart = squared(x[i], y[j])
+            real_inside[i] |= (apart <= radius_y[j]).any(axis=1)
+            generated_inside[j] |= (apart <= radius_x[i][:, None]).any(axis=0)
 
-    def score(metric: str, asked: Rows, manifold: Float64[np.ndarray, "m d"]) -> Score:
-        value = _share_inside(asked, manifold, radii(manifold, k))
+    def score(metric: str, inside: Bool[np.ndarray, " n"]) -> Score:
+        value = float(inside.mean())
         return Score(
-            metric, value, share_error(value, len(asked)), "higher", generated.extractor, len(y), len(x), {"k": k}
+            metric, value, share_error(value, len(inside)), "higher", generated.extractor, len(y), len(x), {"k": k}
         )
 
-    return score("precision", y, x), score("recall", x, y)
+    return score("precision", generated_inside), score("recall", real_inside)
 
 
 def share_error(share: float, n: int) -> float:
@@ -58,11 +63,3 @@ def check_k(k: int, generated: int, real: int) -> None:
     most = min(generated, real) - 1
     if not 1 <= k <= most:
         raise ValueError(f"k must be in [1, {most}] for {generated} generated and {real} real samples, got {k}")
-
-
-def _share_inside(asked: Rows, manifold: Float64[np.ndarray, "m d"], radius: Float64[np.ndarray, " m"]) -> float:
-    inside = np.zeros(len(asked), bool)
-    for i in blocks(len(asked)):
-        for j in blocks(len(manifold)):
-            inside[i] |= (squared(asked[i], manifold[j]) <= radius[j]).any(axis=1)
-    return float(inside.mean())
