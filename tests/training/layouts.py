@@ -10,19 +10,24 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
+from PIL import Image
 
 from artifex.backbones import MLP, DiTConfig, MLPConfig
+from artifex.samplers import sample
 from artifex.schedules import Discrete, NetworkDenoiser, Velocity, betas
 from artifex.training import (
     Checkpointer,
+    DiscreteSchedule,
     Network,
     Objective,
+    Preview,
     RunConfig,
     Trainer,
     TrainingConfig,
@@ -30,6 +35,7 @@ from artifex.training import (
     digits,
     init_state,
     make_train_step,
+    sampling,
     write_config,
 )
 from artifex.training.loop import state_like
@@ -125,6 +131,29 @@ def read_elsewhere(folder: Path) -> float:
     return float(abs(eight - one).max())
 
 
+def drawn(state: TrainState, folder: Path) -> dict[str, object]:
+    """A preview of ten samples by one device and by those where ``state`` lies: their shares, and what differs."""
+    objective = Objective(Discrete(betas.cosine(1000)), Velocity())
+    drawing = Drawing.of(SamplingConfig(steps=3), DiscreteSchedule(), objective.schedule, (8, 8, 1), None)
+    shares, pictures = list[tuple[int, ...]](), list[np.ndarray]()
+
+    def watched(*arguments: Any) -> jax.Array:  # noqa: ANN401
+        out = sample(*arguments)
+        shares.append(out.addressable_shards[0].data.shape[:1])
+        return out
+
+    for name, at, config in (("alone", jax.tree.map(np.asarray, state), None), ("shared", state, LAYOUTS["fsdp"])):
+        mesh = None if config is None else make_mesh(config)
+        preview = Preview(
+            folder / name, drawing, 10, Network(Turning(64)), objective, CONFIG.ema.build(), KEY, mesh=mesh
+        )
+        with patch.object(sampling, "sample", watched):
+            preview(at)
+        pictures.append(np.asarray(Image.open(folder / name / f"{CONFIG.steps:08d}.png"), np.int32))
+    differ = abs(pictures[0] - pictures[1]).max()
+    return {"shares": shares, "differ": int(differ), "contrast": int(np.ptp(pictures[0]))}
+
+
 def main(folder: Path) -> None:
     plan = Plan("dit", NETWORK, NETWORK.num_classes)
     out: dict[str, object] = {}
@@ -155,6 +184,7 @@ def main(folder: Path) -> None:
                 assert [x.sharding for x in jax.tree.leaves(read)] == where
     # A network of the user's own, made whole.
     turning = {name: trained(lambda _: Turning(64), LAYOUTS[name]).state for name in ("one", "fsdp")}
+    pictures = drawn(turning["fsdp"], folder)
     kernels = [leaf for leaf in jax.tree.leaves(turning["fsdp"].parameters) if leaf.ndim == 2]
     told = {
         "losses": {name: np.asarray(state.losses).tolist() for name, state in turning.items()},
@@ -165,7 +195,7 @@ def main(folder: Path) -> None:
     drawing = plan.drawing(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile().memory_analysis()
     assert drawing is not None
     memory = {"temporary": drawing.temp_size_in_bytes, "given": drawing.output_size_in_bytes}
-    print(json.dumps({"dit": out, "turning": told, "drawing": memory, "elsewhere": elsewhere}))
+    print(json.dumps({"dit": out, "turning": told, "drawing": memory, "elsewhere": elsewhere, "pictures": pictures}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from artifex.training import RunConfig, Trainer
 from artifex.training.cli import main
@@ -101,7 +102,13 @@ def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_pa
             np.testing.assert_allclose(a, b, atol=1e-5)
     steps = [line.partition(",")[0] for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [f'{{"step": {step}' for step in range(5, 51, 5)]
-    assert sorted(path.name for path in (tmp_path / "two" / "previews").iterdir()) == ["00000020.png", "00000040.png"]
+    pictures = [sorted((tmp_path / run / "previews").iterdir()) for run in ("two", "whole")]
+    assert [[path.name for path in paths] for paths in pictures] == [["00000020.png", "00000040.png"]] * 2
+    # A preview drawn by one process, by two together, and of another step: points, of which some are on a pixel's edge.
+    by_one, by_two, other = (
+        np.asarray(Image.open(path), np.float64) for path in (pictures[0][1], pictures[1][1], pictures[0][0])
+    )
+    assert abs(by_one - by_two).mean() < 0.01 < 0.1 < abs(by_one - other).mean()
 
 
 @pytest.mark.parametrize(

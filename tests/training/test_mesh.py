@@ -122,6 +122,14 @@ def test_a_run_is_read_where_its_batch_does_not_fit(told: dict[str, Any]) -> Non
     assert told["elsewhere"] < 1e-5
 
 
+def test_devices_draw_a_picture_together(told: dict[str, Any]) -> None:
+    """Of ten samples each of eight draws two; what is over is dropped."""
+    found = told["pictures"]
+    assert found["shares"] == [[10], [2]]
+    assert found["differ"] <= 1  # of 255, by rounding
+    assert found["contrast"] > 100
+
+
 def test_parameters_lie_along_their_largest_axis_that_is_free() -> None:
     array = jax.ShapeDtypeStruct
     parameters = {

@@ -143,7 +143,9 @@ def check_start(tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | Non
     """Raises a ValueError unless a walk can start from ``x`` with ``key``."""
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x must be a batch (batch, ...) of a floating dtype, got shape {x.shape} and dtype {x.dtype}")
-    if not isinstance(x, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(x))):
+    # Not while tracing, nor of rows that other processes hold.
+    known = not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
+    if known and not np.all(np.isfinite(np.asarray(x))):
         raise ValueError("x must be finite, got NaN or infinity in it")
     if tableau.uses.noise and key is None:
         raise ValueError("this method draws noise: key must be one key or one a sample, got None")

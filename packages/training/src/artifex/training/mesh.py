@@ -262,6 +262,19 @@ def global_batch(batch: tuple[np.ndarray, ...], mesh: Mesh | None) -> tuple[jax.
     return tuple(_joined(sharding, rows) for rows in batch)
 
 
+def shares(mesh: Mesh | None) -> int:
+    """How many parts a batch is cut into; None is one device."""
+    return 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def shared_out(rows: np.ndarray, mesh: Mesh | None) -> jax.Array:
+    """Rows that every process has all of, cut along ``data`` and ``fsdp``; None is one device."""
+    if mesh is None or shares(mesh) == 1:
+        return jnp.asarray(rows)
+    sharding = _sharding(mesh, (("data", "fsdp"),))
+    return jax.make_array_from_callback(rows.shape, sharding, lambda index: rows[index])
+
+
 def agreed(stop: Callable[[], bool], mesh: Mesh) -> Callable[[], bool]:
     """``stop``, asked by every process of a run as often: all get True when one of them was told so a call before.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from artifex.schedules import NetworkDenoiser
 from artifex.training.ema import Average
@@ -29,6 +30,8 @@ class Preview:
         average: how its averages are read.
         key: of all that is random.
         show: is told of each picture's step and file.
+        mesh: the devices that the state lies on, which draw together; None is one device. Of several processes each
+            calls this, and the first one writes.
     """
 
     def __init__(
@@ -41,17 +44,21 @@ class Preview:
         average: Average[Any],
         key: jax.Array,
         show: Callable[[int, Path], None] | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         self.folder = folder
         self._drawing, self._count, self._network, self._key = drawing, count, network, key
         self._prediction, self._average, self._show = objective.prediction, average, show
+        self._mesh = mesh
 
     def __call__(self, state: TrainState) -> None:
         """Draw, and write."""
         step = int(state.step)
         denoiser = NetworkDenoiser(self._network.apply, self._prediction, self._average.read(state.average))
         labels = self._drawing.labels(self._count)
-        parts = list(self._drawing.draw(denoiser, self._count, labels, self._key, BATCH))
+        parts = list(self._drawing.draw(denoiser, self._count, labels, self._key, BATCH, self._mesh))
+        if jax.process_index() > 0:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step:08d}.png"
         write(samples_picture(np.concatenate(parts), labels), path)

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, assert_never
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int32, Key
 from pydantic import PositiveInt
 
@@ -43,6 +44,8 @@ from artifex.training.choices import (
     VeSchedule,
     VpSchedule,
 )
+from artifex.training.distributed import on_host
+from artifex.training.mesh import shared_out, shares
 from artifex.training.section import Section
 
 SamplerName = Literal[
@@ -172,26 +175,31 @@ class Drawing:
         labels: Labels | None,
         key: Key[Array, ""],
         batch: int,
+        mesh: Mesh | None = None,
     ) -> Iterator[Samples]:
         """``count`` samples, ``batch`` at a time: what is in memory does not grow with ``count``.
 
-        A sample depends on its label, on ``key`` and on its place alone, and not on ``batch``.
+        A sample depends on its label, on ``key`` and on its place alone; on ``batch`` and ``mesh`` up to rounding.
 
         Args:
             denoiser: the network.
             count: at least 1.
             labels: one a sample, as from ``labels``.
             key: of all that is random.
-            batch: at least 1.
+            batch: at least 1; more where that does not divide by the shares of ``mesh``.
+            mesh: the devices that share each batch, on which the network lies; of several processes all draw together,
+                and each gets all samples. None is one device.
         """
-        size = min(batch, count)
+        size = -(-min(batch, count) // shares(mesh)) * shares(mesh)
         for first in range(0, count, size):
             # The last batch is filled up, so that all of them are of one shape, compiled once.
-            places = jnp.minimum(jnp.arange(first, first + size), count - 1)
+            rows = np.minimum(np.arange(first, first + size), count - 1)
+            places = shared_out(rows, mesh)
             pairs = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(places)
-            guided = self._guided(denoiser, None if labels is None else jnp.asarray(labels)[places])
+            guided = self._guided(denoiser, None if labels is None else shared_out(labels[rows], mesh))
             start = prior(self.walk, (size, *self.shape), pairs[:, 0])
-            yield np.asarray(sample(guided, self.walk, start, pairs[:, 1]), np.float32)[: count - first]
+            drawn = on_host(sample(guided, self.walk, start, pairs[:, 1]))
+            yield np.asarray(drawn, np.float32)[: count - first]
 
     def _guided(self, denoiser: NetworkDenoiser[Any, Any], labels: Array | None) -> Denoiser:
         if labels is None:

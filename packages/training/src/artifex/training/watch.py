@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import jax
 
-from artifex.training.distributed import on_host
 from artifex.training.ema import Power, PowerEma, Snapshots
 from artifex.training.logs import MetricsLog
-from artifex.training.loop import Callback, Every, Network, Report, TrainState
+from artifex.training.loop import Callback, Every, Network, Report
 from artifex.training.optimiser import learning_rate
 from artifex.training.preview import Preview
 from artifex.training.sampling import Drawing, PreviewConfig
@@ -42,7 +40,7 @@ def watching(
     """
     config = trainer.config
     if jax.process_index() > 0:
-        yield callback or (lambda report: None), [*_snapshots(trainer, folder, done), *_previews(trainer, None)]
+        yield callback or (lambda report: None), _at_intervals(trainer, folder, done, key, None)
         return
     with MetricsLog(
         folder / METRICS,
@@ -58,13 +56,7 @@ def watching(
                 callback(report)
             log(report)
 
-        yield (
-            tell,
-            [
-                *_snapshots(trainer, folder, done),
-                *_previews(trainer, partial(_preview, trainer, folder, key, log.show)),
-            ],
-        )
+        yield tell, _at_intervals(trainer, folder, done, key, log.show)
 
 
 def drawing_of(trainer: "Trainer") -> Drawing:
@@ -76,33 +68,20 @@ def drawing_of(trainer: "Trainer") -> Drawing:
     )  # fmt: skip
 
 
-def _previews(trainer: "Trainer", preview: Callable[[], Preview] | None) -> Iterator[Every]:
-    """What draws; of several processes the first one alone, from a copy that all have a part in."""
-    config = trainer.config.preview
-    if config is None:
-        return
-    draw = None if preview is None else preview()
-
-    def do(state: TrainState) -> None:
-        mine = state if jax.process_count() == 1 else state._replace(average=on_host(state.average))
-        if draw is not None:
-            draw(mine)
-
-    yield Every(config.every, do)
-
-
-def _preview(trainer: "Trainer", folder: Path, key: jax.Array, show: Callable[[int, Path], None]) -> Preview:
-    count = (trainer.config.preview or PreviewConfig()).count
-    network = Network(trainer.network)
-    return Preview(
-        folder / PREVIEWS, drawing_of(trainer), count, network, trainer.objective, trainer.average, key, show
-    )
-
-
-def _snapshots(trainer: "Trainer", folder: Path, done: int) -> Iterator[Every]:
-    """What stores the averages, where any width is to be made of them after training."""
-    ema, average = trainer.config.ema, trainer.average
+def _at_intervals(
+    trainer: "Trainer", folder: Path, done: int, key: jax.Array, show: Callable[[int, Path], None] | None
+) -> list[Every]:
+    """What draws, and what stores averages of which any width is to be made after training."""
+    config, average, out = trainer.config, trainer.average, list[Every]()
+    ema = config.ema
     if isinstance(ema, Power) and isinstance(average, PowerEma):
         snapshots = Snapshots(folder / SNAPSHOTS)
         snapshots.drop_after(done)
-        yield Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average))
+        out.append(Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average)))
+    if config.preview is not None:
+        draw = Preview(
+            folder / PREVIEWS, drawing_of(trainer), config.preview.count, Network(trainer.network), trainer.objective,
+            average, key, show, trainer.mesh,
+        )  # fmt: skip
+        out.append(Every(config.preview.every, draw))
+    return out

@@ -70,7 +70,7 @@ def run(
         raise CommandError(str(error)) from error
     make_writable(out)
     denoiser = NetworkDenoiser(trained.network.apply, objective.prediction, parameters)
-    parts = drawing.draw(denoiser, count, told, jax.random.key(seed), batch)
+    parts = drawing.draw(denoiser, count, told, jax.random.key(seed), batch, trainer.mesh)
     try:
         shown = _write_numbers(out / NUMBERS, parts, (count, *drawing.shape), told)
         write(samples_picture(shown, None if told is None else told[: len(shown)]), out / PICTURE)

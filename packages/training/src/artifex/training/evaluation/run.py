@@ -45,7 +45,8 @@ class Run:
         drawing = Drawing.of(
             self.sampling, self._config.schedule, self._objective.schedule, self.data.shape, self._objective.num_classes
         )
-        return drawing.draw(self.denoiser, count, drawing.labels(count), jax.random.key(seed), batch)
+        key = jax.random.key(seed)
+        return drawing.draw(self.denoiser, count, drawing.labels(count), key, batch, self.trainer.mesh)
 
     @property
     def ends(self) -> tuple[float, float]:
