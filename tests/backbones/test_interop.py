@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -305,8 +306,61 @@ def test_the_names_of_dit(tmp_path: Path) -> None:
         CheckpointError, match=r"blocks.0.attn.proj.bias must have shape \(32,\) for this config, got \(16,\)"
     ):
         load_original(path, DiTConfig(in_channels=2, hidden=32, depth=2, heads=2, num_classes=5, sample_size=6))
-    with pytest.raises(CheckpointError, match="has one embedding, freq_shift"):
+    with pytest.raises(CheckpointError, match=r"facebookresearch/DiT has .*; got embed_per_block=True, freq_shift=1.0"):
         save_original(load_dit(), tmp_path / "other.safetensors")
+
+
+def test_a_table_of_positions_says_the_size(tmp_path: Path) -> None:
+    """As in the published files, whose configs have none."""
+    config = DiTConfig(in_channels=2, hidden=16, depth=1, heads=2, num_classes=5)
+    dit = DiT(replace(config, sample_size=6), rngs=nnx.Rngs(0))
+    path = tmp_path / "dit.safetensors"
+    save_original(dit, path)
+    loaded = load_original(path, config)
+    assert loaded.config.sample_size == 6
+    same(dit, loaded)
+    tensors = load_file(path)
+    save_file({**tensors, "pos_embed": tensors["pos_embed"][:, :7]}, path)
+    with pytest.raises(
+        CheckpointError, match=r"pos_embed must have shape \(1, 4, 16\) for this config, got \(1, 7, 16\)"
+    ):
+        load_original(path, config)
+
+
+def test_the_frequencies_of_dit_are_not_those_of_diffusers(tmp_path: Path) -> None:
+    """Refused with a way on, which leads there."""
+    config = DiTConfig(in_channels=2, hidden=16, depth=1, heads=2, num_classes=5, sample_size=6)
+    dit = DiT(config, rngs=nnx.Rngs(0))
+    with pytest.raises(
+        CheckpointError, match=r"10000\^\(-i / 127\), this network at 10000\^\(-i / 128\).*freq_shift=1.0"
+    ):
+        save_diffusers(dit, tmp_path / "folder")
+    assert not list(tmp_path.iterdir())
+    save_original(dit, tmp_path / "dit.safetensors")
+    save_diffusers(load_original(tmp_path / "dit.safetensors", replace(config, freq_shift=1.0)), tmp_path / "folder")
+    there = load_diffusers(tmp_path / "folder")
+    assert isinstance(there, DiT)
+    assert (there.config.freq_shift, there.config.epsilon) == (1.0, 1e-6)
+    same(dit, there)
+
+
+def test_what_a_file_of_tensors_does_not_say_must_be_as_the_papers_code_has_it(tmp_path: Path) -> None:
+    dit = DiTConfig(in_channels=2, hidden=16, depth=1, heads=2, num_classes=5)
+    for config, other in (
+        (replace(dit, epsilon=1e-5), "epsilon=1e-05"),
+        (replace(dit, qkv_bias=False), "qkv_bias=False"),
+    ):
+        network = nnx.eval_shape(lambda config=config: DiT(config, rngs=nnx.Rngs(0)))
+        with pytest.raises(CheckpointError, match=f"facebookresearch/DiT has .*; got {other}$"):
+            save_original(network, tmp_path / "dit.safetensors")
+    unet = nnx.eval_shape(
+        lambda: UNet(replace(UNetConfig.digits(), resample="conv", pad="after", cosine_first=True), rngs=nnx.Rngs(0))
+    )
+    with pytest.raises(
+        CheckpointError, match=r"openai/guided-diffusion has .*; got freq_shift=1.0, pad='after', epsilon=1e-06$"
+    ):
+        save_original(unet, tmp_path / "unet.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def load_dit() -> DiT:

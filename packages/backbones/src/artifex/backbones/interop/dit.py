@@ -1,6 +1,7 @@
 """diffusers' ``DiTTransformer2DModel``, and the names of the paper's own code."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -72,6 +73,14 @@ def original_constants(config: DiTConfig) -> Mapping[str, np.ndarray]:
     return {"pos_embed": sincos_2d(config.hidden, rows, rows)[None]}
 
 
+def adapt_original(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
+    """The size of the images, where the file has a table of positions and the config no size."""
+    table = checkpoint.shapes.get("pos_embed", ())
+    if config.sample_size is not None or len(table) != 3:
+        return config
+    return dataclasses.replace(config, sample_size=max(1, math.isqrt(table[1])) * config.patch)
+
+
 def adapt(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
     """One embedding for all blocks where the checkpoint's blocks agree on it."""
     keys = [f"{part}.{leaf}" for part in ("timestep_embedder.linear_1", "timestep_embedder.linear_2")
@@ -113,10 +122,17 @@ def read(fields: Fields) -> DiTConfig:
 
 def write(config: DiTConfig) -> Json:
     """Their config of ours."""
-    if config.num_classes is None or config.mlp_ratio != 4 or config.sample_size is None or config.freq_shift != 1.0:
+    if config.num_classes is None or config.mlp_ratio != 4 or config.sample_size is None:
         raise CheckpointError(
-            "DiTTransformer2DModel needs num_classes, sample_size, mlp_ratio=4 and freq_shift=1.0, got "
-            f"{config.num_classes}, {config.sample_size}, {config.mlp_ratio} and {config.freq_shift}"
+            "DiTTransformer2DModel needs num_classes, sample_size and mlp_ratio=4, got "
+            f"{config.num_classes}, {config.sample_size} and {config.mlp_ratio}"
+        )
+    if config.freq_shift != 1.0:
+        raise CheckpointError(
+            "DiTTransformer2DModel embeds times at the frequencies 10000^(-i / 127), this network at "
+            f"10000^(-i / {128 - config.freq_shift:g}), i = 0 to 127: its output there would be another. save_original "
+            "(a DST ending in .safetensors) keeps it as it is; load_original(path, dataclasses.replace(config, "
+            "freq_shift=1.0)) takes the same weights at the frequencies of diffusers, as its own script for DiT does"
         )
     return {
         "num_attention_heads": config.heads,
@@ -146,5 +162,5 @@ DIT: Final = Family(
 )
 ORIGINAL_DIT: Final = dataclasses.replace(
     DIT, class_name="facebookresearch/DiT", table=original_table, constants=original_constants,
-    adapt=lambda config, _: config,
+    adapt=adapt_original,
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """The files of the papers' own code: tensors under its names, and no config."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import overload
+from typing import Final, overload
 
 from jax.typing import DTypeLike
 
@@ -11,6 +12,14 @@ from artifex.backbones.interop.dit import ORIGINAL_DIT
 from artifex.backbones.interop.family import arrays, load, write_file
 from artifex.backbones.interop.guided_diffusion import GUIDED_DIFFUSION
 from artifex.backbones.unet import UNet, UNetConfig
+
+# What the papers' code always has, and a file of tensors does not say.
+DIT_HAS: Final[Mapping[str, object]] = {
+    "embed_per_block": False, "freq_shift": 0.0, "mlp_ratio": 4, "epsilon": 1e-6, "qkv_bias": True,
+}  # fmt: skip
+GUIDED_DIFFUSION_HAS: Final[Mapping[str, object]] = {
+    "cosine_first": True, "freq_shift": 0.0, "pad": "both", "epsilon": 1e-5,
+}  # fmt: skip
 
 
 @overload
@@ -33,7 +42,7 @@ def load_original(
     Args:
         path: The file.
         config: The network's config, such as ``DiTConfig.xl_2()`` or ``UNetConfig.adm_imagenet256()``; its dtypes are
-            not read. A table of positions in the file needs a config with ``sample_size``, and must be its table.
+            not read. A table of positions in the file must be that of ``sample_size``, or is where that comes from.
         dtype: What parameters are kept in; None keeps what the file has.
         compute_dtype: What is computed in; None is as the parameters.
 
@@ -59,12 +68,19 @@ def save_original(model: DiT | UNet, path: str | Path) -> None:
         CheckpointError: If the network has an option that the paper's code has not.
     """
     if isinstance(model, DiT):
-        if model.config.embed_per_block or model.config.freq_shift != 0.0 or model.config.mlp_ratio != 4:
-            raise CheckpointError("facebookresearch/DiT has one embedding, freq_shift=0.0 and mlp_ratio=4")
+        _check_has("facebookresearch/DiT", model.config, DIT_HAS)
         tensors = arrays(ORIGINAL_DIT, model)
     else:
-        if not model.config.cosine_first or model.config.freq_shift != 0.0 or model.config.pad != "both":
-            raise CheckpointError("openai/guided-diffusion has cosine_first=True, freq_shift=0.0 and pad='both'")
+        _check_has("openai/guided-diffusion", model.config, GUIDED_DIFFUSION_HAS)
         tensors = arrays(GUIDED_DIFFUSION, model)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_file(Path(path), tensors)
+
+
+def _check_has(home: str, config: DiTConfig | UNetConfig, needed: Mapping[str, object]) -> None:
+    """Raise a CheckpointError unless these fields of a config are as needed."""
+    got = {name: getattr(config, name) for name in needed}
+    if got != needed:
+        said = ", ".join(f"{name}={value!r}" for name, value in needed.items())
+        other = ", ".join(f"{name}={got[name]!r}" for name, value in needed.items() if got[name] != value)
+        raise CheckpointError(f"{home} has {said}; got {other}")
