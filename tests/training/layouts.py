@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
+from jax.stages import Compiled
 from PIL import Image
 
 from artifex.backbones import MLP, DiTConfig, MLPConfig
@@ -38,8 +39,8 @@ from artifex.training import (
     sampling,
     write_config,
 )
-from artifex.training.loop import state_like
-from artifex.training.mesh import MeshConfig, global_batch, make_mesh
+from artifex.training.loop import starting, state_like
+from artifex.training.mesh import MeshConfig, global_batch, make_mesh, place
 from artifex.training.networks import Plan
 from artifex.training.optimiser import make_optimiser
 from artifex.training.sampling import Drawing, SamplingConfig
@@ -69,6 +70,7 @@ class Run(NamedTuple):
     Attributes:
         start: the state before the first step, on the host.
         held: bytes of it, and of the network that it was made of, on the first device.
+        memory: what the program that made it takes, as ``memory_of`` tells; None for one device, where there is none.
         state: after all steps.
         like: what to restore into.
         program: of a step.
@@ -76,6 +78,7 @@ class Run(NamedTuple):
 
     start: TrainState
     held: int
+    memory: dict[str, int] | None
     state: TrainState
     like: TrainState
     program: str
@@ -92,6 +95,17 @@ def held() -> int:
     return sum(here.values())
 
 
+def memory_of(program: Compiled) -> dict[str, int]:
+    """Bytes on each device of what a program is given, of what it gives, and of what it needs in between."""
+    found = program.memory_analysis()
+    assert found is not None
+    return {
+        "taken": found.argument_size_in_bytes,
+        "given": found.output_size_in_bytes,
+        "temporary": found.temp_size_in_bytes,
+    }
+
+
 def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None) -> Run:
     """All steps, laid out as ``config`` says, of a network made for its mesh."""
     before = held()
@@ -99,14 +113,19 @@ def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None
     network, average, data = Network(make(mesh)), CONFIG.ema.build(), digits()
     optimiser = make_optimiser(CONFIG.optimiser, CONFIG.steps)
     like, shardings = state_like(network, optimiser, average, CONFIG.steps, mesh)
-    state = init_state(network, optimiser, average, CONFIG.steps, shardings)
+    if shardings is None:
+        state, memory = init_state(network, optimiser, average, CONFIG.steps), None
+    else:
+        begin = starting(optimiser, average, CONFIG.steps, shardings)
+        compiled = begin.lower(place(network.parameters, shardings.parameters)).compile()
+        state, memory = compiled(place(network.parameters, shardings.parameters)), memory_of(compiled)
     start, taken = jax.tree.map(np.asarray, state), held() - before
     objective = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=10)
     step = make_train_step(network, objective, optimiser, average, shardings=shardings)
     program = step.lower(state, *global_batch(data.batch(0, CONFIG.batch_size, 0), mesh)).compile()  # type: ignore[attr-defined]
     for k in range(CONFIG.steps):
         state, _ = program(state, *global_batch(data.batch(k, CONFIG.batch_size, 0), mesh))
-    return Run(start, taken, state, like, program.as_text())
+    return Run(start, taken, memory, state, like, program.as_text())
 
 
 def read_elsewhere(folder: Path) -> float:
@@ -159,7 +178,7 @@ def main(folder: Path) -> None:
     out: dict[str, object] = {}
     starts, likes, finals = dict[str, object](), dict[str, TrainState](), dict[str, object]()
     for name, config in LAYOUTS.items():
-        starts[name], taken, state, like, program = trained(partial(plan.make, KEY), config)
+        starts[name], taken, memory, state, like, program = trained(partial(plan.make, KEY), config)
         assert same(starts[name], starts["one"]), name
         with Checkpointer(folder / name) as checkpointer:
             checkpointer.save(CONFIG.steps, state, {})
@@ -171,6 +190,7 @@ def main(folder: Path) -> None:
             "kernel": state.parameters["blocks"][0]["expand"]["kernel"][...].addressable_shards[0].data.shape,
             "bytes": sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)),
             "held at the start": taken,
+            "memory of the start": memory,
             "cut along fsdp": sum("fsdp" in spec for spec in specs),
             "collectives": Counter(kind for _, kind in collectives),
             "tokens": sum(len(TOKENS.findall(shape)) for shape, kind in collectives if kind == "all-reduce"),
@@ -192,10 +212,8 @@ def main(folder: Path) -> None:
         "lengths": [(np.linalg.norm(kernel, axis=0) / len(kernel) ** 0.5).tolist() for kernel in kernels],
     }
     elsewhere = read_elsewhere(folder / "elsewhere")
-    drawing = plan.drawing(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile().memory_analysis()
-    assert drawing is not None
-    memory = {"temporary": drawing.temp_size_in_bytes, "given": drawing.output_size_in_bytes}
-    print(json.dumps({"dit": out, "turning": told, "drawing": memory, "elsewhere": elsewhere, "pictures": pictures}))
+    drawing = memory_of(plan.drawing(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile())
+    print(json.dumps({"dit": out, "turning": told, "drawing": drawing, "elsewhere": elsewhere, "pictures": pictures}))
 
 
 if __name__ == "__main__":

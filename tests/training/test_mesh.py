@@ -93,6 +93,12 @@ def test_a_model_is_never_whole_on_one_device(told: dict[str, Any]) -> None:
     parameters = told["dit"]["one"]["bytes"] / 4
     assert told["drawing"]["given"] < 0.16 * parameters
     assert told["drawing"]["temporary"] < 0.2 * parameters
+    # Nor inside the program that makes the state: a share of the parameters, and of what is made of them.
+    for name, share in (("fsdp", 0.16), ("data x fsdp", 0.28), ("data x tensor", 0.6)):
+        start = told["dit"][name]["memory of the start"]
+        assert start["taken"] < share * parameters
+        assert start["given"] < share * told["dit"]["one"]["bytes"]
+        assert start["temporary"] < 0.01 * parameters
 
 
 def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
+from jax.stages import Wrapped
 from jaxtyping import Array, Float, Int
 
 from artifex.backbones import force_weight_norm
@@ -231,23 +232,34 @@ def init_state(
         shardings: where the arrays lie, on more than one device, see ``state_shardings``: there each is made. None is
             one device.
     """
-
-    def make(parameters: Parameters) -> TrainState:
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            parameters=jax.tree.map(jnp.array, parameters),
-            average=average.init(parameters),
-            optimiser=optimiser.init(parameters),
-            skipped=jnp.zeros((), jnp.int32),
-            in_a_row=jnp.zeros((), jnp.int32),
-            losses=jnp.zeros(steps, jnp.float32),
-            levels=no_levels(),
-        )
-
     if shardings is None:
-        return make(network.parameters)
-    out: TrainState = jax.jit(make, out_shardings=shardings)(place(network.parameters, shardings.parameters))
+        return _first(network.parameters, optimiser, average, steps)
+    out: TrainState = starting(optimiser, average, steps, shardings)(place(network.parameters, shardings.parameters))
     return out
+
+
+def starting(
+    optimiser: optax.GradientTransformation, average: Average[Any], steps: int, shardings: TrainState
+) -> Wrapped:
+    """``init_state`` on more than one device, compiled: from the parameters, each where it lies, to the state."""
+    return jax.jit(
+        partial(_first, optimiser=optimiser, average=average, steps=steps), out_shardings=shardings
+    )  # fmt: skip
+
+
+def _first(
+    parameters: Parameters, optimiser: optax.GradientTransformation, average: Average[Any], steps: int
+) -> TrainState:
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        parameters=jax.tree.map(jnp.array, parameters),
+        average=average.init(parameters),
+        optimiser=optimiser.init(parameters),
+        skipped=jnp.zeros((), jnp.int32),
+        in_a_row=jnp.zeros((), jnp.int32),
+        losses=jnp.zeros(steps, jnp.float32),
+        levels=no_levels(),
+    )
 
 
 def state_like(
