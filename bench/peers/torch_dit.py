@@ -21,12 +21,13 @@ whole, took 14% off the forward pass and 5% off a step; the gradients of keys an
 and V of one matrix, 5%; a derivative of the layer norm by hand 2%; a step compiled to copy no parameters before it
 updates them, 2%. Of work on one core, PyTorch then needs 0.98 to 0.99 of ours; 4 to 6% of ours is the system handing
 out pages, none of PyTorch's, which keeps what it frees. In some processes of a virtual machine, perhaps as it gives
-free pages back to its host, that was 40% (950 ms of 2,300). Loops with several outputs (`race.LARGER_LOOPS`, for our
-side, as the command has them) took 2% off a step's work here, 1% off the digits'. Tried without gain: layer norms
-computed anew in the backward pass, a sigmoid for the tanh, other orders of the kernels' gradients, a narrowing layer's
-as a transposed product, the gradients of Q, K and V joined before they are transposed (3% slower), compiler flags
-(vectors of 512 bits, XNNPACK, oneDNN, fast maths), and two devices in place of two cores, which cost a second optimiser
-and an all-reduce.
+free pages back to its host, that was 40% (950 ms of 2,300). XLA takes the 450 MiB of a step in one piece, which glibc
+gives back at once unless it comes from its first arena: with memory that is kept (docs/training.md) half a percent is
+left of it. Loops with several outputs (`race.LARGER_LOOPS`, for our side, as the command has them) took 2% off a step's
+work here, 1% off the digits'. Tried without gain: layer norms computed anew in the backward pass, a sigmoid for the
+tanh, other orders of the kernels' gradients, a narrowing layer's as a transposed product, the gradients of Q, K and V
+joined before they are transposed (3% slower), compiler flags (vectors of 512 bits, XNNPACK, oneDNN, fast maths), and
+two devices in place of two cores, which cost a second optimiser and an all-reduce.
 """
 
 import os
