@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -23,6 +23,7 @@ from artifex.training.files import replacing
 from artifex.training.loop import Network, Parameters, Trained
 from artifex.training.objective import Label, Objective
 from artifex.training.seal import versions
+from artifex.training.section import Section
 from artifex.training.trainer import Trainer, first_key
 
 KEY: Final = "artifex"
@@ -32,7 +33,7 @@ Weights = Literal["average", "parameters"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
-class Card(BaseModel):
+class Card(Section):
     """What a file is of.
 
     Attributes:
@@ -44,8 +45,6 @@ class Card(BaseModel):
         step: after which they were taken.
         versions: of what wrote it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: RunConfig
     shape: tuple[int, ...]

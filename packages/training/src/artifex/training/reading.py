@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from artifex.training.config import VERSION, RunConfig
 from artifex.training.files import replacing
-from artifex.training.section import kind, models
+from artifex.training.section import is_mapping, kind, models
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -84,7 +84,8 @@ def validated(model: type[C], tree: Mapping[str, object]) -> C:
     try:
         return model.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise ConfigError("; ".join(_say(model, tree, one) for one in error.errors())) from None
+        said = dict.fromkeys(_say(model, tree, one) for one in error.errors())
+        raise ConfigError("; ".join(said)) from None
 
 
 def dump_config(config: BaseModel) -> str:
@@ -145,8 +146,12 @@ def _say(model: type[BaseModel], tree: Mapping[str, object], error: ErrorDetails
             return f"{where}: {said}" if where else said
         case "literal_error":
             return f"{where} must be {context['expected']}, {got}"
-        case "model_type" | "model_attributes_type":
+        case "model_type" | "model_attributes_type" | "dict_type":
             return f"{where} must have parts, {got}"
+        case "path_type":
+            return f"{where} must be a path, {got}"
+        case "tuple_type":
+            return f"{where} must be a list, {got}"
         case _:
             said = error["msg"].replace("Input should be", "must be")
             return f"{where} {said[0].lower()}{said[1:]}, {got}"
@@ -156,16 +161,21 @@ def _place(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str
     """A place by the names that a configuration has, without pydantic's tags, and the model it is in."""
     place, home = list[str](), model
     options: list[type[BaseModel]] = [model]
+    inside: object = None
     for part in loc:
         tagged = [option for option in options if kind(option) == part]
         if len(options) > 1 and tagged:
             home, options = tagged[0], tagged
             continue
+        if not options and isinstance(part, str) and not is_mapping(inside):
+            continue  # which of several types was tried
         place.append(str(part))
+        inside = None
         if len(options) == 1:
             home = options[0]
             field = home.model_fields.get(str(part))
-            options = [] if field is None else list(models(field.annotation))
+            inside = None if field is None else field.annotation
+            options = list(models(inside))
     return place, home
 
 

@@ -51,6 +51,11 @@ def models(annotation: object) -> Iterator[type[BaseModel]]:
             yield from models(part)
 
 
+def is_mapping(annotation: object) -> bool:
+    """Whether a field of this annotation holds names of its own."""
+    return get_origin(annotation) is Mapping
+
+
 def kind(model: type[BaseModel]) -> str | None:
     """The kind by which a model is told apart from the others of its union; None where it is no member of one."""
     field = model.model_fields.get("kind")

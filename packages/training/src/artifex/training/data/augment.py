@@ -4,13 +4,15 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, UInt64
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from artifex.training.section import Section
 
 WORDS: Final = 3
 """Random words that an image takes."""
 
 
-class Augmentation(BaseModel):
+class Augmentation(Section):
     """How images are changed each time they are seen; by default they are not.
 
     What is random depends on (seed, epoch, which image) alone.
@@ -19,8 +21,6 @@ class Augmentation(BaseModel):
         flip: mirror every other image, left to right.
         shift: move by up to that many pixels up or down and left or right, repeating the border.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     flip: bool = False
     shift: int = Field(default=0, ge=0)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal, assert_never
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from artifex.training.data import images
 from artifex.training.data.arrays import read_npy, read_npz
@@ -15,20 +15,20 @@ from artifex.training.data.folder import EXTENSIONS, Background, Form, ImageFold
 from artifex.training.data.idx import Split, read_mnist
 from artifex.training.data.source import ArraySource
 from artifex.training.data.toys import TOYS, ToyName, toy_points
+from artifex.training.section import Section
+
+AnyPath = Annotated[Path, Field(strict=False)]
+"""A path, also as a string."""
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Digits(_Config):
+class Digits(Section):
     """The 8x8 digits of scikit-learn, which come with the installation."""
 
     kind: Literal["digits"] = "digits"
     augmentation: Augmentation = Augmentation()
 
 
-class Toy(_Config):
+class Toy(Section):
     """Points in the plane.
 
     Attributes:
@@ -43,7 +43,7 @@ class Toy(_Config):
     seed: int = Field(default=0, ge=0, lt=2**64)
 
 
-class MnistIdx(_Config):
+class MnistIdx(Section):
     """Images of one channel in the files of MNIST, Fashion-MNIST and their like.
 
     Attributes:
@@ -53,13 +53,13 @@ class MnistIdx(_Config):
     """
 
     kind: Literal["mnist"] = "mnist"
-    path: Path
+    path: AnyPath
     split: Split = "train"
     num_classes: PositiveInt | None = None
     augmentation: Augmentation = Augmentation()
 
 
-class CifarBinary(_Config):
+class CifarBinary(Section):
     """CIFAR-10 or CIFAR-100 in its binary version.
 
     Attributes:
@@ -69,13 +69,13 @@ class CifarBinary(_Config):
     """
 
     kind: Literal["cifar"] = "cifar"
-    path: Path
+    path: AnyPath
     labels: Labelling = "cifar10"
     split: Split = "train"
     augmentation: Augmentation = Augmentation()
 
 
-class ImageFolder(_Config):
+class ImageFolder(Section):
     """Images in a folder, with a folder for each class or without.
 
     Attributes:
@@ -90,7 +90,7 @@ class ImageFolder(_Config):
     """
 
     kind: Literal["folder"] = "folder"
-    path: Path
+    path: AnyPath
     size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     mode: Mode = "rgb"
     background: Background = "white"
@@ -108,7 +108,7 @@ class ImageFolder(_Config):
         return value
 
 
-class Arrays(_Config):
+class Arrays(Section):
     """Examples in an npz or npy file, uint8 in 0..255 or floats; of an npy file only what a batch asks for is read.
 
     Attributes:
@@ -121,8 +121,8 @@ class Arrays(_Config):
     """
 
     kind: Literal["arrays"] = "arrays"
-    path: Path
-    labels: Path | None = None
+    path: AnyPath
+    labels: AnyPath | None = None
     x_key: str = "images"
     labels_key: str | None = "labels"
     value_range: tuple[float, float] = (-1.0, 1.0)

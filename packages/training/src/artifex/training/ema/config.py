@@ -45,8 +45,7 @@ class Power(Section):
     """
 
     kind: Literal["power"] = "power"
-    # Files know lists alone.
-    sigma_rels: tuple[float, ...] = Field(default=(0.05, 0.10), strict=False)
+    sigma_rels: tuple[float, ...] = (0.05, 0.10)
     snapshot_every: int = Field(default=1000, ge=1)
 
     @field_validator("sigma_rels")
