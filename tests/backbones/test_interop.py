@@ -18,6 +18,7 @@ from artifex.backbones import MLP, AutoencoderKL, DiT, DiTConfig, MLPConfig, UNe
 from artifex.backbones.interop import (
     CheckpointError,
     Pipeline,
+    family,
     load_diffusers,
     load_original,
     load_pipeline,
@@ -83,9 +84,16 @@ def lie(folder: Path) -> None:
     (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
 
 
-def escape(folder: Path) -> None:
-    (folder / WEIGHTS).unlink()
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": {"quant_conv.bias": "../other"}}))
+def name_in_index(name: str) -> Edit:
+    def edit(folder: Path) -> None:
+        (folder / WEIGHTS).unlink()
+        (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": {"quant_conv.bias": name}}))
+
+    return edit
+
+
+def nest(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +110,15 @@ def escape(folder: Path) -> None:
         (garble, "is cut short, or no safetensors file at all"),
         (pickle, r"is a pickle.*convert it first.*save_file\(torch.load\('diffusion_pytorch_model.bin', weights_only"),
         (lie, r"and the files that it names disagree on \["),
-        (escape, r"must name files beside it, got \['../other'\]"),
-        (lambda folder: (folder / WEIGHTS).unlink(), f"no {WEIGHTS} and no {WEIGHTS}.index.json in"),
+        (name_in_index("../other"), r"must name files beside it, got \['../other'\]"),
+        (
+            lambda folder: (folder / WEIGHTS).rename(folder / "diffusion_pytorch_model.fp16.safetensors"),
+            rf"no {WEIGHTS} and no {WEIGHTS}.index.json in .*, which has \['config.json', .*fp16.*variant='fp16'",
+        ),
+        (name_in_index(".."), r"must name files beside it, got \['..'\]"),
+        (name_in_index("a" * 300), "is cut short, or no safetensors file at all: .*File name too long"),
+        (nest, "config.json is no JSON: maximum recursion depth"),
+        (edit_config(scaling_factor=float("inf")), "scaling_factor must be a finite number, got inf"),
         (lambda folder: (folder / "config.json").unlink(), "no file .*config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json is no JSON"),
         (lambda folder: (folder / "config.json").write_text("[1]"), "must hold a JSON object, got list"),
@@ -135,6 +150,9 @@ def test_what_is_broken_or_unknown_is_refused(folder: Path, edit: Edit, said: st
         ("unet-sd1", {"only_cross_attention": True}, "only_cross_attention must be False"),
         ("unet-sd1", {"addition_embed_type": "image"}, "addition_embed_type must be None or 'text_time', got 'image'"),
         ("unet-sd1", {"layers_per_block": [1, 2]}, "layers_per_block must be the same at each level"),
+        ("unet-sd1", {"freq_shift": 2}, "config.json: freq_shift must be below base_channels / 2, got 2"),
+        ("unet-ddpm", {"freq_shift": 2}, "config.json: freq_shift must be below base_channels / 2, got 2"),
+        ("unet-sdxl", {"projection_class_embeddings_input_dim": 0}, "pooled_features must be None or at least 1, got"),
         ("dit", {"norm_type": "ada_norm"}, "norm_type must be 'ada_norm_zero'"),
         ("mmdit", {"qk_norm": "layer_norm"}, "qk_norm must be None or 'rms_norm', got 'layer_norm'"),
         ("mmdit", {"caption_projection_dim": 8}, "caption_projection_dim must be the width of a token, 16, got 8"),
@@ -236,9 +254,42 @@ def test_a_pipeline_is_its_networks_its_scheduler_and_what_is_left(folder: Path)
     }
     assert found.scheduler == {"_class_name": "DDIMScheduler"}
     assert found.left == {"text_encoder": "CLIPTextModel"}
-    (pipeline / "model_index.json").write_text(json.dumps({**index, "../unet": ["diffusers", "UNet2DModel"]}))
-    with pytest.raises(CheckpointError, match=r"\.\./unet in model_index.json must be \[library, class\]"):
+    shutil.copy(GOLDEN / "unet-sd1" / "config.json", pipeline.parent)
+    for outside in ("../unet", ".."):
+        (pipeline / "model_index.json").write_text(json.dumps({**index, outside: ["diffusers", "UNet2DModel"]}))
+        with pytest.raises(CheckpointError, match=rf"{outside} in model_index.json must be \[library, class\]"):
+            load_pipeline(pipeline)
+    (pipeline / "model_index.json").write_text(json.dumps({**index, "more": ["diffusers", "AutoencoderKL"]}))
+    with pytest.raises(CheckpointError, match=r"no file .*more/config\.json"):
         load_pipeline(pipeline)
+
+
+def test_a_file_is_no_folder(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a file, expected a folder with config\.json; load_original reads"):
+        load_diffusers(folder / WEIGHTS)
+
+
+@pytest.mark.parametrize("fault", [OSError("no space left"), KeyboardInterrupt()])
+def test_what_can_not_be_written_leaves_what_was_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    model = load_diffusers(folder)
+    assert isinstance(model, AutoencoderKL)
+    save_diffusers(model, folder, shard_bytes=5000)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model.encoder.stem.bias[...] += 1
+    written = []
+
+    def fail_at_second(tensors: dict[str, np.ndarray], path: Path, metadata: dict[str, str]) -> None:
+        save_file(tensors, path, metadata)
+        written.append(path)
+        if len(written) == 2:
+            raise fault
+
+    monkeypatch.setattr(family, "save_file", fail_at_second)
+    with pytest.raises(type(fault)):
+        save_diffusers(model, folder, shard_bytes=5000)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.usefixtures("unhooked")
@@ -360,6 +411,8 @@ def test_what_a_file_of_tensors_does_not_say_must_be_as_the_papers_code_has_it(t
         CheckpointError, match=r"openai/guided-diffusion has .*; got freq_shift=1.0, pad='after', epsilon=1e-06$"
     ):
         save_original(unet, tmp_path / "unet.safetensors")
+    with pytest.raises(CheckpointError, match=r"path must end in .safetensors: .*dit\.pt"):
+        save_original(network, tmp_path / "dit.pt")
     assert not list(tmp_path.iterdir())
 
 

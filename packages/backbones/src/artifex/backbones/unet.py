@@ -76,6 +76,8 @@ class UNetConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.base_channels < 4 or self.base_channels % 2:
             raise ValueError(f"base_channels must be even and at least 4, got {self.base_channels}")
+        if not self.freq_shift < self.base_channels / 2:
+            raise ValueError(f"freq_shift must be below base_channels / 2, got {self.freq_shift}")
         for name in ("head_dim", "num_classes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be None or at least 1, got {getattr(self, name)}")

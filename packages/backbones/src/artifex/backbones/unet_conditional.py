@@ -82,6 +82,8 @@ class UNetConditionalConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.base_channels < 4 or self.base_channels % 2:
             raise ValueError(f"base_channels must be even and at least 4, got {self.base_channels}")
+        if not self.freq_shift < self.base_channels / 2:
+            raise ValueError(f"freq_shift must be below base_channels / 2, got {self.freq_shift}")
         if not self.channel_mults or min(self.channel_mults) < 1:
             raise ValueError(f"channel_mults must be positive and not empty, got {self.channel_mults}")
         levels = len(self.channel_mults)
@@ -94,6 +96,8 @@ class UNetConditionalConfig:
         attending = [level for level in range(levels) if self.depths[level] or level == levels - 1]
         if any(self.channels[level] % self.heads[level] for level in attending):
             raise ValueError(f"heads must divide the channels {self.channels} of their level, got {self.heads}")
+        if self.pooled_features is not None and self.pooled_features < 1:
+            raise ValueError(f"pooled_features must be None or at least 1, got {self.pooled_features}")
         if (self.pooled_features is None) != (self.ids == 0):
             raise ValueError(f"pooled_features and ids come together, got {self.pooled_features} and {self.ids}")
         if self.id_features < 4 or self.id_features % 2:

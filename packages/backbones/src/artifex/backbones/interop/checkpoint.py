@@ -50,9 +50,9 @@ class Checkpoint:
         sizes = dict.fromkeys(DTYPES, 0)
         for path in files:
             refuse_pickle(path)
-            if not path.is_file():
-                raise CheckpointError(f"no file {path}")
             try:
+                if not path.is_file():
+                    raise CheckpointError(f"no file {path}")
                 with safe_open(path, "np") as file, path.open("rb") as raw:  # the first one checks the whole header
                     length = int.from_bytes(raw.read(8), "little")
                     header = json.loads(raw.read(length))
@@ -105,12 +105,16 @@ def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
     if not index.is_file():
         for path in sorted(folder.glob("*")):
             refuse_pickle(path)
-        raise CheckpointError(f"no {single.name} and no {index.name} in {folder}")
+        there = sorted(path.name for path in folder.glob("*"))
+        raise CheckpointError(
+            f"no {single.name} and no {index.name} in {folder}, which has {there[:8]}; "
+            f"{STEM}.fp16.safetensors would be read with variant='fp16'"
+        )
     where = read_json(index).get("weight_map")
     if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
         raise CheckpointError(f"weight_map in {index} must map names to files, got {where!r}")
     names = sorted(set(where.values()))
-    if any(Path(name).name != name for name in names):
+    if not all(is_name(name) for name in names):
         raise CheckpointError(f"weight_map in {index} must name files beside it, got {names}")
     checkpoint = Checkpoint([folder / name for name in names])
     if set(where) != set(checkpoint.shapes):
@@ -120,13 +124,18 @@ def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
     return checkpoint
 
 
+def is_name(text: str) -> bool:
+    """Whether this is the name of something within a folder, not a way out of it, nor the folder itself."""
+    return text not in ("", ".", "..") and Path(text).name == text
+
+
 def read_json(path: Path) -> dict[str, object]:
     """A JSON object; a CheckpointError if ``path`` is no such file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"no file {path}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object, got {type(value).__name__}")

@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from artifex.backbones.autoencoder_kl import AutoencoderKL
 from artifex.backbones.dit import DiT
 from artifex.backbones.interop.autoencoder_kl import AUTOENCODER_KL
-from artifex.backbones.interop.checkpoint import CheckpointError, open_folder, read_json, refuse_pickle
+from artifex.backbones.interop.checkpoint import CheckpointError, is_name, open_folder, read_json, refuse_pickle
 from artifex.backbones.interop.dit import DIT
 from artifex.backbones.interop.family import SHARD_BYTES
 from artifex.backbones.interop.fields import Json
@@ -91,18 +91,19 @@ def load_pipeline(
     """
     folder = Path(path)
     index = read_json(folder / "model_index.json")
+    known = {family.class_name for family in FAMILIES}
     networks: dict[str, Model] = {}
     scheduler: Json | None = None
     left: dict[str, str] = {}
     for component, kind in index.items():
         if component.startswith("_") or not isinstance(kind, list) or kind == [None, None]:
             continue
-        if len(kind) != 2 or not all(isinstance(part, str) for part in kind) or Path(component).name != component:
+        if len(kind) != 2 or not all(isinstance(part, str) for part in kind) or not is_name(component):
             raise CheckpointError(f"{component} in model_index.json must be [library, class], got {kind!r}")
         library, class_name = kind
         if component == "scheduler":
             scheduler = read_json(folder / component / "scheduler_config.json")
-        elif library == "diffusers" and (folder / component / "config.json").is_file():
+        elif library == "diffusers" and (class_name in known or (folder / component / "config.json").is_file()):
             networks[component] = _load_network(folder / component, dtype, compute_dtype, variant)
         else:
             left[component] = class_name
@@ -131,6 +132,8 @@ def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_B
 
 def _load_network(folder: Path, dtype: DTypeLike | None, compute_dtype: DTypeLike | None, variant: str | None) -> Model:
     refuse_pickle(folder)
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file, expected a folder with config.json; load_original reads one file")
     fields = read_json(folder / "config.json")
     class_name = fields.get("_class_name")
     for family in FAMILIES:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
@@ -162,7 +163,8 @@ def arrays(family: Family[C, M], model: M) -> dict[str, np.ndarray]:
 def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> None:
     """Write a diffusers folder: weights in one file or, above ``shard_bytes``, in several with an index.
 
-    Every file is written beside its place and moved there whole, ``config.json`` last. What is there of weights that
+    Every file is written beside its place; weights are moved there once all are written, and ``config.json`` is last.
+    Where they can't be written, on a full disk, what was there before stays as it was. What is there of weights that
     were written before, and would be read in place of these, goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,8 +177,9 @@ def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], sha
     files = [
         f"{STEM}.safetensors" if count == 1 else f"{STEM}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)
     ]
-    for file, shard in zip(files, shards, strict=True):
-        write_file(folder / file, shard)
+    with moved_together([folder / file for file in files]) as partials:
+        for partial, shard in zip(partials, shards, strict=True):
+            save_file(shard, partial, metadata={"format": "pt"})
     if count > 1:
         index = {
             "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
@@ -192,16 +195,27 @@ def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], sha
 
 def write_file(path: Path, tensors: dict[str, np.ndarray]) -> None:
     """Write one safetensors file."""
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    partial.replace(path)
+    with moved_together([path]) as (partial,):
+        save_file(tensors, partial, metadata={"format": "pt"})
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON object."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with moved_together([path]) as (partial,):
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def moved_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Names beside ``paths`` to write to; all are moved to their places at the end, or deleted after an error."""
+    partials = [path.with_name(f".{path.name}.partial") for path in paths]
+    try:
+        yield partials
+        for partial, path in zip(partials, paths, strict=True):
+            partial.replace(path)
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
 
 
 def _check(table: list[Entry], constants: Mapping[str, np.ndarray], got: Mapping[str, tuple[int, ...]]) -> None:

@@ -1,5 +1,6 @@
 """The fields of a ``config.json``, taken one by one; what is left at the end is refused."""
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,10 +40,10 @@ class Fields:
         return None if value is None else Fields({key: value}).integer(key)
 
     def number(self, key: str, default: object = MISSING) -> float:
-        """A number."""
+        """A finite number."""
         value = self.take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CheckpointError(f"{key} must be a number, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise CheckpointError(f"{key} must be a finite number, got {value!r}")
         return value
 
     def flag(self, key: str, default: object = MISSING) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, overload
 from jax.typing import DTypeLike
 
 from artifex.backbones.dit import DiT, DiTConfig
-from artifex.backbones.interop.checkpoint import CheckpointError, open_file
+from artifex.backbones.interop.checkpoint import PICKLES, CheckpointError, open_file
 from artifex.backbones.interop.dit import ORIGINAL_DIT
 from artifex.backbones.interop.family import arrays, load, write_file
 from artifex.backbones.interop.guided_diffusion import GUIDED_DIFFUSION
@@ -67,6 +67,8 @@ def save_original(model: DiT | UNet, path: str | Path) -> None:
     Raises:
         CheckpointError: If the network has an option that the paper's code has not.
     """
+    if Path(path).suffix in PICKLES:
+        raise CheckpointError(f"path must end in .safetensors: that is what is written, got {path}")
     if isinstance(model, DiT):
         _check_has("facebookresearch/DiT", model.config, DIT_HAS)
         tensors = arrays(ORIGINAL_DIT, model)
