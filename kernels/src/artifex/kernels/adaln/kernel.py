@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from artifex.kernels.platform import alike
+from artifex.kernels.samples import by_sample
 
 Kernel = Callable[..., tuple[Array, ...]]
 
@@ -32,6 +33,7 @@ def by_kernel(
         scale: likewise.
         shift: likewise.
     """
+    forward, backward = by_sample(forward), by_sample(backward)
 
     @jax.custom_vjp
     def run(x: Array, scale: Array, shift: Array, *gated: Array) -> tuple[Array, Array]:

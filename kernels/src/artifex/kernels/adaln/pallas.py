@@ -26,18 +26,18 @@ def pallas(
     config: Config = DEFAULT,
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
     """The sum ``h`` and the modulated norm of it; see ``adaln``."""
-    (b, t, c), wide = x.shape, scale.dtype
+    (_, t, c), wide = x.shape, scale.dtype
     width = tile(c, target)
     rows = tile_rows(config.numbers, width, t, target)
     length = ceil_to(t, rows)
     tokens = pl.BlockSpec((None, rows, width), lambda i, j: (i, j, 0))
     vector = pl.BlockSpec((None, 1, width), lambda i, j: (i, 0, 0))
     part = pl.BlockSpec((None, None, 1, width), lambda i, j: (i, j, 0, 0))
-    like_tokens, parts = shaped((b, length, width), x.dtype), shaped((b, length // rows, 1, width), wide)
 
     def call(backward: bool, *args: Array) -> tuple[Array, ...]:
         """Runs a kernel on arrays padded to whole tiles, and cuts what it gives back to size."""
-        gated = branch is not None
+        gated, b = branch is not None, args[0].shape[0]
+        like_tokens, parts = shaped((b, length, width), x.dtype), shaped((b, length // rows, 1, width), wide)
         if backward:
             kernel, name = partial(_backward, channels=c, epsilon=epsilon, gated=gated), "adaln_backward"
             out = [tokens, part, part] + ([tokens, part] if gated else [])

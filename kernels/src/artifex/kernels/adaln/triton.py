@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from artifex.kernels.adaln.config import DEFAULT, Config
 from artifex.kernels.adaln.kernel import by_kernel
-from artifex.kernels.batching import folds_batch
 from artifex.kernels.platform import Launch, launch, shaped, triton_jit
 from artifex.kernels.tiles import power_of_two
 
@@ -70,7 +69,7 @@ def triton(
         )
         return out if gated else out[:3]
 
-    return by_kernel(folds_batch(forward), folds_batch(backward), x, branch, gate, scale, shift)
+    return by_kernel(forward, backward, x, branch, gate, scale, shift)
 
 
 def _warps(config: Config, channels: int) -> int:

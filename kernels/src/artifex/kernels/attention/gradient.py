@@ -1,7 +1,7 @@
 """What the gradients of all hand-written attentions share."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels.attention.xla import xla
 from artifex.kernels.platform import alike
+from artifex.kernels.samples import by_sample
 
 Segments = tuple[Int[Array, "b t"], Int[Array, "b s"]]
 """Of the tokens and of the keys."""
+
+BY_TOKEN: Final = "bth"
+BY_HEAD: Final = "bh"
+"""Where batch and heads are, as ``by_sample`` wants to know."""
 
 
 class Inputs(NamedTuple):
@@ -27,7 +32,7 @@ class Inputs(NamedTuple):
 
 @runtime_checkable
 class Backward(Protocol):
-    """Gives the cotangents of q, k and v."""
+    """Gives the cotangents of q, k and v, in their shapes."""
 
     def __call__(
         self,
@@ -35,7 +40,7 @@ class Backward(Protocol):
         d_out: Float[Array, "b t h e"],
         lse: Float[Array, "b h t"],
         delta: Float[Array, "b h t"],
-    ) -> tuple[Float[Array, "b t h d"], Float[Array, "b s h d"], Float[Array, "b s h e"]]:
+    ) -> tuple[Array, ...]:
         r"""``lse`` is plus infinity, so that weights are zero, for tokens that see no key.
 
         ``delta`` is $do_t \cdot o_t - dL_t$: the gradient of a score is $p_{ts} (do_t \cdot v_s - \delta_t)$.
@@ -43,10 +48,9 @@ class Backward(Protocol):
         ...
 
 
-Forward = Callable[[Inputs], tuple[Array, Array]]
-
-
-def with_gradient(forward: Forward, backward: Backward, is_causal: bool, scale: float) -> Forward:
+def with_gradient(
+    forward: Callable[[Inputs], tuple[Array, ...]], backward: Backward, is_causal: bool, scale: float
+) -> Callable[[Inputs], tuple[Array, Array]]:
     """``forward``, differentiable in reverse mode, once.
 
     The gradient by the bias, which few ask for, is left to the XLA body, and so is its memory: that of the bias.
@@ -54,17 +58,19 @@ def with_gradient(forward: Forward, backward: Backward, is_causal: bool, scale: 
 
     @jax.custom_vjp
     def attend(x: Inputs) -> tuple[Array, Array]:
-        return forward(x)
+        out, lse = by_sample(forward, _axes(x), (BY_TOKEN, BY_HEAD))(x)
+        return out, lse
 
     def ahead(x: Inputs) -> tuple[tuple[Array, Array], tuple[Inputs, Array, Array]]:
-        out, lse = forward(x)
+        out, lse = attend(x)
         return (out, lse), (x, out, lse)
 
     def back(kept: tuple[Inputs, Array, Array], given: tuple[Array, Array]) -> tuple[Inputs]:
         x, out, lse = kept
         d_out, d_lse = given
         delta = jnp.einsum("bthe,bthe->bht", out, d_out, preferred_element_type=lse.dtype) - d_lse
-        d_q, d_k, d_v = backward(x, d_out, jnp.where(jnp.isneginf(lse), jnp.inf, lse), delta)
+        pull = by_sample(backward, (*_axes(x), BY_TOKEN, BY_HEAD, BY_HEAD), (BY_TOKEN,) * 3)
+        d_q, d_k, d_v = pull(x, d_out, jnp.where(jnp.isneginf(lse), jnp.inf, lse), delta)
         d_bias = None
         if x.bias is not None:
 
@@ -82,3 +88,9 @@ def with_gradient(forward: Forward, backward: Backward, is_causal: bool, scale: 
         return out, lse
 
     return attend_alike
+
+
+def _axes(x: Inputs) -> tuple[str, ...]:
+    """Where batch and heads are in each array that is there."""
+    by_scores = (BY_HEAD for y in (x.bias, x.mask) if y is not None)
+    return (BY_TOKEN,) * 3 + (*by_scores, *("b" for _ in x.segments or ()))

@@ -46,14 +46,14 @@ def pallas(
     def back_to_heads(x: Array, n: int, width: int) -> Array:
         return jnp.swapaxes(x[:, :, :n, :width], 1, 2)
 
-    def forward(x: Inputs) -> tuple[Array, Array]:
+    def forward(x: Inputs) -> tuple[Array, ...]:
         tiles = kernels.tiles
         arrays = tiles.arrays(x)
         wide: dict[str, tuple[int, DTypeLike]] = {"out": (arrays["v"].shape[3], x.v.dtype), "lse": (1, jnp.float32)}
         out, lse = tiles.call(kernels.out, "t", arrays, wide)
         return back_to_heads(out, t, e), lse[:, :, :t, 0]
 
-    def backward(x: Inputs, d_out: Array, lse: Array, delta: Array) -> tuple[Array, Array, Array]:
+    def backward(x: Inputs, d_out: Array, lse: Array, delta: Array) -> tuple[Array, ...]:
         tiles = kernels.tiles
         arrays = tiles.arrays(x) | {
             "d_out": tiles.of_heads("d_out", d_out),

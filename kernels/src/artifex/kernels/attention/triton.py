@@ -11,7 +11,6 @@ from artifex.kernels import platform
 from artifex.kernels.attention.config import Tile, TritonTiles, triton_tiles
 from artifex.kernels.attention.gradient import Inputs, with_gradient
 from artifex.kernels.attention.triton_kernels import forward_kernel, keys_kernel, queries_kernel
-from artifex.kernels.batching import folds_batch
 from artifex.kernels.platform import Constants, Launch, TritonKernel, shaped
 
 
@@ -32,31 +31,21 @@ def triton(
     chosen = triton_tiles(q.shape[-1], v.shape[-1], q.dtype.itemsize) if tiles is None else tiles
     given = (bias is not None, mask is not None, segments is not None, is_causal)
 
-    @folds_batch
-    def ahead(*x: Array) -> tuple[Array, ...]:
-        q, _, v, *_ = x
+    def forward(x: Inputs) -> tuple[Array, ...]:
+        q, _, v, *_ = arrays = _filled(x)
         b, t, h, _ = q.shape
         out = shaped((b, t, h, v.shape[-1]), v.dtype), shaped((b, h, t), jnp.float32)
         grid = (b * h * -(-t // chosen.forward.queries),)
-        return _run(launch, forward_kernel, grid, x, out, chosen.forward, given, scale)
+        return _run(launch, forward_kernel, grid, arrays, out, chosen.forward, given, scale)
 
-    @folds_batch
-    def back(*x: Array) -> tuple[Array, ...]:
-        q, k, v, *_ = x
+    def backward(x: Inputs, d_out: Array, lse: Array, delta: Array) -> tuple[Array, ...]:
+        q, k, v, *_ = arrays = (*_filled(x), d_out, lse, delta)
         (b, t, h, _), s = q.shape, k.shape[1]
         d_q, d_k, d_v = (shaped(y.shape, y.dtype) for y in (q, k, v))
         grid = (b * h * -(-t // chosen.queries.queries),)
-        by_tokens = _run(launch, queries_kernel, grid, x, (d_q,), chosen.queries, given, scale)
+        by_tokens = _run(launch, queries_kernel, grid, arrays, (d_q,), chosen.queries, given, scale)
         grid = (b * h * -(-s // chosen.keys.keys),)
-        return by_tokens + _run(launch, keys_kernel, grid, x, (d_k, d_v), chosen.keys, given, scale)
-
-    def forward(x: Inputs) -> tuple[Array, Array]:
-        out, lse = ahead(*_filled(x))
-        return out, lse
-
-    def backward(x: Inputs, d_out: Array, lse: Array, delta: Array) -> tuple[Array, Array, Array]:
-        d_q, d_k, d_v = back(*_filled(x), d_out, lse, delta)
-        return d_q, d_k, d_v
+        return by_tokens + _run(launch, keys_kernel, grid, arrays, (d_k, d_v), chosen.keys, given, scale)
 
     return with_gradient(forward, backward, is_causal, scale)(Inputs(q, k, v, bias, mask, segments))
 

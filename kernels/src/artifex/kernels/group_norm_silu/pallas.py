@@ -27,17 +27,18 @@ def pallas(
     config: Config = DEFAULT,
 ) -> Float[Array, "b *p c"]:
     """``silu(weight * norm(x) + bias)``; see ``group_norm_silu``."""
-    (b, c), p = weight.shape, x.size // weight.size
+    c, p = weight.shape[1], x.size // weight.size
     width = tile(c, target)
     rows = tile_rows(config.numbers, width, p, target)
     length = ceil_to(p, rows)
     places = pl.BlockSpec((None, rows, width), lambda i, j: (i, j, 0))
     vector = pl.BlockSpec((None, 1, width), lambda i, j: (i, 0, 0))
     part = pl.BlockSpec((None, None, 1, width), lambda i, j: (i, j, 0, 0))
-    image, parts = shaped((b, length, width), x.dtype), shaped((b, length // rows, 1, width), weight.dtype)
 
     def call(kernel: Callable[..., None], out: pl.BlockSpec, count: int, *args: Array) -> tuple[Array, ...]:
         """Runs a kernel on arrays padded to whole tiles, and cuts what it gives back to size."""
+        b = args[0].shape[0]
+        image, parts = shaped((b, length, width), x.dtype), shaped((b, length // rows, 1, width), weight.dtype)
         filled = pallas_call(
             kernel,
             target,

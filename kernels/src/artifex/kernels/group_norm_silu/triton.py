@@ -6,7 +6,6 @@ import jax
 import triton.language as tl
 from jaxtyping import Array, Float
 
-from artifex.kernels.batching import folds_batch
 from artifex.kernels.group_norm_silu.config import DEFAULT, Config
 from artifex.kernels.group_norm_silu.kernel import Passes, by_kernel
 from artifex.kernels.platform import Launch, TritonKernel, launch, shaped, triton_jit
@@ -41,11 +40,11 @@ def triton(
         return launch(kernel, (b * parts, -(-c // columns)), args, out, constants, warps=config.warps, stages=1)
 
     passes = Passes(
-        moments=folds_batch(partial(call, moments_kernel, config.tiles)),
+        moments=partial(call, moments_kernel, config.tiles),
         part=config.rows * config.tiles,
-        apply=folds_batch(partial(call, apply_kernel, 1)),
-        sums=folds_batch(partial(call, sums_kernel, config.tiles)),
-        pull=folds_batch(partial(call, pull_kernel, 1)),
+        apply=partial(call, apply_kernel, 1),
+        sums=partial(call, sums_kernel, config.tiles),
+        pull=partial(call, pull_kernel, 1),
     )
     return by_kernel(passes, x, weight, bias, groups, epsilon)
 

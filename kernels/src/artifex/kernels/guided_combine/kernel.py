@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
 from artifex.kernels.guided_combine.xla import xla
 from artifex.kernels.platform import why_no_pallas, why_no_triton
+from artifex.kernels.samples import by_sample
 
 Rows = Float[Array, "b n"]
 Each = Float[Array, " b"]
-Kernel = Callable[[Rows, Rows, Each, Each | None], Rows]
+Kernel = Callable[[Rows, Rows, Each, Each | None], tuple[Rows]]
 
 MOST: Final = 2**16
 """The Pallas kernel holds a whole sample; more numbers would not fit."""
@@ -51,7 +52,7 @@ def by_kernel(
 
     @jax.custom_vjp
     def combine(c: Rows, u: Rows, scale: Each, rescale: Each | None) -> Rows:
-        return kernel(c, u, scale, rescale)
+        return by_sample(kernel)(c, u, scale, rescale)[0]
 
     def forward(
         c: Rows, u: Rows, scale: Each, rescale: Each | None

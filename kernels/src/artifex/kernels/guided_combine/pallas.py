@@ -36,7 +36,7 @@ def _rows(
     threshold: DynamicThreshold | None,
     target: Target | None,
     config: Config,
-) -> Float[Array, "b n"]:
+) -> tuple[Float[Array, "b n"]]:
     b, n = conditional.shape
     size = max(128, 1 << (n - 1).bit_length())
     row, number = (pl.BlockSpec((None, 1, width), lambda i: (i, 0, 0)) for width in (size, 1))
@@ -53,7 +53,7 @@ def _rows(
         warps=max(1, min(config.warps, size // 1024)),
         stages=1,
     )(*rows, *numbers)
-    return out[:, 0, :n]
+    return (out[:, 0, :n],)
 
 
 def _kernel(

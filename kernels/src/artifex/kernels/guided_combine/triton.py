@@ -8,7 +8,6 @@ import numpy as np
 import triton.language as tl
 from jaxtyping import Array, Float
 
-from artifex.kernels.batching import folds_batch
 from artifex.kernels.guided_combine.config import DEFAULT, Config
 from artifex.kernels.guided_combine.kernel import by_kernel
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
@@ -28,11 +27,7 @@ def triton(
     config: Config = DEFAULT,
 ) -> Float[Array, "b n"]:
     """One sample a row; see ``guided_combine``."""
-
-    def kernel(c: Array, u: Array, scale: Array, rescale: Array | None) -> Array:
-        run = partial(_rows, threshold=threshold, launch=launch, config=config)
-        return folds_batch(run)(c, u, scale, *(() if rescale is None else (rescale,)))[0]
-
+    kernel = partial(_rows, threshold=threshold, launch=launch, config=config)
     return by_kernel(kernel, conditional, unconditional, scale, rescale, threshold)
 
 
@@ -40,7 +35,7 @@ def _rows(
     c: Array,
     u: Array,
     scale: Array,
-    *rescale: Array,
+    rescale: Array | None,
     threshold: DynamicThreshold | None,
     launch: Launch,
     config: Config,
@@ -51,7 +46,7 @@ def _rows(
     before, share = held.place(n)
     constants = {
         "n": n,
-        "rescaled": bool(rescale),
+        "rescaled": rescale is not None,
         "thresholded": threshold is not None,
         "before": before,
         "share": share,
@@ -61,7 +56,8 @@ def _rows(
     }
     kernel = whole_kernel if n <= block else walking_kernel
     out = (shaped((b, n), c.dtype),)
-    (filled,) = launch(kernel, (b,), (c, u, scale, *(rescale or (scale,))), out, constants, warps=warps, stages=1)
+    arguments = (c, u, scale, scale if rescale is None else rescale)
+    (filled,) = launch(kernel, (b,), arguments, out, constants, warps=warps, stages=1)
     return (filled,)
 
 

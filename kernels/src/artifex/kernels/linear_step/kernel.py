@@ -10,9 +10,10 @@ from jaxtyping import Array, Float, Key
 from artifex.kernels.linear_step.noise import KeyWords, Noise, seeds
 from artifex.kernels.linear_step.xla import xla
 from artifex.kernels.platform import why_no_pallas, why_no_triton
+from artifex.kernels.samples import by_sample
 
 Rows = tuple[Float[Array, "b n"], ...]
-Kernel = Callable[[Rows, Float[Array, "b k"], Float[Array, " b"] | None, KeyWords | None], Float[Array, "b n"]]
+Kernel = Callable[[Rows, Float[Array, "b k"], Float[Array, " b"] | None, KeyWords | None], tuple[Float[Array, "b n"]]]
 """Rows of the terms, weights, scale of the noise and words to draw it from."""
 
 THREEFRY: Final = "threefry2x32"
@@ -86,7 +87,7 @@ def by_kernel(
     @jax.custom_vjp
     def step(rows: Rows, weights: Array, noise_scale: Array | None, words: KeyWords | None) -> Array:
         keys = unwrapped(words)
-        return kernel(rows, weights, noise_scale, None if keys is None else seeds(keys, noise))
+        return by_sample(kernel)(rows, weights, noise_scale, None if keys is None else seeds(keys, noise))[0]
 
     def forward(
         rows: Rows, weights: Array, noise_scale: Array | None, words: KeyWords | None

@@ -42,7 +42,7 @@ def _rows(
     clip: float | None,
     target: Target | None,
     config: Config,
-) -> Float[Array, "b n"]:
+) -> tuple[Float[Array, "b n"]]:
     """One sample a row."""
     b, n = rows[0].shape
     block = min(config.block, max(128, n & -n))
@@ -69,7 +69,7 @@ def _rows(
         warps=config.warps,
         stages=1,
     )(*arguments)
-    return out[:, 0, :n]
+    return (out[:, 0, :n],)
 
 
 def _kernel(*refs: jax.Ref, terms: int, block: int, clip: float | None) -> None:

@@ -7,7 +7,6 @@ import jax
 import triton.language as tl
 from jaxtyping import Array, Float, Key
 
-from artifex.kernels.batching import folds_batch
 from artifex.kernels.linear_step.config import DEFAULT, Config
 from artifex.kernels.linear_step.kernel import MOST_TERMS, Rows, by_kernel
 from artifex.kernels.linear_step.noise import KeyWords, Noise
@@ -26,33 +25,35 @@ def triton(
     config: Config = DEFAULT,
 ) -> Float[Array, "b *d"]:
     """``clip(sum_j weights[:, j] terms[j] + noise_scale z)``; see ``linear_step``."""
-
-    def kernel(rows: Rows, weights: Array, noise_scale: Array | None, seeds: KeyWords | None) -> Array:
-        drawn = () if noise_scale is None or seeds is None else (noise_scale, seeds)
-        run = partial(_rows, terms=len(rows), clip=clip, noise=noise if drawn else None, launch=launch, config=config)
-        return folds_batch(run)(*rows, weights, *drawn)[0]
-
+    kernel = partial(_rows, clip=clip, noise=noise, launch=launch, config=config)
     return by_kernel(kernel, terms, weights, noise_scale, keys, clip, noise)
 
 
 def _rows(
-    *arrays: Array, terms: int, clip: float | None, noise: Noise | None, launch: Launch, config: Config
+    rows: Rows,
+    weights: Float[Array, "b k"],
+    noise_scale: Float[Array, " b"] | None,
+    seeds: KeyWords | None,
+    clip: float | None,
+    noise: Noise,
+    launch: Launch,
+    config: Config,
 ) -> tuple[Float[Array, "b n"]]:
-    """One sample a row: those of the terms, then weights, scale of the noise and words to draw it from."""
-    rows, (weights, *drawn) = arrays[:terms], arrays[terms:]
+    """One sample a row."""
+    drawn = () if noise_scale is None or seeds is None else (noise_scale, seeds)
     b, n = rows[0].shape
     block = min(config.block, max(128, 1 << (n - 1).bit_length()))
     blocks = -(-n // block)
     constants = {
         "n": n,
         "blocks": blocks,
-        "terms": terms,
-        "threefry": noise == "key",
-        "philox": noise == "philox",
+        "terms": len(rows),
+        "threefry": bool(drawn) and noise == "key",
+        "philox": bool(drawn) and noise == "philox",
         "clip": 0.0 if clip is None else clip,
         "block": block,
     }
-    unused = (rows[0],) * (MOST_TERMS - terms)
+    unused = (rows[0],) * (MOST_TERMS - len(rows))
     arguments = (*rows, *unused, weights, *(drawn or (weights, weights)))
     (out,) = launch(
         step_kernel, (b * blocks,), arguments, (shaped((b, n), rows[0].dtype),), constants, warps=config.warps, stages=1

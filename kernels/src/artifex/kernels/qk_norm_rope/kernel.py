@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from artifex.kernels.platform import alike
+from artifex.kernels.samples import by_sample
 
 Kernel = Callable[..., tuple[Array, ...]]
 
@@ -31,17 +32,23 @@ def by_kernel(
         cos: likewise.
         sin: likewise.
     """
+    inputs = ("bth", "b", "b", "b")
 
     @jax.custom_vjp
     def run(x: Array, gain: Array, cos: Array, sin: Array) -> Array:
-        return forward(x, gain, cos, sin)[0]
+        return by_sample(forward, inputs, ("bth",))(x, gain, cos, sin)[0]
 
     def ahead(*args: Array) -> tuple[Array, tuple[Array, ...]]:
         return run(*args), args
 
     def back(kept: tuple[Array, ...], d_y: Array) -> tuple[Array, ...]:
-        d_x, parts = backward(*kept, d_y)
-        return d_x, parts.sum((0, 1)), jnp.zeros_like(kept[2]), jnp.zeros_like(kept[3])
+        d_x, d_gains = by_sample(pull, (*inputs, "bth"), ("bth", "b"))(*kept, d_y)
+        return d_x, d_gains.sum(0, keepdims=True), jnp.zeros_like(kept[2]), jnp.zeros_like(kept[3])
+
+    def pull(*args: Array) -> tuple[Array, ...]:
+        """How many parts there are depends on the heads of a device, so they are summed there."""
+        d_x, parts = backward(*args)
+        return d_x, parts.sum((1, 2))
 
     run.defvjp(ahead, back)
     return run(*alike((x, gain[None], _for_both(cos), _for_both(sin))))

@@ -4,9 +4,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.kernels.platform import Target, pallas_call, shaped
@@ -28,21 +28,22 @@ def pallas(
     config: Config = DEFAULT,
 ) -> Float[Array, "b t h d"]:
     """Queries or keys, normed and rotated; see ``qk_norm_rope``."""
-    (b, t, h, d), (_, _, axes, n), wide = x.shape, cos.shape, gain.dtype
-    # A matrix product on a GPU takes 16 rows and columns at least.
-    width, heads = max(16, tile(d, target)), tile(h, target)
-    rows = max(tile_rows(config.numbers, heads * width, t, target), -(-16 // heads))
-    length = ceil_to(t, rows)
-    samples = 0 if cos.shape[0] == 1 else 1
-    token = pl.BlockSpec((None, rows, heads, width), lambda i, j: (i, j, 0, 0))
-    turn = pl.BlockSpec((None, rows, width), lambda i, j: (i * samples, j, 0))
-    vector = pl.BlockSpec((1, width), lambda i, j: (0, 0))
-    square = pl.BlockSpec((width, width), lambda i, j: (0, 0))
-    part = pl.BlockSpec((None, None, 1, width), lambda i, j: (i, j, 0, 0))
-    like_x, parts = shaped((b, length, heads, width), x.dtype), shaped((b, length // rows, 1, width), wide)
+    n = cos.shape[3]
 
     def call(backward: bool, x: Array, gain: Array, cos: Array, sin: Array, *d_y: Array) -> tuple[Array, ...]:
         """Runs a kernel on arrays padded to whole tiles, and cuts what it gives back to size."""
+        (b, t, h, d), wide = x.shape, gain.dtype
+        # A matrix product on a GPU takes 16 rows and columns at least.
+        width, heads = max(16, tile(d, target)), tile(h, target)
+        rows = max(tile_rows(config.numbers, heads * width, t, target), -(-16 // heads))
+        length = ceil_to(t, rows)
+        gains, turns = (min(1, v.shape[0] - 1) for v in (gain, cos))
+        token = pl.BlockSpec((None, rows, heads, width), lambda i, j: (i, j, 0, 0))
+        vector = pl.BlockSpec((None, 1, width), lambda i, j: (i * gains, 0, 0))
+        turn = pl.BlockSpec((None, rows, width), lambda i, j: (i * turns, j, 0))
+        square = pl.BlockSpec((width, width), lambda i, j: (0, 0))
+        part = pl.BlockSpec((None, None, 1, width), lambda i, j: (i, j, 0, 0))
+        like_x, parts = shaped((b, length, heads, width), x.dtype), shaped((b, length // rows, 1, width), wide)
         filled = pallas_call(
             partial(_backward if backward else _forward, head_dim=d, centred=norm == "layer", epsilon=epsilon),
             target,
@@ -54,10 +55,10 @@ def pallas(
             warps=config.warps,
         )(
             padded(x, length, heads, width),
-            padded(gain, width),
+            padded(gain[:, None], width),
             padded(cos, length, width),
             padded(sin, length, width),
-            padded(jnp.asarray(_quarter_turn(axes, n), wide), width, width),
+            padded(_quarter_turn(d, n, wide), width, width),
             *(padded(v, length, heads, width) for v in d_y),
         )
         return (filled[0][:, :t, :h, :d], *(v[..., :d] for v in filled[1:]))
@@ -65,10 +66,10 @@ def pallas(
     return by_kernel(partial(call, False), partial(call, True), x, gain, cos, sin)
 
 
-def _quarter_turn(axes: int, n: int) -> np.ndarray:
+def _quarter_turn(head_dim: int, n: int, dtype: DTypeLike) -> Float[Array, "d d"]:
     """The matrix, to the right of a head, that takes ``(left, right)`` of each pair to ``(-right, left)``."""
-    pair = np.kron([[0, 1], [-1, 0]], np.eye(n))
-    return np.kron(np.eye(axes), pair)
+    left = jnp.arange(head_dim)[:, None] % (2 * n) < n
+    return jnp.where(left, jnp.eye(head_dim, k=n, dtype=dtype), -jnp.eye(head_dim, k=-n, dtype=dtype))
 
 
 def _forward(

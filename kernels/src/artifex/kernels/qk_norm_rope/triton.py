@@ -6,7 +6,6 @@ import jax
 import triton.language as tl
 from jaxtyping import Array, Float
 
-from artifex.kernels.batching import folds_batch
 from artifex.kernels.platform import Launch, launch, shaped, triton_jit
 from artifex.kernels.qk_norm_rope.config import DEFAULT, Config
 from artifex.kernels.qk_norm_rope.kernel import by_kernel
@@ -50,7 +49,7 @@ def triton(
         out = (like_x, shaped((b, parts, 1, d), gain.dtype)) if backward else (like_x,)
         return launch(kernel, (b * parts,), args, out, constants, warps=config.warps, stages=1)
 
-    return by_kernel(folds_batch(partial(call, False)), folds_batch(partial(call, True)), x, gain, cos, sin)
+    return by_kernel(partial(call, False), partial(call, True), x, gain, cos, sin)
 
 
 @triton_jit
