@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from artifex.training import Checkpointer
 from artifex.training.checkpoint import TEMPORARY
+from artifex.training.trainer import latest
 from tests.training.tiny import same
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,7 @@ class Server:
         environment = {
             **os.environ,
             "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_backend_optimization_level=0",
             "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
@@ -140,6 +142,35 @@ def test_twenty_kills_change_nothing(server: Server, config: Path, whole: Whole,
     assert server.until("digest") == whole.digest
     assert server.end() == 0
     assert same(arrays(out / "snapshots"), arrays(whole.out / "snapshots"))
+
+
+def test_kills_of_a_network_of_weights_of_fixed_length_change_nothing(server: Server, tmp_path: Path) -> None:
+    """Between steps and while saving, under updates that lengthen weights by much before they are set back."""
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).uniform(-1, 1, (16, 4, 4, 1)).astype(np.float32))
+    small = {"base_channels": 8, "channel_mults": [1], "num_blocks": 1, "attention_levels": [], "head_dim": 8}
+    run = {
+        "data": {"kind": "arrays", "path": str(tmp_path / "images.npy")},
+        "backbone": {"kind": "edm2", **small},
+        "optimiser": {"learning_rate": 0.1, "warmup_steps": 0},
+        "steps": 8,
+        "batch_size": 4,
+        "checkpoint": {"every": 1, "keep": 1},
+    }
+    config, out = tmp_path / "edm2.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump(run))
+    server.start("train", str(config), "--out", str(tmp_path / "whole"))
+    whole = server.until("digest")
+    assert server.end() == 0, server.errors.read_text()
+    for arguments, moment in (([str(config)], "step"), (["--resume"], "saving")):
+        pid = server.start("train", *arguments, "--out", str(out))
+        for _ in range(3):
+            assert server.until(moment), f"the run ended by itself; {server.errors.read_text()}"
+        os.kill(pid, signal.SIGKILL)
+        assert server.end() == -signal.SIGKILL
+    assert 2 <= (latest(out) or 0) < 8
+    server.start("train", "--resume", "--out", str(out))
+    assert server.until("digest") == whole
+    assert server.end() == 0
 
 
 def arrays(folder: Path) -> dict[str, dict[str, np.ndarray]]:
