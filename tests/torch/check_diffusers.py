@@ -53,6 +53,7 @@ def test_there_and_back(case: cases.Case, tmp_path: Path) -> None:
     assert set(before) == set(after)
     for key, value in before.items():
         assert torch.equal(value, after[key]), key
+    # Weights are equal; PyTorch rounds by where they lie in memory, so its own way there and back may be off by 1e-6.
     with torch.no_grad():
         for key, value in cases.outputs(case, again.eval(), given).items():
-            assert torch.equal(value, expected[key]), key
+            assert float((value - expected[key]).abs().max()) <= 1e-5 * float(expected[key].std()), key
