@@ -27,7 +27,7 @@ class Run(NamedTuple):
     """A run whose last update is tiny.
 
     Attributes:
-        first: parameters before it.
+        first: parameters before the first step.
         losses: of each step.
         state: after the last step.
         before: parameters before the last step.

@@ -242,9 +242,8 @@ def starting(
     optimiser: optax.GradientTransformation, average: Average[Any], steps: int, shardings: TrainState
 ) -> Wrapped:
     """``init_state`` on more than one device, compiled: from the parameters, each where it lies, to the state."""
-    return jax.jit(
-        partial(_first, optimiser=optimiser, average=average, steps=steps), out_shardings=shardings
-    )  # fmt: skip
+    make = partial(_first, optimiser=optimiser, average=average, steps=steps)
+    return jax.jit(make, out_shardings=shardings)
 
 
 def _first(
