@@ -156,7 +156,7 @@ def test_samples_are_a_picture_and_numbers(runs: Runs, tmp_path: Path, capsys: p
             assert min(picture.size) > 200
     said = capsys.readouterr().out
     assert "7 samples of step 12, averaged over a width of 0.07 at step 12" in said
-    assert "ddpm, 5 steps, guidance 1.5, seed 0" in said
+    assert "ddpm, 5 steps, guidance 1, seed 0" in said
     assert "ddpm, 5 steps, guidance 3, seed 1" in said
     # They are what the library draws with the run's first average, or with that of another width.
     trained = Trainer.of(runs.whole).load()
@@ -165,7 +165,7 @@ def test_samples_are_a_picture_and_numbers(runs: Runs, tmp_path: Path, capsys: p
         Snapshots(runs.whole / "snapshots").reconstruct(0.07, trained.parameters, 12)[0],
     )
     path, settings = trained.objective, {"sampler": "ddpm", "steps": 5}
-    for got, parameters, guidance, seed in zip(same, (averages[0], *averages), (1.5, 3.0, 1.5), (0, 1, 0), strict=True):
+    for got, parameters, guidance, seed in zip(same, (averages[0], *averages), (1.0, 3.0, 1.0), (0, 1, 0), strict=True):
         drawing = Drawing.of(
             SamplingConfig.model_validate({**settings, "guidance": guidance}),
             runs.config.schedule,

@@ -20,7 +20,8 @@ def test_points_against_points(
     assert main([*arguments, "fid,kid,precision_recall,sliced_wasserstein", "--out", "moons.json"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "raw values; 350 generated, 400 real"
-    assert [line.split()[0] for line in lines[1:]] == ["fid", "kid", "precision", "recall", "sliced_wasserstein"]
+    assert lines[1].split() == ["samples", "read", "from", "=", "moons.npy"]
+    assert [line.split()[0] for line in lines[2:]] == ["fid", "kid", "precision", "recall", "sliced_wasserstein"]
     told = json.loads(Path("moons.json").read_text())
     by_name = {score["metric"]: score for score in told["scores"]}
     assert (by_name["kid"]["extractor"], by_name["kid"]["generated"], by_name["kid"]["real"]) == (
@@ -28,7 +29,8 @@ def test_points_against_points(
         350,
         400,
     )
-    assert f"{by_name['fid']['value']:.5g}" in lines[1]
+    assert f"{by_name['fid']['value']:.5g}" in lines[2]
+    assert told["sampling"] == {"read from": "moons.npy"}
     assert by_name["fid"]["value"] < 0.05 < by_name["precision"]["value"] - 0.8
 
 
@@ -37,6 +39,10 @@ def test_points_against_points(
     [
         (["noise.npz"], "--against must be given: SOURCE is no folder of a run, noise.npz"),
         (["noise.npz", "--against", "digits", "--bits", "3"], "--bits is for a run"),
+        (["noise.npz", "--against", "digits", "--sampler", "ddim"], "--sampler is for a run"),
+        (["noise.npz", "--against", "digits", "--guidance", "1"], "--guidance is for a run: SOURCE is no folder"),
+        (["noise.npz", "--against", "digits", "--ema", "0.1"], "--ema is for a run"),
+        (["noise.npz", "--against", "digits", "--seed", "3"], "--seed is for a run"),
         (["noise.npz", "--against", "digits", "--metrics", "fid,fad"], "--metrics must be of fid,kid,"),
         (["noise.npz", "--against", "nowhere"], "--against must be an npz or npy file, a folder of images,"),
         (["nowhere", "--against", "digits"], "SOURCE must be an npz or npy file, a folder of images,"),

@@ -21,7 +21,8 @@ def test_the_entropy() -> None:
     assert score.value == pytest.approx(1.0470955852, abs=3e-4)
     assert score.error == pytest.approx(0, abs=1e-3)
     assert (score.generated, score.real, score.better) == (None, 100, "lower")
-    assert str(score).endswith("(density of N(0.4, 0.25); 100 real; dequantised = none, divergence = 1 probes)")
+    settings = "dequantised = none, divergence = 1 Rademacher probes, solver = Tsit5, rtol = 1e-05, atol = 1e-05"
+    assert str(score).endswith(f"(density of N(0.4, 0.25); 100 real; {settings}, start = 5000.0, end = 0.002)")
     exact = likelihood(ONE, EDM(), x[:3], 5000.0, 2e-3, KEY, levels=None, probes=None, batch_size=2)
     assert exact.value == pytest.approx(1.0470955852, abs=3e-4)
     assert (exact.real, exact.settings["divergence"]) == (3, "exact")

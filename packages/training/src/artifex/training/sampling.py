@@ -81,12 +81,13 @@ class SamplingConfig(Section):
     Attributes:
         sampler: the method.
         steps: steps of its walk; a method of second order may call the network twice in one.
-        guidance: scale of classifier-free guidance; 1 follows the labels as they are. Without labels it is not used.
+        guidance: scale of classifier-free guidance; 1 draws what the network learned, as it is. Without labels it is
+            not used.
     """
 
     sampler: SamplerName = "ddim"
     steps: PositiveInt = 50
-    guidance: float = 1.5
+    guidance: float = 1.0
 
 
 class PreviewConfig(SamplingConfig):

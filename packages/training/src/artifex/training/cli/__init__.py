@@ -1,23 +1,28 @@
 """The command ``artifex``: what it understands, and how it says that it did not."""
 
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from artifex.training.cli.options import evaluate as evaluate_options
+from artifex.training.cli.values import (
+    MAX_COUNT,
+    MAX_LABEL,
+    MAX_MINUTES,
+    MAX_PROCESSES,
+    MAX_SEED,
+    MAX_STEPS,
+    MAX_TIMEOUT,
+    number,
+    whole_number,
+    whole_numbers,
+)
+from artifex.training.cli.values import CommandError as CommandError
 from artifex.training.errors import CheckpointError
-
-MAX_STEPS: Final = 1_000_000
-MAX_SEED: Final = 2**32 - 1
-MAX_MINUTES: Final = 1440
-MAX_PROCESSES: Final = 100_000
-MAX_TIMEOUT: Final = 86_400
-MAX_COUNT: Final = 10_000_000
-MAX_LABEL: Final = 99_999
 
 app = typer.Typer(
     name="artifex",
@@ -26,59 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class CommandError(Exception):
-    """A command that can't do what it was asked; the message is one line: what was got, what is expected.
-
-    Attributes:
-        code: the exit code, 2 where the input is to blame.
-    """
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
-    """A parser of whole numbers in [low, high]."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            raise CommandError(f"{name} must be a whole number in [{low}, {high}], got {text!r}")
-        return value
-
-    return parse
-
-
-def number(name: str, low: float, high: float) -> Callable[[str], float]:
-    """A parser of numbers in [low, high]."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise CommandError(f"{name} must be a number in [{low}, {high}], got {text!r}")
-        return value
-
-    return parse
-
-
-def whole_numbers(name: str, text: str, high: int) -> list[int]:
-    """The whole numbers in [0, high] that a list such as ``0,3,5-7`` names."""
-    out: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)) or max(int(first), int(last or 0)) > high:
-            raise CommandError(f"{name} must be whole numbers in [0, {high}] such as 0,3,5-7, got {text!r}")
-        out += range(int(first), int(last or first) + 1)
-    return out
 
 
 def say_version(asked: bool) -> bool:
@@ -275,63 +227,7 @@ def run_sample(
     )  # fmt: skip
 
 
-@app.command(
-    "evaluate",
-    help="Hold generated samples against real ones.\n\n"
-    "SOURCE is the folder of a run, whose network draws them, or an npz or npy file, or a "
-    "folder of images. Prints FID, KID, the Inception score, precision and recall, density and coverage, the sliced "
-    "Wasserstein distance and the MMD, with what made the features and how many samples they are of.",
-)
-def run_evaluate(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A run, or samples.", show_default=False)],
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            metavar="DATA",
-            help="Real samples: digits, moons ..., an npz or npy file, a folder of images, or the YAML file of a run; "
-            "by default a run's own.",
-        ),
-    ] = None,
-    extractor: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What features are of: classifier, trained on DATA's labels; raw, the values themselves; or a "
-            "safetensors file of FID's Inception v3.",
-        ),
-    ] = None,
-    metrics: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="fid,kid ...; by default all that the samples allow.")
-    ] = None,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=whole_number("--count", 2, MAX_COUNT),
-            help="Take at most so many of either, by default all, and 1000 of a run; time grows with the square of it.",
-        ),
-    ] = None,
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=whole_number("--bits", 1, MAX_COUNT),
-            help="Bits per dimension of N real samples too, by the likelihood of a run's network.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", parser=whole_number("--seed", 0, MAX_SEED), help="Default 0.")
-    ] = None,
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results as JSON too.")] = None,
-) -> None:
-    """Load what is slow to load."""
-    from artifex.training.cli.evaluate import run
-
-    run(
-        source, against, extractor=extractor, metrics=metrics, count=count, bits=bits, seed=0 if seed is None else seed,
-        out=None if out is None else Path(out),
-    )  # fmt: skip
+app.command("evaluate", help=evaluate_options.HELP)(evaluate_options.run_evaluate)
 
 
 @app.command(

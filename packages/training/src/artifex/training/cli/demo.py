@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Float32, Key
 from artifex.guidance import ClassifierFree
 from artifex.samplers import Ddim, prior, sample_trajectory
 from artifex.schedules import Clipped, grid
+from artifex.training.averages import AS_TRAINED
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
@@ -146,7 +147,15 @@ def _measure(
         "seed": trained.config.seed,
         "steps": trained.config.steps,
         "training": trained.config.model_dump(mode="json"),
-        "sampling": {"sampler": "ddim", "steps": WALK, "guidance_scale": SCALE, "images": len(images)},
+        "sampling": {
+            "sampler": "ddim",
+            "steps": WALK,
+            "guidance_scale": SCALE,
+            "seed": trained.config.seed,
+            "labels": f"{EACH} of each class",
+            "average": AS_TRAINED,
+            "images": len(images),
+        },
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("artifex-training", "flax", "jax", "numpy", "optax", "scikit-learn")},

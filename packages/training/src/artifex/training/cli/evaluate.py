@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -18,6 +18,7 @@ from artifex.training.evaluation.metrics import METRICS
 from artifex.training.evaluation.run import Run
 from artifex.training.files import replacing
 from artifex.training.reading import read_config
+from artifex.training.sampling import SAMPLERS, SamplingConfig
 from artifex.training.trainer import CHECKPOINT
 
 LEARNT: Final = 20_000
@@ -34,10 +35,24 @@ def run(
     metrics: str | None,
     count: int | None,
     bits: int | None,
-    seed: int,
+    seed: int | None,
+    sampling: Mapping[str, str | float | None],
+    ema: float | None,
     out: Path | None,
 ) -> None:
     """Read both, compute, print, and write ``out``.
+
+    Args:
+        source: a run, or samples.
+        against: real samples; None is the run's own data.
+        extractor: what makes the features; None is by the data.
+        metrics: which ones; None is all that the samples allow.
+        count: of either, at most.
+        bits: of how many real samples the likelihood is taken; None takes none.
+        seed: of a run's samples and of its likelihood; None is 0.
+        sampling: fields of ``SamplingConfig``, None where one is not given; for a run, as is ``ema``.
+        ema: width of the average; None is the run's own.
+        out: file for the results as JSON.
 
     Raises:
         CommandError: for samples, data, an extractor or metrics that can't be used.
@@ -46,10 +61,16 @@ def run(
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise CommandError(f"--out must be a file in a folder that is there, got {out}")
     try:
-        trained = Run(Path(source)) if (Path(source) / CHECKPOINT).is_dir() else None
-        if trained is None and (against is None or bits is not None):
-            need = "--against must be given" if against is None else "--bits is for a run"
-            raise CommandError(f"{need}: SOURCE is no folder of a run, {source}")
+        is_run = (Path(source) / CHECKPOINT).is_dir()
+        of_runs = {"bits": bits, **sampling, "ema": ema, "seed": seed}
+        _check_settings(source, is_run, against, [name for name, value in of_runs.items() if value is not None])
+        if sampling["sampler"] not in (None, *SAMPLERS):
+            raise CommandError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {sampling['sampler']!r}")
+        chosen_sampling = {name: value for name, value in sampling.items() if value is not None}
+        trained = Run(Path(source), SamplingConfig.model_validate(chosen_sampling), ema) if is_run else None
+        seed = 0 if seed is None else seed
+        if trained is not None and "guidance" in chosen_sampling and trained.trainer.objective.num_classes is None:
+            raise CommandError("--guidance is for a network that knows classes; this one knows none")
         real = trained.data if trained is not None and against is None else open_named("--against", cast(str, against))
         generated = trained.data if trained is not None else open_named("SOURCE", source)
         if generated.shape != real.shape and not (extractor or "").endswith(".safetensors"):
@@ -62,13 +83,21 @@ def run(
         )
         ours = extract(samples, keep=keep)
         theirs = extract((batch.x for batch in examples(real, count=count)), keep=keep)
-        found = evaluate(ours, theirs, chosen)
+        drawn = {"read from": source} if trained is None else trained.sampling_settings(seed)
+        found = evaluate(ours, theirs, chosen, sampling=drawn)
         density = None if trained is None or bits is None else trained.likelihood(bits, seed)
     except (ValueError, OSError, ImportError) as error:
         raise CommandError(str(error)) from error
     print(found if density is None else f"{found}\n{density}")
     if out is not None:
         _write(out, source, real.name, found.as_json(), density)
+
+
+def _check_settings(source: str, is_run: bool, against: str | None, given: list[str]) -> None:
+    """Raise a CommandError for what a run alone has, where ``source`` is none."""
+    if not is_run and (against is None or given):
+        need = "--against must be given" if against is None else f"--{given[0]} is for a run"
+        raise CommandError(f"{need}: SOURCE is no folder of a run, {source}")
 
 
 def open_named(argument: str, name: str) -> Dataset:

@@ -9,17 +9,15 @@ import jax
 import numpy as np
 
 from artifex.schedules import NetworkDenoiser
+from artifex.training.averages import averaged
 from artifex.training.checkpoint import CheckpointError
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
-from artifex.training.ema import Snapshots
 from artifex.training.files import replacing
-from artifex.training.loop import Parameters, Trained
 from artifex.training.pictures import samples_picture, write
 from artifex.training.reading import ConfigError
 from artifex.training.sampling import SAMPLERS, Drawing, Labels, PreviewConfig, Samples
 from artifex.training.trainer import CHECKPOINT, Trainer
-from artifex.training.watch import SNAPSHOTS
 
 PICTURE: Final = "samples.png"
 NUMBERS: Final = "samples.npz"
@@ -65,7 +63,7 @@ def run(
             raise CommandError("--guidance is for a network that knows classes; this one knows none")
         told = drawing.labels(count, labels)
         trained = trainer.load()
-        parameters, which = _parameters(folder, trained, ema)
+        parameters, which = averaged(folder, trained, ema)
     except (ConfigError, CheckpointError, FileNotFoundError, ValueError) as error:
         raise CommandError(str(error)) from error
     make_writable(out)
@@ -82,18 +80,6 @@ def run(
         f"  {settings.sampler}, {settings.steps} steps{guided}, seed {seed}\n\n"
         f"{out / PICTURE}  the first {len(shown):,}\n{out / NUMBERS}  all of them"
     )
-
-
-def _parameters(folder: Path, trained: Trained, ema: float | None) -> tuple[Parameters, str]:
-    """What to draw with, and its name."""
-    if ema is None:
-        return trained.parameters, "averaged as in training"
-    snapshots = Snapshots(folder / SNAPSHOTS)
-    stored = [step for step in snapshots.steps() if step <= trained.steps_done]
-    if not stored:
-        raise CommandError("--ema needs a run with stored averages, ema: {kind: power}; this one has none")
-    made, left = snapshots.reconstruct(ema, trained.state.parameters, stored[-1])
-    return made, f"averaged over a width of {ema:g} at step {stored[-1]:,} (error of its profile {left:.1e})"
 
 
 def _write_numbers(path: Path, parts: Iterator[Samples], shape: tuple[int, ...], labels: Labels | None) -> Samples:

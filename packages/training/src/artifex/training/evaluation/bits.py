@@ -32,6 +32,8 @@ def likelihood(
     levels: int | None = 256,
     probes: int | None = 1,
     batch_size: int = 64,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
     name: str = "model",
 ) -> Score:
     """The mean over real samples, with its standard error.
@@ -50,6 +52,8 @@ def likelihood(
         probes: directions of Hutchinson's estimate of the divergence; None takes it exactly, at the cost of one
             derivative for each dimension.
         batch_size: how many samples go along the flow together.
+        rtol: relative tolerance of the flow's steps.
+        atol: their absolute tolerance, for a state of unit scale.
         name: of the model.
 
     Raises:
@@ -71,11 +75,16 @@ def likelihood(
         if levels is not None:
             x += width * _noise(keys[rows, 0], x)
         found = log_likelihood(
-            denoise, schedule, x, start, end, key=None if probes is None else keys[rows, 1], probes=probes or 1
-        )
+            denoise, schedule, x, start, end, key=None if probes is None else keys[rows, 1], probes=probes or 1,
+            rtol=rtol, atol=atol,
+        )  # fmt: skip
         bits[rows] = np.asarray(bits_per_dim(found, dims, width), np.float64)
     dequantised: Setting = "none" if levels is None else f"uniform, {levels} levels"
-    settings = {"dequantised": dequantised, "divergence": "exact" if probes is None else f"{probes} probes"}
+    settings: dict[str, Setting] = {
+        "dequantised": dequantised,
+        "divergence": "exact" if probes is None else f"{probes} Rademacher probes",
+        "solver": "Tsit5", "rtol": rtol, "atol": atol, "start": start, "end": end,
+    }  # fmt: skip
     error = None if n == 1 else float(bits.std(ddof=1) / np.sqrt(n))
     return Score("bits_per_dim", float(bits.mean()), error, "lower", f"density of {name}", None, n, settings)
 

@@ -10,7 +10,7 @@ from artifex.training.evaluation.discrepancy import kid, mmd
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.frechet import fid
 from artifex.training.evaluation.manifold import precision_recall
-from artifex.training.evaluation.record import Score, counted
+from artifex.training.evaluation.record import Score, Setting, counted, listed
 from artifex.training.evaluation.sliced import sliced_wasserstein
 
 Metric = Literal["fid", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein", "mmd"]
@@ -35,6 +35,7 @@ class Evaluation:
         real: how many real ones.
         scores: all that could be computed.
         left_out: why others could not, by metric.
+        sampling: how the generated samples were drawn, or where they were read; None where that was not given.
     """
 
     extractor: str
@@ -42,6 +43,7 @@ class Evaluation:
     real: int
     scores: tuple[Score, ...]
     left_out: Mapping[str, str]
+    sampling: Mapping[str, Setting] | None = None
 
     def __iter__(self) -> Iterator[Score]:
         return iter(self.scores)
@@ -56,6 +58,8 @@ class Evaluation:
     def __str__(self) -> str:
         """What was compared, and a line a metric."""
         lines = [f"{self.extractor}; {counted(self.generated, self.real)}"]
+        if self.sampling is not None:
+            lines.append(f"  {'samples':<20}{listed(self.sampling)}")
         for s in self.scores:
             lines.append(f"  {s.metric:<20}{s.said_value:<20}{s.said_settings}".rstrip())
         return "\n".join([*lines, *(f"  {name} left out: {why}" for name, why in self.left_out.items())])
@@ -65,13 +69,21 @@ class Evaluation:
         return asdict(self)
 
 
-def evaluate(generated: Features, real: Features, metrics: Sequence[Metric] | None = None) -> Evaluation:
+def evaluate(
+    generated: Features,
+    real: Features,
+    metrics: Sequence[Metric] | None = None,
+    *,
+    sampling: Mapping[str, Setting] | None = None,
+) -> Evaluation:
     """Hold generated samples against real ones.
 
     Args:
         generated: of generated samples.
         real: of real ones, of the same extractor.
         metrics: which ones; None is every metric that these features allow, the others left out with the reason.
+        sampling: how the generated samples were drawn, to be kept beside the scores: sampler, steps, guidance scale,
+            seed. ``Run.sampling_settings`` has it for the samples of a run.
 
     Raises:
         ValueError: for sets of two extractors, a metric that is not known or, where ``metrics`` are named, one that
@@ -88,4 +100,4 @@ def evaluate(generated: Features, real: Features, metrics: Sequence[Metric] | No
             if metrics is not None:
                 raise
             left_out[metric] = str(error)
-    return Evaluation(generated.extractor, generated.count, real.count, tuple(scores), left_out)
+    return Evaluation(generated.extractor, generated.count, real.count, tuple(scores), left_out, sampling)

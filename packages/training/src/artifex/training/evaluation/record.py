@@ -44,10 +44,15 @@ class Score:
     @property
     def said_settings(self) -> str:
         """``block = 100, seed = 0``."""
-        return ", ".join(f"{name} = {value}" for name, value in self.settings.items())
+        return listed(self.settings)
 
 
 def counted(generated: int | None, real: int | None) -> str:
     """``1,000 generated, 1,797 real``."""
     pairs = ((generated, "generated"), (real, "real"))
     return ", ".join(f"{count:,} {kind}" for count, kind in pairs if count is not None)
+
+
+def listed(settings: Mapping[str, Setting]) -> str:
+    """``block = 100, seed = 0``."""
+    return ", ".join(f"{name} = {value}" for name, value in settings.items())

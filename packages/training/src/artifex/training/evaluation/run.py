@@ -1,5 +1,6 @@
 """What a run learned, to be evaluated: its samples, and the likelihood it gives to real ones."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,13 +10,15 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.guidance import Unconditional
+from artifex.schedules import NetworkDenoiser
+from artifex.training.averages import averaged
 from artifex.training.choices import DiscreteSchedule
 from artifex.training.data import Digits
 from artifex.training.evaluation.bits import likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
-from artifex.training.evaluation.record import Score
-from artifex.training.sampling import Drawing, PreviewConfig, times
+from artifex.training.evaluation.record import Score, Setting
+from artifex.training.sampling import Drawing, SamplingConfig, times
 from artifex.training.trainer import Trainer
 
 FINE: Final = 1000
@@ -23,30 +26,49 @@ FINE: Final = 1000
 
 
 class Run:
-    """A run's network, with the average that it samples with.
+    """A run's network, and how samples of it are drawn.
 
     Args:
         folder: of the run.
+        sampling: the sampler, its steps and the guidance scale; by default 50 steps of DDIM without guidance, whatever
+            the run's previews are drawn with.
+        ema: the width of the average that they are drawn with, see ``averaged``; None is the run's own.
 
     Raises:
-        ValueError: if the run can't be read.
+        ValueError: if the run can't be read, or a setting does not fit it.
         FileNotFoundError: if nothing was saved yet.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sampling: SamplingConfig | None = None, ema: float | None = None) -> None:
         self.trainer = Trainer.of(folder, anywhere=True)
         self.data, self._config = self.trainer.data, self.trainer.config
         self._objective, trained = self.trainer.objective, self.trainer.load()
-        self.denoiser, self.step = trained.denoiser, trained.steps_done
-        self.sampling = self._config.preview or PreviewConfig()
+        parameters, self.average = averaged(folder, trained, ema)
+        self.denoiser = NetworkDenoiser(trained.network.apply, self._objective.prediction, parameters)
+        self.step = trained.steps_done
+        self.sampling = SamplingConfig() if sampling is None else sampling
 
     def samples(self, count: int, seed: int, batch: int = 256) -> Iterator[Samples]:
-        """``count`` samples of all classes in turn, drawn as the run's previews are."""
+        """``count`` samples of all classes in turn, drawn as ``sampling`` says.
+
+        Raises:
+            ValueError: if the sampler can't walk so many steps on the run's schedule.
+        """
         drawing = Drawing.of(
             self.sampling, self._config.schedule, self._objective.schedule, self.data.shape, self._objective.num_classes
         )
         key = jax.random.key(seed)
         return drawing.draw(self.denoiser, count, drawing.labels(count), key, batch, self.trainer.mesh)
+
+    def sampling_settings(self, seed: int) -> dict[str, Setting]:
+        """Everything that ``samples`` depends on beside the run, to be kept with their scores."""
+        config, classes = self.sampling, self._objective.num_classes
+        guided: dict[str, Setting] = {} if classes is None else {"guidance_scale": config.guidance}
+        return {
+            "sampler": config.sampler, "steps": config.steps, **guided, "seed": seed,
+            "labels": "none" if classes is None else f"all {classes} in turn",
+            "network": f"step {self.step}, {self.average}",
+        }  # fmt: skip
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -72,7 +94,8 @@ class Run:
         """
         start, end = self.ends
         without_labels = Unconditional[Array]()(self.denoiser, None)
-        return likelihood(
+        found = likelihood(
             without_labels, self._objective.schedule, in_memory(self.data, count).x, start, end, jax.random.key(seed),
-            levels=self.levels, name=f"the network of step {self.step:,}, without labels",
+            levels=self.levels, name=f"the network of step {self.step:,}, {self.average}, without labels",
         )  # fmt: skip
+        return dataclasses.replace(found, settings={**found.settings, "seed": seed})

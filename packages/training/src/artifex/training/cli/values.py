@@ -1,0 +1,66 @@
+"""What the values of options must be, and the error of a command."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+MAX_STEPS: Final = 1_000_000
+MAX_SEED: Final = 2**32 - 1
+MAX_MINUTES: Final = 1440
+MAX_PROCESSES: Final = 100_000
+MAX_TIMEOUT: Final = 86_400
+MAX_COUNT: Final = 10_000_000
+MAX_LABEL: Final = 99_999
+
+
+class CommandError(Exception):
+    """A command that can't do what it was asked; the message is one line: what was got, what is expected.
+
+    Attributes:
+        code: the exit code, 2 where the input is to blame.
+    """
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
+    """A parser of whole numbers in [low, high]."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise CommandError(f"{name} must be a whole number in [{low}, {high}], got {text!r}")
+        return value
+
+    return parse
+
+
+def number(name: str, low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers in [low, high]."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise CommandError(f"{name} must be a number in [{low}, {high}], got {text!r}")
+        return value
+
+    return parse
+
+
+def whole_numbers(name: str, text: str, high: int) -> list[int]:
+    """The whole numbers in [0, high] that a list such as ``0,3,5-7`` names."""
+    out: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)) or max(int(first), int(last or 0)) > high:
+            raise CommandError(f"{name} must be whole numbers in [0, {high}] such as 0,3,5-7, got {text!r}")
+        out += range(int(first), int(last or first) + 1)
+    return out
