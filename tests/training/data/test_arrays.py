@@ -58,8 +58,13 @@ X = np.zeros((3, 2, 2, 1), np.float32)
 NAN = np.where(np.arange(3)[:, None, None, None] == 1, np.nan, X)
 Y = LABELS[:3]
 REFUSED: dict[str, tuple[Mapping[str, object], Mapping[str, object], str]] = {
-    "keys": ({"x": X, "y": Y}, {}, "must hold images and labels, got x, y"),
-    "labels": ({"images": X}, {}, "must hold images and labels, got images"),
+    "keys": (
+        {"a": X, "b": Y},
+        {},
+        "must hold one array of examples, such as images or x_train, got a, b; set data.x_key",
+    ),
+    "key": ({"x": X, "y": Y}, {"x_key": "images"}, "must hold images and y, got x, y"),
+    "labels": ({"images": X}, {"labels_key": "labels"}, "must hold images and labels, got images"),
     "counts": ({"images": X, "labels": LABELS}, {}, r"as many.*, got \(3, 2, 2, 1\) and labels \(6,\)"),
     "empty": ({"images": X[:0], "labels": Y[:0]}, {}, r"at least 1, got \(0, 2, 2, 1\)"),
     "nan": ({"images": NAN, "labels": Y}, {}, "NaN or inf in example 1"),

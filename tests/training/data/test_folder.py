@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from artifex.training.data import Dataset, ImageFolder, UnreadableError, open_dataset
-from artifex.training.data.folder import Form, decode
+from artifex.training.data.decode import Form, decode
 
 RGB = np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)
 
@@ -186,7 +186,7 @@ def test_mixed_sizes_need_one_to_be_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ([], r"must hold images \(\.bmp .*\), got none"),
+        ([], r"must hold images \(\.avif \.bmp .*\), got none"),
         (["a.txt"], "got none"),
         (
             ["a/x.png", "y.png", "z.png"],

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -114,11 +113,9 @@ def open_named(argument: str, name: str) -> Dataset:
         config = Toy(name=cast(ToyName, name))
     elif path.is_dir():
         config = ImageFolder(path=path)
-    elif path.suffix in (".npz", ".npy") and path.is_file():
-        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-        # what `artifex demo` writes, and what `artifex sample` does
-        x_key = "samples" if "samples.npy" in names else "images"
-        config = Arrays(path=path, x_key=x_key, labels_key="labels" if "labels.npy" in names else None)
+    elif path.suffix.lower() in (".npz", ".npy") and path.is_file():
+        # the labels of samples are not asked for, and may be none
+        config = Arrays(path=path, labels_key=None if argument == "SOURCE" else "auto")
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         config = read_config(path).data
     else:
@@ -127,7 +124,13 @@ def open_named(argument: str, name: str) -> Dataset:
             f"{argument} must be an npz or npy file, a folder of images, the YAML file of a run, digits, {toys}, "
             f"got {name}"
         )
-    return open_dataset(config)
+    try:
+        return open_dataset(config, empty_classes=True)
+    except ValueError as error:
+        if "data." not in str(error):
+            raise
+        kind = config.kind
+        raise CommandError(f"{error}; {argument} can be a YAML file with data: {{kind: {kind}, ...}}") from error
 
 
 def _extractor(name: str | None, real: Dataset) -> Extractor:

@@ -10,12 +10,13 @@ from artifex.training.data.config import Digits as Digits
 from artifex.training.data.config import ImageFolder as ImageFolder
 from artifex.training.data.config import MnistIdx as MnistIdx
 from artifex.training.data.config import Toy as Toy
-from artifex.training.data.config import open_dataset as open_dataset
+from artifex.training.data.contents import summary as summary
 from artifex.training.data.dataset import Dataset as Dataset
 from artifex.training.data.images import Images as Images
 from artifex.training.data.images import LabelledImages as LabelledImages
 from artifex.training.data.images import Labels as Labels
 from artifex.training.data.images import digits as digits
+from artifex.training.data.opening import open_dataset as open_dataset
 from artifex.training.data.order import batch_indices as batch_indices
 from artifex.training.data.source import ArraySource as ArraySource
 from artifex.training.data.source import DataError as DataError
@@ -51,5 +52,6 @@ __all__ = [
     "batch_indices",
     "digits",
     "open_dataset",
+    "summary",
     "toy_points",
 ]

@@ -2,47 +2,90 @@
 
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from artifex.training.data.source import ArraySource, is_sample
+from artifex.training.data.classes import encoded
+from artifex.training.data.keys import AUTO, examples_key, labels_key
+from artifex.training.data.layout import Layout, channels_last, stated_range
+from artifex.training.data.source import ArraySource
+from artifex.training.data.splits import Part
+
+T = TypeVar("T")
 
 
-def read_npz(path: Path, x_key: str, labels_key: str | None, value_range: tuple[float, float]) -> ArraySource:
+class Read(NamedTuple):
+    """What a file held.
+
+    Attributes:
+        source: the examples.
+        classes: names of the labels, where the file names them.
+        notes: what is worth a line.
+    """
+
+    source: ArraySource
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_npz(
+    path: Path,
+    x_key: str | None = None,
+    y_key: str | None = AUTO,
+    value_range: tuple[float, float] | None = None,
+    layout: Layout | None = None,
+    part: Part | None = None,
+) -> Read:
     """Arrays of an npz file, read into memory.
 
     Args:
         path: of the file.
-        x_key: name of the examples.
-        labels_key: name of the labels; None where there are none.
-        value_range: what is mapped to -1 and 1 where examples are floats.
+        x_key: name of the examples; None finds it, see ``examples_key``.
+        y_key: name of the labels; ``"auto"`` finds it, see ``labels_key``, and None is no labels.
+        value_range: what is mapped to -1 and 1; None is the standard of the type, see ``stated_range``.
+        layout: of the axes, see ``channels_last``.
+        part: of the data, where the file holds several.
 
     Raises:
         ValueError: if the file holds no arrays of these names, or other ones than examples and their labels.
     """
-    keys = [key for key in (x_key, labels_key) if key is not None]
-    with path.open("rb") as file:
-        try:
-            with np.lib.npyio.NpzFile(file) as content:
-                missing = [key for key in keys if key not in content]
-                if missing:
-                    raise KeyError(", ".join(content.files) or "nothing")
-                arrays = [content[key] for key in keys]
-        except KeyError as error:
-            raise ValueError(f"{path} must hold {' and '.join(keys)}, got {error.args[0]}") from None
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path} must be a whole npz file of numbers: {error}") from error
-    return _source(path, arrays[0], arrays[1] if len(arrays) == 2 else None, value_range)
+    keys = _from_npz(path, lambda content: list(content.files))
+    x_name = examples_key(keys, part, path) if x_key is None else x_key
+    y_name = labels_key(keys, x_name, path) if y_key == AUTO else y_key
+    wanted = [key for key in (x_name, y_name) if key is not None]
+    if not set(wanted) <= set(keys):
+        raise ValueError(f"{path} must hold {' and '.join(wanted)}, got {', '.join(keys) or 'nothing'}")
+    arrays = _from_npz(path, lambda content: [content[key] for key in wanted])
+    read = _read(path, arrays[0], arrays[1] if len(arrays) == 2 else None, value_range, layout)
+    left = [key for key in keys if key not in wanted]
+    notes = (f"arrays {' and '.join(wanted)}; left out: {', '.join(left)}",) if left else ()
+    return read._replace(notes=notes)
 
 
-def read_npy(path: Path, labels: Path | None, value_range: tuple[float, float]) -> ArraySource:
+def read_npy(
+    path: Path,
+    labels: Path | None = None,
+    value_range: tuple[float, float] | None = None,
+    layout: Layout | None = None,
+) -> Read:
     """The array of an npy file, of which only what a batch asks for is read; labels are another file's.
 
     Raises:
         ValueError: if the files are not whole, or not examples and their labels.
     """
-    return _source(path, _npy(path, mapped=True), None if labels is None else _npy(labels), value_range)
+    return _read(path, _npy(path, mapped=True), None if labels is None else _npy(labels), value_range, layout)
+
+
+def _from_npz(path: Path, get: Callable[[np.lib.npyio.NpzFile], T]) -> T:
+    with path.open("rb") as file:
+        try:
+            with np.lib.npyio.NpzFile(file) as content:
+                return get(content)
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path} must be a whole npz file of numbers: {error}") from error
 
 
 def _npy(path: Path, mapped: bool = False) -> np.ndarray:
@@ -50,12 +93,21 @@ def _npy(path: Path, mapped: bool = False) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} must be a whole npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} must be a whole npy file of numbers, got an npz file; name it so")
     return array
 
 
-def _source(path: Path, x: np.ndarray, labels: np.ndarray | None, value_range: tuple[float, float]) -> ArraySource:
-    if x.ndim < 2 or not is_sample(x):
+def _read(
+    path: Path,
+    x: np.ndarray,
+    labels: np.ndarray | None,
+    value_range: tuple[float, float] | None,
+    layout: Layout | None,
+) -> Read:
+    name = str(path)
+    if x.ndim < 2:
         raise ValueError(f"{path} must hold examples (n, ...) of uint8 or a float, got {x.shape} of {x.dtype}")
-    if labels is not None and not (labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)):
-        raise ValueError(f"{path}: labels must be integers (n,), got {labels.shape} of {labels.dtype}")
-    return ArraySource(x, labels, str(path), value_range)
+    x = channels_last(x, layout, name)
+    y, classes = (None, ()) if labels is None else encoded(labels, name)
+    return Read(ArraySource(x, y, name, stated_range(x, value_range, name)), classes)

@@ -19,12 +19,13 @@ _PIXELS: Final = 3 * 32 * 32
 
 
 class _Layout(NamedTuple):
-    """How a set is laid out: how many labels precede an image, which one counts, its classes, and the files."""
+    """Labels before an image, which of them counts, the number of classes, the files, and the one of classes' names."""
 
     labels: int
     column: int
     classes: int
     files: Mapping[Split, tuple[str, ...]]
+    names: str
 
 
 _CIFAR10: Final[Mapping[Split, tuple[str, ...]]] = MappingProxyType(
@@ -37,9 +38,9 @@ _CIFAR100: Final[Mapping[Split, tuple[str, ...]]] = MappingProxyType({"train": (
 
 LAYOUTS: Final[Mapping[Labelling, _Layout]] = MappingProxyType(
     {
-        "cifar10": _Layout(1, 0, 10, _CIFAR10),
-        "cifar100": _Layout(2, 1, 100, _CIFAR100),
-        "cifar100_coarse": _Layout(2, 0, 20, _CIFAR100),
+        "cifar10": _Layout(1, 0, 10, _CIFAR10, "batches.meta.txt"),
+        "cifar100": _Layout(2, 1, 100, _CIFAR100, "fine_label_names.txt"),
+        "cifar100_coarse": _Layout(2, 0, 20, _CIFAR100, "coarse_label_names.txt"),
     }
 )
 
@@ -59,6 +60,16 @@ def read_cifar(folder: Path, split: Split, labelling: Labelling) -> ArraySource:
     records = np.concatenate([_records(path, layout) for path in paths])
     x = records[:, layout.labels :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return ArraySource(np.ascontiguousarray(x), records[:, layout.column].astype(np.int32), str(folder))
+
+
+def class_names(folder: Path, labelling: Labelling) -> tuple[str, ...]:
+    """The names of the classes, of the text file that comes with the set; none where there is no such file."""
+    layout = LAYOUTS[labelling]
+    try:
+        names = tuple((folder / layout.names).read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return ()
+    return names if len(set(names)) == layout.classes == len(names) else ()
 
 
 def _records(path: Path, layout: _Layout) -> np.ndarray:

@@ -1,24 +1,46 @@
 """Which data to learn from, as a file says it."""
 
 from pathlib import Path
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
-from artifex.training.data import images
-from artifex.training.data.arrays import read_npy, read_npz
 from artifex.training.data.augment import Augmentation
-from artifex.training.data.cifar import LAYOUTS, Labelling, read_cifar
-from artifex.training.data.dataset import Dataset
-from artifex.training.data.folder import EXTENSIONS, Background, Form, ImageFolderSource, Mode
-from artifex.training.data.idx import Split, read_mnist
-from artifex.training.data.source import ArraySource
-from artifex.training.data.toys import TOYS, ToyName, toy_points
+from artifex.training.data.cifar import Labelling
+from artifex.training.data.classes import normal
+from artifex.training.data.decode import Background, Mode
+from artifex.training.data.folder import EXTENSIONS
+from artifex.training.data.idx import Split
+from artifex.training.data.keys import AUTO
+from artifex.training.data.layout import Layout
+from artifex.training.data.splits import Part
+from artifex.training.data.toys import ToyName
 from artifex.training.section import Section
 
 AnyPath = Annotated[Path, Field(strict=False)]
 """A path, also as a string."""
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len({normal(name) for name in names}) < len(names) or not all(name.strip() for name in names):
+        raise ValueError(f"classes must be names that differ, got {list(names)}")
+    return names
+
+
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+Range = tuple[float, float]
+
+
+def _check_number(num_classes: int | None, classes: tuple[str, ...] | None) -> None:
+    if None not in (num_classes, classes) and num_classes != len(classes or ()):
+        raise ValueError(f"classes must be as many names as num_classes = {num_classes}, got {len(classes or ())}")
+
+
+def _check_range(value: Range | None) -> Range | None:
+    if value is not None and not -np.inf < value[0] < value[1] < np.inf:
+        raise ValueError(f"value_range must be (low, high) with low below high, got {value}")
+    return value
 
 
 class Digits(Section):
@@ -49,14 +71,27 @@ class MnistIdx(Section):
     Attributes:
         path: a folder with ``train-images-idx3-ubyte`` and so on, or the same compressed, ``.gz``.
         split: which files.
-        num_classes: labels are below it; None takes one more than the largest.
+        prefix: what the files' names begin with, where the folder holds several sets: emnist-letters.
+        num_classes: labels are below it; null takes one more than the largest, and expects each to be there.
+        classes: names of the classes in the order of their labels; null is those of EMNIST's sets, else none.
+        first_label: of the first class in the file; null is 1 of EMNIST's letters, else 0.
+        transpose: exchange rows and columns; null does so for EMNIST's sets, whose images lie on their side.
     """
 
     kind: Literal["mnist"] = "mnist"
     path: AnyPath
     split: Split = "train"
+    prefix: str | None = None
     num_classes: PositiveInt | None = None
+    classes: Names | None = None
+    first_label: int | None = None
+    transpose: bool | None = None
     augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _one_number(self) -> "MnistIdx":
+        _check_number(self.num_classes, self.classes)
+        return self
 
 
 class CifarBinary(Section):
@@ -66,12 +101,15 @@ class CifarBinary(Section):
         path: a folder with ``data_batch_1.bin`` or ``train.bin`` and so on.
         labels: which set, and which of the labels of CIFAR-100.
         split: which files.
+        classes: names of the classes in the order of their labels; null is those in the folder's text file, if it is
+            there.
     """
 
     kind: Literal["cifar"] = "cifar"
     path: AnyPath
     labels: Labelling = "cifar10"
     split: Split = "train"
+    classes: Names | None = None
     augmentation: Augmentation = Augmentation()
 
 
@@ -85,6 +123,12 @@ class ImageFolder(Section):
         background: what shows through transparent pixels.
         extensions: of the files' names, in any case.
         flat: images have no class, whatever folder they are in.
+        split: which of the folders train, val and test is read; null is train where there are such folders, and none
+            takes them for classes.
+        classes: the classes to learn, by their folders, in the order of their labels; null takes all, in the order of
+            their names, or numbers.
+        value_range: what is mapped to -1 and 1 of images of floats, 32-bit and 16-bit integers; null is 0 and 65535 of
+            16 bits and refuses the others.
         corrupt: what becomes of images that can't be read: they are refused, or the next one that can be is put in
             their place, and they are counted.
     """
@@ -96,8 +140,13 @@ class ImageFolder(Section):
     background: Background = "white"
     extensions: Annotated[tuple[str, ...], Field(min_length=1)] = EXTENSIONS
     flat: bool = False
+    split: Part | Literal["none"] | None = None
+    classes: Names | None = None
+    value_range: Range | None = None
     corrupt: Literal["refuse", "skip"] = "refuse"
     augmentation: Augmentation = Augmentation()
+
+    _ordered = field_validator("value_range")(_check_range)
 
     @field_validator("extensions")
     @classmethod
@@ -107,45 +156,58 @@ class ImageFolder(Section):
                 raise ValueError(f"extensions must begin with a dot, got {extension}")
         return value
 
+    @model_validator(mode="after")
+    def _no_classes(self) -> "ImageFolder":
+        if self.flat and self.classes is not None:
+            raise ValueError("classes must be null where images are flat, without classes")
+        return self
+
 
 class Arrays(Section):
-    """Examples in an npz or npy file, uint8 in 0..255 or floats; of an npy file only what a batch asks for is read.
+    """Examples in an npz or npy file; of an npy file only what a batch asks for is read.
 
     Attributes:
-        path: of the file; images are ``(n, height, width, channels)``, points ``(n, d)``.
-        labels: an npy file of labels beside one of examples; None where there are none.
-        x_key: name of the examples in an npz file.
-        labels_key: name of the labels in an npz file; None where there are none.
-        value_range: what of a float is mapped to -1 and 1.
-        num_classes: labels are below it; None takes one more than the largest.
+        path: of the file; images are ``(n, height, width, channels)`` or, of one channel, ``(n, height, width)``,
+            points ``(n, d)``.
+        labels: an npy file of labels beside one of examples; null where there are none.
+        x_key: name of the examples in an npz file; null finds images, x, x_train, arr_0 and their like.
+        labels_key: name of the labels in an npz file; auto finds labels, y, y_train, arr_1 and their like, if there are
+            some, and null is none.
+        split: which of the parts of an npz file that has x_train and x_test is read; null is train.
+        layout: the axes of images: NHWC, NCHW or NHW; null refuses those that look like channels first.
+        value_range: what is mapped to -1 and 1; null is 0 and 255 of uint8, -1 and 1 of floats, and refuses images that
+            look like others.
+        num_classes: labels are below it; null takes one more than the largest, and expects each to be there.
+        classes: names of the classes in the order of their labels; null is those of labels that are names, else none.
+        first_label: of the first class in the file.
     """
 
     kind: Literal["arrays"] = "arrays"
     path: AnyPath
     labels: AnyPath | None = None
-    x_key: str = "images"
-    labels_key: str | None = "labels"
-    value_range: tuple[float, float] = (-1.0, 1.0)
+    x_key: str | None = None
+    labels_key: str | None = AUTO
+    split: Part | None = None
+    layout: Layout | None = None
+    value_range: Range | None = None
     num_classes: PositiveInt | None = None
+    classes: Names | None = None
+    first_label: int | None = None
     augmentation: Augmentation = Augmentation()
+
+    _ordered = field_validator("value_range")(_check_range)
 
     @field_validator("path")
     @classmethod
     def _known(cls, path: Path) -> Path:
-        if path.suffix not in (".npz", ".npy"):
+        if path.suffix.lower() not in (".npz", ".npy"):
             raise ValueError(f"path must end in .npz or .npy, got {path}")
         return path
 
-    @field_validator("value_range")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not -np.inf < value[0] < value[1] < np.inf:
-            raise ValueError(f"value_range must be (low, high) with low below high, got {value}")
-        return value
-
     @model_validator(mode="after")
     def _one_home(self) -> "Arrays":
-        if self.labels is not None and self.path.suffix == ".npz":
+        _check_number(self.num_classes, self.classes)
+        if self.labels is not None and self.path.suffix.lower() == ".npz":
             raise ValueError("labels are a file's beside an npy file; those in an npz file are named by labels_key")
         return self
 
@@ -157,65 +219,15 @@ DataConfig = Annotated[
 """Any of them, told apart by ``kind``."""
 
 
-def open_dataset(config: DataConfig) -> Dataset:
-    """The data that ``config`` names; files are looked for, and read as far as they are kept in memory.
-
-    Raises:
-        OSError: if a file or folder is not there or can't be read.
-        ValueError: if it does not hold what is said of it.
-        UnreadableError: if no image of a folder gives the size that none was given for.
-    """
-    match config:
-        case Digits():
-            digits = images.digits()
-            return _labelled("digits", ArraySource(digits.images, digits.labels, "digits"), 10, config.augmentation)
-        case Toy():
-            x, labels = toy_points(config.name, config.size, config.seed)
-            return _labelled(config.name, ArraySource(x, labels, config.name), TOYS[config.name].parts)
-        case MnistIdx():
-            source = read_mnist(config.path, config.split)
-            return _labelled(f"mnist {config.split}", source, config.num_classes, config.augmentation)
-        case CifarBinary():
-            source = read_cifar(config.path, config.split, config.labels)
-            name = f"{config.labels} {config.split}"
-            return _labelled(name, source, LAYOUTS[config.labels].classes, config.augmentation)
-        case Arrays():
-            if config.path.suffix == ".npz":
-                source = read_npz(config.path, config.x_key, config.labels_key, config.value_range)
-            else:
-                source = read_npy(config.path, config.labels, config.value_range)
-            return _labelled(config.path.stem, source, config.num_classes, config.augmentation)
-        case ImageFolder():
-            return _folder(config)
-        case _:
-            assert_never(config)
+def class_names(config: DataConfig) -> tuple[str, ...]:
+    """The names of the classes as far as the configuration has them; a run's has all that its data had."""
+    if isinstance(config, Digits):
+        return tuple("0123456789")
+    return () if isinstance(config, Toy) else config.classes or ()
 
 
-def _labelled(
-    name: str, source: ArraySource, num_classes: int | None, augmentation: Augmentation | None = None
-) -> Dataset:
-    """A dataset of arrays, whose labels are below ``num_classes``, or one more than the largest."""
-    if source.labels is not None:
-        least, largest = int(source.labels.min()), int(source.labels.max())
-        if least < 0 or (num_classes is not None and largest >= num_classes):
-            below = "at least 0" if num_classes is None else f"in 0..{num_classes - 1}"
-            raise ValueError(f"{source.name}: labels must be {below}, got {least}..{largest}")
-        num_classes = largest + 1 if num_classes is None else num_classes
-    elif num_classes is not None:
-        raise ValueError(f"{source.name}: num_classes must be None where there are no labels, got {num_classes}")
-    return Dataset(name, source, source.x.shape[1:], num_classes, augmentation or Augmentation())
-
-
-def _folder(config: ImageFolder) -> Dataset:
-    size = (config.size, config.size) if isinstance(config.size, int) else config.size
-    source = ImageFolderSource(
-        config.path, Form(config.mode, size, config.background), config.extensions, flat=config.flat
-    )
-    return Dataset(
-        config.path.absolute().name,
-        source,
-        source.shape,
-        len(source.classes) or None,
-        config.augmentation,
-        skip_unreadable=config.corrupt == "skip",
-    )
+def with_classes(config: DataConfig, classes: tuple[str, ...]) -> DataConfig:
+    """``config`` with the names of classes that were found."""
+    if isinstance(config, Digits | Toy) or config.classes is not None or not classes:
+        return config
+    return config.model_copy(update={"classes": classes})

@@ -22,9 +22,12 @@ class Dataset:
         augmentation: how images are changed each time they are seen.
         skip_unreadable: put the next example that can be read in place of one that can't, and count it, instead of
             raising an UnreadableError.
+        classes: names of the labels 0, 1, ...; none where they have no names.
+        notes: lines about what was found, for people.
 
     Raises:
-        ValueError: if there are no examples, or ``augmentation`` is for images and they are none.
+        ValueError: if there are no examples, ``augmentation`` is for images and they are none, or there are not as many
+            names as classes.
     """
 
     name: str
@@ -33,8 +36,14 @@ class Dataset:
     num_classes: int | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     skip_unreadable: bool = False
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.num_classes:
+            raise ValueError(
+                f"{self.name}: classes must be as many names as classes, {self.num_classes}, got {len(self.classes)}"
+            )
         if len(self) == 0:
             raise ValueError(f"{self.name} must hold at least one example, got none")
         if self.augmentation and len(self.shape) != 3:
@@ -49,6 +58,7 @@ class Dataset:
         num_classes: int | None = None,
         augmentation: Augmentation | None = None,
         skip_unreadable: bool = False,
+        classes: tuple[str, ...] = (),
     ) -> "Dataset":
         """A dataset of any random-access source, whose shape is that of its first example."""
         shape: tuple[int, ...] = ()
@@ -57,7 +67,8 @@ class Dataset:
             if not (isinstance(example, tuple) and len(example) == 2):
                 raise ValueError(f"a source must give (x, label), got {type(example).__name__}")
             shape = np.shape(example[0])
-        return cls(name, source, shape, num_classes, augmentation or Augmentation(), skip_unreadable)
+        num_classes = (len(classes) or None) if num_classes is None else num_classes
+        return cls(name, source, shape, num_classes, augmentation or Augmentation(), skip_unreadable, classes)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -1,49 +1,30 @@
 """Images in a folder, one file each, decoded when they are asked for."""
 
-import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Final, Literal, NoReturn
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
-from jaxtyping import Float32
-from PIL import Image, ImageOps
 
+from artifex.training.data.classes import check_names, normal, ordered
+from artifex.training.data.decode import Form, decode
 from artifex.training.data.source import DataError, Example, UnreadableError
+from artifex.training.data.splits import NAMES, Part, parts_of
+from artifex.training.data.walk import Found, find_images, is_left_out, listed
 
-Background = Literal["white", "black"]
-Mode = Literal["rgb", "grey"]
+EXTENSIONS: Final = (
+    ".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 
-EXTENSIONS: Final = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-_CHANNELS: Final = {"rgb": 3, "grey": 1}
-_DEEP: Final = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-
-
-@dataclass(frozen=True)
-class Form:
-    """What every image is brought to.
-
-    Attributes:
-        mode: colours or shades.
-        size: height and width: the shorter side is scaled and the longer one cut on both ends; None leaves images as
-            they are.
-        background: what shows through transparent pixels.
-    """
-
-    mode: Mode = "rgb"
-    size: tuple[int, int] | None = None
-    background: Background = "white"
-
-    @property
-    def channels(self) -> int:
-        """How many channels images have."""
-        return _CHANNELS[self.mode]
+PLAIN: Final = Form()
 
 
 class ImageFolderSource:
     """The images under a folder; the first folder on the way to one is its class, if there is any.
 
+    Classes are in the order of their names, as numbers where all names are whole numbers. Where the folders are
+    train, test and the like, one of them is read. Links are followed, and nothing is read twice: see ``find_images``.
     Names that begin with a dot are left out.
 
     Args:
@@ -51,40 +32,49 @@ class ImageFolderSource:
         form: what they are brought to.
         extensions: of their names, in any case.
         flat: images have no class, whatever folder they are in.
+        split: which of the folders train, val and test; None takes train where there are such folders, and
+            ``"none"`` takes them for classes.
+        classes: names of the classes in the order of their labels, in place of all that there are.
 
     Attributes:
+        folder: where ``files`` are: the split's, where there are splits.
         files: names of all images below ``folder``, in order.
-        classes: names of the classes in order, which are labels 0, 1, ...; none where images have no class.
+        classes: names of the classes, which are labels 0, 1, ...; none where images have no class.
+        labels: of ``files``, int32; None where images have no class.
+        broken: those of ``files`` that are links to nothing.
+        left_out: how many entries were left out, by the reason.
+        notes: what else is worth a line.
         shape: of all images: what was asked for, or that of the first that can be read.
 
     Raises:
         OSError: if a folder can't be read.
-        ValueError: if there are no images, or some in classes and some not.
+        ValueError: if there are no images, some in classes and some not, a class without one, or classes whose names
+            can't be told apart.
         UnreadableError: if the first is to give the size, and none can be read.
     """
 
     def __init__(
-        self, folder: Path, form: Form = Form(), extensions: Sequence[str] = EXTENSIONS, flat: bool = False
+        self,
+        folder: Path,
+        form: Form = PLAIN,
+        extensions: Sequence[str] = EXTENSIONS,
+        flat: bool = False,
+        split: Part | Literal["none"] | None = None,
+        classes: Sequence[str] | None = None,
     ) -> None:
-        self.folder = folder
+        suffixes = tuple(extension.lower() for extension in extensions)
         self.form = form
-        self.files = _files(folder, tuple(extension.lower() for extension in extensions))
-        if not self.files:
-            raise ValueError(f"{folder} must hold images ({' '.join(extensions)}), got none")
-        loose = [name for name in self.files if "/" not in name]
+        self.folder, self.notes = _split(folder, suffixes, split)
+        found = find_images(self.folder, suffixes)
+        if not found.files:
+            raise ValueError(f"{self.folder} must hold images ({' '.join(extensions)}), got none{_but(found)}")
+        self.files, self.left_out = found.files, Counter(found.left_out)
         self.classes: tuple[str, ...] = ()
-        if not flat and len(loose) < len(self.files):
-            if loose:
-                raise ValueError(
-                    f"{folder} must hold images either in a folder for each class or in none, "
-                    f"got {loose[0]} among {len(loose)} in none and {len(self.files) - len(loose)} others"
-                )
-            self.classes = tuple(sorted({name.split("/")[0] for name in self.files}))
-            folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-            empty = [name for name in folders if name not in self.classes]
-            if empty:
-                raise ValueError(f"{folder / empty[0]} must hold images as every class, got none")
-        self._labels = {name: label for label, name in enumerate(self.classes)}
+        self.labels: np.ndarray | None = None
+        if not flat and (classes is not None or any("/" in name for name in found.files)):
+            self._take_classes(found, classes)
+        kept = set(self.files) if found.broken else ()
+        self.broken = tuple(name for name in found.broken if name in kept)
         self.shape = self._shape()
 
     def __len__(self) -> int:
@@ -98,7 +88,34 @@ class ImageFolderSource:
                 f"images must be of one size where none is set, {_size(self.shape)} as the first, "
                 f"got {_size(x.shape)} of {self.folder / name}"
             )
-        return x, self._labels.get(name.split("/")[0], 0)
+        return x, 0 if self.labels is None else int(self.labels[index])
+
+    def _take_classes(self, found: Found, wanted: Sequence[str] | None) -> None:
+        """Set the classes, by their folders, and labels; images of others than ``wanted`` are left out."""
+        loose = [name for name in found.files if "/" not in name]
+        if loose:
+            raise ValueError(
+                f"{self.folder} must hold images either in a folder for each class or in none, "
+                f"got {loose[0]} among {len(loose)} in none and {len(found.files) - len(loose)} others; "
+                "data.flat takes all, without classes"
+            )
+        tops = [normal(_top(name)) for name in found.files]
+        counts = Counter(tops)
+        if wanted is None:
+            check_names(found.folders, str(self.folder))
+        classes = ordered(map(normal, found.folders)) if wanted is None else [normal(name) for name in wanted]
+        empty = [name for name in classes if not counts[name]]
+        if empty:
+            raise ValueError(
+                f"{self.folder / empty[0]} must hold images as every class, got none{_but(found)}; "
+                "data.classes names the classes to learn"
+            )
+        place = {name: label for label, name in enumerate(classes)}
+        self.classes = tuple(classes)
+        self.files = tuple(name for name, top in zip(found.files, tops, strict=True) if top in place)
+        self.labels = np.array([place[top] for top in tops if top in place], np.int32)
+        self.left_out.update({f"class {top}": n for top, n in counts.items() if top not in place})
+        self.notes += _nested(self.folder, self.files, classes)
 
     def _shape(self) -> tuple[int, int, int]:
         """The shape that was asked for, or that of the first image that can be read."""
@@ -116,69 +133,52 @@ class ImageFolderSource:
         raise error
 
 
+def _split(
+    folder: Path, extensions: tuple[str, ...], split: Part | Literal["none"] | None
+) -> tuple[Path, tuple[str, ...]]:
+    """Where the images of a split are, and a line about it where there are splits."""
+    entries = [path for path in folder.iterdir() if not is_left_out(path.name)]
+    folders = sorted(path.name for path in entries if path.is_dir())
+    parts = parts_of(folders)
+    known = sum(map(len, parts.values()))
+    if split is None:
+        there = known > 0 and (known == len(folders) or ("train" in parts and known > 1))
+        wanted: Part | Literal["none"] = ("train" if "train" in parts else next(iter(parts))) if there else "none"
+    else:
+        wanted = split
+    if wanted == "none":
+        return folder, ()
+    if split is None and "train" not in parts and known > 1:
+        raise ValueError(f"{folder} must hold a folder train where data.split is null, got {', '.join(folders)}")
+    found = parts.get(wanted, [])
+    if len(found) != 1:
+        raise ValueError(
+            f"{folder} must hold one folder {' or '.join(NAMES[wanted])} where data.split is {wanted}, "
+            f"got {', '.join(folders) or 'no folders'}"
+        )
+    line = f"split {found[0]} of {', '.join(folders)}; data.split chooses"
+    beside = sum(path.name.lower().endswith(extensions) for path in entries)
+    return folder / found[0], (line + (f"; left out: images beside these ({beside:,})" if beside else ""),)
+
+
+def _nested(folder: Path, files: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+    """A line where the only class looks as if its folders were the classes."""
+    inside = sorted({name.split("/")[1] for name in files if name.count("/") > 1})
+    if len(classes) > 1 or len(inside) < 2 or any(name.count("/") == 1 for name in files):
+        return ()
+    shown = ", ".join(inside[:3]) + (", ..." if len(inside) > 3 else "")
+    where = folder / classes[0]
+    return (f"one class, {classes[0]}, of the folders {shown}; if these are the classes, set data.path={where}",)
+
+
+def _but(found: Found) -> str:
+    return f" but {listed(found.left_out)}" if found.left_out else ""
+
+
+def _top(name: str) -> str:
+    """The first folder on the way to an image."""
+    return name.split("/")[0]
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]}x{shape[1]}"
-
-
-def decode(path: Path, form: Form) -> Float32[np.ndarray, "h w c"]:
-    """An image file's pixels in [-1, 1], turned the way its EXIF data say.
-
-    16-bit shades keep their precision.
-
-    Raises:
-        UnreadableError: if it is no whole image.
-    """
-    try:
-        with Image.open(path) as image:
-            return _pixels(image, form)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise almost anything on broken files
-        raise UnreadableError(str(path), str(error) or type(error).__name__) from error
-
-
-def _pixels(image: Image.Image, form: Form) -> Float32[np.ndarray, "h w c"]:
-    if form.size is not None:
-        # A JPEG is decoded at a half, a quarter or an eighth where that is at least twice what is wanted.
-        image.draft(None, (2 * max(form.size), 2 * max(form.size)))
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "I" and np.asarray(image).max() > 65535:
-        raise ValueError("pixels must be of 16 bits at most, got 32")
-    if image.mode in _DEEP:
-        image, white = Image.fromarray(np.asarray(image, np.float32)), 65535.0
-    elif image.mode == "F":
-        raise ValueError("pixels must be integers, got floats")
-    else:
-        image, white = _flattened(image, form), 255.0
-    if form.size is not None:
-        height, width = form.size
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    x = np.asarray(image, np.float32).reshape(image.height, image.width, -1)
-    x = np.clip(x, 0, white) / np.float32(white / 2) - np.float32(1)
-    return np.broadcast_to(x, (*x.shape[:2], form.channels))
-
-
-def _flattened(image: Image.Image, form: Form) -> Image.Image:
-    """Without transparency, in the mode of ``form``."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, form.background), image)
-    return image.convert("RGB" if form.mode == "rgb" else "L")
-
-
-def _files(folder: Path, extensions: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the images below ``folder``, with slashes, in the order of their characters."""
-
-    def refuse(error: OSError) -> NoReturn:
-        raise error
-
-    names = list[str]()
-    for path, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = PurePath(path).relative_to(folder)
-        names += [
-            (inside / name).as_posix()
-            for name in files
-            if name.lower().endswith(extensions) and not name.startswith(".")
-        ]
-    return tuple(sorted(names))

@@ -5,8 +5,12 @@ References: LeCun et al. 1998, http://yann.lecun.com/exdb/mnist/
 
 import gzip
 import math
+import re
 import zlib
+from glob import escape
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
+from types import MappingProxyType
 from typing import Final, Literal
 
 import numpy as np
@@ -16,22 +20,55 @@ from artifex.training.data.source import ArraySource
 
 Split = Literal["train", "test"]
 
+EMNIST: Final = MappingProxyType(
+    {
+        "balanced": digits + ascii_uppercase + "abdefghnqrt",
+        "byclass": digits + ascii_uppercase + ascii_lowercase,
+        "bymerge": digits + ascii_uppercase + "abdefghnqrt",
+        "digits": digits,
+        "letters": ascii_uppercase,
+        "mnist": digits,
+    }
+)
+"""The classes of EMNIST's sets, by the name in their files' names; a letter of both cases is its capital.
+
+References: Cohen et al. 2017, https://arxiv.org/abs/1702.05373
+"""
 _NAMES: Final = {"train": ("train",), "test": ("t10k", "test")}
 _UNSIGNED_BYTES: Final = 0x08
 
 
-def read_mnist(folder: Path, split: Split) -> ArraySource:
+def read_mnist(
+    folder: Path, split: Split, prefix: str = "", transpose: bool | None = None, first_label: int | None = None
+) -> tuple[ArraySource, tuple[str, ...]]:
     """The images ``(h, w, 1)`` and labels of a folder that holds them as ``*train-images*``, ``*t10k-labels*``.
+
+    Args:
+        folder: where they are.
+        split: which files.
+        prefix: what their names begin with, where the folder holds several sets.
+        transpose: whether rows and columns are exchanged; None is so of EMNIST's sets, which are known by their files'
+            names and lie on their side in them.
+        first_label: of the first class in the file; None is 1 of EMNIST's letters, by that name, and else 0.
+
+    Returns:
+        The examples, and the names of classes, which are known of EMNIST's sets.
 
     Raises:
         FileNotFoundError: if there are no such files.
         ValueError: if there are several, or they are not whole, or not as many images as labels.
     """
-    images, labels = _find(folder, split, "images"), _find(folder, split, "labels")
+    images, labels = _find(folder, split, "images", prefix), _find(folder, split, "labels", prefix)
     x, y = read_idx(images, 3), read_idx(labels, 1)
     if len(x) != len(y):
         raise ValueError(f"{images} and {labels} must hold as many images as labels, got {len(x)} and {len(y)}")
-    return ArraySource(x[..., None], y.astype(np.int32), str(images))
+    emnist = re.match(r"emnist-([a-z]+)-", images.name)
+    classes = "" if emnist is None else EMNIST.get(emnist[1], "")
+    if classes if transpose is None else transpose:
+        x = np.ascontiguousarray(x.transpose(0, 2, 1))
+    if first_label is None:
+        first_label = 1 if classes == EMNIST["letters"] else 0
+    return ArraySource(x[..., None], y.astype(np.int32) - np.int32(first_label), str(images)), tuple(classes)
 
 
 def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
@@ -65,15 +102,18 @@ def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _find(folder: Path, split: Split, part: str) -> Path:
+def _find(folder: Path, split: Split, part: str, prefix: str) -> Path:
     """The one file of a split; where it is there with and without ``.gz``, the latter."""
-    patterns = [f"*{name}-{part}*" for name in _NAMES[split]]
+    patterns = [f"{escape(prefix)}*{name}-{part}*" for name in _NAMES[split]]
     found = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
     plain = {str(path).removesuffix(".gz"): path for path in reversed(found)}
     if not plain:
         raise FileNotFoundError(f"{folder} must hold a file {' or '.join(patterns)}, got {listing(folder)}")
     if len(plain) > 1:
-        raise ValueError(f"{folder} must hold one file {' or '.join(patterns)}, got {', '.join(sorted(plain))}")
+        raise ValueError(
+            f"{folder} must hold one file {' or '.join(patterns)}, got {', '.join(sorted(plain))}; "
+            "data.prefix chooses by the beginning of their names"
+        )
     return next(iter(plain.values()))
 
 

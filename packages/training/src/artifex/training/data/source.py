@@ -1,16 +1,23 @@
 """What examples are read from: anything with a length and random access, as `grain` has it."""
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Integer, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, Integer
 
-_ROUNDING: Final = 1e-5
+ROUNDING: Final = 1e-5
+"""By how much images may leave [-1, 1]."""
+
+STANDARD: Final = (-1.0, 1.0)
+"""The range of floats, where no other is stated."""
+
+Values = Bool[np.ndarray, "*d"] | Integer[np.ndarray, "*d"] | Float[np.ndarray, "*d"]
 
 Example = tuple[np.ndarray, int]
-"""One sample, ``uint8`` in 0..255 or a float, and its label."""
+"""One sample, ``uint8`` in 0..255, a float, or booleans, and its label."""
 
 
 @runtime_checkable
@@ -55,19 +62,24 @@ class UnreadableError(DataError):
 
 
 def is_sample(x: np.ndarray) -> bool:
-    """Whether ``x`` has a type that samples may have: uint8 or a float."""
-    return x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)
+    """Whether ``x`` has a type that samples may have: uint8, a float, or bool."""
+    return x.dtype in (np.uint8, np.bool_) or np.issubdtype(x.dtype, np.floating)
 
 
-def to_unit(
-    x: UInt8[np.ndarray, "*d"] | Float[np.ndarray, "*d"], value_range: tuple[float, float] = (-1.0, 1.0)
-) -> Float32[np.ndarray, "*d"]:
-    """``x`` as float32 on the scale of [-1, 1], to which 0..255 is mapped, or a float's ``value_range``."""
-    if x.dtype == np.uint8:
+def to_unit(x: Values, value_range: tuple[float, float] = STANDARD) -> Float32[np.ndarray, "*d"]:
+    """``x`` as float32 on the scale of [-1, 1], to which ``value_range`` is mapped.
+
+    Where that is (-1, 1), floats stay as they are, 0..255 is mapped of uint8, and False and True of booleans.
+    """
+    if x.dtype == np.bool_:
+        return x * np.float32(2) - np.float32(1)
+    if x.dtype == np.uint8 and value_range == STANDARD:
         return x / np.float32(127.5) - np.float32(1)
     low, high = value_range
+    if x.dtype.kind in "iu":
+        return ((x.astype(np.float64) - low) * (2 / (high - low)) - 1).astype(np.float32)
     x = x.astype(np.float32, copy=False)
-    return x if (low, high) == (-1, 1) else (x - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
+    return x if value_range == STANDARD else (x - np.float32(low)) * np.float32(2 / (high - low)) - np.float32(1)
 
 
 def check_unit(x: Float32[np.ndarray, "b *d"], name: str, indices: Integer[np.ndarray, " b"]) -> None:
@@ -76,7 +88,7 @@ def check_unit(x: Float32[np.ndarray, "b *d"], name: str, indices: Integer[np.nd
     if not np.isfinite(low + high):
         finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
         raise DataError(f"{name}: values must be finite, got NaN or inf in example {indices[~finite][0]}")
-    if x.ndim == 4 and (low < -1 - _ROUNDING or high > 1 + _ROUNDING):
+    if x.ndim == 4 and (low < -1 - ROUNDING or high > 1 + ROUNDING):
         raise DataError(f"{name}: images must lie in [-1, 1] once value_range is mapped to it, got [{low:g}, {high:g}]")
 
 
@@ -85,20 +97,20 @@ class ArraySource:
     """Examples in one array, in memory or mapped to it.
 
     Attributes:
-        x: ``(n, *shape)``, uint8 in 0..255 or float, n at least 1.
+        x: ``(n, *shape)``, uint8 in 0..255, float, bool, or integers in ``value_range``, n at least 1.
         labels: ``(n,)``, None where there are none.
         name: for messages: where the array comes from.
-        value_range: what is mapped to -1 and to 1 where ``x`` is a float.
+        value_range: what is mapped to -1 and to 1; see ``to_unit``.
 
     Raises:
         ValueError: if there are no examples, not as many labels, or a float that is not finite in memory; of mapped
             arrays that is told of what is read.
     """
 
-    x: UInt8[np.ndarray, "n *d"] | Float[np.ndarray, "n *d"]
+    x: Values
     labels: Integer[np.ndarray, "..."] | None = None
     name: str = "array"
-    value_range: tuple[float, float] = (-1.0, 1.0)
+    value_range: tuple[float, float] = STANDARD
 
     def __post_init__(self) -> None:
         if len(self.x) == 0 or (self.labels is not None and self.labels.shape != self.x.shape[:1]):
@@ -106,7 +118,12 @@ class ArraySource:
             raise ValueError(
                 f"{self.name}: examples and labels must be as many and at least 1, got {self.x.shape} and {labels}"
             )
-        if self.x.dtype != np.uint8 and not isinstance(self.x, np.memmap):
+        if self.x.dtype.kind in "iu" and self.x.dtype != np.uint8 and self.value_range == STANDARD:
+            raise ValueError(f"{self.name}: integers must be uint8, or in a value_range, got {self.x.dtype}")
+        if min(self.x.shape) == 0:
+            raise ValueError(f"{self.name}: examples must not be empty, got {self.x.shape}")
+        plain = self.x.dtype in (np.uint8, np.bool_) and self.value_range == STANDARD
+        if not plain and not isinstance(self.x, np.memmap):
             check_unit(to_unit(self.x, self.value_range), self.name, np.arange(len(self.x)))
 
     def __len__(self) -> int:
@@ -122,19 +139,35 @@ class ArraySource:
         return x, np.zeros(len(x), np.int32) if self.labels is None else self.labels[indices].astype(np.int32)
 
     def __reduce__(self) -> tuple[object, ...]:
-        x = _Mapped(Path(self.x.filename)) if isinstance(self.x, np.memmap) and self.x.filename else self.x
+        x = _Mapped.of(self.x) if isinstance(self.x, np.memmap) and self.x.filename else self.x
         return _restored, (x, self.labels, self.name, self.value_range)
 
 
 @dataclass(frozen=True)
 class _Mapped:
-    """What a process is sent in place of a mapped file's content."""
+    """What a process is sent in place of a mapped file's content: where in the file the array lies."""
 
     path: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    position: int
+
+    @classmethod
+    def of(cls, x: np.memmap) -> "_Mapped":
+        assert x.filename is not None
+        start = x.offset - x.offset % mmap.ALLOCATIONGRANULARITY
+        position = x.ctypes.data - np.frombuffer(x._mmap, np.uint8).ctypes.data + start  # type: ignore[attr-defined]
+        return cls(Path(x.filename), x.dtype, x.shape, x.strides, position)
+
+    def open(self) -> np.ndarray:
+        """The array, mapped."""
+        content = np.memmap(self.path, np.uint8, "r")
+        first = content[self.position : self.position + self.dtype.itemsize].view(self.dtype)
+        return np.lib.stride_tricks.as_strided(first, self.shape, self.strides, subok=True, writeable=False)
 
 
 def _restored(
     x: np.ndarray | _Mapped, labels: np.ndarray | None, name: str, value_range: tuple[float, float]
 ) -> ArraySource:
-    array: np.ndarray = np.load(x.path, mmap_mode="r") if isinstance(x, _Mapped) else x
-    return ArraySource(array, labels, name, value_range)
+    return ArraySource(x.open() if isinstance(x, _Mapped) else x, labels, name, value_range)
