@@ -162,7 +162,7 @@ def environment(folder: Path, python: str | None, wheels: Sequence[Wheel], other
 
 def alone(wheels: Mapping[str, Wheel], python: str | None) -> int:
     """Install each wheel alone and import it; print a row for each and return the exit status."""
-    status = 0
+    passed = True
     for wheel in wheels.values():
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -172,15 +172,21 @@ def alone(wheels: Mapping[str, Wheel], python: str | None) -> int:
             probe = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         if probe.returncode:
             print(f"{wheel.name}: does not import alone", file=sys.stderr)
-            status = 1
+            passed = False
             continue
         found = json.loads(probe.stdout.splitlines()[-1])
         seconds = time.perf_counter() - start
         print(f"{wheel.name}: alone with {len(found['installed']) - 1} packages, {seconds:.1f} s", flush=True)
         for complaint in complaints(wheel, wheels, found["installed"], found["absent"]):
             print(complaint, file=sys.stderr)
-            status = 1
-    return status
+            passed = False
+    return int(not passed)
+
+
+def status(commands: Sequence[Sequence[str]], folder: Path) -> int:
+    """Run every command in ``folder``; return 1 if one of them fails or is killed by a signal, and 0 otherwise."""
+    codes = [subprocess.run(command, cwd=folder).returncode for command in commands]
+    return int(any(code != 0 for code in codes))
 
 
 def downstream(wheels: Mapping[str, Wheel], python: str | None) -> int:
@@ -190,8 +196,8 @@ def downstream(wheels: Mapping[str, Wheel], python: str | None) -> int:
         project = Path(folder) / "project"
         shutil.copytree(ROOT / "tooling" / "downstream", project, ignore=shutil.ignore_patterns("__pycache__"))
         scripts = sorted(path.name for path in project.glob("*.py"))
-        status = subprocess.run((str(inside), "-m", "mypy", "--strict", *scripts), cwd=project).returncode
-        return status or max(subprocess.run((str(inside), script), cwd=project).returncode for script in scripts)
+        commands = (("-m", "mypy", "--strict", *scripts), *((script,) for script in scripts))
+        return status([(str(inside), *command) for command in commands], project)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

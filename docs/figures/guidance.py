@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -99,7 +100,7 @@ def draw_samples(guidance: Guidance[jax.Array]) -> tuple[Host, Host]:
     return np.asarray(points, np.float64), np.asarray(labels)
 
 
-def measure(points: Host, labels: Host) -> tuple[float, float, float]:
+def measure(points: Host, labels: npt.NDArray[np.integer]) -> tuple[float, float, float]:
     """Certainty of the own class; lobes in use, of seven; share of points within three deviations of a lobe."""
     own, used, inside = [], [], []
     for label in (0, 1):

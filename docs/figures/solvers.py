@@ -68,7 +68,7 @@ class Mixture:
         return jnp.sum(share[..., None] * (self.means + gain[..., None] * off), axis=1)
 
 
-jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 LINE: Final = Mixture(jnp.array([0.3, 0.7]), jnp.array([[-0.8], [0.6]]), jnp.array([0.2, 0.3]))
 TURN: Final = 2 * np.pi * np.arange(7) / 7
 PLANE: Final = Mixture(

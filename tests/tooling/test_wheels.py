@@ -1,5 +1,6 @@
 """What ``tooling.wheels`` reads from a wheel, and what it complains of."""
 
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,3 +90,17 @@ def test_complaints(
     found = list(wheels.complaints(built["artifex-samplers"], built, installed, absent))
     assert len(found) == len(expected)
     assert all(complaint.startswith(start) for complaint, start in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (["pass", "pass"], 0),
+        (["raise SystemExit(3)", "pass"], 1),
+        (["pass", "raise SystemExit(3)"], 1),
+        (["pass", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], 1),
+    ],
+    ids=["none fails", "the first fails", "the last fails", "the last is killed"],
+)
+def test_a_command_that_fails_or_is_killed(tmp_path: Path, codes: Sequence[str], expected: int) -> None:
+    assert wheels.status([(sys.executable, "-c", code) for code in codes], tmp_path) == expected

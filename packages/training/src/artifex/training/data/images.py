@@ -8,7 +8,9 @@ from jaxtyping import Float32, Int32
 from artifex.training.data.order import batch_indices
 
 Images = Float32[np.ndarray, "n h w c"]
+"""Images, in [-1, 1]."""
 Labels = Int32[np.ndarray, " n"]
+"""One class an image, at least 0."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int32
 from artifex.training.data.order import uniform
 
 ToyName = Literal["moons", "spirals", "checkerboard", "gaussians"]
+"""The toy distributions in the plane."""
 
 
 class Points(NamedTuple):

@@ -14,6 +14,7 @@ from artifex.training.evaluation.record import Score, Setting, counted, listed
 from artifex.training.evaluation.sliced import sliced_wasserstein
 
 Metric = Literal["fid", "kid", "inception_score", "precision_recall", "density_coverage", "sliced_wasserstein", "mmd"]
+"""The metrics that compare two samples, by their names on the command line."""
 METRICS: Final[Mapping[Metric, Callable[[Features, Features], tuple[Score, ...]]]] = {
     "fid": lambda generated, real: (fid(generated, real),),
     "kid": lambda generated, real: (kid(generated, real),),
