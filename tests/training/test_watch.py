@@ -185,6 +185,7 @@ def test_samples_are_a_picture_and_numbers(runs: Runs, tmp_path: Path, capsys: p
         (["--sampler", "dimm"], "--sampler must be one of ddim, ddpm, "),
         (["--steps", "1001"], "steps must be in [1, 1000], got 1001"),
         (["--labels", "2"], "labels must be in [0, 1], at least one, got [2]"),
+        (["--classes", "moon"], "--classes must be of 0, 1, got 'moon'"),
         (["--labels", "1,x"], "--labels must be whole numbers in [0, 99999] such as 0,3,5-7, got '1,x'"),
         (["--labels", "3-1"], "labels must be in [0, 1], at least one, got []"),
         (["--ema", "0.3"], "--ema must be a number in [0, 0.288675], got '0.3'"),

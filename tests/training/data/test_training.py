@@ -33,7 +33,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_corrupt_image_ends_a_run_in_one_line_or_is_counted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run.yaml"]) == 1
     out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
+    assert out == "data: 4 images of 2x2 pixels and 3 channels in images\n  no classes\n"
+    assert err.count("\n") == 1
     assert "images/2.png can't be read: " in err
     assert "data.corrupt=skip" in err
     assert main(["train", "run.yaml", "--set", "data.corrupt=skip", "--out", "skipped"]) == 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from artifex.training.cli import main
 
@@ -50,3 +51,17 @@ def test_samples_on_another_scale_are_refused_in_one_line_and_read_by_a_yaml_fil
     if source == "floats":
         (folder / "floats.yaml").write_text("data: {kind: arrays, path: floats.npz, value_range: [0, 1]}\n")
         assert main(["evaluate", "floats.yaml", *arguments]) == 0
+
+
+def test_which_part_is_taken_and_what_is_left_out_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
+    for i, pixels in enumerate(x):
+        path = folder / "photos" / ("test" if i < 4 else "train") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    (folder / "photos" / "train" / "a.heic").write_bytes(b"x")
+    arguments = ["--against", "photos", "--extractor", "raw", "--metrics", "sliced_wasserstein"]
+    assert main(["evaluate", "adm.npz", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert "32 generated, 16 real" in out
+    assert err == ("--against: split train of test, train; data.split chooses\n--against: left out: .heic (1)\n")

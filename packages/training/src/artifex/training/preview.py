@@ -1,6 +1,6 @@
 """Pictures of samples while training goes on, always of the same noise and labels: what changes is the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from jax.sharding import Mesh
 
 from artifex.schedules import NetworkDenoiser
 from artifex.training.ema import Average
+from artifex.training.labelled import labelled_picture
 from artifex.training.loop import Network, TrainState
 from artifex.training.objective import Objective
-from artifex.training.pictures import samples_picture, write
+from artifex.training.pictures import write
 from artifex.training.sampling import Drawing
 
 BATCH = 64
@@ -32,6 +33,7 @@ class Preview:
         show: is told of each picture's step and file.
         mesh: the devices that the state lies on, which draw together; None is one device. Of several processes each
             calls this, and the first one writes.
+        classes: names of the labels 0, 1, ..., as far as they have names.
     """
 
     def __init__(
@@ -45,11 +47,12 @@ class Preview:
         key: jax.Array,
         show: Callable[[int, Path], None] | None = None,
         mesh: Mesh | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self._drawing, self._count, self._network, self._key = drawing, count, network, key
         self._prediction, self._average, self._show = objective.prediction, average, show
-        self._mesh = mesh
+        self._mesh, self._classes = mesh, classes
 
     def __call__(self, state: TrainState) -> None:
         """Draw, and write."""
@@ -61,6 +64,6 @@ class Preview:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{step:08d}.png"
-        write(samples_picture(np.concatenate(parts), labels), path)
+        write(labelled_picture(np.concatenate(parts), labels, self._classes), path)
         if self._show is not None:
             self._show(step, path)

@@ -14,6 +14,7 @@ from artifex.training import build, networks
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import RunConfig
 from artifex.training.data import Dataset, open_dataset
+from artifex.training.data.config import class_names, with_classes
 from artifex.training.ema import Average
 from artifex.training.logs import check_tensorboard
 from artifex.training.loop import Callback, Every, Network, Trained, state_like, train
@@ -35,7 +36,7 @@ class Trainer:
         config: of the run.
         folder: for ``config.yaml``, ``checkpoint/``, ``metrics.jsonl``, and where the configuration asks for them
             ``tensorboard/``, ``previews/`` and ``snapshots/``; made by ``fit``. None keeps nothing.
-        data: in place of ``config.data``.
+        data: in place of ``config.data``; without it, the names of classes that are found go into ``config``.
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
         optimiser: in place of ``config.optimiser``.
         average: in place of ``config.ema``.
@@ -64,6 +65,9 @@ class Trainer:
         self.config = config
         self.folder = None if folder is None else Path(folder)
         self.data = open_dataset(config.data) if data is None else data
+        if data is None:
+            self.config = config.model_copy(update={"data": with_classes(config.data, self.data.classes)})
+        self._of_config = data is None
         self.unreadable: tuple[str, ...] = ()
         self.mesh = (_any_mesh if anywhere else make_mesh)(config.mesh)
         labels = self.data.num_classes
@@ -158,6 +162,11 @@ class Trainer:
         with Checkpointer(self.folder / CHECKPOINT) as checkpointer:
             state, notes = checkpointer.restore(like, step), checkpointer.notes(step)
         return Trained(state, parts, self.objective, self.config, self.average, float(notes["seconds"]))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ...; none where they have no names."""
+        return class_names(self.config.data) if self._of_config else self.data.classes
 
     @property
     def _several(self) -> Mesh | None:

@@ -81,7 +81,7 @@ def _at_intervals(
     if config.preview is not None:
         draw = Preview(
             folder / PREVIEWS, drawing_of(trainer), config.preview.count, Network(trainer.network), trainer.objective,
-            average, key, show, trainer.mesh,
+            average, key, show, trainer.mesh, trainer.classes,
         )  # fmt: skip
         out.append(Every(config.preview.every, draw))
     return out

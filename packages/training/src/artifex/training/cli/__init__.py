@@ -191,6 +191,7 @@ def run_sample(
     labels: Annotated[
         str | None, typer.Option(metavar="N,N-N", help="Which classes, in turn: 0,3,5-7. Default all.")
     ] = None,
+    classes: Annotated[str | None, typer.Option(metavar="NAMES", help="The same by their names: cat,dog.")] = None,
     count: Annotated[
         int | None,
         typer.Option(metavar="N", parser=whole_number("--count", 1, MAX_COUNT), help="How many. Default 100."),
@@ -217,12 +218,14 @@ def run_sample(
     """Check what is cheap to check, and only then load what is slow to load."""
     if not out:
         raise CommandError("--out must be a folder, got ''")
+    if None not in (labels, classes):
+        raise CommandError("--labels and --classes exclude each other; give one of them")
     from artifex.training.cli.sample import run
 
     run(
         Path(checkpoint), sampler=sampler, steps=steps, guidance=guidance,
         labels=None if labels is None else whole_numbers("--labels", labels, MAX_LABEL),
-        count=100 if count is None else count, seed=0 if seed is None else seed, ema=ema,
+        classes=classes, count=100 if count is None else count, seed=0 if seed is None else seed, ema=ema,
         batch=64 if batch is None else batch, out=Path(out),
     )  # fmt: skip
 

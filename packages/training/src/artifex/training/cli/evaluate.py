@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -125,12 +126,15 @@ def open_named(argument: str, name: str) -> Dataset:
             f"got {name}"
         )
     try:
-        return open_dataset(config, empty_classes=True)
+        data = open_dataset(config, empty_classes=True)
     except ValueError as error:
         if "data." not in str(error):
             raise
         kind = config.kind
         raise CommandError(f"{error}; {argument} can be a YAML file with data: {{kind: {kind}, ...}}") from error
+    for note in data.notes if isinstance(config, ImageFolder) else ():
+        print(f"{argument}: {note}", file=sys.stderr)
+    return data
 
 
 def _extractor(name: str | None, real: Dataset) -> Extractor:

@@ -13,8 +13,10 @@ from artifex.training.averages import averaged
 from artifex.training.checkpoint import CheckpointError
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
+from artifex.training.data.classes import labels_of
 from artifex.training.files import replacing
-from artifex.training.pictures import samples_picture, write
+from artifex.training.labelled import labelled_picture
+from artifex.training.pictures import write
 from artifex.training.reading import ConfigError
 from artifex.training.sampling import SAMPLERS, Drawing, Labels, PreviewConfig, Samples
 from artifex.training.trainer import CHECKPOINT, Trainer
@@ -32,6 +34,7 @@ def run(
     steps: int | None,
     guidance: float | None,
     labels: Sequence[int] | None,
+    classes: str | None,
     count: int,
     seed: int,
     ema: float | None,
@@ -61,6 +64,8 @@ def run(
         )
         if guidance is not None and objective.num_classes is None:
             raise CommandError("--guidance is for a network that knows classes; this one knows none")
+        if classes is not None:
+            labels = _labels_of(classes, trainer.classes, objective.num_classes)
         told = drawing.labels(count, labels)
         trained = trainer.load()
         parameters, which = averaged(folder, trained, ema)
@@ -71,7 +76,8 @@ def run(
     parts = drawing.draw(denoiser, count, told, jax.random.key(seed), batch, trainer.mesh)
     try:
         shown = _write_numbers(out / NUMBERS, parts, (count, *drawing.shape), told)
-        write(samples_picture(shown, None if told is None else told[: len(shown)]), out / PICTURE)
+        picture = labelled_picture(shown, None if told is None else told[: len(shown)], trainer.classes)
+        write(picture, out / PICTURE)
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
     guided = "" if told is None else f", guidance {settings.guidance:g}"
@@ -80,6 +86,16 @@ def run(
         f"  {settings.sampler}, {settings.steps} steps{guided}, seed {seed}\n\n"
         f"{out / PICTURE}  the first {len(shown):,}\n{out / NUMBERS}  all of them"
     )
+
+
+def _labels_of(text: str, names: Sequence[str], num_classes: int | None) -> list[int]:
+    """The labels of classes by their names, or by their numbers where they have none."""
+    if num_classes is None:
+        raise CommandError("--classes is for a network that knows classes; this one knows none")
+    try:
+        return labels_of(text, [*names, *map(str, range(len(names), num_classes))])
+    except ValueError as error:
+        raise CommandError(f"--classes {error}") from error
 
 
 def _write_numbers(path: Path, parts: Iterator[Samples], shape: tuple[int, ...], labels: Labels | None) -> Samples:

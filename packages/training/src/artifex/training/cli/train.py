@@ -13,7 +13,7 @@ from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
 from artifex.training.config import RunConfig
-from artifex.training.data import DataError, UnreadableError
+from artifex.training.data import DataError, UnreadableError, summary
 from artifex.training.loop import NonFiniteError, Trained
 from artifex.training.reading import ConfigError, read_config
 from artifex.training.signals import EXIT_CODES, Stop
@@ -46,6 +46,8 @@ def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool)
     except (OSError, ValueError) as error:
         raise CommandError(str(error)) from error
     make_writable(out)
+    if jax.process_index() == 0:
+        print(summary(trainer.data), flush=True)
     try:
         with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Stop() as stop:
             # A run that ended before its first checkpoint goes on from its start.

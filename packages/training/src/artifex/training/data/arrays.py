@@ -85,7 +85,8 @@ def _from_npz(path: Path, get: Callable[[np.lib.npyio.NpzFile], T]) -> T:
             with np.lib.npyio.NpzFile(file) as content:
                 return get(content)
         except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path} must be a whole npz file of numbers: {error}") from error
+            advice = "; x.astype(str) or x.astype(int) can be stored" if "Object arrays" in str(error) else ""
+            raise ValueError(f"{path} must be a whole npz file of numbers: {error}{advice}") from error
 
 
 def _npy(path: Path, mapped: bool = False) -> np.ndarray:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from artifex.training.data.dataset import Dataset
 from artifex.training.data.folder import ImageFolderSource
+from artifex.training.data.source import ArraySource
 
 LISTED: Final = 12
 """Classes that are listed with their counts at most."""
@@ -47,13 +48,14 @@ def _classes(data: Dataset) -> Iterator[str]:
     if data.num_classes is None:
         yield "no classes"
         return
-    labels = getattr(data.source, "labels", None)
+    source = data.source
+    labels = source.labels if isinstance(source, ArraySource | ImageFolderSource) else None
     names = [label_name(data.classes, label) for label in range(min(data.num_classes, LISTED))]
-    if isinstance(labels, np.ndarray):
+    if labels is not None:
         counts = np.bincount(labels, minlength=data.num_classes)
         names = [f"{name} ({count:,})" for name, count in zip(names, counts.tolist(), strict=False)]
     more = data.num_classes - len(names)
-    between = f" of {counts.min():,} to {counts.max():,} each" if isinstance(labels, np.ndarray) and more else ""
+    between = f" of {counts.min():,} to {counts.max():,} each" if labels is not None and more else ""
     shown = ", ".join(names) + (f" and {more:,} more" if more else "")
     yield f"{data.num_classes:,} class{'es' if data.num_classes > 1 else ''}{between}: {shown}"
 
