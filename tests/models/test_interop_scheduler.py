@@ -112,7 +112,7 @@ def test_samples_are_those_of_diffusers(name: str) -> None:
             chain.pop("clip_sample", None)
         found = read_scheduler({"_class_name": f"{kind}Scheduler", **chain, **fields})
         table = found.tableau(steps)
-        ours = walk(table, table.level.t * found.time_scale, prediction, START)
+        ours = walk(table, np.asarray(table.level.t, np.float64) * found.time_scale, prediction, START)
         np.testing.assert_allclose(ours, theirs, atol=1e-9 * np.abs(theirs).max())
         compared += 1
     assert compared >= 4

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
 
 from artifex.guidance.base import Guidance, Unconditional, given
 from artifex.guidance.climb import check_push, climb
@@ -12,10 +12,10 @@ from artifex.guidance.scales import Scale
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
 
 X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
 Label = Int[Array, " b"]
 Logits = Callable[[X, Time], Float[Array, "b k"]]
-"""A classifier of noisy data: ``(x_t, t)`` to one row of logits a sample."""
+"""A classifier of noisy data: ``(x_t, t)`` to one row of logits a sample; at the steps of a chain t is of int32."""
 
 
 @record

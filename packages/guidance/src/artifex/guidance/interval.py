@@ -42,4 +42,4 @@ class Interval:
         """The scale, one a sample."""
         # as products, for a level without signal
         inside = (level.sigma > self.low * level.alpha) & (level.sigma <= self.high * level.alpha)
-        return jnp.where(inside, scale_at(self.scale, level, level.t), self.outside)
+        return jnp.where(inside, scale_at(self.scale, level, level.sigma), self.outside)

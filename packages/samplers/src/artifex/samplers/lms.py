@@ -79,10 +79,11 @@ class Deis:
         rho = steps.rho[:, None] + place * np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 0.0)[:, None]
         span = steps.b.t - steps.a.t  # infinite where a schedule has its clean end at infinity
         width = np.where(np.isfinite(span), span, 1.0)
-        along = (schedule.inverse_logsnr(-2 * np.log(rho)) - steps.a.t[:, None]) / width[:, None]
+        time = steps.a.t.astype(np.float64)
+        along = (schedule.inverse_logsnr(-2 * np.log(rho)) - time[:, None]) / width[:, None]
         known = np.isfinite(span)[:, None]
         integrals = np.where(known, columns([along**m @ share for m in range(1, count + 1)], steps.steps), 0.0)
-        return _adams(steps, self.order, steps.a.t, width, integrals, self.lower_final)
+        return _adams(steps, self.order, time, width, integrals, self.lower_final)
 
 
 def _adams(

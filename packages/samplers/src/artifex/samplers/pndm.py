@@ -94,13 +94,14 @@ def _started(schedule: Schedule, steps: Path, older: Host, stages: Host, warm: F
     evaluate[first, :3] = plain[:, :3]
     evaluate[first[i], 3 + place] = older[i, j]
     base = np.zeros_like(evaluate)
-    level = take(steps.a, np.repeat(np.arange(steps.steps), calls))
     part = stages.sum(axis=1)
+    goals = (1 - part) * steps.a.t[:, None] + part * steps.b.t[:, None]
+    times = np.repeat(steps.a.t.astype(np.float64), calls)
     for step in np.flatnonzero(warm):
-        a, b, rows = take(steps.a, int(step)), take(steps.b, int(step)), first[step] + np.arange(len(stages))
-        goal = schedule.at((1 - part) * a.t + part * b.t)
-        for mine, of in ((level.t, goal.t), (level.alpha, goal.alpha), (level.sigma, goal.sigma)):
-            mine[rows[1:]] = of[:-1]
+        times[first[step] + np.arange(1, len(stages))] = goals[step, :-1]
+    level = schedule.at(times)
+    for step in np.flatnonzero(warm):
+        a, goal, rows = take(steps.a, int(step)), schedule.at(goals[step]), first[step] + np.arange(len(stages))
         ratio = goal.alpha / a.alpha
         slopes = stages * ((goal.sigma - ratio * a.sigma) / part)[:, None]
         newest = np.diag(slopes)[:, None] * noise_of(take(level, rows))

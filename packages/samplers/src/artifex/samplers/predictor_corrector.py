@@ -23,7 +23,7 @@ from artifex.kernels import linear_step, sample_keys
 from artifex.samplers.path import Path, take
 from artifex.samplers.rows import data_rows
 from artifex.samplers.sample import AnyKey, X, check_start
-from artifex.samplers.tableau import Tableau, check_memoryless, tabulate
+from artifex.samplers.tableau import Tableau, check_memoryless, in_dtype, tabulate
 from artifex.schedules import Denoiser, Host, NoiseLevel, expand, halves, traceable
 
 
@@ -122,7 +122,7 @@ def _walk(
         x = jax.lax.fori_loop(0, corrections, correct, x)
         return linear_step([x, clean(x)], weights, noise_scale=noise, key=draw(index, 0)), None
 
-    level = jax.tree.map(lambda v: jnp.asarray(v, wide), tableau.level)
+    level = in_dtype(tableau.level, wide)
     weights = jnp.asarray(tableau.evaluate, wide)[:, jnp.array([0, 2])]
     out, _ = jax.lax.scan(step, x, (jnp.arange(tableau.rows), level, weights, jnp.asarray(tableau.noise, wide)))
     return out

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from artifex.kernels import linear_step, sample_keys
-from artifex.samplers.tableau import Tableau
-from artifex.schedules import Denoiser, Host, NoiseLevel, halves, traceable
+from artifex.samplers.tableau import Tableau, in_dtype
+from artifex.schedules import Denoiser, Host, halves, traceable
 
 X = Float[Array, "b *d"]
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
@@ -186,9 +186,7 @@ def _walk_impl(
 
     def step(carry: Carry, row: tuple[Tableau[Array], Int[Array, ""], Int[Array, ""] | None]) -> tuple[Carry, None]:
         table, index, place = row
-        level = NoiseLevel(
-            *(jnp.broadcast_to(v, (batch,)) for v in (table.level.t, table.level.alpha, table.level.sigma))
-        )
+        level = jax.tree.map(lambda v: jnp.broadcast_to(v, (batch,)), table.level)
         clean, v = halves(denoise(carry.x_e, level), x)
         clean = clean.astype(x.dtype)
         row_keys = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
@@ -218,7 +216,7 @@ def _walk_impl(
         history=(jnp.zeros_like(x),) * uses.history,
         kept=None if slot is None or watch is not None else jnp.zeros((kept, *x.shape), x.dtype),
     )
-    cast = jax.tree.map(lambda a: jnp.asarray(a, wide), tableau)
+    cast = in_dtype(tableau, wide)
     rows = replace(cast, end=cast.level)
     last, _ = jax.lax.scan(step, first, (rows, jnp.arange(tableau.rows), slot))
     return last.x_e, last.kept

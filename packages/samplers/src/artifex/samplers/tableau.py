@@ -18,12 +18,16 @@ References: Butcher 2006, General linear methods, https://doi.org/10.1017/S09624
 """
 
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from artifex.schedules import Host, NoiseLevel, Schedule, T, record, static
+
+Table = TypeVar("Table", "Tableau[Any]", NoiseLevel[Any])
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,16 @@ def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
             f"got {times[i]} and then {times[i + 1]} at places {i} and {i + 1}"
         )
     return level
+
+
+def in_dtype(table: Table, dtype: jnp.dtype) -> Table:
+    """``table`` as arrays of JAX: the steps of a chain as int32, all other numbers in ``dtype``."""
+
+    def one(a: Array | Host) -> Array:
+        return jnp.asarray(a, jnp.int32 if jnp.issubdtype(a.dtype, jnp.integer) else dtype)
+
+    out: Table = jax.tree.map(one, table)
+    return out
 
 
 def check_memoryless(tableau: Tableau[Host] | Tableau[Array], can: str) -> None:

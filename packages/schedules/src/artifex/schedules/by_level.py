@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.schedules.level import NoiseLevel
-from artifex.schedules.namespace import Host
+from artifex.schedules.namespace import Host, Ints
 from artifex.schedules.record import record
 
 
@@ -24,7 +24,7 @@ class ByLevel:
         ValueError: if the two differ in shape.
     """
 
-    times: Array | Host
+    times: Array | Host | Ints
     values: Array | Host
 
     def __post_init__(self) -> None:
@@ -35,5 +35,6 @@ class ByLevel:
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
         """The number of the row whose time is nearest."""
-        off = jnp.abs(level.t[..., None] - jnp.asarray(self.times, level.t.dtype))
-        return jnp.asarray(self.values, level.t.dtype)[jnp.argmin(off, axis=-1)]
+        dtype = level.sigma.dtype  # that of a time may be an integer
+        off = jnp.abs(jnp.asarray(level.t, dtype)[..., None] - jnp.asarray(self.times, dtype))
+        return jnp.asarray(self.values, dtype)[jnp.argmin(off, axis=-1)]

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from artifex.kernels import DynamicThreshold, guided_combine
 from artifex.schedules.level import NoiseLevel
@@ -24,7 +24,7 @@ from artifex.schedules.prediction import Prediction
 from artifex.schedules.record import record, static
 
 X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
 Estimate = Float[Array, "b ..."]
 """$x_0$, or $[x_0, v]$ side by side on the last axis."""
 C = TypeVar("C")
@@ -82,7 +82,8 @@ class NetworkDenoiser(Generic[P, C]):
 
     Attributes:
         apply: ``(parameters, x, t, cond) -> output``, pure; part of the structure, so keep one object of it. It gets
-            ``prediction.inputs``: $x_t$ and its time, unless the prediction scales them.
+            ``prediction.inputs``: $x_t$ and its time, unless the prediction scales them; at the steps of a chain the
+            time is of int32.
         prediction: what the output means.
         parameters: any pytree.
         variance: whether the network gives twice the channels on the last axis, the second half being v; the denoiser

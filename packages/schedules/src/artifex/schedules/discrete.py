@@ -2,6 +2,9 @@ r"""The discrete variance-preserving chain of DDPM, as a schedule over the integ
 
 $\bar\alpha_i = \prod_{j \le i} (1 - \beta_j)$, $\alpha = \sqrt{\bar\alpha}$, $\sigma = \sqrt{1 - \bar\alpha}$.
 Time -1 is clean data: $\bar\alpha_{-1} = 1$. Between the integers half the log-SNR is interpolated linearly.
+
+A level's time is the network's timestep: int32 at the integers, as networks that look it up in a table need it, and a
+float between them.
 """
 
 from functools import cached_property
@@ -9,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import Host, T, check_times, namespace, real
+from artifex.schedules.level import NoiseLevel
+from artifex.schedules.namespace import Host, T, check_times, namespace, real, whole
 
 FLOOR: Final = 2.0**-24
 r"""What interpolation takes for an $\bar\alpha$, or a $1 - \bar\alpha$, of 0; a quarter of its neighbour if less.
@@ -109,22 +112,25 @@ class Discrete:
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t`` in [-1, n-1], exact at the integers; -1 is clean data.
 
+        Its ``t`` is of int32 for an array of NumPy whose values are all whole, and for an array of JAX whose dtype is
+        an integer; one fraction makes all of them floats.
+
         Raises:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
-        xp = namespace(t)
+        xp, timesteps = namespace(t), whole(t)
         t = real(t)
         check_times(t, -1, self.steps - 1)
         place = xp.clip(t + 1.0, 0.0, float(self.steps))
         alpha, sigma, half = (xp.asarray(table) for table in self._nodes)
-        whole = xp.floor(place)
-        low = whole.astype("int32")
-        high = xp.asarray(xp.minimum(whole + 1, float(self.steps))).astype("int32")
-        part = place - whole
+        floor = xp.floor(place)
+        low = floor.astype("int32")
+        high = xp.asarray(xp.minimum(floor + 1, float(self.steps))).astype("int32")
+        part = place - floor
         between = half[low] + part * (half[high] - half[low])
         on_node = part == 0
-        return level_at(
-            t=t,
+        return NoiseLevel(
+            t=timesteps,
             alpha=xp.where(on_node, alpha[low], xp.exp(-0.5 * xp.logaddexp(0.0, -2 * between))),
             sigma=xp.where(on_node, sigma[low], xp.exp(-0.5 * xp.logaddexp(0.0, 2 * between))),
         )

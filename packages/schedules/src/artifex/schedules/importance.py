@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from artifex.schedules.record import record, static
-from artifex.schedules.timesteps import AnyKey, Time, uniform
+from artifex.schedules.timesteps import AnyKey, Part, Time, Timestep, uniform
 
 
 @record
@@ -56,21 +56,21 @@ class Importance:
         share = jnp.where(known, root / jnp.where(known, total, 1), 1 / n)
         return share * (1 - self.floor) + self.floor / n
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
-        """``batch`` independent times, whole numbers in [0, n - 1]."""
+    def __call__(self, key: AnyKey, batch: int) -> Timestep:
+        """``batch`` independent times, integers in [0, n - 1]."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Time) -> Time:
+    def quantile(self, u: Part) -> Timestep:
         """The first step at which the cumulated probability is above ``u``."""
         cumulated = jnp.cumsum(self.probabilities)
         place = jnp.searchsorted(cumulated / cumulated[-1], u, side="right")
-        return jnp.minimum(place, len(cumulated) - 1).astype(u.dtype)
+        return jnp.minimum(place, len(cumulated) - 1).astype(jnp.int32)
 
-    def weight(self, t: Time) -> Time:
+    def weight(self, t: Time) -> Part:
         r"""$1 / (n p_t)$."""
         return 1 / (len(self.seen) * self.probabilities[t.astype(jnp.int32)])
 
-    def update(self, t: Time, loss: Time) -> "Importance":
+    def update(self, t: Time, loss: Part) -> "Importance":
         """With the losses of a batch, each before its ``weight``; a step may stand in ``t`` more than once."""
 
         def push(

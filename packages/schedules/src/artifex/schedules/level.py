@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import linear_step
-from artifex.schedules.namespace import T, namespace
+from artifex.schedules.namespace import Ints, T, namespace
 from artifex.schedules.record import record
 
 X = Float[Array, "b *d"]
@@ -24,12 +24,12 @@ class NoiseLevel(Generic[T]):
     """A point, or an array of points, on the path; the three arrays are of one shape.
 
     Attributes:
-        t: the time, in the schedule's own unit; what the network is told.
+        t: the time, in the schedule's own unit, as the network is given it: int32 for steps of a chain, else floats.
         alpha: factor of the clean data, at least 0.
         sigma: factor of the noise, at least 0.
     """
 
-    t: T
+    t: T | Ints
     alpha: T
     sigma: T
 

@@ -12,6 +12,9 @@ import numpy.typing as npt
 Host = npt.NDArray[np.float64]
 """An array on the host, in float64."""
 
+Ints = npt.NDArray[np.int32]
+"""Whole numbers on the host, such as the timesteps of a chain."""
+
 T = TypeVar("T", Host, jax.Array)
 """Either world; a formula written over it is checked for both."""
 
@@ -64,6 +67,18 @@ def real(x: T) -> T:
     else:
         wide = np.asarray(thing, np.float64)
     return cast("T", wide)
+
+
+def whole(t: T) -> T | Ints:
+    """``t`` as int32 where it is whole, else as ``real`` has it.
+
+    On the host the values decide, as a grid is an array of floats; in JAX, where they may be unknown, the dtype.
+    """
+    thing: object = t
+    if isinstance(thing, jax.Array):
+        return thing.astype(jnp.int32) if jnp.issubdtype(thing.dtype, jnp.integer) else real(t)
+    known = np.asarray(t, np.float64)
+    return known.astype(np.int32) if np.array_equal(known, np.floor(known)) else real(t)
 
 
 def check_times(t: Host | jax.Array, low: float, high: float) -> None:

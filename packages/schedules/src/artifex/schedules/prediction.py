@@ -14,13 +14,13 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from artifex.kernels import linear_step
 from artifex.schedules.level import NoiseLevel
 
 X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
 
 
 @runtime_checkable
@@ -40,7 +40,7 @@ class Prediction(Protocol):
         ...
 
     def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
-        """What the network is given in place of ``x_t``, and the time that it is told, one a sample."""
+        """What the network is given in place of ``x_t``, and its time, one a sample: int32 at the steps of a chain."""
         return x_t, jnp.broadcast_to(level.t, x_t.shape[:1])
 
 

@@ -11,9 +11,11 @@ from typing import Final, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
-from jaxtyping import Array, Float, Key, UInt32
+from jaxtyping import Array, Float, Int, Key, Real, UInt32
 
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
+Timestep = Int[Array, " b"]
+Part = Float[Array, " b"]
 AnyKey = Key[Array, ""] | UInt32[Array, "2"]
 
 HALF_ULP: Final = 2.0**-24
@@ -25,7 +27,7 @@ class TimeSampler(Protocol):
     """A distribution of training times."""
 
     def __call__(self, key: AnyKey, batch: int) -> Time:
-        """``batch`` times, in the unit of the schedule that they are for."""
+        """``batch`` times, in the unit of the schedule that they are for: integers for the steps of a chain."""
         ...
 
 
@@ -33,7 +35,7 @@ class TimeSampler(Protocol):
 class Quantile(Protocol):
     """A distribution by its quantile function."""
 
-    def quantile(self, u: Time) -> Time:
+    def quantile(self, u: Part) -> Time:
         """The time below which a part ``u`` of all times lie; ``u`` in (0, 1)."""
         ...
 
@@ -61,7 +63,7 @@ class Uniform:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Time) -> Time:
+    def quantile(self, u: Part) -> Time:
         r"""$\mathrm{low} + u\, (\mathrm{high} - \mathrm{low})$."""
         return self.low + u * (self.high - self.low)
 
@@ -83,12 +85,12 @@ class Steps:
         _check_steps(self.n)
 
     def __call__(self, key: AnyKey, batch: int) -> Time:
-        """``batch`` independent times, whole numbers in [0, n - 1]."""
+        """``batch`` independent times, integers in [0, n - 1]."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Time) -> Time:
+    def quantile(self, u: Part) -> Timestep:
         r"""$\lfloor n u \rfloor$."""
-        return jnp.minimum(jnp.floor(u * self.n), self.n - 1)
+        return jnp.minimum(jnp.floor(u * self.n), self.n - 1).astype(jnp.int32)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class LogitNormal:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Time) -> Time:
+    def quantile(self, u: Part) -> Time:
         r"""$\mathrm{sigmoid}(\mathrm{mean} + \mathrm{std}\, \Phi^{-1}(u))$."""
         return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
 
@@ -144,7 +146,7 @@ class LogNormal:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Time) -> Time:
+    def quantile(self, u: Part) -> Time:
         r"""$\exp(\mathrm{mean} + \mathrm{std}\, \Phi^{-1}(u))$."""
         return jnp.exp(self.mean + self.std * ndtri(u))
 
@@ -169,7 +171,7 @@ class LowDiscrepancy:
         return self.times.quantile(jnp.clip(u, HALF_ULP, 1 - HALF_ULP))
 
 
-def uniform(key: AnyKey, batch: int) -> Time:
+def uniform(key: AnyKey, batch: int) -> Part:
     """``batch`` numbers in the open interval (0, 1)."""
     return jax.random.uniform(key, (batch,)) + HALF_ULP
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from artifex.schedules import (
     EDM,
@@ -64,7 +64,7 @@ from artifex.training.config import RunConfig
 from artifex.training.objective import Objective
 
 X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
 Host = Float[np.ndarray, "*b"]
 
 _TABLES: Final[Mapping[Table, Callable[..., Host]]] = {

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 from jax.stages import Wrapped
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 from pydantic import TypeAdapter, ValidationError
 
 from artifex.backbones import (
@@ -36,7 +36,7 @@ from artifex.training.mesh import everywhere, parameter_shardings, rules_of
 
 NetworkConfig = UNetConfig | DiTConfig | MMDiTConfig | UViTConfig | EDM2Config | MLPConfig
 X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
 Label = Int[Array, " b"]
 
 

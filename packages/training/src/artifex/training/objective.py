@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Real
 
 from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, mix
 from artifex.schedules.timesteps import LowDiscrepancy, Steps, TimeSampler
 
 X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+Time = Real[Array, " b"]
 Label = Int[Array, " b"]
 
 
@@ -24,7 +24,7 @@ class Draws(NamedTuple):
     """What is random in one evaluation of the loss.
 
     Attributes:
-        t: times, ``(batch,)``.
+        t: times, ``(batch,)``; of int32 at the steps of a chain.
         eps: standard normal noise, shaped as the data.
         cond: labels, some replaced by the null label; None without labels.
     """

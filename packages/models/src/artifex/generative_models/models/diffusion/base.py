@@ -184,7 +184,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
 
         Args:
             x: noisy data, ``(batch, *input_dim)``.
-            timesteps: one, or one a sample, ``(batch,)``.
+            timesteps: one, or one a sample, ``(batch,)``; the network is called with one a sample, of int32.
             rngs: accepted so that all methods are called alike; dropout draws from the network's own stream.
             training: whether dropout is active.
             **kwargs: ``conditioning``, one condition a sample, for a network that takes one; all else goes to the
@@ -440,4 +440,4 @@ class DiffusionModel(nnx.Module, Generic[Out]):
 
     def _level(self, t: Time, x: X) -> NoiseLevel[Array]:
         """The levels of timesteps ``t``, one a sample."""
-        return self.schedule.at(self._steps(t, x).astype(jnp.float32))
+        return self.schedule.at(self._steps(t, x))

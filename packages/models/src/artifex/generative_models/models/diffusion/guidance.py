@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.generative_models.core.configuration import ModelConfig
@@ -145,7 +146,8 @@ class ClassifierGuidance:
     r"""$\epsilon_\theta(x_t) - w\, \sigma_t \nabla_{x_t} \log p_\phi(y \mid x_t)$.
 
     Attributes:
-        classifier: trained on noisy data; called as ``(x_t, t)`` it gives logits, ``(batch, classes)``.
+        classifier: trained on noisy data; called as ``(x_t, t)`` it gives logits, ``(batch, classes)``; t is one time a
+            sample, as the model's network gets it.
         guidance_scale: w, see ``GuidanceScale``.
         class_label: y where a call names none.
 
@@ -167,10 +169,17 @@ class ClassifierGuidance:
         logits = jax.tree_util.Partial(*self._pure)  # type: ignore[no-untyped-call]
         return Classifier(logits, scale_of(self.guidance_scale))
 
-    def check_labels(self, labels: Array, shape: tuple[int, ...]) -> None:
-        """Raises a ValueError unless the classifier gives logits for data of ``shape``, and has these labels."""
+    def check_labels(self, labels: Array, shape: tuple[int, ...], time: DTypeLike = jnp.int32) -> None:
+        """Raises a ValueError unless the classifier gives logits for data of ``shape``, and has these labels.
+
+        Args:
+            labels: one a sample.
+            shape: of the data, ``(batch, ...)``.
+            time: the dtype of the times that the classifier is called with.
+        """
         batch = shape[0]
-        x, t = (jax.ShapeDtypeStruct(s, jnp.float32) for s in (shape, (batch,)))  # type: ignore[no-untyped-call]
+        x = jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call]
+        t = jax.ShapeDtypeStruct((batch,), time)  # type: ignore[no-untyped-call]
         logits = jax.eval_shape(_logits, *self._pure, x, t)
         if logits.ndim != 2 or logits.shape[0] != batch:
             raise ValueError(f"the classifier must give logits of shape ({batch}, classes), got {logits.shape}")
@@ -206,8 +215,8 @@ class ClassifierGuidance:
             raise ValueError("class_label must be given, here or at construction, got None")
         check_finite(x=x)
         labels = jnp.broadcast_to(jnp.asarray(label), x.shape[:1])
-        self.check_labels(labels, x.shape)
         level, condition = model._level(t, x), kwargs.pop("conditioning", None)
+        self.check_labels(labels, x.shape, level.t.dtype)
 
         def clean(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
             out = model._network(x_t, level, condition, **kwargs)
@@ -286,5 +295,6 @@ class GuidedDiffusionModel(DiffusionModel):
     def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[Host]) -> Denoiser:
         labels = options.get("conditioning")
         if self.classifier is not None and labels is not None:
-            ClassifierGuidance(self.classifier).check_labels(labels, shape)
+            time = jax.dtypes.canonicalize_dtype(tableau.level.t.dtype)
+            ClassifierGuidance(self.classifier).check_labels(labels, shape, time)
         return super()._denoiser(options, shape, tableau)

@@ -195,7 +195,7 @@ class LDMModel(DiffusionModel):
     parameters: LatentParameters
     limit: ClassVar[float | None] = None
 
-    def __init__(self, *, config: ModelConfig, rngs: nnx.Rngs, **kwargs: Unpack[LatentOptions]) -> None:
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[LatentOptions]) -> None:
         check_options(kwargs, LatentOptions.__annotations__)
         self.autoencoder = (kwargs.get("autoencoder_fn") or autoencoder)(config, rngs=rngs)
         self.latent_shape = _latent_shape(self.autoencoder, config.input_dim)

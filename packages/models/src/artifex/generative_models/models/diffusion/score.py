@@ -38,7 +38,7 @@ class ScaledNoise(Epsilon):
 
     def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Float[Array, " b"]]:
         r"""$x_t$ and $999\, t$."""
-        return x_t, TOLD * per_sample(level.t, x_t.shape[0])
+        return x_t, TOLD * jnp.broadcast_to(level.t, x_t.shape[:1])
 
     def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$x_t - \sigma\, \mathrm{scaling}\, \mathrm{out}$."""
@@ -67,7 +67,7 @@ class ScoreDiffusionModel(DiffusionModel):
     parameters_type: ClassVar[type[Parameters]] = ScoreParameters
     parameters: ScoreParameters
 
-    def __init__(self, *, config: ModelConfig, rngs: nnx.Rngs, **kwargs: Unpack[NetworkOptions]) -> None:
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[NetworkOptions]) -> None:
         super().__init__(config, network_fn(kwargs), rngs=rngs)
         self.prediction = ScaledNoise(self.parameters.score_scaling)
 

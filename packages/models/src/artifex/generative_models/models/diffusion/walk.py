@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from artifex.backbones import Backbone, perturbed
 from artifex.guidance import Guidance
@@ -97,7 +97,7 @@ class PureBackbone:
     identity_attention: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
 
-    def __call__(self, state: State, x: X, t: Float[Array, " b"], cond: Array | None) -> Estimate:
+    def __call__(self, state: State, x: X, t: Real[Array, " b"], cond: Array | None) -> Estimate:
         """The backbone's output."""
         backbone: Backbone = nnx.merge(self.graphdef, state, copy=True)
         if self.identity_attention or self.skip:
