@@ -59,6 +59,21 @@ SD3: Final = {
 CROSS: Final = ("CrossAttnDownBlock2D", "DownBlock2D")
 SORC: Final = ("UpBlock2D", "CrossAttnUpBlock2D")
 
+ODD: Final = {  # levels whose sizes do not halve
+    **SD,
+    "block_out_channels": (4, 4, 4),
+    "attention_head_dim": 1,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+}
+VAE3: Final = {
+    **VAE,
+    "block_out_channels": (4, 4, 4),
+    "mid_block_add_attention": False,
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+}
+
 CASES: Final = [
     Case("vae", "AutoencoderKL", {**VAE}, (2, 3, 8, 12)),
     Case(
@@ -167,7 +182,58 @@ CASES: Final = [
         (2, 4, 4, 8),
         cond={"context": (2, 3, 6), "pooled": (2, 5), "ids": (2, 6)},
     ),
+    Case(
+        "unet-refiner",
+        "UNet2DConditionModel",
+        {
+            **SD,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            "block_out_channels": (4, 8, 8),
+            "attention_head_dim": (1, 2, 2),
+            "transformer_layers_per_block": 2,
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 4,
+            "projection_class_embeddings_input_dim": 26,
+            "sample_size": (8, 12),
+        },
+        (1, 4, 8, 12),
+        cond={"context": (1, 3, 6), "pooled": (1, 6), "ids": (1, 5)},
+        golden=False,
+    ),
+    Case(
+        "unet-odd",
+        "UNet2DConditionModel",
+        {**ODD},
+        (2, 4, 9, 11),
+        cond={"context": (2, 3, 6)},
+        grad=True,
+    ),
+    Case(
+        "unet-odd-after",
+        "UNet2DConditionModel",
+        {**ODD, "downsample_padding": 0},
+        (1, 4, 14, 11),
+        cond={"context": (1, 3, 6)},
+    ),
+    Case("vae-odd", "AutoencoderKL", {**VAE3}, (2, 3, 13, 10), grad=True),
     Case("dit", "DiTTransformer2DModel", {**DIT}, (2, 2, 8, 8), classes=5, grad=True),
+    Case(
+        "dit-published",
+        "Transformer2DModel",
+        {
+            **DIT,
+            "out_channels": 4,
+            "patch_size": 2,
+            "activation_fn": "gelu-approximate",
+            "attention_bias": True,
+            "norm_type": "ada_norm_zero",
+            "norm_elementwise_affine": False,
+        },
+        (1, 2, 8, 8),
+        classes=5,
+    ),
     Case(
         "dit-sigma",
         "DiTTransformer2DModel",
@@ -234,6 +300,7 @@ def outputs(case: Case, model: torch.nn.Module, given: Tensors) -> Tensors:
             added_cond_kwargs={"text_embeds": given.get("pooled"), "time_ids": given.get("ids")},
         ),
         "DiTTransformer2DModel": lambda: model(given["x"], given["t"], given["y"]),
+        "Transformer2DModel": lambda: model(given["x"], timestep=given["t"], class_labels=given["y"]),
         "SD3Transformer2DModel": lambda: model(given["x"], given["context"], given["pooled"], given["t"]),
     }
     return {"out": call[case.kind]().sample}

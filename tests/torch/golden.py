@@ -1,6 +1,6 @@
 """Writes ``tests/backbones/golden``: small checkpoints of diffusers, inputs, outputs, and gradients of some.
 
-Run in an environment with ``requirements.txt``: ``python tests/torch/golden.py``.
+Run in an environment with ``requirements.txt``: ``python tests/torch/golden.py``, with names for these cases alone.
 """
 
 import shutil
@@ -28,8 +28,8 @@ def write(case: Case, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for case in filter(lambda case: case.golden, CASES):
+    for case in (case for case in CASES if case.golden and (len(sys.argv) == 1 or case.name in sys.argv)):
+        shutil.rmtree(FOLDER / case.name, ignore_errors=True)
         (FOLDER / case.name).mkdir(parents=True)
         write(case, FOLDER / case.name)
     print(sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()), "bytes")

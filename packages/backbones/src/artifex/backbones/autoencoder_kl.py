@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
 from artifex.backbones.residual import AttentionBlock, ResBlock
 from artifex.backbones.tiled import tiled
-from artifex.backbones.trunk import Level, Stage
+from artifex.backbones.trunk import Level, Stage, check_halves
 
 Latent = Float[Array, "b y x z"]
 
@@ -36,7 +36,11 @@ class AutoencoderKLConfig:
         scaling_factor: A diffusion model's latents are ``(z - shift_factor) * scaling_factor``. Neither `encode` nor
             `decode` applies it.
         shift_factor: See ``scaling_factor``.
-        sample_size: Height and width of the images in training; a note to whoever samples, no bound.
+        latents_mean: Of each channel, where a diffusion model's latents are ``(z - mean) / std * scaling_factor``.
+        latents_std: See ``latents_mean``.
+        force_upcast: A note to PyTorch, which then decodes in float32; without effect here.
+        sample_size: Height and width of the images in training, or one number for both; a note to whoever samples, no
+            bound.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
@@ -55,7 +59,10 @@ class AutoencoderKLConfig:
     post_quant_conv: bool = True
     scaling_factor: float = 0.18215
     shift_factor: float = 0.0
-    sample_size: int | None = None
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
+    force_upcast: bool = True
+    sample_size: int | tuple[int, int] | None = None
     remat: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
@@ -68,6 +75,10 @@ class AutoencoderKLConfig:
             raise ValueError(f"channels must be positive and not empty, got {self.channels}")
         if any(channels % self.groups for channels in self.channels):
             raise ValueError(f"groups must divide the channels {self.channels} of every level, got {self.groups}")
+        for name in ("latents_mean", "latents_std"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.latent_channels:
+                raise ValueError(f"{name} must be None or {self.latent_channels} numbers, one a channel, got {values}")
         if not self.scaling_factor > 0.0:
             raise ValueError(f"scaling_factor must be positive, got {self.scaling_factor}")
 
@@ -230,10 +241,11 @@ class AutoencoderKL(nnx.Module):
         """The posterior of the latent, unscaled.
 
         Args:
-            x: Images, ``(batch, height, width, in_channels)``, both sizes divisible by ``factor``.
+            x: Images, ``(batch, height, width, in_channels)``, both sizes at least ``factor``; a size that
+                ``factor`` does not divide is rounded down.
 
         Returns:
-            Mean and log-variance, each ``(batch, height / factor, width / factor, latent_channels)`` in the dtype of
+            Mean and log-variance, each ``(batch, height // factor, width // factor, latent_channels)`` in the dtype of
             ``x``; the log-variance is kept in [-30, 20].
 
         Raises:
@@ -242,10 +254,8 @@ class AutoencoderKL(nnx.Module):
         config = self.config
         if x.ndim != 4 or x.shape[-1] != config.in_channels:
             raise ValueError(f"x must have shape (batch, height, width, {config.in_channels}), got {x.shape}")
-        if x.shape[1] % config.factor or x.shape[2] % config.factor:
-            raise ValueError(
-                f"height and width must be divisible by {config.factor}, got {x.shape[1]} and {x.shape[2]}"
-            )
+        if min(x.shape[1:3]) < config.factor:
+            raise ValueError(f"height and width must be at least {config.factor}, got {x.shape[1]} and {x.shape[2]}")
         h = self.encoder(x)
         h = h if self.quant_conv is None else self.quant_conv(h)
         mean, logvar = jnp.split(h.astype(x.dtype), 2, axis=-1)
@@ -255,13 +265,14 @@ class AutoencoderKL(nnx.Module):
         """`encode` by tiles: memory follows the tile rather than the image, and the result is a little different.
 
         Args:
-            x: As `encode`.
+            x: As `encode`, both sizes divisible by ``factor``.
             tile: Height and width of a tile, a multiple of ``factor``.
             overlap: How far tiles reach into each other, a multiple of ``factor`` below ``tile``.
 
         Raises:
             ValueError: As `encode` and `tiled`.
         """
+        check_halves(x, len(self.config.channels))
         found = tiled(lambda part: jnp.concatenate(self.encode(part), axis=-1), x, tile=tile, overlap=overlap)
         mean, logvar = jnp.split(found, 2, axis=-1)
         return mean, logvar

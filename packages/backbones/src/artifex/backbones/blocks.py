@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.convolution import conv, conv_doubled
+from artifex.backbones.doubled import resized
 from artifex.backbones.embeddings import XAVIER
 from artifex.kernels import attention, group_norm_silu
 from artifex.kernels.barriers import held
@@ -77,6 +78,12 @@ class Conv(nnx.Module):
         assert self.stride == 1
         y = conv_doubled(x.astype(self.dtype), self._kernel(), padding=self.padding)
         return y + self.bias[...].astype(self.dtype)
+
+    def after_resize(self, x: Image, height: int, width: int) -> OtherImage:
+        """Convolve ``x`` with its places repeated to ``height x width``, of a layer without a stride."""
+        if (height, width) == (2 * x.shape[1], 2 * x.shape[2]):
+            return self.after_double(x)
+        return self(resized(x, height, width))
 
     def _kernel(self) -> Float[Array, "k k i o"]:
         kernel: Array = self.kernel[...].astype(self.dtype)

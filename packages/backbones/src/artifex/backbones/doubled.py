@@ -14,6 +14,7 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Image = Float[Array, "b h w i"]
@@ -31,6 +32,12 @@ def double(x: Image) -> Large:
     """Repeat every place 2x2 times."""
     b, h, w, c = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def resized(x: Image, height: int, width: int) -> Large:
+    r"""Another size by the nearest neighbour: of $h$ rows, row $\lfloor i h / h' \rfloor$ becomes row $i$ of $h'$."""
+    rows, columns = (np.arange(new) * old // new for old, new in zip(x.shape[1:3], (height, width), strict=True))
+    return x[:, rows][:, :, columns]
 
 
 def pays(x: Image, kernel: Float[Array, "u v i o"]) -> bool:

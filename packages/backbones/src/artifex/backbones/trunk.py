@@ -81,10 +81,19 @@ class Level(nnx.Module):
         self.resample = resample
 
 
+def check_halves(x: Image, levels: int) -> None:
+    """Raise ValueError unless height and width can be halved for every level but the first."""
+    factor = 1 << (levels - 1)
+    if x.shape[1] % factor or x.shape[2] % factor:
+        raise ValueError(f"height and width must be divisible by {factor}, got {x.shape[1]} and {x.shape[2]}")
+
+
 class Trunk(nnx.Module):
     """A U-Net without what embeds its conditions; its output is exactly 0 before training.
 
     ``attend(level, channels)`` makes the attention after a residual block at ``level`` (None: the middle), or None.
+    Where resolution changes by convolutions, sizes need not halve: on the way up each level has the size that it had on
+    the way down.
     """
 
     def __init__(self, config: TrunkConfig, attend: Attend, *, rngs: nnx.Rngs) -> None:
@@ -171,12 +180,8 @@ class Trunk(nnx.Module):
         """Evaluate the network under the condition ``emb``, already through a SiLU.
 
         Raises:
-            ValueError: If the height or width of ``x`` cannot be halved for every level but the first, or there is
-                cross-attention and no context.
+            ValueError: If there is cross-attention and no context.
         """
-        factor = 1 << (len(self.down) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(f"height and width must be divisible by {factor}, got {x.shape[1]} and {x.shape[2]}")
 
         def run_stage(stage: Stage, h: Image, emb: Condition, context: Context | None) -> OtherImage:
             return stage(h, emb, context, deterministic=deterministic)
@@ -192,10 +197,10 @@ class Trunk(nnx.Module):
                 return run_block(block, h, emb)
             return halve(h) if block is None else block(h)
 
-        def doubled(block: Conv | ResBlock | None, h: Image) -> OtherImage:
+        def enlarged(block: Conv | ResBlock | None, h: Image, size: tuple[int, ...]) -> OtherImage:
             if isinstance(block, ResBlock):
                 return run_block(block, h, emb)
-            return double(h) if block is None else block.after_double(h)
+            return double(h) if block is None else block.after_resize(h, *size)
 
         h = self.stem(x)
         skips = [h]
@@ -213,5 +218,5 @@ class Trunk(nnx.Module):
             for stage in level.blocks:
                 h = run_stage(stage, jnp.concatenate([h, skips.pop()], axis=-1), emb, context)
             if i < last:
-                h = doubled(level.resample, h)
+                h = enlarged(level.resample, h, skips[-1].shape[1:3])
         return self.out(self.norm(h, silu=True))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
 from artifex.backbones.embeddings import TimeEmbedding
 from artifex.backbones.residual import AttentionBlock
-from artifex.backbones.trunk import Trunk
+from artifex.backbones.trunk import Trunk, check_halves
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class UNetConfig:
         dropout: Rate between the second norm and the second convolution of a block, in ``[0, 1)``.
         num_classes: Number of labels, or None for no condition.
         null_class: There is one more label, ``num_classes``, for "no class"; without it, labels must be given (ADM).
-        sample_size: Height and width of the images in training; a note to whoever samples, no bound.
+        sample_size: Height and width of the images in training, or one number for both; a note to whoever samples, no
+            bound.
         remat: Recompute every block in the backward pass rather than keep what is inside it.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
@@ -65,7 +66,7 @@ class UNetConfig:
     dropout: float = 0.0
     num_classes: int | None = None
     null_class: bool = True
-    sample_size: int | None = None
+    sample_size: int | tuple[int, int] | None = None
     remat: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
@@ -229,6 +230,7 @@ class UNet(nnx.Module):
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
+        check_halves(x, len(config.channels))
         labels = resolve_labels(cond, config.num_classes, x.shape[0], null=config.null_class)
         emb = nnx.silu(self.embed(t, labels))
         return self.trunk(x, emb, deterministic=deterministic).astype(x.dtype)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from artifex.backbones.base import TextCondition, Time, X, check_input, check_part
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, timestep_embedding
 from artifex.backbones.spatial_transformer import SpatialTransformer
-from artifex.backbones.trunk import Trunk
+from artifex.backbones.trunk import Trunk, check_halves
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,12 @@ class UNetConditionalConfig:
         heads: Attention heads at each level; the middle has the last level's.
         context_features: Length of the text's vectors.
         pooled_features: Length of the vector of the whole text (SDXL), or None for none.
-        ids: How many numbers come with it, each as ``id_features`` sinusoids; 0 without ``pooled_features``.
+        ids: How many numbers come with it, each as ``id_features`` sinusoids; 0 without ``pooled_features``. The two
+            are side by side to the network: a longer vector and fewer numbers that fill the same input are taken too.
         id_features: Sinusoids a number, even and at least 4.
         linear_projection: Written checkpoints keep the projections around transformers as matrices (Stable Diffusion
             2 on) rather than as 1x1 convolutions; what is computed is the same.
+        upcast_attention: A note to PyTorch, which then attends in float32; here the softmax never has less.
         groups: Groups of the group norms; divides the channels of every level.
         scale_shift: As in `UNetConfig`.
         epsilon: What the residual blocks' norms add to a variance.
@@ -41,7 +43,7 @@ class UNetConditionalConfig:
         cosine_first: Time's cosines come before its sines; see `timestep_embedding`.
         freq_shift: See `timestep_embedding`.
         dropout: Rate in the residual blocks, in ``[0, 1)``.
-        sample_size: Height and width of ``x`` in training; a note to whoever samples, no bound.
+        sample_size: Height and width of ``x`` in training, or one number for both; a note to whoever samples, no bound.
         remat: Recompute every stage in the backward pass rather than keep what is inside it.
         dtype: What is computed in.
         param_dtype: What parameters are kept in.
@@ -63,6 +65,7 @@ class UNetConditionalConfig:
     ids: int = 0
     id_features: int = 256
     linear_projection: bool = False
+    upcast_attention: bool = False
     groups: int = 32
     scale_shift: bool = False
     epsilon: float = 1e-5
@@ -71,7 +74,7 @@ class UNetConditionalConfig:
     cosine_first: bool = True
     freq_shift: float = 0.0
     dropout: float = 0.0
-    sample_size: int | None = None
+    sample_size: int | tuple[int, int] | None = None
     remat: bool = False
     dtype: DTypeLike = jnp.float32
     param_dtype: DTypeLike = jnp.float32
@@ -157,10 +160,14 @@ class PooledEmbedding(nnx.Module):
         self.second = linear(features, features)
 
     def __call__(self, cond: TextCondition) -> Float[Array, "b e"]:
-        """Embed the condition's ``pooled`` and ``ids``; ValueError unless both are there."""
+        """Embed the condition's ``pooled`` and ``ids``; ValueError unless both are there and fill the input."""
         config, batch = self.config, cond.context.shape[0]
-        pooled = check_part("pooled", cond.pooled, (batch, self.pooled_features))
-        ids = check_part("ids", cond.ids, (batch, config.ids))
+        pooled, ids = check_part("pooled", cond.pooled, (batch, None)), check_part("ids", cond.ids, (batch, None))
+        if pooled.shape[1] + ids.shape[1] * config.id_features != self.first.in_features:
+            raise ValueError(
+                f"pooled and ids must have shapes {(batch, self.pooled_features)} and {(batch, config.ids)}, "
+                f"got {pooled.shape} and {ids.shape}"
+            )
         sinusoids = timestep_embedding(
             ids.reshape(-1), config.id_features, cosine_first=config.cosine_first, freq_shift=config.freq_shift
         )
@@ -215,7 +222,8 @@ class UNetConditional(nnx.Module):
         """Evaluate the network.
 
         Args:
-            x: ``(batch, height, width, in_channels)``, both sizes divisible by 2 for every level but the first.
+            x: ``(batch, height, width, in_channels)``. A size that does not halve at every level is rounded up on the
+                way down, or down with ``pad="after"``, and restored on the way up; without ``resample="conv"`` it must.
             t: ``(batch,)``.
             cond: The text; for no text give the vectors of the empty one, as in training.
             deterministic: False turns dropout on.
@@ -228,6 +236,11 @@ class UNetConditional(nnx.Module):
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
+        least = 1 << (len(config.channels) - 1) if config.pad == "after" else 1
+        if config.resample != "conv":
+            check_halves(x, len(config.channels))
+        elif min(x.shape[1:3]) < least:
+            raise ValueError(f"height and width must be at least {least}, got {x.shape[1]} and {x.shape[2]}")
         if cond is None:
             raise ValueError("cond must be a TextCondition, got None; for no text give the empty text's vectors")
         context = check_part("context", cond.context, (x.shape[0], None, config.context_features))
