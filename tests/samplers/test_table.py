@@ -241,12 +241,6 @@ def test_bad_settings(
         kind(**settings)
 
 
-@pytest.mark.parametrize("sampler", [DpmPlusMulti(3), DpmSolverMulti(3), UniPc(3), Deis(3), Lms(3), Pndm(3)], ids=repr)
-def test_an_order_that_the_steps_cannot_have(sampler: Sampler) -> None:
-    with pytest.raises(ValueError, match="order 3 needs at least 3 steps, got 2"):
-        sampler.tableau(EDM(), np.array([2.0, 1.0, 0.0]))
-
-
 @pytest.mark.parametrize("times", [[3.0, 2.0, 2.0], [1.0, 2.0, 3.0], [3.0, 1.0, 2.0, 0.0]])
 def test_levels_that_do_not_fall(times: list[float]) -> None:
     with pytest.raises(ValueError, match="times must run from noise to data"):

@@ -69,10 +69,10 @@ class DpmSolverMulti:
         slope: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
         compat: whether $M_2$ is halved, as other libraries have it, which costs the third order; see ``DpmPlusMulti``.
         lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        euler_at_final: whether the last step alone is of first order.
 
     Raises:
-        ValueError: for another ``order`` or ``slope``, or an ``eta`` that is negative or not finite; by ``tableau``,
-            for fewer steps than ``order``.
+        ValueError: for another ``order`` or ``slope``, or an ``eta`` that is negative or not finite.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2206.00927; https://arxiv.org/abs/2211.01095
     """
@@ -82,6 +82,7 @@ class DpmSolverMulti:
     slope: Slope = "midpoint"
     compat: bool = False
     lower_final: bool | None = None
+    euler_at_final: bool = False
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
@@ -91,7 +92,7 @@ class DpmSolverMulti:
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step."""
         steps = path_of(schedule, times)
-        orders = steps.orders(self.order, lower_final=self.lower_final)
+        orders = steps.orders(self.order, lower_final=self.lower_final, euler_at_final=self.euler_at_final)
         integrals = slopes(-steps.h, orders, self.order - 1, self.slope, self.compat)
         older = (1 + self.eta) * steps.b.sigma[:, None] * lean(steps.nodes(self.order - 1), integrals, orders)
         if self.eta == 0:

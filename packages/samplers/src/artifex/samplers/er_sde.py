@@ -28,7 +28,7 @@ class ErSde:
         lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: if a setting lies outside of its range; by ``tableau``, for fewer steps than ``order``.
+        ValueError: if a setting lies outside of its range.
 
     References: Cui et al. 2023, https://arxiv.org/abs/2309.06169
     """

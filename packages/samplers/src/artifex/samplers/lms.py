@@ -22,7 +22,7 @@ class Lms:
         order: 1 to 4.
 
     Raises:
-        ValueError: for another ``order``; by ``tableau``, for fewer steps than that.
+        ValueError: for another ``order``.
 
     References: Liu et al. 2022, https://arxiv.org/abs/2202.09778; Zhang and Chen 2023, https://arxiv.org/abs/2204.13902
     """
@@ -54,7 +54,7 @@ class Deis:
         lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: for another ``order`` or ``variable``; by ``tableau``, for fewer steps than ``order``.
+        ValueError: for another ``order`` or ``variable``.
 
     References: Zhang and Chen 2023, https://arxiv.org/abs/2204.13902
     """

@@ -70,30 +70,28 @@ class Path:
         known = self.a.alpha > 0
         return np.where(known, self.b.sigma - self.b.alpha * self.rho, 0.0)
 
-    def orders(self, order: int, *, closes: bool = True, lower_final: bool | None = False) -> Ints:
-        """The order that each step of a multistep method can have.
+    def orders(
+        self, order: int, *, closes: bool = True, lower_final: bool | None = False, euler_at_final: bool = False
+    ) -> Ints:
+        """The order that each step of a multistep method can have: at most the number of predictions so far.
 
-        It rises with the number of older predictions that lie at a finite log-SNR. A step without signal is of first
-        order.
+        Older predictions count from a finite log-SNR on; a step without signal is of first order. So a walk of any
+        number of steps can be taken, one of fewer than ``order`` at lower order throughout.
 
         Args:
             order: the method's.
             closes: whether a closed last step is of first order too.
             lower_final: whether the last steps fall back, to 1 for the last and 2 for the one before; None: in walks of
                 fewer than 15 steps.
-
-        Raises:
-            ValueError: if there are fewer steps than ``order``.
+            euler_at_final: whether the last step alone falls back to 1.
         """
-        if self.steps < order:
-            raise ValueError(f"order {order} needs at least {order} steps, got {self.steps}")
         place = np.arange(self.steps)
         out = np.minimum(order, np.maximum(place + 1 - np.count_nonzero(self.a.alpha == 0), 1))
         if closes:
             out = np.where(self.open, out, 1)
         settles = self.steps < SHORT if lower_final is None else lower_final
         lowered: Ints = np.minimum(out, self.steps - place) if settles else out
-        return lowered
+        return np.where(place == self.steps - 1, 1, lowered) if euler_at_final else lowered
 
     def nodes(self, count: int) -> Host:
         r"""Where older predictions lie, in steps of $\lambda$ from now: $\tau_j = (\lambda_{-j} - \lambda_a) / h$.

@@ -44,7 +44,7 @@ class Pndm:
             and twelve predictions to keep.
 
     Raises:
-        ValueError: for another ``order`` or ``warmup``; by ``tableau``, for fewer steps than ``order``.
+        ValueError: for another ``order`` or ``warmup``.
 
     References: Liu et al. 2022, https://arxiv.org/abs/2202.09778
     """

@@ -25,11 +25,11 @@ class UniPc:
         variant: ``"bh1"`` or ``"bh2"``.
         extrapolates: ``"data"``, or ``"noise"`` in the manner of DPM-Solver, with $-h$ for $h$.
         corrector: whether to correct.
+        uncorrected: the steps, counted from 0, whose results stay as predicted.
         lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: for another ``order``, ``variant`` or ``extrapolates``; by ``tableau``, for fewer steps than
-            ``order``.
+        ValueError: for another ``order``, ``variant`` or ``extrapolates``.
 
     References: Zhao et al. 2023, https://arxiv.org/abs/2302.04867
     """
@@ -39,6 +39,7 @@ class UniPc:
     extrapolates: Literal["data", "noise"] = "data"
     corrector: bool = True
     lower_final: bool | None = True
+    uncorrected: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
@@ -82,7 +83,7 @@ class UniPc:
         base[1:, 1] = ride[:-1]
         base[1:, 3] = (gain - weights.sum(axis=1))[:-1]
         base[1:, 4:] = weights[:-1, 1:]
-        plain = np.append(True, ~steps.open[:-1])
+        plain = np.append(True, ~steps.open[:-1] | np.isin(np.arange(steps.steps - 1), self.uncorrected))
         base[plain] = 0
         base[plain, 0] = 1
         return tabulate(steps.a, steps.end, evaluate, base=base, keep=keep)
