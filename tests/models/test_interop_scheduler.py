@@ -12,7 +12,7 @@ import pytest
 from artifex.backbones.interop import CheckpointError
 from artifex.generative_models.interop import read_scheduler
 from artifex.samplers import Ddim, Ddpm, DpmPlusMulti, Euler, EulerAncestral, Pndm, Sampler, UniPc
-from artifex.schedules import Epsilon, Flow, Prediction, Velocity
+from artifex.schedules import Clean, Epsilon, Flow, Prediction, Velocity
 from tests.parity.reference import SAMPLES, START, walk
 
 SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
@@ -131,16 +131,127 @@ def test_predictions_bounds_and_tables(said: str, kind: type[Prediction]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("kind", "fields", "said"),
     [
-        ({"_class_name": "EDMEulerScheduler"}, "must be one of DDIMScheduler, .*; got 'EDMEulerScheduler'"),
-        ({"_class_name": "DDIMScheduler", "thresholding": True}, "thresholding must be False"),
-        ({"_class_name": "DDIMScheduler", "trained_betas": [0.1]}, "trained_betas must be None"),
-        ({"_class_name": "DDIMScheduler", "beta_schedule": "sigmoid"}, "beta_schedule must be one of"),
-        ({"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True}, "use_karras_sigmas must be False"),
-        ({"_class_name": "DDIMScheduler", "fancy": 1}, "fields that are not known: fancy"),
+        ("SASolver", {}, "_class_name of a scheduler must be one of DDPMScheduler, .*; got 'SASolverScheduler'"),
+        ("DDIM", {"fancy": 1}, "fields that are not known: fancy"),
+        ("DDIM", {"beta_schedule": "sigmoid"}, "beta_schedule must be one of"),
+        ("DDIM", {"num_train_timesteps": 0}, "DDIMScheduler: n must be at least 1, got 0"),
+        (
+            "DDIM",
+            {"trained_betas": [0.1]},
+            r"trained_betas must hold num_train_timesteps = 1000 numbers, got shape \(1,\)",
+        ),
+        ("DDIM", {"trained_betas": ["a"]}, "trained_betas must be a list of numbers, got"),
+        ("DDIM", {"num_train_timesteps": 2, "trained_betas": [0.1, 3.0]}, r"DDIMScheduler: betas must lie in \(0, 1\)"),
+        (
+            "DDIM",
+            {"thresholding": True, "sample_max_value": 0.5},
+            "DDIMScheduler: limit must be positive, finite and at",
+        ),
+        ("DDIM", {"prediction_type": "flow_prediction"}, "prediction_type 'flow_prediction' needs use_flow_sigmas"),
+        ("DDPM", {"variance_type": "learned"}, "variance_type must be one of .*; got|got 'learned'"),
+        ("DDIMInverse", {"timestep_spacing": "linspace"}, "timestep_spacing must be one of .*'trailing'"),
+        (
+            "EulerDiscrete",
+            {"use_karras_sigmas": True, "use_beta_sigmas": True},
+            "only one of use_karras_sigmas, use_beta",
+        ),
+        ("EulerDiscrete", {"use_karras_sigmas": True, "sigma_max": 700.0}, "sigma_max must be in .* got 700.0"),
+        (MULTI, {"algorithm_type": "euler"}, "algorithm_type must be one of"),
+        (MULTI, {"solver_order": 4}, "solver_order must be one of"),
+        (MULTI, {"lambda_min_clipped": "low"}, "lambda_min_clipped must be a number, got 'low'"),
+        (MULTI, {"lambda_min_clipped": 50.0}, "lambda_min_clipped must be below 4.6"),
+        (
+            MULTI,
+            {"use_flow_sigmas": True, "prediction_type": "v_prediction"},
+            "'v_prediction' has no meaning with use_flow",
+        ),
+        (MULTI, {"use_flow_sigmas": True, "use_karras_sigmas": True}, "use_karras_sigmas has no meaning with use_flow"),
+        (UNIPC, {"solver_p": {}}, "solver_p must be null"),
+        (UNIPC, {"shift_terminal": 0.1}, "shift_terminal is only supported with use_flow_sigmas"),
+        ("EDMEuler", {"prediction_type": "v_prediction"}, "sigma_data must be 1 with prediction_type 'v_prediction'"),
+        ("FlowMatchEulerDiscrete", {"invert_sigmas": True}, "invert_sigmas must be false"),
+        ("LCM", {"timestep_scaling": 1.0}, "timestep_scaling must be 10"),
+        ("LCM", {"original_inference_steps": 0}, r"original_inference_steps must be in \[1, 1000\], got 0"),
     ],
 )
-def test_what_has_no_counterpart_is_refused(fields: dict[str, object], said: str) -> None:
-    with pytest.raises(CheckpointError, match=said):
-        read_scheduler(fields)
+def test_what_has_no_counterpart_is_refused(kind: str, fields: dict[str, object], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said) as error:
+        read_scheduler({"_class_name": f"{kind}Scheduler", **fields})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "most"),
+    [
+        (MULTI, {}, 1000),
+        (MULTI, {"lambda_min_clipped": -2.0}, 877),
+        ("DPMSolverSinglestep", {}, 1000),
+        (UNIPC, LEADING, 1000),
+        ("DEISMultistep", TRAILING, 1000),
+        ("DDIM", {"steps_offset": 1}, 1000),
+        ("PNDM", {"skip_prk_steps": True}, 1000),
+        ("EulerDiscrete", {}, 1000),
+        ("HeunDiscrete", {"use_karras_sigmas": True}, 1000),
+        ("LCM", {}, 50),
+    ],
+)
+def test_all_steps_of_a_chain_and_none_more(kind: str, fields: dict[str, object], most: int) -> None:
+    found = read_scheduler({"_class_name": f"{kind}Scheduler", **SD, **fields})
+    times = found.times(most)
+    assert len(times) in (most, most + 1)
+    assert np.all(np.diff(times) < 0)
+    assert found.tableau(most).rows >= most
+    for steps in (0, most + 1):
+        with pytest.raises(ValueError, match=rf"steps must be in \[1, {most}\], got {steps}$"):
+            found.tableau(steps)
+
+
+def test_fields_of_another_class_change_nothing() -> None:
+    plain = read_scheduler({"_class_name": "DDIMScheduler", **SD})
+    left = {"use_karras_sigmas": True, "skip_prk_steps": True, "final_sigmas_type": "sigma_min", "solver_order": 9}
+    null = {"trained_betas": None, "steps_offset": None, "timestep_spacing": None, "prediction_type": None}
+    found = read_scheduler({"_class_name": "DDIMScheduler", "_diffusers_version": "0.6.0", **SD, **left, **null})
+    np.testing.assert_array_equal(found.times(20), plain.times(20))
+    assert (found.sampler, found.prediction, found.schedule) == (plain.sampler, plain.prediction, plain.schedule)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"predict_epsilon": True}, Epsilon),
+        ({"predict_epsilon": False}, Clean),
+        ({"predict_epsilon": False, "prediction_type": "v_prediction"}, Velocity),
+        ({"prediction_type": "original_sample"}, Clean),
+    ],
+)
+def test_spellings_of_a_prediction(fields: dict[str, object], kind: type[Prediction]) -> None:
+    assert isinstance(read_scheduler({"_class_name": "DDPMScheduler", **fields}).prediction, kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "learned"),
+    [
+        ("DDPM", "learned_range", True),
+        ("DDPM", "fixed_large_log", False),
+        (MULTI, "learned", True),
+        (MULTI, "learned_range", True),
+        (MULTI, "fixed_small", False),
+        ("DPMSolverSinglestep", "learned_range", True),
+        (UNIPC, "learned_range", False),
+    ],
+)
+def test_a_variance_beside_the_output(kind: str, said: str, learned: bool) -> None:
+    assert read_scheduler({"_class_name": f"{kind}Scheduler", "variance_type": said}).learned_variance is learned
+
+
+def test_a_grid_that_depends_on_the_image() -> None:
+    """The shift of FLUX's config: from e^0.5 for 256 tokens to e^1.15 for 4096."""
+    config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}
+    with pytest.raises(ValueError, match=r"use_dynamic_shifting: .* give read_scheduler image_seq_len"):
+        read_scheduler(config).tableau(4)
+    for tokens, mu in ((256, 0.5), (4096, 1.15), (2176, 0.825)):
+        times = read_scheduler(config, image_seq_len=tokens).times(4)
+        t = np.linspace(1, 1 / 1000, 4)
+        np.testing.assert_allclose(times[:-1], np.exp(mu) / (np.exp(mu) + 1 / t - 1), rtol=1e-12)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
+from artifex.generative_models.interop.scheduler.singlestep import SinglestepOnGrid
 from artifex.samplers import (
     Consistency,
     Ddim,
@@ -55,7 +56,7 @@ from artifex.schedules import (
     grid,
 )
 from tests.parity.reference import LABELS, SAMPLES, SIGMAS, START, TOLD, Precision, W, walk
-from tests.parity.slips import AssumedGap, Negated3M, NoisyEnd, OnGrid
+from tests.parity.slips import AssumedGap, Negated3M, NoisyEnd
 from tests.samplers.analytic import BIMODAL, at
 from tests.samplers.analytic import walk as free_walk
 
@@ -294,12 +295,12 @@ ROWS: Final[Mapping[str, Row]] = {
     "dpm-solver 2m sde": Row(DpmSolverMulti(eta=1.0), noisy(more(linspace))),
     "dpm-solver 2m sde heun": Row(DpmSolverMulti(eta=1.0, slope="heun"), noisy(more(linspace))),
     "dpm++ 1s": Row(DpmPlusSingle(1), more(linspace)),
-    "dpm++ 2s": Row(OnGrid(2), more(linspace)),
-    "dpm++ 3s": Row(OnGrid(3), more(linspace)),
+    "dpm++ 2s": Row(SinglestepOnGrid(2), more(linspace)),
+    "dpm++ 3s": Row(SinglestepOnGrid(3), more(linspace)),
     "dpm++ sde": Row(DpmPlusSde(), trailing, told=None),
     "dpm++ sde karras": Row(DpmPlusSde(), karras, told=None, theirs=True),
-    "dpm++ 2s karras": Row(OnGrid(2), karras, told=np.round),
-    "dpm++ 2s exponential": Row(OnGrid(2), exponential, told=np.floor, theirs=True),
+    "dpm++ 2s karras": Row(SinglestepOnGrid(2), karras, told=np.round),
+    "dpm++ 2s exponential": Row(SinglestepOnGrid(2), exponential, told=np.floor, theirs=True),
     "unipc-2 leading": Row(UniPc(), more(leading)),
     "unipc-2 trailing": Row(UniPc(), trailing),
     "unipc-2 linspace": Row(UniPc(), more(linspace)),

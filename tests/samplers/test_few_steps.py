@@ -53,7 +53,12 @@ def test_one_step_to_clean_data_is_the_mean_of_the_posterior(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in DETERMINISTIC if "m" in name.split() or name[:4] in ("unip", "deis", "lms-")]
+    "name",
+    [
+        name
+        for name in DETERMINISTIC
+        if "m" in name.split() or name[:4] in ("unip", "deis", "lms-") or name in ("plms", "plms euler")
+    ],
 )
 def test_one_step_of_a_multistep_method_is_ddim(name: str) -> None:
     """Nothing to extrapolate yet: x_b = alpha_b x0 + sigma_b eps, of any order."""

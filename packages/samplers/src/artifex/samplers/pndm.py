@@ -39,9 +39,9 @@ class Pndm:
         order: 1 to 4.
         warmup: how it starts. ``"heun"`` takes the first step twice, the second time with the mean slope of its ends,
             which costs one call more, and the order rises by one with each step; so it does after ``"euler"``, which
-            starts with Euler's step. ``"runge-kutta"`` takes the first steps, one fewer than ``order``, by Runge and
-            Kutta's classical method with the two middle calls at the middle of the times: three calls more in each,
-            and twelve predictions to keep.
+            starts with Euler's step, as a walk of a single step does. ``"runge-kutta"`` takes the first steps, one
+            fewer than ``order``, by Runge and Kutta's classical method with the two middle calls at the middle of the
+            times: three calls more in each, and twelve predictions to keep.
 
     Raises:
         ValueError: for another ``order`` or ``warmup``.
@@ -65,7 +65,9 @@ class Pndm:
         if self.warmup == "euler":
             return multistep_noise(steps, older)
         if self.warmup == "heun":
-            return _started(schedule, steps, older, HEUN, steps.open & (np.arange(steps.steps) < 1))
+            return _started(
+                schedule, steps, older, HEUN, steps.open & (np.arange(steps.steps) < min(steps.steps - 1, 1))
+            )
         return _started(schedule, steps, older, RUNGE_KUTTA, steps.open & (orders < self.order))
 
 

@@ -1,0 +1,131 @@
+"""The sampler that a class of diffusers is, from its fields."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from artifex.backbones.interop import CheckpointError
+from artifex.backbones.interop.fields import Fields
+from artifex.generative_models.interop.scheduler.singlestep import SinglestepOnGrid
+from artifex.samplers import (
+    Consistency,
+    Ddim,
+    DdimInversion,
+    Ddpm,
+    Deis,
+    Dpm2,
+    DpmPlusMulti,
+    DpmPlusSde,
+    DpmSolverMulti,
+    Euler,
+    EulerAncestral,
+    Heun,
+    Lms,
+    Pndm,
+    Sampler,
+    UniPc,
+)
+
+OTHERS: Final[Mapping[str, str]] = {"deis": "dpmsolver++"}
+"""``algorithm_type`` of another class, and what diffusers makes of it."""
+
+
+def _ddpm(fields: Fields) -> Sampler:
+    kinds: Mapping[str, Literal["small", "large", "learned"]] = {
+        "fixed_small": "small",
+        "fixed_small_log": "small",
+        "fixed_large": "large",
+        "fixed_large_log": "large",
+        "learned_range": "learned",
+    }
+    return Ddpm(kinds[fields.choice("variance_type", tuple(kinds), "fixed_small")])
+
+
+def _pndm(fields: Fields) -> Sampler:
+    return Pndm() if fields.flag("skip_prk_steps", False) else Pndm(warmup="runge-kutta")
+
+
+def _algorithm(fields: Fields, *allowed: str) -> str:
+    name = fields.choice("algorithm_type", (*allowed, *OTHERS), "dpmsolver++")
+    return OTHERS.get(name, name)
+
+
+def _slope(fields: Fields) -> Literal["midpoint", "heun"]:
+    name = fields.choice("solver_type", ("midpoint", "heun", "logrho", "bh1", "bh2"), "midpoint")
+    return "heun" if name == "heun" else "midpoint"
+
+
+def _order(fields: Fields) -> int:
+    return fields.choice_of("solver_order", (1, 2, 3), 2)
+
+
+def _multi(fields: Fields) -> Sampler:
+    return _multistep(fields, _algorithm(fields, "dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver"))
+
+
+def edm_multi(fields: Fields) -> Sampler:
+    """The method of ``EDMDPMSolverMultistepScheduler``."""
+    return _multistep(fields, _algorithm(fields, "dpmsolver++", "sde-dpmsolver++"))
+
+
+def _multistep(fields: Fields, algorithm: str) -> Sampler:
+    order, make = _order(fields), DpmPlusMulti if algorithm.endswith("++") else DpmSolverMulti
+    return make(
+        order=order,
+        eta=float(algorithm.startswith("sde")),
+        slope=_slope(fields),
+        compat=order == 3,
+        lower_final=None if fields.flag("lower_order_final", True) else False,
+        euler_at_final=fields.flag("euler_at_final", False),
+    )
+
+
+def _single(fields: Fields) -> Sampler:
+    algorithm = _algorithm(fields, "dpmsolver++", "dpmsolver", "sde-dpmsolver++")
+    return SinglestepOnGrid(
+        order=_order(fields),
+        extrapolates="data" if algorithm.endswith("++") else "noise",
+        eta=float(algorithm.startswith("sde")),
+        slope=_slope(fields),
+        lower_final=fields.flag("lower_order_final", False),
+    )
+
+
+def _unipc(fields: Fields) -> Sampler:
+    if fields.take("solver_p", None) is not None:
+        raise CheckpointError("solver_p must be null: no predictor but UniPC's own is supported")
+    name = fields.choice("solver_type", ("bh1", "bh2", "midpoint", "heun", "logrho"), "bh2")
+    return UniPc(
+        order=_order(fields),
+        variant="bh1" if name == "bh1" else "bh2",
+        extrapolates="data" if fields.flag("predict_x0", True) else "noise",
+        lower_final=fields.flag("lower_order_final", True),
+        uncorrected=fields.integers("disable_corrector", ()),
+    )
+
+
+def _deis(fields: Fields) -> Sampler:
+    fields.choice("algorithm_type", ("deis", "dpmsolver", "dpmsolver++"), "deis")
+    fields.choice("solver_type", ("logrho", "midpoint", "heun", "bh1", "bh2"), "logrho")
+    lower = fields.flag("lower_order_final", True)
+    return Deis(_order(fields), "logsnr", lower_final=None if lower else False)
+
+
+METHODS: Final[Mapping[str, Callable[[Fields], Sampler]]] = {
+    "DDPMScheduler": _ddpm,
+    "DDIMScheduler": lambda _: Ddim(),
+    "DDIMInverseScheduler": lambda _: DdimInversion(),
+    "PNDMScheduler": _pndm,
+    "EulerDiscreteScheduler": lambda _: Euler(),
+    "EulerAncestralDiscreteScheduler": lambda _: EulerAncestral(),
+    "HeunDiscreteScheduler": lambda _: Heun("ratio"),
+    "KDPM2DiscreteScheduler": lambda _: Dpm2(),
+    "KDPM2AncestralDiscreteScheduler": lambda _: Dpm2(eta=1.0),
+    "LMSDiscreteScheduler": lambda _: Lms(),
+    "DPMSolverSDEScheduler": lambda _: DpmPlusSde(),
+    "DPMSolverMultistepScheduler": _multi,
+    "DPMSolverSinglestepScheduler": _single,
+    "UniPCMultistepScheduler": _unipc,
+    "DEISMultistepScheduler": _deis,
+    "LCMScheduler": lambda _: Consistency(),
+}
+"""Those that walk a chain of betas."""
