@@ -122,3 +122,18 @@ def test_impossible_batches_are_refused(size: int, seed: int, workers: int, shar
 def test_sources_of_anything_else_are_refused(examples: list[tuple[np.ndarray, int]], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         next(Dataset.from_source(examples, num_classes=3).batches(2, seed=0))
+
+
+def test_a_source_with_channels_first_or_in_zero_to_one_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    x = np.linspace(0, 1, 192, dtype=np.float32)
+    with pytest.raises(
+        ValueError, match=r"must be \(height, width, channels\), got \(3, 8, 8\), which is channels first"
+    ):
+        Dataset.from_source([(x.reshape(3, 8, 8), 0)])
+    data = Dataset.from_source([(x.reshape(8, 8, 3), 0)], name="mine")
+    assert data.notes == ("floats in [0, 1], where [-1, 1] is expected: 2 * x - 1 maps them to it",)
+    assert caplog.messages == [f"mine holds {data.notes[0]}"]
+    for fine in (2 * x - 1, x * 0, (255 * x).astype(np.uint8), x * 0.5 - 0.1):
+        assert Dataset.from_source([(fine.reshape(8, 8, 3), 0)]).notes == ()
+    assert Dataset.from_source([(x, 0)]).notes == ()
+    assert len(caplog.messages) == 1

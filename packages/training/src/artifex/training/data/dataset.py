@@ -1,6 +1,9 @@
 """A source of examples with a name and a shape, and how its batches are made."""
 
-from dataclasses import dataclass, field
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -8,6 +11,9 @@ from artifex.training.data.augment import WORDS, Augmentation
 from artifex.training.data.batches import Batch, Loaded, Stream
 from artifex.training.data.order import draws, rows
 from artifex.training.data.source import ArraySource, DataError, Source, UnreadableError, check_unit, is_sample, to_unit
+
+LOOKED_AT: Final = 16
+"""Examples of a source that are looked at for their scale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +66,29 @@ class Dataset:
         skip_unreadable: bool = False,
         classes: tuple[str, ...] = (),
     ) -> "Dataset":
-        """A dataset of any random-access source, whose shape is that of its first example."""
+        """A dataset of any random-access source, whose shape is that of its first example.
+
+        A warning is logged where the first images all lie in [0, 1], of which -1 and 1 are expected.
+
+        Raises:
+            ValueError: if there are no examples, they are no pairs, or look like images with channels first, which
+                ``Dataset`` itself takes.
+        """
         shape: tuple[int, ...] = ()
         if len(source):
             example: object = source[0]
             if not (isinstance(example, tuple) and len(example) == 2):
                 raise ValueError(f"a source must give (x, label), got {type(example).__name__}")
             shape = np.shape(example[0])
+        if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] > 4:
+            raise ValueError(f"{name}: images must be (height, width, channels), got {shape}, which is channels first")
         num_classes = (len(classes) or None) if num_classes is None else num_classes
-        return cls(name, source, shape, num_classes, augmentation or Augmentation(), skip_unreadable, classes)
+        made = cls(name, source, shape, num_classes, augmentation or Augmentation(), skip_unreadable, classes)
+        if len(shape) == 3 and _positive(source):
+            note = "floats in [0, 1], where [-1, 1] is expected: 2 * x - 1 maps them to it"
+            logging.getLogger(__name__).warning("%s holds %s", name, note)
+            made = replace(made, notes=(note,))
+        return made
 
     def __len__(self) -> int:
         return len(self.source)
@@ -97,6 +117,17 @@ class Dataset:
         if not 0 <= index < count or size % count:
             raise ValueError(f"shard must be (i, n) with 0 <= i < n and n a divisor of size = {size}, got {shard}")
         return Stream(_Loader(self, size, seed, shard), workers)
+
+
+def _positive(source: Source) -> bool:
+    """Whether the first examples are floats in [0, 1] and most likely meant so."""
+    some = list[np.ndarray]()
+    for i in range(min(len(source), LOOKED_AT)):
+        with suppress(UnreadableError):  # what can't be read is found when it is asked for
+            some.append(np.asarray(source[i][0]))
+    if not some or not all(x.dtype.kind == "f" and x.size for x in some):
+        return False
+    return 0 <= min(float(x.min()) for x in some) < max(float(x.max()) for x in some) <= 1
 
 
 @dataclass(frozen=True, eq=False)
