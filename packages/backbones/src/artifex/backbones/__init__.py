@@ -17,6 +17,10 @@ from artifex.backbones.mmdit import MMDiT as MMDiT
 from artifex.backbones.mmdit import MMDiTConfig as MMDiTConfig
 from artifex.backbones.perturb import perturbed as perturbed
 from artifex.backbones.rngs import init_rngs as init_rngs
+from artifex.backbones.roles import Matrices as Matrices
+from artifex.backbones.roles import Role as Role
+from artifex.backbones.roles import hidden_matrices as hidden_matrices
+from artifex.backbones.roles import parameter_roles as parameter_roles
 from artifex.backbones.tiled import tiled as tiled
 from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
@@ -41,6 +45,8 @@ __all__ = [
     "MLPConfig",
     "MMDiT",
     "MMDiTConfig",
+    "Matrices",
+    "Role",
     "TextCondition",
     "UNet",
     "UNetConditional",
@@ -49,7 +55,9 @@ __all__ = [
     "UViT",
     "UViTConfig",
     "force_weight_norm",
+    "hidden_matrices",
     "init_rngs",
+    "parameter_roles",
     "perturbed",
     "sincos_2d",
     "tiled",

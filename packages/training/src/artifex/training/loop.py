@@ -422,7 +422,7 @@ def train(
         NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
     """
     config = TrainingConfig() if config is None else config
-    optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
+    optimiser = make_optimiser(config.optimiser, config.steps, network) if optimiser is None else optimiser
     average = config.ema.build() if average is None else average
     parts = Network(network)
     if mesh is not None:

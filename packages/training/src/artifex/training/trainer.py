@@ -76,7 +76,7 @@ class Trainer:
             network, labels = planned.make(first_key(config.seed), self._several), planned.num_classes
         self.network = network
         self.objective = build.objective(config, labels)
-        self.optimiser = make_optimiser(config.optimiser, config.steps) if optimiser is None else optimiser
+        self.optimiser = make_optimiser(config.optimiser, config.steps, network) if optimiser is None else optimiser
         self.average = config.ema.build() if average is None else average
         if config.log.tensorboard:
             check_tensorboard()
