@@ -25,6 +25,7 @@ from artifex.samplers import (
 )
 from artifex.schedules import VP, Discrete, Host, NoiseLevel, betas, expand, grid, record
 from tests.samplers.cases import IMPROPER, SOLVERS, STOCHASTIC, walks
+from tests.samplers.compilations import compilations
 
 SCHEDULE = VP()
 
@@ -102,18 +103,17 @@ def test_other_numbers_trace_nothing(first: Sampler, second: Sampler, request: p
     assert go(first, grid.uniform(8), 0.5, 0) > 0
 
 
-def test_another_guidance_scale_traces_nothing() -> None:
+def test_another_guidance_scale_compiles_nothing() -> None:
     def conditional(x_t: Array, level: NoiseLevel[jax.Array], cond: Array | None) -> Float[Array, "b d"]:
-        TRACES.append(x_t.shape)
         return jnp.tanh(x_t) + (0 if cond is None else expand(cond, x_t))
 
-    plan, x, ends = Ddim().tableau(SCHEDULE, grid.uniform(5)), jnp.ones((2, 5)), []
-    before = len(TRACES)
-    for scale in (1.5, 3.0, 0.0):
-        guidance: ClassifierFree[Array] = ClassifierFree(jnp.asarray(scale))
-        ends.append(float(sample(guidance(conditional, jnp.full(2, 0.1)), plan, x)[0, 0]))
-    assert len(TRACES) - before == 2  # with the condition and without, once
-    assert ends[2] < ends[0] < ends[1]
+    plan, x, labels = Ddim().tableau(SCHEDULE, grid.uniform(5)), jnp.ones((2, 5)), jnp.full(2, 0.1)
+    for scales in ((1.5, 3.0, 0.0), (jnp.asarray(1.5), jnp.asarray(3.0), jnp.asarray(0.0))):
+        ends = [sample(ClassifierFree[Array](scales[0])(conditional, labels), plan, x)]
+        with compilations() as compiled:
+            ends += [sample(ClassifierFree[Array](scale)(conditional, labels), plan, x) for scale in scales[1:]]
+        assert not compiled
+        assert ends[2][0, 0] < ends[0][0, 0] < ends[1][0, 0]
 
 
 @pytest.mark.parametrize("sampler", [Ddim(1.0), Lms(3), UniPc(3)], ids=repr)

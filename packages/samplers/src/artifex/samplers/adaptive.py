@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import sample_keys
+from artifex.samplers.closure import closure_converted
 from artifex.samplers.sample import AnyKey, X
-from artifex.schedules import Denoiser, Host, NoiseLevel, Schedule, halves, traceable
+from artifex.schedules import Denoiser, Host, NoiseLevel, Schedule, halves, record, static
 
 
 def probability_flow(
@@ -56,7 +58,7 @@ def probability_flow(
     level = _ends(schedule, start, end)
     scale = np.hypot(level.alpha, level.sigma)
     span, tolerances = jnp.asarray(level.logsnr / 2, x.dtype), jnp.asarray([rtol, atol], x.dtype)
-    z, _ = _solve(traceable(denoise), x / float(scale[0]), None, span, tolerances, schedule, 0, max_steps)
+    z, _ = _solve(denoise, schedule, x / float(scale[0]), None, span, tolerances, 0, max_steps)
     out: X = z * float(scale[1])
     return out
 
@@ -108,7 +110,7 @@ def log_likelihood(
     a, spread = (float(v) for v in (level.alpha[0], level.sigma[1]) / np.hypot(level.alpha, level.sigma))
     span, tolerances = jnp.asarray(level.logsnr / 2, x.dtype), jnp.asarray([rtol, atol], x.dtype)
     keys = None if key is None else sample_keys(key, x.shape[0])
-    z, gain = _solve(traceable(denoise), a * x, keys, span, tolerances, schedule, probes, max_steps)
+    z, gain = _solve(denoise, schedule, a * x, keys, span, tolerances, probes, max_steps)
     flat = jnp.reshape(z, (z.shape[0], -1)) / spread
     prior = -0.5 * jnp.sum(flat**2, axis=1) - dims * (0.5 * math.log(2 * math.pi) + math.log(spread))
     out: Float[Array, " b"] = prior + gain + dims * math.log(a)
@@ -144,38 +146,65 @@ def _ends(schedule: Schedule, start: float, end: float) -> NoiseLevel[Host]:
     return level
 
 
-@partial(jax.jit, static_argnames=("schedule", "probes", "max_steps"))
 def _solve(
     denoise: Denoiser,
+    schedule: Schedule,
     z: X,
     keys: Key[Array, " b"] | None,
     span: Float[Array, "2"],
     tolerances: Float[Array, "2"],
-    schedule: Schedule,
     probes: int,
     max_steps: int,
 ) -> tuple[X, Float[Array, " b"]]:
     """The state at the end of ``span``, and the integral of the flow's divergence where ``probes`` is not 0."""
+    one: Any = jax.ShapeDtypeStruct(z.shape[1:], z.dtype)  # type: ignore[no-untyped-call]
+    many: Any = jax.ShapeDtypeStruct((probes, *z.shape[1:]), z.dtype)  # type: ignore[no-untyped-call]
+    slope = closure_converted(
+        _Slope(denoise, schedule, probes > 0), span[0], one, None if keys is None else many, beside=(z, keys)
+    )
+    out: tuple[Array, Array] = _integrate(slope, z, keys, span, tolerances, probes, max_steps)
+    return out
+
+
+@record
+class _Slope:
+    r"""$dz / d\lambda$ of one sample, and its divergence where asked for, else 0."""
+
+    denoise: Denoiser
+    schedule: Schedule = static()
+    divergence: bool = static()
+
+    def __call__(
+        self, half: Float[Array, ""], z: Float[Array, "*d"], directions: Float[Array, "p *d"] | None
+    ) -> tuple[Float[Array, "*d"], Float[Array, ""]]:
+        """At half the log-SNR ``half``, in the sample's own scale."""
+        level = self.schedule.at(self.schedule.inverse_logsnr(jnp.reshape(2 * half, (1,))))
+        scale = jnp.hypot(level.alpha, level.sigma)[0]
+        a = jnp.sqrt(jax.nn.sigmoid(2 * half))
+
+        def flow(z: Array) -> Array:
+            x = (scale * z)[None]
+            return a * (halves(self.denoise(x, level), x)[0][0] - a * z)
+
+        return _with_divergence(flow, z, directions) if self.divergence else (flow(z), jnp.zeros((), z.dtype))
+
+
+@partial(jax.jit, static_argnames=("probes", "max_steps"))
+def _integrate(
+    slope: Callable[[Array, Array, Array | None], tuple[Array, Array]],
+    z: X,
+    keys: Key[Array, " b"] | None,
+    span: Float[Array, "2"],
+    tolerances: Float[Array, "2"],
+    probes: int,
+    max_steps: int,
+) -> tuple[X, Float[Array, " b"]]:
     diffrax = _diffrax()
 
     def solve(z: Array, key: Array | None) -> tuple[Array, Array]:
         directions = None if key is None else jax.random.rademacher(key, (probes, *z.shape), z.dtype)
-
-        def slope(half: Array, state: tuple[Array, Array], _: None) -> tuple[Array, Array]:
-            level = schedule.at(schedule.inverse_logsnr(jnp.reshape(2 * half, (1,))))
-            scale = jnp.hypot(level.alpha, level.sigma)[0]
-            a = jnp.sqrt(jax.nn.sigmoid(2 * half))
-
-            def flow(z: Array) -> Array:
-                x = (scale * z)[None]
-                return a * (halves(denoise(x, level), x)[0][0] - a * z)
-
-            if probes == 0:
-                return flow(state[0]), jnp.zeros_like(state[1])
-            return _with_divergence(flow, state[0], directions)
-
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(slope),
+            diffrax.ODETerm(lambda half, state, _: slope(half, state[0], directions)),
             diffrax.Tsit5(),
             t0=span[0],
             t1=span[1],

@@ -20,11 +20,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from artifex.kernels import linear_step, sample_keys
+from artifex.samplers.closure import closure_converted
 from artifex.samplers.path import Path, take
 from artifex.samplers.rows import data_rows
-from artifex.samplers.sample import AnyKey, X, check_start
+from artifex.samplers.sample import AnyKey, X, check_start, level_like
 from artifex.samplers.tableau import Tableau, check_memoryless, in_dtype, tabulate
-from artifex.schedules import Denoiser, Host, NoiseLevel, expand, halves, traceable
+from artifex.schedules import Denoiser, Host, NoiseLevel, expand, halves
 
 
 def predictor_corrector(
@@ -53,7 +54,8 @@ def predictor_corrector(
     """
     check_start(tableau, x, key)
     _check(tableau, corrections, snr)
-    out: X = _walk(traceable(denoise), tableau, x, key, jnp.asarray(snr, jnp.float32), corrections)
+    denoise = closure_converted(denoise, x, level_like(tableau, x), beside=(tableau, key, snr))
+    out: X = _walk(denoise, tableau, x, key, jnp.asarray(snr, jnp.float32), corrections)
     return out
 
 

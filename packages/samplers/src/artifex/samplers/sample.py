@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from artifex.kernels import linear_step, sample_keys
+from artifex.samplers.closure import closure_converted
 from artifex.samplers.tableau import Tableau, in_dtype
-from artifex.schedules import Denoiser, Host, halves, traceable
+from artifex.schedules import Denoiser, Host, NoiseLevel, halves
 
 X = Float[Array, "b *d"]
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
@@ -50,8 +51,9 @@ def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key
     """Walks ``x`` along the table; the network is called once a row.
 
     Compiled once for each shape and structure: a second call with other coefficients, parameters or keys runs at once.
-    A denoiser that is a pytree (those of this project are) may change its arrays freely; a plain function is part of
-    the code, so pass the same object again.
+    Any callable may be the denoiser: a record of this project, a function, a module of Flax or Equinox. It is seen with
+    the arrays that it has, or closes over, at the time of this call, and the same code is compiled once, even if the
+    object is new. What is no record is traced at each call.
 
     Args:
         denoise: gives $x_0$ from ``x`` and its level, or $[x_0, v]$, of which most methods look at $x_0$ alone.
@@ -62,11 +64,11 @@ def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key
 
     Raises:
         ValueError: if ``x`` is no batch of floating numbers, is known to hold a number that is not finite, the method
-            draws noise and got no key, or the denoiser gives another shape than ``x``'s or lacks the $v$ that the
-            method asks for.
+            draws noise and got no key, or the denoiser gives another shape than ``x``'s, lacks the $v$ that the
+            method asks for, or changes its own state.
     """
     check_start(tableau, x, key)
-    out: X = _walk(traceable(denoise), tableau, x, key, None)[0]
+    out: X = _walk(_converted(denoise, tableau, x, key), tableau, x, key, None)[0]
     return out
 
 
@@ -95,7 +97,7 @@ def sample_trajectory(
     """
     check_start(tableau, x, key)
     slot, count = _slots(tableau.rows, after)
-    out, kept = _walk(traceable(denoise), tableau, x, key, slot, count)
+    out, kept = _walk(_converted(denoise, tableau, x, key), tableau, x, key, slot, count)
     assert kept is not None
     return out, kept
 
@@ -125,7 +127,19 @@ def sample_watched(
     """
     check_start(tableau, x, key)
     slot, count = _slots(tableau.rows, after)
-    out: X = _walk(traceable(denoise), tableau, x, key, slot, count, watch)[0]
+    out: X = _walk(_converted(denoise, tableau, x, key), tableau, x, key, slot, count, watch)[0]
+    return out
+
+
+def _converted(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None) -> Denoiser:
+    """The denoiser with what it closes over taken out; see ``closure``."""
+    return closure_converted(denoise, x, level_like(tableau, x), beside=(tableau, key))
+
+
+def level_like(tableau: Tableau[Host] | Tableau[Array], x: X) -> NoiseLevel[Array]:
+    """A level of the shapes and dtypes that a walk of ``x`` calls its denoiser at, one a sample."""
+    first = in_dtype(jax.tree.map(lambda v: v[:1], tableau.level), jnp.promote_types(x.dtype, jnp.float32))
+    out: NoiseLevel[Array] = jax.tree.map(lambda v: jnp.zeros(x.shape[:1], v.dtype), first)
     return out
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.schedules import Host, NoiseLevel, Schedule, T, record, static
+from artifex.schedules.namespace import Ints
 
 Table = TypeVar("Table", "Tableau[Any]", NoiseLevel[Any])
 
@@ -170,7 +171,8 @@ def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
     """The levels at ``times``, checked to run from noise to data.
 
     Raises:
-        ValueError: if there are fewer than two times, or the log-SNR does not rise from each to the next.
+        ValueError: if there are fewer than two times, they are known to be in another schedule's unit, or the log-SNR
+            does not rise from each to the next.
     """
     times = np.asarray(times, np.float64)
     if times.ndim != 1 or times.size < 2:
@@ -190,7 +192,7 @@ def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
 def in_dtype(table: Table, dtype: jnp.dtype) -> Table:
     """``table`` as arrays of JAX: the steps of a chain as int32, all other numbers in ``dtype``."""
 
-    def one(a: Array | Host) -> Array:
+    def one(a: Array | Host | Ints) -> Array:
         return jnp.asarray(a, jnp.int32 if jnp.issubdtype(a.dtype, jnp.integer) else dtype)
 
     out: Table = jax.tree.map(one, table)

@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, TypeVar, dataclass_transform
+from functools import partial
+from types import MethodType
+from typing import Any, Final, TypeVar, dataclass_transform
 
 import jax
 
 C = TypeVar("C")
+_RECORDS: Final[set[type]] = set()
 
 
 def static(**kwargs: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field itself
@@ -14,13 +17,39 @@ def static(**kwargs: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field itself
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
+def is_record(x: object) -> bool:
+    """Whether ``x`` is of a class that ``record`` made."""
+    return type(x) in _RECORDS
+
+
 def traceable(x: C) -> C:
-    """``x`` as JAX can carry it: a plain function becomes a pytree without leaves around itself, all else stays."""
-    if callable(x) and jax.tree_util.all_leaves([x]):
-        wrapped: Any = jax.tree_util.Partial(x)  # type: ignore[no-untyped-call]
-        out: C = wrapped
-        return out
-    return x
+    """``x`` as JAX can carry it: a function becomes a pytree around itself, all else stays.
+
+    A plain function has no leaves and is structure. A method takes the leaves of its object along, and a
+    ``functools.partial`` those of its arguments. A function under ``jax.jit`` is carried without it: what carries it is
+    compiled as a whole, and ``jax.jit`` would go on with the arrays that it closed over when it was first called.
+    """
+    if not (callable(x) and jax.tree_util.all_leaves([x])):
+        return x
+    function: Any = _bare(x)
+    bound: tuple[Any, ...] = ()
+    named: dict[str, Any] = {}
+    if isinstance(function, partial):
+        function, bound, named = function.func, function.args, function.keywords
+    elif isinstance(function, MethodType) and not jax.tree_util.all_leaves([function.__self__]):
+        function, bound = function.__func__, (function.__self__,)
+    wrapped: Any = jax.tree_util.Partial(function, *bound, **named)  # type: ignore[no-untyped-call]
+    out: C = wrapped
+    return out
+
+
+def _bare(function: Any) -> Any:  # noqa: ANN401 -- any callable
+    """``function`` without ``jax.jit``."""
+    if isinstance(function, MethodType):
+        return MethodType(_bare(function.__func__), function.__self__)
+    while isinstance(function, jax.stages.Wrapped) and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))
@@ -50,5 +79,6 @@ def record(cls: type[C]) -> type[C]:
         return x
 
     jax.tree_util.register_pytree_with_keys(frozen, flatten_with_keys, unflatten, flatten)
+    _RECORDS.add(frozen)
     result: type[C] = frozen
     return result

@@ -1,0 +1,97 @@
+r"""A traced function as a value: two traces of the same computation are equal, whatever objects they came from.
+
+``jax.jit`` finds a compiled program again by what its static arguments are equal to. Jaxprs are equal to themselves
+alone; a ``Code`` compares their equations, with variables numbered in the order in which they appear.
+"""
+
+from collections.abc import Hashable, Mapping
+from itertools import count
+from typing import Any, Final
+
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+
+GRADIENTS: Final = ("custom_jvp_call", "custom_vjp_call")
+"""Primitives whose parameters hold functions that are made anew by each trace, and matter to gradients alone."""
+
+
+class Code:
+    """A jaxpr that is equal to others of the same equations.
+
+    Args:
+        jaxpr: an open one: its constants are arguments.
+        gradients: whether it may be differentiated. Functions with gradients of their own (``jax.custom_jvp``,
+            ``jax.custom_vjp``) are then equal to themselves alone.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, *, gradients: bool = True) -> None:
+        self.jaxpr = jaxpr
+        self._key = _jaxpr(jaxpr, gradients)
+        self._hash = hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Code) and self._hash == other._hash and self._key == other._key
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class Same:
+    """Anything, equal to itself alone; it is held on to, so that no later object takes its place."""
+
+    def __init__(self, thing: object) -> None:
+        self._thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self._thing is other._thing
+
+    def __hash__(self) -> int:
+        return id(self._thing)
+
+
+def _jaxpr(jaxpr: Jaxpr, gradients: bool) -> Hashable:
+    numbers: dict[Var, int] = {}
+    fresh = count()
+
+    def bound(var: Var) -> Hashable:
+        numbers[var] = next(fresh)
+        return var.aval
+
+    def used(atom: Var | Literal) -> Hashable:
+        if isinstance(atom, Literal):
+            return atom.aval, _value(atom.val, gradients)
+        return numbers[atom]
+
+    def equation(eqn: JaxprEqn) -> Hashable:
+        ins = tuple(map(used, eqn.invars))
+        params = tuple(
+            (name, _value(param, gradients))
+            for name, param in sorted(eqn.params.items())
+            if gradients or eqn.primitive.name not in GRADIENTS or isinstance(param, Jaxpr | ClosedJaxpr)
+        )
+        return eqn.primitive, ins, params, eqn.ctx, tuple(map(bound, eqn.outvars))
+
+    start = tuple(map(bound, (*jaxpr.constvars, *jaxpr.invars)))
+    body = tuple(map(equation, jaxpr.eqns))
+    return len(jaxpr.constvars), start, body, tuple(map(used, jaxpr.outvars))
+
+
+def _value(x: Any, gradients: bool) -> Hashable:  # noqa: ANN401 -- a parameter of any primitive
+    """``x`` as something that is equal for equal meaning."""
+    if isinstance(x, Jaxpr):
+        return _jaxpr(x, gradients)
+    if isinstance(x, ClosedJaxpr):
+        return _jaxpr(x.jaxpr, gradients), tuple(map(Same, x.consts))
+    if isinstance(x, np.ndarray | np.generic):
+        return x.shape, x.dtype, x.tobytes()
+    if isinstance(x, float):
+        return float, x.hex()  # 0.0 and -0.0 are equal, and not the same number
+    if isinstance(x, tuple | list):
+        return type(x), tuple(_value(part, gradients) for part in x)
+    if isinstance(x, Mapping):
+        return type(x), tuple((name, _value(part, gradients)) for name, part in x.items())
+    try:
+        hash(x)
+    except TypeError:
+        return Same(x)
+    return type(x), x
