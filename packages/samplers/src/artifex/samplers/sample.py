@@ -42,9 +42,25 @@ def prior(
         shape: ``(batch, ...)``.
         key: one key, or one a sample.
         dtype: of the result.
+
+    Raises:
+        ValueError: if the first level is known to hold no more noise than data of unit size, $\sigma \le \alpha$: such
+            a walk begins at data, see ``noised``.
     """
+    check_noise(tableau)
     sigma = jnp.asarray(tableau.level.sigma[0], dtype)
     return linear_step([jnp.zeros(shape, dtype)], jnp.zeros(1), noise_scale=sigma, key=key)
+
+
+def check_noise(tableau: Tableau[Host] | Tableau[Array]) -> None:
+    """Raises a ValueError if a walk is known to begin where there is no more noise than data."""
+    t, alpha, sigma = (level[0] for level in (tableau.level.t, tableau.level.alpha, tableau.level.sigma))
+    if not isinstance(alpha, jax.core.Tracer) and not isinstance(sigma, jax.core.Tracer) and not sigma > alpha:
+        raise ValueError(
+            f"a walk from the prior must begin in noise, with sigma above alpha, got sigma {float(sigma):.3g} and "
+            f"alpha {float(alpha):.3g} at time {float(t):g}: take the schedule's own times, schedule.times(steps), or "
+            "start from data by noised"
+        )
 
 
 def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None = None) -> X:

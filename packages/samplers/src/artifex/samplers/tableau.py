@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.schedules import Host, NoiseLevel, Schedule, T, record, static
+from artifex.schedules.grid.time import check_unit
 from artifex.schedules.namespace import Ints
 
 Table = TypeVar("Table", "Tableau[Any]", NoiseLevel[Any])
@@ -177,6 +178,7 @@ def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
     times = np.asarray(times, np.float64)
     if times.ndim != 1 or times.size < 2:
         raise ValueError(f"times must be of shape (steps + 1,) with at least one step, got {times.shape}")
+    check_unit(schedule, times)
     level = schedule.at(times)
     logsnr = level.logsnr
     rising = logsnr[1:] > logsnr[:-1]

@@ -23,6 +23,7 @@ from artifex.schedules.denoiser import halves as halves
 from artifex.schedules.denoiser import on_clean as on_clean
 from artifex.schedules.discrete import Discrete as Discrete
 from artifex.schedules.importance import Importance as Importance
+from artifex.schedules.level import DefaultGrid as DefaultGrid
 from artifex.schedules.level import NoiseLevel as NoiseLevel
 from artifex.schedules.level import Schedule as Schedule
 from artifex.schedules.level import add_noise as add_noise
@@ -56,6 +57,7 @@ __all__ = [
     "Clipped",
     "ConditionalDenoiser",
     "CosineVP",
+    "DefaultGrid",
     "Denoiser",
     "Discrete",
     "DynamicallyThresholded",

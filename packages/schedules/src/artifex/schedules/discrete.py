@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from artifex.schedules.grid.chain import trailing
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.namespace import Host, T, check_times, namespace, real, whole
 
@@ -134,6 +135,22 @@ class Discrete:
             alpha=xp.where(on_node, alpha[low], xp.exp(-0.5 * xp.logaddexp(0.0, -2 * between))),
             sigma=xp.where(on_node, sigma[low], xp.exp(-0.5 * xp.logaddexp(0.0, 2 * between))),
         )
+
+    def times(self, steps: int) -> Host:
+        """The chain's own grid: ``grid.trailing``, which begins at the last time and ends on clean data.
+
+        Raises:
+            ValueError: if ``steps`` lies outside of [1, n].
+        """
+        return trailing(self.steps, steps)
+
+    def check_grid(self, times: Host) -> None:
+        """Raises a ValueError for a grid over [0, 1], the time of continuous schedules; a chain counts its steps."""
+        if self.steps > 2 and times.min() >= 0 and times.max() <= 1 and np.any(times != np.round(times)):
+            raise ValueError(
+                f"times of a chain of {self.steps} steps must run from {self.steps - 1}, noise, to -1, clean data, got "
+                f"values from {times.max():g} to {times.min():g} in [0, 1]: take schedule.times(steps)"
+            )
 
     def inverse_logsnr(self, logsnr: T) -> T:
         """The time in [-1, n-1] with this log-SNR; the nearest end for values beyond the table."""

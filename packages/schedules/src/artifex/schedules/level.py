@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import linear_step
-from artifex.schedules.namespace import Ints, T, namespace
+from artifex.schedules.namespace import Host, Ints, T, namespace
 from artifex.schedules.record import record
 
 X = Float[Array, "b *d"]
@@ -53,6 +53,15 @@ class Schedule(Protocol):
 
     def inverse_logsnr(self, logsnr: T) -> T:
         """The time at which the path has this log-SNR, which falls as time grows; the nearest end for one beyond it."""
+        ...
+
+
+@runtime_checkable
+class DefaultGrid(Protocol):
+    """A schedule with a grid of its own, as all of this package are; a ``Schedule`` need not be one."""
+
+    def times(self, steps: int) -> Host:
+        """The times of a walk of ``steps``, noise first and clean data last, as the schedule's papers space them."""
         ...
 
 

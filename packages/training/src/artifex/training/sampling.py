@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +30,11 @@ from artifex.samplers import (
     Sampler,
     Tableau,
     UniPc,
-    prior,
+    noised,
     sample,
 )
-from artifex.schedules import Clipped, Denoiser, Host, NetworkDenoiser, Schedule, grid
-from artifex.training.choices import (
-    CosineVpSchedule,
-    DiscreteSchedule,
-    EdmSchedule,
-    RectifiedFlowSchedule,
-    ScheduleConfig,
-    SubVpSchedule,
-    VeSchedule,
-    VpSchedule,
-)
+from artifex.schedules import Clipped, DefaultGrid, Denoiser, Host, NetworkDenoiser, Schedule, grid
+from artifex.training.choices import EdmSchedule, ScheduleConfig
 from artifex.training.distributed import on_host
 from artifex.training.mesh import shared_out, shares
 from artifex.training.section import Section
@@ -103,22 +94,15 @@ class PreviewConfig(SamplingConfig):
 
 
 def times(config: ScheduleConfig, schedule: Schedule, steps: int) -> Host:
-    """The times of a walk of ``steps``, noise first and clean data last, as the schedule's papers space them.
+    """The schedule's own times of a walk of ``steps``, between the levels that ``config`` has for EDM's.
 
     Raises:
         ValueError: if a chain has fewer steps.
     """
-    match config:
-        case DiscreteSchedule():
-            return grid.trailing(config.steps, steps)
-        case EdmSchedule():
-            return grid.karras(schedule, steps, config.sigma_max, config.sigma_min)
-        case VeSchedule():
-            return grid.karras(schedule, steps, 1.0, 0.0)
-        case VpSchedule() | SubVpSchedule() | CosineVpSchedule() | RectifiedFlowSchedule():
-            return grid.uniform(steps)
-        case _:
-            assert_never(config)
+    if isinstance(config, EdmSchedule):
+        return grid.karras(schedule, steps, config.sigma_max, config.sigma_min)
+    assert isinstance(schedule, DefaultGrid)
+    return schedule.times(steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +182,8 @@ class Drawing:
             places = shared_out(rows, mesh)
             pairs = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(places)
             guided = self._guided(denoiser, None if labels is None else shared_out(labels[rows], mesh))
-            start = prior(self.walk, (size, *self.shape), pairs[:, 0])
+            # The schedule's own first level, however much noise a short chain ends with.
+            start = noised(self.walk, jnp.zeros((size, *self.shape)), pairs[:, 0])
             drawn = on_host(sample(guided, self.walk, start, pairs[:, 1]))
             yield np.asarray(drawn, np.float32)[: count - first]
 

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import T, check_times, namespace, real
+from artifex.schedules.namespace import Host, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class CosineVP:
         first, left = self._angles
         span = math.pi / 2 - first - left
         return level_at(t, xp.sin(left + (1 - part) * span), xp.sin(first + part * span))
+
+    def times(self, steps: int) -> Host:
+        """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
+
+        Raises:
+            ValueError: if ``steps`` is less than 1.
+        """
+        return uniform(steps)
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$(\arctan e^{-\lambda/2} - \theta_0) / (\theta_1 - \theta_0)$; the nearest end beyond the path's own."""

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from artifex.schedules.grid.noise import karras
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import T, check_times, namespace, real
+from artifex.schedules.namespace import Host, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class VE:
         sigma = xp.exp(math.log(self.sigma_min) + t * math.log(self.sigma_max / self.sigma_min))
         return level_at(t, xp.ones_like(t), sigma)
 
+    def times(self, steps: int) -> Host:
+        r"""The schedule's own grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
+
+        Raises:
+            ValueError: if ``steps`` is less than 1.
+        """
+        return karras(self, steps, 1.0, 0.0)
+
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$(-\lambda/2 - \log\sigma_\mathrm{min}) / \log(\sigma_\mathrm{max} / \sigma_\mathrm{min})$."""
         xp = namespace(logsnr)
@@ -68,6 +77,19 @@ class EDM:
         t = real(t)
         check_times(t, 0, math.inf)
         return level_at(t, xp.ones_like(t), xp.maximum(t, 0.0))
+
+    def times(self, steps: int, sigma_max: float = 80.0, sigma_min: float = 0.002) -> Host:
+        """The schedule's own grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
+
+        Args:
+            steps: at least 1.
+            sigma_max: the first level; 80 as published, for data of a standard deviation of 0.5.
+            sigma_min: the last level at which the network is called, in (0, ``sigma_max``).
+
+        Raises:
+            ValueError: for values outside those ranges.
+        """
+        return karras(self, steps, sigma_max, sigma_min)
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$e^{-\lambda/2}$."""

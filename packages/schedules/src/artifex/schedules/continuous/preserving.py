@@ -8,8 +8,9 @@ References: Song et al. 2021, https://arxiv.org/abs/2011.13456
 
 from dataclasses import dataclass
 
+from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import T, check_times, namespace, real
+from artifex.schedules.namespace import Host, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class VP:
         t = real(t)
         total = integral(t, self.beta_min, self.beta_max)
         return level_at(t, xp.exp(-total / 2), xp.sqrt(-xp.expm1(-total)))
+
+    def times(self, steps: int) -> Host:
+        """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
+
+        Raises:
+            ValueError: if ``steps`` is less than 1.
+        """
+        return uniform(steps)
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""The time with this log-SNR, where $B = \log(1 + e^{-\lambda})$; the nearest end beyond the path's own."""
@@ -79,6 +88,14 @@ class SubVP:
         t = real(t)
         total = integral(t, self.beta_min, self.beta_max)
         return level_at(t, xp.exp(-total / 2), -xp.expm1(-total))
+
+    def times(self, steps: int) -> Host:
+        """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
+
+        Raises:
+            ValueError: if ``steps`` is less than 1.
+        """
+        return uniform(steps)
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""The time with this log-SNR, where $2 \sinh(B/2) = e^{-\lambda/2}$; the nearest end beyond the path's own."""

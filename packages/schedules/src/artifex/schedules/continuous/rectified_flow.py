@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import T, check_times, namespace, real
+from artifex.schedules.namespace import Host, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class RectifiedFlow:
         part = xp.clip(t, 0.0, 1.0)
         whole = 1 + (self.shift - 1) * part
         return level_at(t, (1 - part) / whole, self.shift * part / whole)
+
+    def times(self, steps: int) -> Host:
+        """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
+
+        Raises:
+            ValueError: if ``steps`` is less than 1.
+        """
+        return uniform(steps)
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$t = 1 / (1 + s\, e^{\lambda/2})$."""

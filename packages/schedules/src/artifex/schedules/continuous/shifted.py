@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from artifex.schedules.level import NoiseLevel, Schedule, level_at
-from artifex.schedules.namespace import T, namespace, real
+from artifex.schedules.grid.time import check_unit
+from artifex.schedules.level import DefaultGrid, NoiseLevel, Schedule, level_at
+from artifex.schedules.namespace import Host, T, namespace, real
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,21 @@ class Shifted:
         length = xp.hypot(curve.alpha, curve.sigma)
         alpha, sigma = xp.exp(-0.5 * xp.logaddexp(0.0, -logsnr)), xp.exp(-0.5 * xp.logaddexp(0.0, logsnr))
         return level_at(t, length * alpha, length * sigma)
+
+    def times(self, steps: int) -> Host:
+        """The own grid of the schedule inside, at whose times this one has more noise.
+
+        Raises:
+            ValueError: as the schedule inside.
+            TypeError: if that has no grid of its own.
+        """
+        if not isinstance(self.schedule, DefaultGrid):
+            raise TypeError(f"the schedule inside must have a method times, got {type(self.schedule).__name__}")
+        return self.schedule.times(steps)
+
+    def check_grid(self, times: Host) -> None:
+        """As the schedule inside."""
+        check_unit(self.schedule, times)
 
     def inverse_logsnr(self, logsnr: T) -> T:
         """The time with this log-SNR; the nearest end beyond the path's own."""

@@ -1,5 +1,7 @@
 """Grids that are spaced in time, whatever the schedule."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from artifex.schedules.level import Schedule
@@ -83,6 +85,7 @@ def custom(schedule: Schedule, times: Host) -> Host:
     times = np.array(times, np.float64)
     if times.ndim != 1 or times.size < 2:
         raise ValueError(f"times must be of shape (steps + 1,) with at least one step, got {times.shape}")
+    check_unit(schedule, times)
     logsnr = schedule.at(times).logsnr
     for i in range(len(times) - 1):
         if not logsnr[i + 1] > logsnr[i]:
@@ -91,6 +94,24 @@ def custom(schedule: Schedule, times: Host) -> Host:
                 f"{i + 1}, where the log-SNR goes from {logsnr[i]:.6g} to {logsnr[i + 1]:.6g}"
             )
     return times
+
+
+def check_unit(schedule: Schedule, times: Host) -> None:
+    r"""Raises a ValueError for times that are known to be in the unit of another schedule.
+
+    Those are times that the schedule's own ``check_grid``, where it has one, refuses, and levels of $2^{24}$ and more,
+    in which float32 does not hold the data any longer: $\sigma$ taken for a time, as a rule.
+    """
+    check: Callable[[Host], None] | None = getattr(schedule, "check_grid", None)
+    if check is not None:
+        check(times)
+    with np.errstate(over="ignore"):
+        most = np.max(schedule.at(times).sigma)
+    if not most < 2.0**24:
+        raise ValueError(
+            f"times must be in the schedule's own unit, got values from {times.max():g} to {times.min():g}, where "
+            f"sigma is up to {most:.3g}: take schedule.times(steps)"
+        )
 
 
 def check_count(k: int) -> None:
