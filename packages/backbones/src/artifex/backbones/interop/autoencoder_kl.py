@@ -11,9 +11,6 @@ from artifex.backbones.interop.parts import ATTENTION, RES, middle
 
 FIXED: Final[Fixed] = {
     "act_fn": ("silu", "swish"),
-    "latents_mean": (None,),
-    "latents_std": (None,),
-    "force_upcast": (True, False),  # about half precision in PyTorch
 }
 TABLE: Final[Table] = {
     "encoder.stem": name("encoder.conv_in"),
@@ -55,7 +52,10 @@ def read(fields: Fields) -> AutoencoderKLConfig:
         post_quant_conv=fields.flag("use_post_quant_conv", True),
         scaling_factor=fields.number("scaling_factor", 0.18215),
         shift_factor=0.0 if shift is None else Fields({"shift_factor": shift}).number("shift_factor"),
-        sample_size=fields.optional("sample_size", 32),
+        latents_mean=fields.numbers("latents_mean"),
+        latents_std=fields.numbers("latents_std"),
+        force_upcast=fields.flag("force_upcast", True),
+        sample_size=fields.sides("sample_size", 32),
     )
     fields.done(FIXED)
     return config
@@ -72,9 +72,12 @@ def write(config: AutoencoderKLConfig) -> Json:
         "layers_per_block": config.num_res_blocks,
         "latent_channels": config.latent_channels,
         "norm_num_groups": config.groups,
-        "sample_size": config.sample_size,
+        **({} if config.sample_size is None else {"sample_size": config.sample_size}),  # they can't do without
         "scaling_factor": config.scaling_factor,
         "shift_factor": config.shift_factor or None,
+        "latents_mean": config.latents_mean,
+        "latents_std": config.latents_std,
+        "force_upcast": config.force_upcast,
         "mid_block_add_attention": config.middle_attention,
         "use_quant_conv": config.quant_conv,
         "use_post_quant_conv": config.post_quant_conv,

@@ -1,9 +1,10 @@
 """Named arrays in safetensors files, read one at a time."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,11 @@ PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 STEM: Final = "diffusion_pytorch_model"
 INDEX: Final = f"{STEM}.safetensors.index.json"
+# A variant's name is before the ending or, in an index, after that word; before it in older folders.
+_WEIGHTS: Final = (
+    re.compile(rf"{STEM}\.safetensors\.(?:(?P<old>.+)\.)?index(?:\.(?P<variant>.+))?\.json"),
+    re.compile(rf"{STEM}(?!.*-\d+-of-\d)(?P<old>)(?:\.(?P<variant>.+))?\.safetensors"),
+)
 
 
 class CheckpointError(ValueError):
@@ -97,19 +103,12 @@ def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
     Raises:
         CheckpointError: If there are no weights, only pickled ones, or what the index says is not so.
     """
-    stem = STEM if variant is None else f"{STEM}.{variant}"
-    single = folder / f"{stem}.safetensors"
-    if single.is_file():
-        return Checkpoint([single])
-    index = folder / (INDEX if variant is None else f"{STEM}.safetensors.index.{variant}.json")
-    if not index.is_file():
-        for path in sorted(folder.glob("*")):
-            refuse_pickle(path)
-        there = sorted(path.name for path in folder.glob("*"))
-        raise CheckpointError(
-            f"no {single.name} and no {index.name} in {folder}, which has {there[:8]}; "
-            f"{STEM}.fp16.safetensors would be read with variant='fp16'"
-        )
+    found = variants(folder)
+    if variant not in found:
+        _refuse_missing(folder, variant, found)
+    index = found[variant]
+    if index.suffix == ".safetensors":
+        return Checkpoint([index])
     where = read_json(index).get("weight_map")
     if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
         raise CheckpointError(f"weight_map in {index} must map names to files, got {where!r}")
@@ -122,6 +121,35 @@ def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
             f"{index} and the files that it names disagree on {sorted(set(where) ^ set(checkpoint.shapes))[:3]}"
         )
     return checkpoint
+
+
+def variants(folder: Path) -> dict[str | None, Path]:
+    """The file of weights, or the index of several, of each variant that is in a diffusers folder, plain first."""
+    found: dict[str | None, Path] = {}
+    for pattern in _WEIGHTS:
+        for path in sorted(folder.glob(f"{STEM}.*")):
+            if (match := pattern.fullmatch(path.name)) and path.is_file():
+                found[match["variant"] or match["old"] or None] = path
+    return dict(sorted(found.items(), key=lambda item: item[0] or ""))
+
+
+def _refuse_missing(folder: Path, variant: str | None, found: Mapping[str | None, Path]) -> NoReturn:
+    """Raise the error for a variant that is not there, with what is."""
+    infix = "" if variant is None else f".{variant}"
+    files = f"no {STEM}{infix}.safetensors and no {INDEX.removesuffix('.json')}{infix}.json in {folder}"
+    there = sorted(path.name for path in folder.glob("*"))
+    if found:
+        ways = " or ".join("without a variant" if name is None else f"with variant={name!r}" for name in found)
+        raise CheckpointError(f"{files}, which has {there[:8]}: read it {ways}")
+    parts = [name for name in there if re.fullmatch(rf"{STEM}.*-of-\d+.*\.bin", name)]
+    if parts:
+        raise CheckpointError(
+            f"{folder / parts[0]} is one of several pickles, which can run code when they are read; convert them "
+            f"first, with diffusers: from_pretrained({str(folder)!r}), then save_pretrained"
+        )
+    for name in there:
+        refuse_pickle(folder / name)
+    raise CheckpointError(f"{files}, which has {there[:8]}")
 
 
 def is_name(text: str) -> bool:

@@ -1,7 +1,8 @@
 """diffusers' folders: a network's, and a pipeline's."""
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,14 @@ from jax.typing import DTypeLike
 from artifex.backbones.autoencoder_kl import AutoencoderKL
 from artifex.backbones.dit import DiT
 from artifex.backbones.interop.autoencoder_kl import AUTOENCODER_KL
-from artifex.backbones.interop.checkpoint import CheckpointError, is_name, open_folder, read_json, refuse_pickle
+from artifex.backbones.interop.checkpoint import (
+    CheckpointError,
+    is_name,
+    open_folder,
+    read_json,
+    refuse_pickle,
+    variants,
+)
 from artifex.backbones.interop.dit import DIT
 from artifex.backbones.interop.family import SHARD_BYTES
 from artifex.backbones.interop.fields import Json
@@ -24,6 +32,8 @@ from artifex.backbones.unet_conditional import UNetConditional
 
 Model = AutoencoderKL | DiT | MMDiT | UNet | UNetConditional
 FAMILIES: Final = (AUTOENCODER_KL, DIT, MMDIT, UNET_2D, UNET_2D_CONDITION)
+BY_NAME: Final = {name: family for family in FAMILIES for name in (family.class_name, *family.older)}
+PRECISIONS: Final = ("fp16", "bf16")  # variants that are the same weights, but for rounding
 
 
 @dataclass(frozen=True)
@@ -35,12 +45,14 @@ class Pipeline:
         networks: The networks, by component: ``"unet"`` or ``"transformer"``, ``"vae"``.
         scheduler: The fields of ``scheduler_config.json``, or None where there is none.
         left: The components that are not read here, with their classes: text encoders, tokenizers and so on.
+        variants: The variant of the files that each network was read from, None for plain ones.
     """
 
     class_name: str
     networks: Mapping[str, Model]
     scheduler: Json | None
     left: Mapping[str, str]
+    variants: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def load_diffusers(
@@ -59,11 +71,12 @@ def load_diffusers(
         path: The folder.
         dtype: What parameters are kept in; None keeps what the checkpoint has.
         compute_dtype: What is computed in; None is as the parameters.
-        variant: ``"fp16"`` for the files so named.
+        variant: ``"fp16"`` for the files so named, None for plain ones.
 
     Returns:
         An `AutoencoderKL`, a `UNet` (for UNet2DModel), a `UNetConditional` (UNet2DConditionModel), a `DiT`
-        (DiTTransformer2DModel) or an `MMDiT` (SD3Transformer2DModel); or a `Pipeline`.
+        (DiTTransformer2DModel, or Transformer2DModel in older folders) or an `MMDiT` (SD3Transformer2DModel); or a
+        `Pipeline`.
 
     Raises:
         CheckpointError: If the folder is incomplete, of a class or with an option that is not known here, its files are
@@ -84,15 +97,16 @@ def load_pipeline(
 ) -> Pipeline:
     """Read a pipeline's folder; see `load_diffusers`.
 
-    Components of other libraries, such as text encoders, and components without weights are left.
+    Components of other libraries, such as text encoders, and components without weights are left. A network that has
+    no files of ``variant``, where others have, is read from its plain files or, without plain ones, from those of
+    ``"fp16"`` or ``"bf16"``. A UserWarning names it.
 
     Raises:
         CheckpointError: As `load_diffusers`, for each network of diffusers in the pipeline.
     """
     folder = Path(path)
     index = read_json(folder / "model_index.json")
-    known = {family.class_name for family in FAMILIES}
-    networks: dict[str, Model] = {}
+    classes: dict[str, str] = {}
     scheduler: Json | None = None
     left: dict[str, str] = {}
     for component, kind in index.items():
@@ -103,11 +117,16 @@ def load_pipeline(
         library, class_name = kind
         if component == "scheduler":
             scheduler = read_json(folder / component / "scheduler_config.json")
-        elif library == "diffusers" and (class_name in known or (folder / component / "config.json").is_file()):
-            networks[component] = _load_network(folder / component, dtype, compute_dtype, variant)
+        elif library == "diffusers" and (class_name in BY_NAME or (folder / component / "config.json").is_file()):
+            classes[component] = class_name
         else:
             left[component] = class_name
-    return Pipeline(str(index.get("_class_name")), networks, scheduler, left)
+    chosen = _choose(folder, tuple(classes), variant)
+    networks = {
+        component: _load_network(folder / component, dtype, compute_dtype, chosen[component], class_name)
+        for component, class_name in classes.items()
+    }
+    return Pipeline(str(index.get("_class_name")), networks, scheduler, left, chosen)
 
 
 def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
@@ -130,26 +149,42 @@ def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_B
     raise TypeError(f"model must be of a class that diffusers has, got {type(model).__name__}")
 
 
-def _load_network(folder: Path, dtype: DTypeLike | None, compute_dtype: DTypeLike | None, variant: str | None) -> Model:
+def _choose(folder: Path, components: tuple[str, ...], variant: str | None) -> dict[str, str | None]:
+    """The variant to read each component in, with a warning for those that lack the one that is asked for."""
+    found = {component: variants(folder / component) for component in components}
+    chosen: dict[str, str | None] = dict.fromkeys(components, variant)
+    others = []
+    if any(variant in files for files in found.values()):
+        for component, files in found.items():
+            if variant not in files and (there := [name for name in (None, *PRECISIONS) if name in files]):
+                chosen[component] = there[0]
+                others.append(f"{component} from {files[there[0]].name}")
+    if others:
+        asked = "plain files" if variant is None else f"files of variant={variant!r}"
+        warnings.warn(f"{folder}: not every network has {asked}; read {', '.join(others)}", stacklevel=3)
+    return chosen
+
+
+def _load_network(
+    folder: Path,
+    dtype: DTypeLike | None,
+    compute_dtype: DTypeLike | None,
+    variant: str | None,
+    class_name: object = None,
+) -> Model:
     refuse_pickle(folder)
     if folder.is_file():
         raise CheckpointError(f"{folder} is a file, expected a folder with config.json; load_original reads one file")
     fields = read_json(folder / "config.json")
-    class_name = fields.get("_class_name")
-    for family in FAMILIES:
-        if family.class_name == class_name:
-            try:
-                model = family.open(
-                    fields,
-                    open_folder(folder, variant),
-                    dtype=dtype,
-                    compute_dtype=compute_dtype,
-                    rename=current,
-                )
-            except CheckpointError as error:
-                raise CheckpointError(f"{folder}: {error}") from error
-            except ValueError as error:
-                raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
-            return model
-    known = ", ".join(family.class_name for family in FAMILIES)
-    raise CheckpointError(f"_class_name in {folder / 'config.json'} must be one of {known}; got {class_name!r}")
+    class_name = fields.get("_class_name", class_name)
+    family = BY_NAME.get(class_name) if isinstance(class_name, str) else None
+    if family is None:
+        known = ", ".join(family.class_name for family in FAMILIES)
+        raise CheckpointError(f"_class_name in {folder / 'config.json'} must be one of {known}; got {class_name!r}")
+    checkpoint = open_folder(folder, variant)
+    try:
+        return family.open(fields, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=current)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error

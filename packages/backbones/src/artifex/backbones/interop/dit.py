@@ -21,6 +21,17 @@ FIXED: Final[Fixed] = {
     "norm_type": ("ada_norm_zero",),
     "norm_elementwise_affine": (False,),
 }
+OLDER: Final[Fixed] = {  # of `Transformer2DModel`, which was all of diffusers' transformers in one
+    "attention_type": ("default",),
+    "caption_channels": (None,),
+    "cross_attention_dim": (None,),
+    "double_self_attention": (False,),
+    "interpolation_scale": (None, 1),
+    "num_vector_embeds": (None,),
+    "only_cross_attention": (False,),
+    "use_additional_conditions": (None, False),
+    "use_linear_projection": (False, True),  # of no effect on patches
+}
 EMBED: Final[Table] = {
     "first": name("timestep_embedder.linear_1"),
     "second": name("timestep_embedder.linear_2"),
@@ -116,7 +127,7 @@ def read(fields: Fields) -> DiTConfig:
         qkv_bias=fields.flag("attention_bias", True),
         sample_size=fields.integer("sample_size", 32),
     )
-    fields.done(FIXED)
+    fields.done(FIXED, OLDER)
     return config
 
 
@@ -159,6 +170,7 @@ DIT: Final = Family(
     write=write,
     table=diffusers_table,
     adapt=adapt,
+    older=("Transformer2DModel",),
 )
 ORIGINAL_DIT: Final = dataclasses.replace(
     DIT, class_name="facebookresearch/DiT", table=original_table, constants=original_constants,

@@ -19,6 +19,7 @@ from artifex.backbones.base import Constant
 from artifex.backbones.interop.checkpoint import DTYPES, INDEX, STEM, Checkpoint, CheckpointError
 from artifex.backbones.interop.fields import Fields, Json
 from artifex.backbones.interop.names import Entry, Table, entries
+from artifex.backbones.interop.note import NOTE, completed, note
 from artifex.backbones.rngs import init_rngs
 
 VERSION: Final = "0.42.0"  # of diffusers
@@ -54,6 +55,7 @@ class Family(Generic[C, M]):
         table: The names of its parameters.
         constants: Arrays there that are no parameters here, and what they must be.
         adapt: What only the arrays themselves say of the config.
+        older: Other names that the class has had.
     """
 
     class_name: str
@@ -65,6 +67,7 @@ class Family(Generic[C, M]):
     table: Callable[[C], Table]
     constants: Callable[[C], Mapping[str, np.ndarray]] = lambda _: {}
     adapt: Callable[[C, Checkpoint], C] = lambda config, _: config
+    older: tuple[str, ...] = ()
 
     def open(
         self,
@@ -77,12 +80,21 @@ class Family(Generic[C, M]):
     ) -> M:
         """Read the network of a config's fields; see `load`."""
         config = self.read(Fields(fields))
+        if NOTE in fields:
+            config = completed(config, fields[NOTE], self.again)
         return load(self, config, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=rename)
+
+    def again(self, config: C) -> C:
+        """What is read of a config that was written."""
+        return self.read(Fields(self.write(config)))
 
     def save(self, model: M, folder: Path, shard_bytes: int) -> None:
         """Write a network as diffusers does."""
-        fields = {"_class_name": self.class_name, "_diffusers_version": VERSION, **self.write(self.config(model))}
-        write_folder(folder, fields, arrays(self, model), shard_bytes)
+        config = self.config(model)
+        fields = self.write(config)
+        home = {"_class_name": self.class_name, "_diffusers_version": VERSION}
+        rest = note(config, self.again(config))
+        write_folder(folder, {**home, **rest, **fields}, arrays(self, model), shard_bytes)
 
 
 def parameters(state: State) -> dict[str, jax.Array]:

@@ -9,6 +9,10 @@ from artifex.backbones.interop.checkpoint import CheckpointError
 Json = dict[str, object]
 Fixed = Mapping[str, tuple[object, ...]]
 MISSING: Final = object()
+# What diffusers' tools leave in a config and no network reads: its moving average of weights, and its networks in Flax.
+LEFT_BEHIND: Final = frozenset(
+    ("decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup")
+) | frozenset(("split_head_dim", "use_memory_efficient_attention"))
 
 
 class Fields:
@@ -18,7 +22,9 @@ class Fields:
     """
 
     def __init__(self, values: Json) -> None:
-        self._values = {key: value for key, value in values.items() if not key.startswith("_")}
+        self._values = {
+            key: value for key, value in values.items() if not key.startswith("_") and key not in LEFT_BEHIND
+        }
 
     def take(self, key: str, default: object = MISSING) -> object:
         """The value of any type."""
@@ -39,12 +45,27 @@ class Fields:
         value = self.take(key, default)
         return None if value is None else Fields({key: value}).integer(key)
 
+    def sides(self, key: str, default: int | None = None) -> int | tuple[int, int] | None:
+        """Height and width: two whole numbers, one for both, or None."""
+        value = self.take(key, default)
+        if isinstance(value, list | tuple) and len(value) == 2:
+            height, width = Fields({key: value}).integers(key)
+            return height, width
+        return Fields({key: value}).optional(key)
+
     def number(self, key: str, default: object = MISSING) -> float:
         """A finite number."""
         value = self.take(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise CheckpointError(f"{key} must be a finite number, got {value!r}")
         return value
+
+    def numbers(self, key: str) -> tuple[float, ...] | None:
+        """A list of finite numbers, or None, which is the default."""
+        value = self.take(key, None)
+        if value is not None and not isinstance(value, list | tuple):
+            raise CheckpointError(f"{key} must be a list of numbers or null, got {value!r}")
+        return None if value is None else tuple(Fields({key: item}).number(key) for item in value)
 
     def flag(self, key: str, default: object = MISSING) -> bool:
         """True or false."""
@@ -72,6 +93,12 @@ class Fields:
             raise CheckpointError(f"{key} must hold {count} numbers, got {value!r}")
         return found
 
+    def collapse(self, key: str) -> None:
+        """Put one value in the place of a list of equal ones."""
+        value = self._values.get(key)
+        if isinstance(value, list | tuple) and value and all(item == value[0] for item in value):
+            self._values[key] = value[0]
+
     def words(self, key: str, default: object = MISSING) -> tuple[str, ...]:
         """A list of strings."""
         value = self.take(key, default)
@@ -93,9 +120,9 @@ class Fields:
             raise CheckpointError(f"{key} must be one of {allowed} here, got {value!r}")
         return value
 
-    def done(self, fixed: Fixed) -> None:
+    def done(self, *fixed: Fixed) -> None:
         """Check what no config here has: absent or of a value in ``fixed``; raise for all that is still left."""
-        for key, allowed in fixed.items():
+        for key, allowed in (item for each in fixed for item in each.items()):
             value = self._values.pop(key, allowed[0])
             value = tuple(value) if isinstance(value, list) else value
             if value not in allowed:

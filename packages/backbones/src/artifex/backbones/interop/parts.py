@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from artifex.backbones.interop.checkpoint import CheckpointError
+from artifex.backbones.interop.fields import Fields
 from artifex.backbones.interop.names import Name, Table, name, under
 
 RES: Final[Table] = {
@@ -25,6 +27,15 @@ def current(key: str) -> str:
     """A tensor's name today, from one that may be of before 2023, when attention had other names."""
     *head, module, leaf = ["", *key.split(".")]
     return ".".join([*head, _OLD.get(module, module), leaf])[1:]
+
+
+def check_ignored(fields: Fields, base_channels: int) -> None:
+    """Take the fields of a U-Net that are of no effect, one of them only at one value."""
+    fields.optional("num_train_timesteps")  # of learned times
+    fields.optional("addition_embed_type_num_heads")  # of another embedding of the text
+    features = fields.optional("time_embedding_dim")
+    if features not in (None, 4 * base_channels):
+        raise CheckpointError(f"time_embedding_dim must be None or {4 * base_channels} for this config, got {features}")
 
 
 def middle(ours: str, theirs: str, attention: Table) -> dict[str, Name]:

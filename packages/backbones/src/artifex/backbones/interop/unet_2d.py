@@ -6,7 +6,7 @@ from artifex.backbones.interop.checkpoint import CheckpointError
 from artifex.backbones.interop.family import Family
 from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
 from artifex.backbones.interop.names import Table, name, under
-from artifex.backbones.interop.parts import ATTENTION, RES, middle
+from artifex.backbones.interop.parts import ATTENTION, RES, check_ignored, middle
 from artifex.backbones.unet import UNet, UNetConfig
 
 FIXED: Final[Fixed] = {
@@ -58,11 +58,16 @@ UP: Final = {
 }
 
 
+def blocks(fields: Fields, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Types of blocks, without what some were called with at first."""
+    return tuple(kind.removeprefix("UNetRes") for kind in fields.words(key, default))
+
+
 def read(fields: Fields) -> UNetConfig:
     """Our config of theirs."""
     channels = fields.integers("block_out_channels", (224, 448, 672, 896))
-    down = fields.words("down_block_types", (DOWN[False, False], *[DOWN[True, False]] * 3))
-    up = fields.words("up_block_types", (*[UP[True, False]] * 3, UP[False, False]))
+    down = blocks(fields, "down_block_types", (DOWN[False, False], *[DOWN[True, False]] * 3))
+    up = blocks(fields, "up_block_types", (*[UP[True, False]] * 3, UP[False, False]))
     changes = {key: fields.choice(key, ("conv", "resnet"), "conv") for key in ("downsample_type", "upsample_type")}
     attention = tuple(level for level, kind in enumerate(down) if kind == DOWN[True, False])
     # Without attention a block's type says how resolution changes, and the fields are not read there.
@@ -72,8 +77,10 @@ def read(fields: Fields) -> UNetConfig:
         expected = _types(key, attention, len(channels), within)
         if len(got) != len(channels) or any(kind not in kinds for kind, kinds in zip(got, expected, strict=True)):
             raise CheckpointError(f"{key} must be {[kinds[0] for kinds in expected]}, got {list(got)}")
+    # Nor is the way down read at the last level, or the way up at the first.
+    ends = {"downsample_type": len(channels) - 1, "upsample_type": 0}
     for key, change in changes.items():
-        if attention and (change == "resnet") != within:
+        if {*attention} - {ends[key]} and (change == "resnet") != within:
             raise CheckpointError(f"{key} must agree with the types of the blocks {down} and {up}, got {change!r}")
     base = channels[0] if channels else 1
     if base < 1 or any(width % base for width in channels):
@@ -87,6 +94,8 @@ def read(fields: Fields) -> UNetConfig:
     # None is no norm at all with scale-shift norms, and that of the residual blocks without.
     if middle_groups not in ((groups,) if scale_shift else (groups, None)):
         raise CheckpointError(f"attn_norm_num_groups must be norm_num_groups = {groups}, got {middle_groups}")
+    check_ignored(fields, base)
+    num_classes = fields.optional("num_class_embeds")
     config = UNetConfig(
         in_channels=in_channels,
         base_channels=base,
@@ -104,9 +113,9 @@ def read(fields: Fields) -> UNetConfig:
         freq_shift=fields.number("freq_shift", 0),
         learn_sigma=out_channels != in_channels,
         dropout=fields.number("dropout", 0.0),
-        num_classes=fields.optional("num_class_embeds"),
-        null_class=False,
-        sample_size=fields.optional("sample_size"),
+        num_classes=num_classes,
+        null_class=num_classes is None,
+        sample_size=fields.sides("sample_size"),
     )
     fields.done(FIXED)
     return config

@@ -6,7 +6,7 @@ from artifex.backbones.interop.checkpoint import CheckpointError
 from artifex.backbones.interop.family import Family
 from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
 from artifex.backbones.interop.names import Name, Shape, Table, name, under
-from artifex.backbones.interop.parts import middle
+from artifex.backbones.interop.parts import check_ignored, middle
 from artifex.backbones.interop.unet_2d import CONVOLUTIONS, TRUNK
 from artifex.backbones.unet_conditional import UNetConditional, UNetConditionalConfig
 
@@ -23,7 +23,6 @@ FIXED: Final[Fixed] = {
     "dual_cross_attention": (False,),
     "class_embed_type": (None,),
     "num_class_embeds": (None,),
-    "upcast_attention": (False, None, True),  # the softmax is never computed in less than float32 here
     "resnet_skip_time_act": (False,),
     "resnet_out_scale_factor": (1.0,),
     "time_embedding_type": ("positional",),
@@ -35,7 +34,7 @@ FIXED: Final[Fixed] = {
     "conv_out_kernel": (3,),
     "attention_type": ("default",),
     "class_embeddings_concat": (False,),
-    "mid_block_only_cross_attention": (None, False),
+    "mid_block_only_cross_attention": (None, False, True),  # of no effect in this type of middle
     "cross_attention_norm": (None,),
     "addition_embed_type_num_heads": (64,),
 }
@@ -64,6 +63,18 @@ def transformer(spatial: Shape) -> dict[str, Name]:
             },
         ),
     }
+
+
+def shares(width: int, features: int, context: int) -> tuple[int, int]:
+    """How much of an input of SDXL is the text's vector, and how many numbers come with it.
+
+    The config has the sum alone: of the vector and of ``features`` a number, six for SDXL and five for its refiner,
+    whose aesthetic score stands for two. The context is as long as the vector with one text encoder, which the refiner
+    has, and twice as long with two that are alike. SDXL's two are not: no share is even, and it has six.
+    """
+    fitting = [(width - ids * features, ids) for ids in (6, 5, 4, 3, 2, 1) if width > ids * features]
+    even = [(pooled, ids) for pooled, ids in fitting if ids > 4 and context in (pooled, 2 * pooled)]
+    return (even or fitting or [(width - features, 1)])[0]
 
 
 def table(config: UNetConditionalConfig) -> Table:
@@ -111,10 +122,10 @@ def read(fields: Fields) -> UNetConditionalConfig:
     if added == "text_time":
         if times is None or width is None:
             raise CheckpointError("addition_embed_type 'text_time' needs addition_time_embed_dim and its input's width")
-        ids = 6 if width > 6 * times else 5  # SDXL's; its refiner's
-        pooled = width - ids * times
+        pooled, ids = shares(width, times, context[0])
     elif added is not None:
         raise CheckpointError(f"addition_embed_type must be None or 'text_time', got {added!r}")
+    upcast = fields.take("upcast_attention", None)
     config = UNetConditionalConfig(
         in_channels=fields.integer("in_channels", 4),
         out_channels=fields.integer("out_channels", 4),
@@ -128,6 +139,7 @@ def read(fields: Fields) -> UNetConditionalConfig:
         pooled_features=pooled,
         ids=ids,
         id_features=256 if times is None else times,
+        upcast_attention=False if upcast is None else Fields({"upcast_attention": upcast}).flag("upcast_attention"),
         linear_projection=fields.flag("use_linear_projection", False),
         groups=fields.integer("norm_num_groups", 32),
         scale_shift=fields.choice("resnet_time_scale_shift", ("default", "scale_shift"), "default") == "scale_shift",
@@ -136,8 +148,13 @@ def read(fields: Fields) -> UNetConditionalConfig:
         cosine_first=fields.flag("flip_sin_to_cos", True),
         freq_shift=fields.number("freq_shift", 0),
         dropout=fields.number("dropout", 0.0),
-        sample_size=fields.optional("sample_size"),
+        sample_size=fields.sides("sample_size"),
     )
+    check_ignored(fields, base)
+    fields.collapse("only_cross_attention")
+    upwards = fields.take("reverse_transformer_layers_per_block", None)
+    if upwards not in (None, [*depths[::-1]]):
+        raise CheckpointError(f"reverse_transformer_layers_per_block must be None or {[*depths[::-1]]}, got {upwards}")
     fields.done(FIXED)
     return config
 
@@ -176,6 +193,7 @@ def write(config: UNetConditionalConfig) -> Json:
         "projection_class_embeddings_input_dim": (
             config.pooled_features + config.ids * config.id_features if config.pooled_features is not None else None
         ),
+        "upcast_attention": config.upcast_attention,
         "resnet_time_scale_shift": "scale_shift" if config.scale_shift else "default",
         **plain(FIXED),
     }
