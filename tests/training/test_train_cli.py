@@ -77,16 +77,9 @@ def test_a_run_is_trained_told_of_and_never_overwritten(folder: Path, capsys: py
     assert parse_config(out) == config
 
     before = tree(folder)
-    for arguments, says in (
-        (["train", "toy.yaml", "--out", "run"], "run holds a run of 3 steps: --resume goes on with it, another --out"),
-        (
-            ["train", "toy.yaml", "--resume", "--out", "run"],
-            "--resume goes on with run/config.yaml, so CONFIG and",
-        ),
-        (["train", "--set", "seed=1", "--resume", "--out", "run"], "--resume goes on with run/config.yaml, so CONFIG"),
-    ):
-        assert main(arguments) == 2
-        assert says in capsys.readouterr().err
+    says = "run holds a run of 3 steps: --resume goes on with it, another --out"
+    assert main(["train", "toy.yaml", "--out", "run"]) == 2
+    assert says in capsys.readouterr().err
     assert tree(folder) == before
 
 

@@ -1,4 +1,6 @@
+import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from artifex.training.data.source import ArraySource
 N = 23
 
 
-def numbered(**options: object) -> Dataset:
+def numbered(n: int = N, name: str = "numbers", **options: object) -> Dataset:
     """2x3 images whose first pixel says which they are."""
-    x = np.add.outer(np.arange(N), np.array([[0, 50, 100], [30, 80, 130]])).astype(np.uint8)[..., None]
-    return Dataset("numbers", ArraySource(x, np.arange(N) % 5, "numbers"), (2, 3, 1), 5, **options)  # type: ignore[arg-type]
+    x = np.add.outer(np.arange(n), np.array([[0, 50, 100], [30, 80, 130]])).astype(np.uint8)[..., None]
+    return Dataset(name, ArraySource(x, np.arange(n) % 5, "numbers"), (2, 3, 1), 5, **options)  # type: ignore[arg-type]
 
 
 def indices(batch: Batch) -> list[int]:
@@ -67,6 +69,39 @@ def test_a_state_goes_through_json_and_resumes_exactly(stop: int) -> None:
         assert same(next(batches), next(resumed))
 
 
+def test_another_batch_size_goes_on_where_the_stream_of_examples_was() -> None:
+    """Twice over: 3 batches of 7, 2 of 4 and then 5 of 3 are the first 44 examples of the stream."""
+    stream, seen = numbered().batches(7, seed=3), list[int]()
+    for size, steps in ((7, 3), (4, 2), (3, 5)):
+        state = json.loads(json.dumps(stream.state()))
+        stream = numbered().batches(size, seed=3)
+        stream.restore(state)
+        for _ in range(steps):
+            seen += indices(next(stream))
+    assert seen == [int(batch_indices(N, 1, 3, place)[0]) for place in range(44)]
+    halves = [numbered().batches(4, seed=3, shard=(i, 2)) for i in range(2)]
+    for half in halves:
+        half.restore({**state, "skipped": []})
+    assert [indices(next(half)) for half in halves] == [seen[29:31], seen[31:33]]
+
+
+@pytest.mark.parametrize("n", [30, 10])
+def test_changed_data_goes_on_with_a_whole_epoch_of_its_own(n: int) -> None:
+    before = numbered().batches(7, seed=3)
+    for _ in range(5):
+        next(before)
+    stream = numbered(n, "others").batches(2, seed=3, accept_changed_data=True)
+    stream.restore(before.state())
+    seen = [indices(next(stream)) for _ in range(n // 2)]
+    assert sorted(itertools.chain(*seen)) == list(range(n))
+    again = numbered(n, "others").batches(2, seed=3)
+    again.restore({**stream.state(), "step": 5 + 2})
+    assert indices(next(again)) == seen[2]
+    renamed = numbered(name="moved").batches(7, seed=3, accept_changed_data=True)
+    renamed.restore(before.state())
+    assert same(next(renamed), next(before))
+
+
 def test_toys_are_batched_as_points() -> None:
     data = open_dataset(Toy(name="gaussians", size=50))
     batch = next(data.batches(8, seed=0))
@@ -78,12 +113,26 @@ def test_batches_are_what_the_protocol_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "value"), [("seed", 1), ("examples", 24), ("batch_size", 8), ("step", -1), ("step", "2"), ("data", "x")]
+    ("change", "value", "says"),
+    [
+        ("seed", 1, "the seed must stay 1 where a run goes on, got 0"),
+        (
+            "examples",
+            24,
+            "the number of examples must stay 24 where a run goes on, got 23; changed data must be",
+        ),
+        ("data", "x", "the name of the data must stay 'x' where a run goes on, got 'numbers'; changed data must"),
+        ("shape", [2], "the shape of an example must stay [2] where a run goes on, got [2, 3, 1]"),
+        ("num_classes", 2, "the number of classes must stay 2 where a run goes on, got 5"),
+        ("classes", ["a"], "the names of the classes must stay ['a'] where a run goes on, got []"),
+        ("step", -1, "a state must hold step, at least 0, and skipped, a list; got -1"),
+        ("step", "2", "a state must hold step, at least 0, and skipped, a list; got '2'"),
+    ],
 )
-def test_a_state_of_other_batches_is_refused(change: str, value: object) -> None:
+def test_a_state_of_other_batches_is_refused(change: str, value: object, says: str) -> None:
     batches = numbered().batches(7, seed=0)
     next(batches)
-    with pytest.raises(ValueError, match=r"must be one of these batches.*'batch_size': 7.*got"):
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
         batches.restore({**batches.state(), change: value})
     assert batches.state()["step"] == 1
 

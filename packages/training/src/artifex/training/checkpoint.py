@@ -24,6 +24,8 @@ from jax.experimental import multihost_utils
 
 from artifex.training import seal
 from artifex.training.errors import CheckpointError as CheckpointError
+from artifex.training.errors import MismatchError
+from artifex.training.files import expanded
 from artifex.training.leaves import named
 
 S = TypeVar("S")
@@ -59,7 +61,7 @@ class Checkpointer:
             raise ValueError(f"keep must be at least 1, got {keep}")
         if keep_every is not None and keep_every < 1:
             raise ValueError(f"keep_every must be None or at least 1, got {keep_every}")
-        self.folder = folder.absolute()
+        self.folder = expanded(folder).absolute()
         self._keep, self._keep_every = keep, keep_every
         self._say = logging.getLogger(__name__).warning if say is None else say
         self._flaws: dict[int, str | None] = {}
@@ -92,9 +94,8 @@ class Checkpointer:
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints, whole or not, in order."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
     def save(self, step: int, state: object, notes: Mapping[str, object]) -> None:
         """Copy ``state`` and write it, with its ``notes``, while the caller goes on.
@@ -185,17 +186,15 @@ class Checkpointer:
         Raises:
             FileNotFoundError: if there is no such checkpoint.
             CheckpointError: if it is not whole.
-            ValueError: if what is stored differs from ``like`` in its names, shapes or dtypes.
+            MismatchError: a ValueError too, if what is stored differs from ``like`` in its names, shapes or dtypes.
         """
         step = self._find(step)
         wanted = named(like)
         have, want = _shapes(self._metadata(step)), _shapes(wanted)
         for name in sorted(have.keys() | want.keys()):
             if have.get(name) != want.get(name):
-                raise ValueError(
-                    f"{name} must be {want.get(name)} in the checkpoint of step {step}, "
-                    f"got {have.get(name)}{self._other_version(step)}"
-                )
+                said = f"{name} must be {want.get(name)} in the checkpoint of step {step}, got {have.get(name)}"
+                raise MismatchError(f"{said}{self._other_version(step)}")
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = {
             name: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]

@@ -52,7 +52,7 @@ class LogConfig(Section):
     """What is told of the run in its folder.
 
     Attributes:
-        every: steps between lines of metrics.jsonl.
+        every: steps between lines of metrics.jsonl, and of plain progress where there is no terminal.
         tensorboard: whether TensorBoard's events are written too; needs artifex-training[tensorboard].
     """
 
@@ -120,7 +120,7 @@ class TrainingConfig(Section):
             each of them is skipped.
     """
 
-    steps: PositiveInt = 2000
+    steps: int = Field(default=2000, gt=0, lt=2**31)
     batch_size: PositiveInt = 64
     accumulate: PositiveInt = 1
     abreast: PositiveInt = 1

@@ -19,7 +19,7 @@ from artifex.schedules import NetworkDenoiser
 from artifex.training import build, networks
 from artifex.training.config import RunConfig
 from artifex.training.errors import CheckpointError
-from artifex.training.files import replacing
+from artifex.training.files import expanded, replacing
 from artifex.training.loop import Network, Parameters, Trained
 from artifex.training.objective import Label, Objective
 from artifex.training.seal import versions
@@ -112,15 +112,16 @@ def export_network(
     arrays = {name: np.asarray(leaf[...], jnp.dtype(dtype or leaf.dtype)) for name, leaf in _named(parameters).items()}
     card = Card(
         config=trainer.config,
-        shape=trainer.data.shape,
-        num_classes=trainer.data.num_classes,
+        shape=trainer.shape,
+        num_classes=trainer.num_classes,
         labels=trainer.objective.num_classes,
         weights=weights,
         step=trained.steps_done,
         versions=versions(),
     )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with replacing(Path(path)) as file:
+    path = expanded(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
         file.write(save(arrays, {KEY: card.model_dump_json()}))
 
 
@@ -135,7 +136,7 @@ def load_exported(path: Path | str, network: nnx.Module | None = None) -> Export
         CheckpointError: if there is no such file, it is broken or of another kind, or its parameters are not those of
             the network.
     """
-    path = Path(path)
+    path = expanded(path)
     try:
         stored = open_file(path)
     except interop.CheckpointError as error:

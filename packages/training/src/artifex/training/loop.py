@@ -1,10 +1,11 @@
 """The training loop: one compiled step over split state, called with batches that depend on (seed, step) alone."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import TrainingConfig
 from artifex.training.data import Batches
 from artifex.training.ema import Average
+from artifex.training.errors import CheckpointError
 from artifex.training.levels import Levels, levels_of, no_levels
 from artifex.training.mesh import (
     agreed,
@@ -37,6 +39,9 @@ from artifex.training.mesh import (
 from artifex.training.objective import Draws, Label, Objective, Time, X
 from artifex.training.optimiser import make_optimiser
 from artifex.training.parts import sum_over_parts
+from artifex.training.report import Callback as Callback
+from artifex.training.report import Report as Report
+from artifex.training.resuming import changes, check_changes, with_room
 
 Parameters = nnx.State[Any, Any]
 """The arrays of a module's ``nnx.Param``."""
@@ -125,46 +130,18 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Report:
-    """One step, told to whoever watches.
-
-    Attributes:
-        step: how many are done, this one included.
-        steps: how many there will be.
-        loss: of this step.
-        gradient_norm: of this step, before clipping.
-        skipped: how many steps were skipped so far, since their loss or gradient was not finite.
-        levels: losses by noise level since the last window of ``config.log.every`` steps began, still on the device.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    gradient_norm: float = 0.0
-    skipped: int = 0
-    levels: Levels | None = None
-
-
-@runtime_checkable
-class Callback(Protocol):
-    """Watches training; it is told of a step while the next one is already running."""
-
-    def __call__(self, report: Report) -> None:
-        """Take note of a step."""
-        ...
-
-
-@dataclass(frozen=True)
 class Every:
     """Something to do with the state at intervals: a preview, a snapshot.
 
     Attributes:
         steps: it is done after every step whose number this divides.
         do: called with the state, whose arrays the next step takes over: copy what is to be kept.
+        after_saving: it is done after the checkpoint of its step, which its failure then can't cost.
     """
 
     steps: int
     do: Callable[[TrainState], None]
+    after_saving: bool = False
 
 
 class NonFiniteError(ArithmeticError):
@@ -413,9 +390,10 @@ def train(
         config: how to train; None takes the defaults.
         optimiser: in place of the one that ``config`` names.
         average: in place of the one that ``config`` names.
-        checkpointer: saves every ``config.checkpoint.every`` steps, at the end, and when stopped; without ``resume``
-            its earlier checkpoints are deleted just before the first of these.
-        resume: go on from the checkpointer's last checkpoint.
+        checkpointer: saves every ``config.checkpoint.every`` steps, at the end, when stopped, and when data or a
+            callback fails; without ``resume`` its earlier checkpoints are deleted just before the first of these.
+        resume: go on from the checkpointer's last checkpoint, whose configuration may have been another one as far as
+            ``resuming.MAY_CHANGE`` allows; a schedule of the learning rate is that of the new one.
         callback: is told of every step.
         every: what else is done at intervals.
         stop: asked before every step; True ends training early, of all processes when one is told so.
@@ -423,8 +401,8 @@ def train(
             in its own rows of the batches.
 
     Raises:
-        ValueError: if ``resume`` is set without a checkpointer, the checkpoint is of another ``config``, or network and
-            batch do not fit ``mesh``.
+        ValueError: if ``resume`` is set without a checkpointer, the checkpoint's configuration or data can't become
+            these, or network and batch do not fit ``mesh``.
         FileNotFoundError: if there is nothing to resume from.
         NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
     """
@@ -435,17 +413,18 @@ def train(
     if mesh is not None:
         check_mesh(mesh, network, config.batch_size, config.accumulate, config.abreast)
         stop = None if stop is None else agreed(stop, mesh)
-    like, shardings = state_like(parts, optimiser, average, config.steps, mesh)
+    _, shardings = state_like(parts, optimiser, average, config.steps, mesh)
     before = 0.0
     if resume:
         if checkpointer is None:
             raise ValueError("resume must come with a checkpointer, got None")
         step = checkpointer.latest()
         notes = checkpointer.notes(step)
-        if told := differences(notes["config"], config):
-            raise ValueError(f"config must be that of the checkpoint; {told}")
-        state, before = checkpointer.restore(like, step), float(notes["seconds"])
+        check_changes(changes(notes["config"], config), step or 0)
         batches.restore(notes["data"])
+        like, _ = state_like(parts, optimiser, average, notes["config"]["steps"], mesh)
+        state, before = checkpointer.restore(like, step), float(notes["seconds"])
+        state = state._replace(losses=with_room(state.losses, config.steps))
     else:
         state = init_state(parts, optimiser, average, config.steps, shardings)
     train_step = make_train_step(
@@ -493,36 +472,37 @@ def train(
         checkpointer.save(done, result.state, notes)
         saved = done
 
-    while done < config.steps and not (stop is not None and stop()):
+    def advance() -> None:
+        nonlocal leaves, done, running
         x0, labels = global_batch(next(batches), mesh)
         leaves, metrics = flat_step(leaves, x0, labels)
+        done, last, running = done + 1, running, metrics
         # One step is always under way while the host looks at the one before.
-        if running is not None:
-            tell(done, running)
-        done, running = done + 1, metrics
-        for one in every:
-            if done % one.steps == 0:
+        if last is not None:
+            tell(done - 1, last)
+        due = [one for one in every if done % one.steps == 0]
+        for one in due:
+            if not one.after_saving:
                 one.do(now())
         if done % config.checkpoint.every == 0:
             save()
+        for one in due:
+            if one.after_saving:
+                one.do(now())
+
+    try:
+        while done < config.steps and not (stop is not None and stop()):
+            advance()
+    except (NonFiniteError, CheckpointError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception:
+        # A file that can't be read, a callback that fails: what was learned before is not lost.
+        if checkpointer is not None and jax.process_count() == 1:
+            with suppress(Exception):
+                save()
+                checkpointer.wait()
+        raise
     save()
     if running is not None:
         tell(done, running)
     return trained()
-
-
-def differences(stored: Mapping[str, Any], config: TrainingConfig) -> str:
-    """Where a stored configuration is another than this one, in words; on other devices it is still the same run."""
-    mine, other = (flat({**tree, "mesh": None}) for tree in (config.model_dump(mode="json"), stored))
-    return "; ".join(
-        f"{name} is {other.get(name)!r} there, got {mine.get(name)!r}"
-        for name in sorted(mine.keys() | other.keys())
-        if mine.get(name) != other.get(name)
-    )
-
-
-def flat(tree: object, place: str = "") -> dict[str, object]:
-    """The leaves of nested mappings by their places."""
-    if not isinstance(tree, Mapping):
-        return {place: tree}
-    return {k: v for name, inner in tree.items() for k, v in flat(inner, f"{place}.{name}".lstrip(".")).items()}

@@ -28,6 +28,12 @@ LINE: Final = "#dfe6e6"
 SHADES: Final = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#9fc9c5", "#2c7f7c", INK])
 POINTS: Final = LinearSegmentedColormap.from_list("points", [TEAL, "#e0a458", INK])
 DPI: Final = 160
+CHANNELS: Final = 64
+"""Channels of an image on a sheet at most."""
+TILE: Final = 512
+"""Pixels of the longer side of an image on a sheet at most; a larger one is shown smaller."""
+PIXELS: Final = 2**26
+"""Pixels of a sheet at most, but for its last row: Pillow warns of a picture beyond 89 million."""
 
 Tile = Float[np.ndarray, "h w"]
 
@@ -39,7 +45,11 @@ def samples_figure(images: Images, labels: Labels, columns: int = 10) -> Figure:
         images: one channel, in [-1, 1].
         labels: the class of each.
         columns: at least 1; a class with fewer images leaves places empty.
+
+    Raises:
+        ValueError: for images of another number of channels.
     """
+    _check_grey("images", images)
     classes = np.unique(labels)
     # A pixel of bare paper all around, so that no stroke is cut off.
     padded = np.pad(images[..., 0], ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
@@ -54,33 +64,49 @@ def samples_figure(images: Images, labels: Labels, columns: int = 10) -> Figure:
     return figure
 
 
+def why_no_picture(shape: tuple[int, ...]) -> str | None:
+    """Why samples of a shape have no picture; None where ``samples_picture`` draws them.
+
+    Args:
+        shape: of one sample.
+    """
+    if shape == (2,) or (len(shape) == 3 and min(shape) > 0 and shape[2] <= CHANNELS):
+        return None
+    return f"samples of shape {shape} are neither images (h, w, c) of up to {CHANNELS} channels nor points (2,)"
+
+
 def samples_picture(samples: Float[np.ndarray, "n *d"], labels: Labels | None = None) -> Image.Image:
     """Samples as one picture: images in rows, points where they lie.
 
+    Of very many images, or very large ones, the first are shown: as many as make a sheet of about 64 million pixels.
+
     Args:
-        samples: images ``(n, h, w, c)`` in [-1, 1], grey with one channel and coloured with three, or points
-            ``(n, 2)``.
+        samples: images ``(n, h, w, c)`` in [-1, 1], grey with one channel, coloured with three, and else each channel
+            by itself in grey, those of one image side by side; or points ``(n, 2)``. NaN is shown as 0.
         labels: of points: each class has its shade. Images are shown in their order.
 
     Raises:
-        ValueError: for samples of another shape, or none.
+        ValueError: for samples of another shape, see ``why_no_picture``, or none.
     """
-    if len(samples) and samples.ndim == 2 and samples.shape[1] == 2:
+    why = why_no_picture(samples.shape[1:])
+    if why is not None or len(samples) == 0:
+        raise ValueError(why or "samples must be at least one, got none")
+    if samples.ndim == 2:
         return rendered(points_figure(samples, labels))
-    if len(samples) == 0 or samples.ndim != 4 or samples.shape[3] not in (1, 3):
-        raise ValueError(
-            f"samples must be images (n, h, w, 1) or (n, h, w, 3), or points (n, 2), at least one, got {samples.shape}"
-        )
-    columns = min(len(samples), max(10, math.ceil(math.sqrt(len(samples)))))
-    rows, scale = -(-len(samples) // columns), max(1, round(64 / max(samples.shape[1:3])))
-    height, width = (size * scale for size in samples.shape[1:3])
+    parts = 1 if samples.shape[3] in (1, 3) else samples.shape[3]
+    longer = max(samples.shape[1:3])
+    scale = max(1, round(64 / longer)) if longer <= TILE else TILE / longer
+    height, width = (max(1, round(size * scale)) for size in samples.shape[1:3])
     gap = max(4, height // 16)
+    samples = samples[: max(1, PIXELS // (parts * (width + gap) * (height + gap)))]
+    columns = min(len(samples), max(10 // parts, math.ceil(math.sqrt(len(samples) / parts)), 1)) * parts
+    if parts > 1:
+        samples = np.moveaxis(samples, 3, 1).reshape(-1, *samples.shape[1:3], 1)
+    rows = -(-len(samples) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
-    for i, image in enumerate(np.clip(samples, -1, 1)):
-        shown = image if samples.shape[3] == 3 else 2 * np.asarray(SHADES((image[..., 0] + 1) / 2))[..., :3] - 1
-        tile = Image.fromarray(np.round((shown + 1) * 127.5).astype(np.uint8)).resize(
-            (width, height), Image.Resampling.NEAREST
-        )
+    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    for i, image in enumerate(samples):
+        tile = Image.fromarray(np.round((_shown(image) + 1) * 127.5).astype(np.uint8)).resize((width, height), how)
         sheet.paste(tile, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
     return sheet
 
@@ -98,6 +124,7 @@ def points_figure(points: Float[np.ndarray, "n 2"], labels: Labels | None = None
     finite = points[np.isfinite(points).all(axis=1)]
     reach = max(1.25, float(np.quantile(np.abs(finite), 0.999)) * 1.05 if len(finite) else 0.0)
     part = np.zeros(len(points)) if labels is None else labels / max(1, int(labels.max()))
+    points = np.where(np.isfinite(points), points, np.nan)
     axes.scatter(points[:, 0], points[:, 1], s=max(1.0, 12 - 3.5 * np.log10(len(points))), linewidths=0, alpha=0.8,
                  c=np.asarray(POINTS(part)))  # fmt: skip
     axes.set_xlim(-reach, reach)
@@ -113,8 +140,9 @@ def denoising_figure(frames: Images, captions: Sequence[str]) -> Figure:
         captions: as many.
 
     Raises:
-        ValueError: if there are not as many captions as frames.
+        ValueError: for frames of another number of channels, or if there are not as many captions as frames.
     """
+    _check_grey("frames", frames)
     if len(captions) != len(frames):
         raise ValueError(f"captions must be as many as the {len(frames)} frames, got {len(captions)}")
     margin = 0.12
@@ -131,24 +159,18 @@ def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
     """The loss of every step, faint, and its smoothed course, on a logarithmic axis.
 
     Args:
-        losses: positive, at least one.
+        losses: at least one; what is not finite or not positive is left out.
     """
+    losses = np.where(np.isfinite(losses) & (losses > 0), losses, np.nan)
     steps = np.arange(1, len(losses) + 1)
     course = _smooth(losses, max(1, len(losses) // 50))
     figure = Figure(figsize=(7.2, 3.6), dpi=DPI, facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot(facecolor=PAPER)
     axes.plot(steps, losses, color=TEAL, alpha=0.22, linewidth=0.7)
     axes.plot(steps, course, color=INK, linewidth=1.8)
-    axes.annotate(
-        f"{course[-1]:.3f}",
-        (steps[-1], course[-1]),
-        xytext=(6, 0),
-        textcoords="offset points",
-        color=INK,
-        size=9,
-        va="center",
-        annotation_clip=False,
-    )
+    if np.isfinite(course[-1]):
+        axes.annotate(f"{course[-1]:.3f}", (steps[-1], course[-1]), xytext=(6, 0), textcoords="offset points",
+                      color=INK, size=9, va="center", annotation_clip=False)  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlim(1, max(2, len(losses)))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
@@ -210,11 +232,28 @@ def _enlarge(pixels: Tile, factor: int = 16) -> Float[np.ndarray, "{factor}*h {f
     return np.clip(np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.float32), -1, 1)
 
 
+def _check_grey(name: str, images: Images) -> None:
+    if images.ndim != 4 or images.shape[3] != 1:
+        raise ValueError(f"{name} must be images (n, h, w, 1) of one channel, got {images.shape}")
+
+
+def _shown(image: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w 3"]:
+    """The colours of an image ``(h, w, 1)`` or ``(h, w, 3)``, in [-1, 1]."""
+    image = np.clip(np.nan_to_num(image), -1, 1)
+    return image if image.shape[2] == 3 else 2 * np.asarray(SHADES((image[..., 0] + 1) / 2))[..., :3] - 1
+
+
 def _smooth(values: Real[np.ndarray, " n"], width: int) -> Float[np.ndarray, " n"]:
-    """The geometric mean over up to ``width`` on either side; near the start, where values fall fast, over fewer."""
-    total = np.concatenate([[0.0], np.cumsum(np.log(values))])
+    """The geometric mean over up to ``width`` on either side; near the start, where values fall fast, over fewer.
+
+    NaN is left out of the means; where there is nothing else, the mean is NaN.
+    """
+    known = np.isfinite(values)
+    total = np.concatenate([[0.0], np.cumsum(np.log(np.where(known, values, 1.0)))])
+    number = np.concatenate([[0], np.cumsum(known)])
     place = np.arange(len(values))
     half = np.minimum(width, place)
     low, high = place - half, np.minimum(place + half + 1, len(values))
-    out: Float[np.ndarray, " n"] = np.exp((total[high] - total[low]) / (high - low))
+    count = number[high] - number[low]
+    out: Float[np.ndarray, " n"] = np.exp((total[high] - total[low]) / np.where(count, count, np.nan))
     return out

@@ -1,8 +1,9 @@
 """Pictures of samples while training goes on, always of the same noise and labels: what changes is the network."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
@@ -10,17 +11,22 @@ from jax.sharding import Mesh
 
 from artifex.schedules import NetworkDenoiser
 from artifex.training.ema import Average
+from artifex.training.files import replacing
 from artifex.training.labelled import labelled_picture
 from artifex.training.loop import Network, TrainState
 from artifex.training.objective import Objective
-from artifex.training.pictures import write
-from artifex.training.sampling import Drawing
+from artifex.training.pictures import why_no_picture, write
+from artifex.training.sampling import Drawing, Labels, Samples
 
-BATCH = 64
+BATCH: Final = 64
 
 
 class Preview:
     """Draws samples from a state, and writes them as a picture: ``00000500.png`` for step 500.
+
+    Samples that have no picture, see ``why_no_picture``, are written as arrays ``samples`` and ``labels``:
+    ``00000500.npz``. A preview that fails (a full disk, no memory) is left out with a warning, and training goes on; in
+    a run of several processes, which draw together, only where the first one fails to write.
 
     Args:
         folder: for the pictures; made at the first one.
@@ -57,13 +63,38 @@ class Preview:
     def __call__(self, state: TrainState) -> None:
         """Draw, and write."""
         step = int(state.step)
-        denoiser = NetworkDenoiser(self._network.apply, self._prediction, self._average.read(state.average))
         labels = self._drawing.labels(self._count)
-        parts = list(self._drawing.draw(denoiser, self._count, labels, self._key, BATCH, self._mesh))
+        try:
+            samples = self._draw(state, labels)
+        except Exception as error:
+            if jax.process_count() > 1:
+                raise
+            _left_out(step, error)
+            return
         if jax.process_index() > 0:
             return
+        try:
+            self._write(step, samples, labels)
+        except Exception as error:
+            _left_out(step, error)
+
+    def _draw(self, state: TrainState, labels: Labels | None) -> Samples:
+        denoiser = NetworkDenoiser(self._network.apply, self._prediction, self._average.read(state.average))
+        return np.concatenate(list(self._drawing.draw(denoiser, self._count, labels, self._key, BATCH, self._mesh)))
+
+    def _write(self, step: int, samples: Samples, labels: Labels | None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if why_no_picture(self._drawing.shape) is not None:
+            with replacing(self.folder / f"{step:08d}.npz") as file:
+                arrays: dict[str, Any] = {"samples": samples, **({} if labels is None else {"labels": labels})}
+                np.savez(file, **arrays)
+            return
         path = self.folder / f"{step:08d}.png"
-        write(labelled_picture(np.concatenate(parts), labels, self._classes), path)
+        write(labelled_picture(samples, labels, self._classes), path)
         if self._show is not None:
             self._show(step, path)
+
+
+def _left_out(step: int, error: Exception) -> None:
+    why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+    logging.getLogger(__name__).warning("the preview of step %d was left out: %s", step, " ".join(why.split()))

@@ -60,6 +60,8 @@ def parse_config(text: str, overrides: Iterable[str] = ()) -> RunConfig:
         tree = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise ConfigError("no YAML that can be read: its parts lie too deep in each other") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"a configuration must be keys and values, got {_short(tree)}")

@@ -1,6 +1,6 @@
 """A run from its configuration: ``Trainer(RunConfig(data=Digits()), "runs/digits").fit()``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +14,17 @@ from artifex.training import build, networks
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import RunConfig
 from artifex.training.data import Dataset, open_dataset
-from artifex.training.data.config import class_names, with_classes
+from artifex.training.data.batches import Stream
+from artifex.training.data.config import with_classes
 from artifex.training.ema import Average
+from artifex.training.files import expanded
 from artifex.training.logs import check_tensorboard
 from artifex.training.loop import Callback, Every, Network, Trained, state_like, train
 from artifex.training.mesh import MeshConfig, check_mesh, make_mesh
 from artifex.training.optimiser import make_optimiser
 from artifex.training.reading import read_config, write_config
-from artifex.training.watch import drawing_of, watching
+from artifex.training.resuming import Changes, changes, check_changes, keep_config
+from artifex.training.watch import check_places, drawing_of, watching
 
 CONFIG: Final = "config.yaml"
 CHECKPOINT: Final = "checkpoint"
@@ -35,20 +38,26 @@ class Trainer:
     Args:
         config: of the run.
         folder: for ``config.yaml``, ``checkpoint/``, ``metrics.jsonl``, and where the configuration asks for them
-            ``tensorboard/``, ``previews/`` and ``snapshots/``; made by ``fit``. None keeps nothing.
+            ``tensorboard/``, ``previews/`` and ``snapshots/``; made by ``fit``. None keeps nothing. ``~`` at its
+            beginning is the home folder.
         data: in place of ``config.data``; without it, the names of classes that are found go into ``config``.
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
         optimiser: in place of ``config.optimiser``.
         average: in place of ``config.ema``.
         anywhere: only read what was trained, on any devices. Where they are not those of ``config.mesh``, each holds
-            all of the network; the batch need not fit them.
+            all of the network; the batch need not fit them. The data is not opened where the last checkpoint of
+            ``folder`` has its shape and number of classes.
 
     Attributes:
+        shape: of one example of the data.
+        num_classes: of the data; None where it has no labels.
+        classes: names of its labels 0, 1, ...; none where they have no names.
         unreadable: what ``fit`` could not read and skipped, by name, where ``config.data`` allows for it.
 
     Raises:
         ValueError: if network, data, schedule and devices do not fit, or the data is not what ``config.data`` says.
         OSError: if the data can't be read.
+        FileNotFoundError: if ``anywhere`` is set and ``folder`` has no checkpoint.
     """
 
     def __init__(
@@ -62,17 +71,18 @@ class Trainer:
         average: Average[Any] | None = None,
         anywhere: bool = False,
     ) -> None:
-        self.config = config
-        self.folder = None if folder is None else Path(folder)
-        self.data = open_dataset(config.data) if data is None else data
-        if data is None:
-            self.config = config.model_copy(update={"data": with_classes(config.data, self.data.classes)})
-        self._of_config = data is None
+        self.config = _at_home(config)
+        self.folder = None if folder is None else expanded(folder)
+        self._data = data
+        self._saved = Checkpointer(self.folder / CHECKPOINT) if anywhere and self.folder is not None else None
+        self.shape, self.num_classes, self.classes = self._kind_of_data()
+        if data is None and self._saved is None:
+            self.config = self.config.model_copy(update={"data": with_classes(self.config.data, self.classes)})
         self.unreadable: tuple[str, ...] = ()
         self.mesh = (_any_mesh if anywhere else make_mesh)(config.mesh)
-        labels = self.data.num_classes
+        labels = self.num_classes
         if network is None:
-            planned = networks.plan(config.backbone, self.data.shape, labels, config.precision.compute)
+            planned = networks.plan(config.backbone, self.shape, labels, config.precision.compute)
             network, labels = planned.make(first_key(config.seed), self._several), planned.num_classes
         self.network = network
         self.objective = build.objective(config, labels)
@@ -97,12 +107,25 @@ class Trainer:
             ConfigError: if there is no configuration in it that can be read.
             ValueError: if the run's mesh is of other devices and not to be left.
         """
-        return cls(read_config(Path(folder) / CONFIG), folder, anywhere=anywhere)
+        return cls(read_config(expanded(folder) / CONFIG), folder, anywhere=anywhere)
+
+    @property
+    def data(self) -> Dataset:
+        """The data, opened when it is first asked for.
+
+        Raises:
+            OSError: if it can't be read.
+            ValueError: if it is not what ``config.data`` says.
+        """
+        if self._data is None:
+            self._data = open_dataset(self.config.data)
+        return self._data
 
     def fit(
         self,
         *,
         resume: bool = False,
+        accept_changed_data: bool = False,
         callback: Callback | None = None,
         every: Sequence[Every] = (),
         stop: Callable[[], bool] | None = None,
@@ -110,30 +133,37 @@ class Trainer:
         """Train, and save into the folder.
 
         Args:
-            resume: go on from the folder's last checkpoint.
+            resume: go on from the folder's last checkpoint. Where ``config`` differs from that of the steps so far, as
+                far as ``resuming.MAY_CHANGE`` allows, ``config.yaml`` is replaced and the one before kept beside it.
+            accept_changed_data: go on with data that has another name or number of examples, at the beginning of an
+                epoch; see ``Dataset.batches``.
             callback: is told of every step.
             every: what else is done at intervals.
             stop: asked before every step; True ends training early.
 
         Raises:
-            ValueError: if ``resume`` is set without a folder, or the checkpoint is of another configuration.
+            ValueError: if ``resume`` is set without a folder, or the checkpoint's configuration or data can't become
+                these.
             FileNotFoundError: if there is nothing to resume from.
             NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
             DataError: if what is read for a batch is not what the data may hold.
         """
-        shard = jax.process_index(), jax.process_count()
-        batches = self.data.batches(self.config.batch_size, self.config.seed, workers=self.config.workers, shard=shard)
+        batches, done = self._batches(accept_changed_data), 0
         checkpointer: Checkpointer | None = None
         if self.folder is not None:
+            check_places(self.folder)
             kept = self.config.checkpoint
             checkpointer = Checkpointer(self.folder / CHECKPOINT, kept.keep, kept.keep_every)
-            if not resume and jax.process_index() == 0:
+            if resume:
+                _, stored, done = self._resumed(checkpointer, batches)
+                if jax.process_index() == 0:
+                    keep_config(self.config, stored, self.folder / CONFIG, done)
+            elif jax.process_index() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_config(self.config, self.folder / CONFIG)
         try:
             with ExitStack() as watch:
                 if self.folder is not None:
-                    done = (latest(self.folder) or 0) if resume else 0
                     key = drawing_key(self.config.seed)
                     callback, more = watch.enter_context(watching(self, self.folder, done, key, callback))
                     every = (*every, *more)
@@ -158,20 +188,62 @@ class Trainer:
         if self.folder is None:
             raise ValueError("folder must be that of a run to load from, got None")
         parts = Network(self.network)
-        like, _ = state_like(parts, self.optimiser, self.average, self.config.steps, self._several)
-        with Checkpointer(self.folder / CHECKPOINT) as checkpointer:
-            state, notes = checkpointer.restore(like, step), checkpointer.notes(step)
+        with self._saved or Checkpointer(self.folder / CHECKPOINT) as checkpointer:
+            notes = checkpointer.notes(step)
+            steps = notes["config"]["steps"]  # as many as there were to be then
+            like, _ = state_like(parts, self.optimiser, self.average, steps, self._several)
+            state = checkpointer.restore(like, step)
         return Trained(state, parts, self.objective, self.config, self.average, float(notes["seconds"]))
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the labels 0, 1, ...; none where they have no names."""
-        return class_names(self.config.data) if self._of_config else self.data.classes
+    def _kind_of_data(self) -> tuple[tuple[int, ...], int | None, tuple[str, ...]]:
+        """Shape, number and names of classes: of the data that was given, else as the last checkpoint has them."""
+        if self._data is None and self._saved is not None:
+            told = self._saved.notes()["data"]
+            if "shape" in told:
+                return tuple(told["shape"]), told["num_classes"], tuple(told["classes"])
+        return self.data.shape, self.data.num_classes, self.data.classes
+
+    def changes(self, *, accept_changed_data: bool = False) -> Changes:
+        """Settings in which ``config`` differs from that of the folder's last checkpoint, with the old and new value.
+
+        Args:
+            accept_changed_data: see ``fit``.
+
+        Raises:
+            ValueError: if there is no folder, or the run can't go on with these settings, or with this data.
+            FileNotFoundError: if there is no checkpoint.
+        """
+        if self.folder is None:
+            raise ValueError("folder must be that of a run to go on with, got None")
+        with Checkpointer(self.folder / CHECKPOINT) as checkpointer:
+            return self._resumed(checkpointer, self._batches(accept_changed_data))[0]
+
+    def _batches(self, accept_changed_data: bool) -> Stream:
+        shard = jax.process_index(), jax.process_count()
+        return self.data.batches(
+            self.config.batch_size, self.config.seed, workers=self.config.workers, shard=shard,
+            accept_changed_data=accept_changed_data,
+        )  # fmt: skip
+
+    def _resumed(self, checkpointer: Checkpointer, batches: Stream) -> tuple[Changes, Mapping[str, Any], int]:
+        """What changed since the last checkpoint, its configuration and its step; raises what ``changes`` does."""
+        step = checkpointer.latest()
+        notes = checkpointer.notes(step)
+        changed = changes(notes["config"], self.config)
+        check_changes(changed, step or 0)
+        batches.restore(notes["data"])
+        return changed, notes["config"], step or 0
 
     @property
     def _several(self) -> Mesh | None:
         """The mesh, None where it is of one device."""
         return None if self.mesh.size == 1 else self.mesh
+
+
+def _at_home(config: RunConfig) -> RunConfig:
+    """The configuration, with the places of its data such that they do not depend on where a process runs."""
+    places = {name: value.absolute() for name, value in config.data if isinstance(value, Path)}
+    return config.model_copy(update={"data": config.data.model_copy(update=places)}) if places else config
 
 
 def _any_mesh(config: MeshConfig) -> Mesh:

@@ -1,5 +1,8 @@
 """All that looks on while a run trains, and writes into its folder: metrics, previews, stored averages."""
 
+import errno
+import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,7 @@ from artifex.training.ema import Power, PowerEma, Snapshots
 from artifex.training.logs import MetricsLog
 from artifex.training.loop import Callback, Every, Network, Report
 from artifex.training.optimiser import learning_rate
+from artifex.training.pictures import why_no_picture
 from artifex.training.preview import Preview
 from artifex.training.sampling import Drawing, PreviewConfig
 
@@ -21,6 +25,23 @@ METRICS: Final = "metrics.jsonl"
 TENSORBOARD: Final = "tensorboard"
 PREVIEWS: Final = "previews"
 SNAPSHOTS: Final = "snapshots"
+
+
+def check_places(folder: Path) -> None:
+    """Raise an OSError for what is in the way of a run's results, and would end it later.
+
+    Raises:
+        NotADirectoryError: if there is a file where a folder will be.
+        IsADirectoryError: if there is a folder where a file will be.
+        PermissionError: if a folder of an earlier part of the run can't be written to.
+    """
+    if (folder / METRICS).is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / METRICS))
+    for name in (PREVIEWS, SNAPSHOTS, TENSORBOARD):
+        if (folder / name).exists() and not (folder / name).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder / name))
+        if (folder / name).exists() and not os.access(folder / name, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder / name))
 
 
 @contextmanager
@@ -63,7 +84,7 @@ def drawing_of(trainer: "Trainer") -> Drawing:
     """How samples of a run are drawn, as its previews say."""
     config, objective = trainer.config, trainer.objective
     return Drawing.of(
-        config.preview or PreviewConfig(), config.schedule, objective.schedule, trainer.data.shape,
+        config.preview or PreviewConfig(), config.schedule, objective.schedule, trainer.shape,
         objective.num_classes,
     )  # fmt: skip
 
@@ -79,9 +100,12 @@ def _at_intervals(
         snapshots.drop_after(done)
         out.append(Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average)))
     if config.preview is not None:
+        why = why_no_picture(trainer.shape)
+        if why is not None and jax.process_index() == 0:
+            logging.getLogger(__name__).warning("previews are written as npz files: %s", why)
         draw = Preview(
             folder / PREVIEWS, drawing_of(trainer), config.preview.count, Network(trainer.network), trainer.objective,
             average, key, show, trainer.mesh, trainer.classes,
         )  # fmt: skip
-        out.append(Every(config.preview.every, draw))
+        out.append(Every(config.preview.every, draw, after_saving=True))
     return out

@@ -18,6 +18,8 @@ from artifex.training.cli.values import (
     MAX_STEPS,
     MAX_TIMEOUT,
     number,
+    path,
+    said,
     whole_number,
     whole_numbers,
 )
@@ -59,8 +61,8 @@ def root(
 )
 def run_demo(
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
-    ] = "artifex-demo",
+        Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; made if it is not there.")
+    ] = Path("artifex-demo"),
     seed: Annotated[
         int | None,
         typer.Option(
@@ -84,9 +86,7 @@ def run_demo(
     """Check what is cheap to check, and only then load what is slow to load."""
     from artifex.training.cli.demo import run
 
-    if not out:
-        raise CommandError("--out must be a folder, got ''")
-    run(Path(out), seed, steps, resume)
+    run(out, seed, steps, resume)
 
 
 @app.command(
@@ -96,15 +96,23 @@ def run_demo(
     "into DIR. Ctrl-C keeps what was learned; --resume goes on from there and ends in the same bits.",
 )
 def run_train(
-    config: Annotated[str | None, typer.Argument(metavar="[CONFIG]", help="YAML file.", show_default=False)] = None,
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG]", parser=path("CONFIG", "file"), help="YAML file.", show_default=False),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set one value: optimiser.learning_rate=1e-3; several times."),
     ] = None,
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
-    ] = "artifex-run",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR; without CONFIG.")] = False,
+        Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; made if it is not there.")
+    ] = Path("artifex-run"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in DIR; CONFIG and --set may change how, not what.")
+    ] = False,
+    accept_changed_data: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Go on though the data is more or less, or has another name.")
+    ] = False,
     coordinator: Annotated[
         str | None,
         typer.Option(
@@ -142,8 +150,6 @@ def run_train(
     ] = None,
 ) -> None:
     """Check what is cheap to check, and only then load what is slow to load."""
-    if not out:
-        raise CommandError("--out must be a folder, got ''")
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) and not all(given) and (coordinator != "auto" or any(given[1:])):
         raise CommandError(
@@ -154,7 +160,7 @@ def run_train(
     hosts = None if coordinator is None else (coordinator, processes, process, 60 if timeout is None else timeout)
     from artifex.training.cli.train import run
 
-    run(None if config is None else Path(config), overrides or (), Path(out), resume, hosts)
+    run(config, overrides or (), out, resume, accept_changed_data, hosts)
 
 
 @app.command(
@@ -178,7 +184,10 @@ def run_info(
     "run's previews.",
 )
 def run_sample(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Folder of a run.", show_default=False)],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", parser=path("CHECKPOINT"), help="Folder of a run.", show_default=False),
+    ],
     sampler: Annotated[
         str | None, typer.Option(metavar="NAME", help="ddim, dpmpp_2m, heun, unipc ...; ddim where nothing is said.")
     ] = None,
@@ -212,21 +221,19 @@ def run_sample(
         typer.Option(metavar="N", parser=whole_number("--batch", 1, MAX_COUNT), help="At a time. Default 64."),
     ] = None,
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
-    ] = "artifex-samples",
+        Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; made if it is not there.")
+    ] = Path("artifex-samples"),
 ) -> None:
     """Check what is cheap to check, and only then load what is slow to load."""
-    if not out:
-        raise CommandError("--out must be a folder, got ''")
     if None not in (labels, classes):
         raise CommandError("--labels and --classes exclude each other; give one of them")
     from artifex.training.cli.sample import run
 
     run(
-        Path(checkpoint), sampler=sampler, steps=steps, guidance=guidance,
+        checkpoint, sampler=sampler, steps=steps, guidance=guidance,
         labels=None if labels is None else whole_numbers("--labels", labels, MAX_LABEL),
         classes=classes, count=100 if count is None else count, seed=0 if seed is None else seed, ema=ema,
-        batch=64 if batch is None else batch, out=Path(out),
+        batch=64 if batch is None else batch, out=out,
     )  # fmt: skip
 
 
@@ -241,8 +248,16 @@ app.command("evaluate", help=evaluate_options.HELP)(evaluate_options.run_evaluat
     "run's folder, SRC too, the averaged network is written, into a file with its configuration.",
 )
 def run_convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder or file to read.", show_default=False)],
-    target: Annotated[str, typer.Argument(metavar="DST", help="Folder or file to write; new.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SRC", parser=path("SRC", "path"), help="Folder or file to read.", show_default=False),
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DST", parser=path("DST", "path"), help="Folder or file to write; new.", show_default=False
+        ),
+    ],
     config: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network in a file: dit-xl-2, adm-imagenet256 ...")
     ] = None,
@@ -253,7 +268,7 @@ def run_convert(
     """Check what is cheap to check, and only then load what is slow to load."""
     from artifex.training.cli.convert import run
 
-    run(Path(source), Path(target), config, dtype)
+    run(source, target, config, dtype)
 
 
 bench = typer.Typer(name="bench", help="Measure on this machine.", no_args_is_help=True)
@@ -268,8 +283,8 @@ app.add_typer(bench)
 )
 def bench_kernels(
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder for the results; made if it is not there.")
-    ] = "bench/results",
+        Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; made if it is not there.")
+    ] = Path("bench/results"),
     minutes: Annotated[
         int | None,
         typer.Option(
@@ -283,11 +298,9 @@ def bench_kernels(
     ] = None,
 ) -> None:
     """Check what is cheap to check, and only then load what is slow to load."""
-    if not out:
-        raise CommandError("--out must be a folder, got ''")
     from artifex.training.cli.bench import run_kernels
 
-    run_kernels(Path(out), 8 if minutes is None else minutes, only or ())
+    run_kernels(out, 8 if minutes is None else minutes, only or ())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -303,6 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.code)
     except CheckpointError as error:
         return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(said(error), 1)
     except typer.BadParameter as error:
         return _fail(error.format_message(), 2)
     except typer.TyperException as error:

@@ -17,6 +17,7 @@ from artifex.backbones.interop import (
     save_original,
 )
 from artifex.training.cli import CommandError
+from artifex.training.cli.values import said
 from artifex.training.export import Dtype, export_network
 from artifex.training.trainer import CONFIG, Trainer
 
@@ -69,7 +70,7 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
         else:
             raise CommandError(f"{type(model).__name__} is written as a folder: DST must not end in .safetensors")
     except CheckpointError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(said(error)) from error
 
 
 def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | None) -> None:
@@ -87,5 +88,5 @@ def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | 
             if dtype is not None:
                 nnx.update(network, jax.tree.map(lambda leaf: leaf.astype(dtype), nnx.state(network, nnx.Param)))
             save_diffusers(network, target)
-    except (ValueError, FileNotFoundError) as error:
-        raise CommandError(str(error)) from error
+    except (ValueError, OSError) as error:
+        raise CommandError(said(error)) from error

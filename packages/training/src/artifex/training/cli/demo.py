@@ -98,7 +98,7 @@ def draw(trained: Trained, key: Key[Array, ""]) -> tuple[Images, Labels, Frames,
 def _make_results(out: Path, trainer: Trainer, resume: bool) -> None:
     data, config = digits(), trainer.config
     done = (latest(out) or 0) if resume else 0
-    with Bar(config.steps, done) as bar:
+    with Bar(config.steps, done, every=config.log.every) as bar:
         with Stop() as stop:
             trained = trainer.fit(resume=resume, callback=bar, stop=stop)
         if stop.signal is not None:
@@ -107,13 +107,14 @@ def _make_results(out: Path, trainer: Trainer, resume: bool) -> None:
         start = time.perf_counter()
         images, labels, frames, captions = draw(trained, drawing_key(config.seed))
         sampling = time.perf_counter() - start
+    # What was drawn first: a network that learned nothing may give samples that can't be measured.
+    with replacing(out / "samples.npz") as file:
+        np.savez(file, images=images, labels=labels)
     losses = np.asarray(trained.losses)
-    metrics = _measure(trained, losses, sampling, images, labels, data)
     save(samples_figure(images, labels), out / "samples.png")
     save(denoising_figure(frames, captions), out / "denoising.png")
     save(loss_figure(losses), out / "loss.png")
-    with replacing(out / "samples.npz") as file:
-        np.savez(file, images=images, labels=labels)
+    metrics = _measure(trained, losses, sampling, images, labels, data)
     with replacing(out / "metrics.json") as file:
         file.write((json.dumps(metrics, indent=2) + "\n").encode())
     _report(out, metrics)

@@ -2,21 +2,24 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, cast, get_args
 
 import numpy as np
 
 from artifex.training.cli import CommandError
+from artifex.training.cli.values import said
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
 from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw
 from artifex.training.evaluation.examples import examples, in_memory
 from artifex.training.evaluation.inception_file import WANTED
-from artifex.training.evaluation.metrics import METRICS
+from artifex.training.evaluation.metrics import METRICS, check_metrics
 from artifex.training.evaluation.run import Run
-from artifex.training.files import replacing
+from artifex.training.files import expanded, replacing
 from artifex.training.reading import read_config
 from artifex.training.sampling import SAMPLERS, SamplingConfig
 from artifex.training.trainer import CHECKPOINT
@@ -60,24 +63,33 @@ def run(
     chosen = None if metrics is None else _metrics(metrics)
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise CommandError(f"--out must be a file in a folder that is there, got {out}")
+    if out is not None and not os.access(out.parent, os.W_OK | os.X_OK):
+        raise CommandError(f"--out must be a file in a folder that can be written to, got {out}")
+    if bits is not None and find_spec("diffrax") is None:
+        raise CommandError("--bits needs diffrax: pip install 'artifex-samplers[ode]'")
     try:
-        is_run = (Path(source) / CHECKPOINT).is_dir()
+        folder = expanded(source)
+        is_run = (folder / CHECKPOINT).is_dir()
         of_runs = {"bits": bits, **sampling, "ema": ema, "seed": seed}
         _check_settings(source, is_run, against, [name for name, value in of_runs.items() if value is not None])
         if sampling["sampler"] not in (None, *SAMPLERS):
             raise CommandError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {sampling['sampler']!r}")
         chosen_sampling = {name: value for name, value in sampling.items() if value is not None}
-        trained = Run(Path(source), SamplingConfig.model_validate(chosen_sampling), ema) if is_run else None
+        trained = Run(folder, SamplingConfig.model_validate(chosen_sampling), ema) if is_run else None
         seed = 0 if seed is None else seed
         if trained is not None and "guidance" in chosen_sampling and trained.trainer.objective.num_classes is None:
             raise CommandError("--guidance is for a network that knows classes; this one knows none")
         real = trained.data if trained is not None and against is None else open_named("--against", cast(str, against))
-        generated = trained.data if trained is not None else open_named("SOURCE", source)
-        if generated.shape != real.shape and not (extractor or "").endswith(".safetensors"):
-            raise CommandError(f"SOURCE and --against must be of one shape, got {generated.shape} and {real.shape}")
+        generated = None if trained is not None else open_named("SOURCE", source)
+        shape = trained.shape if trained is not None else cast(Dataset, generated).shape
+        if shape != real.shape and not (extractor or "").endswith(".safetensors"):
+            raise CommandError(f"SOURCE and --against must be of one shape, got {shape} and {real.shape}")
         extract, keep = _extractor(extractor, real), chosen != ["fid"]
+        if chosen is not None:
+            drawn_count = (DRAWN if count is None else count) if generated is None else _taken(generated, count)
+            check_metrics(chosen, drawn_count, _taken(real, count), extract(next(examples(real, 1)).x))
         samples: Iterable[np.ndarray] = (
-            (batch.x for batch in examples(generated, count=count))
+            (batch.x for batch in examples(cast(Dataset, generated), count=count))
             if trained is None
             else trained.samples(DRAWN if count is None else count, seed)
         )
@@ -85,10 +97,12 @@ def run(
         theirs = extract((batch.x for batch in examples(real, count=count)), keep=keep)
         drawn = {"read from": source} if trained is None else trained.sampling_settings(seed)
         found = evaluate(ours, theirs, chosen, sampling=drawn)
+        print(found)
         density = None if trained is None or bits is None else trained.likelihood(bits, seed)
     except (ValueError, OSError, ImportError) as error:
-        raise CommandError(str(error)) from error
-    print(found if density is None else f"{found}\n{density}")
+        raise CommandError(said(error)) from error
+    if density is not None:
+        print(density)
     if out is not None:
         _write(out, source, real.name, found.as_json(), density)
 
@@ -106,7 +120,7 @@ def open_named(argument: str, name: str) -> Dataset:
     Raises:
         CommandError: if it names none.
     """
-    path = Path(name)
+    path = expanded(name)
     config: DataConfig
     if name == "digits":
         config = Digits()
@@ -139,7 +153,7 @@ def open_named(argument: str, name: str) -> Dataset:
 
 def _extractor(name: str | None, real: Dataset) -> Extractor:
     if name is not None and name.endswith(".safetensors"):
-        return inception(name)
+        return inception(expanded(name))
     name = name or ("raw" if len(real.shape) == 1 else "classifier")
     if name == "raw":
         return raw()
@@ -152,6 +166,11 @@ def _extractor(name: str | None, real: Dataset) -> Extractor:
         )
     known = in_memory(real, LEARNT)
     return classifier(known.x, known.labels, real.name)
+
+
+def _taken(data: Dataset, count: int | None) -> int:
+    """How many examples are taken of a data set."""
+    return len(data) if count is None else min(count, len(data))
 
 
 def _metrics(names: str) -> list[Metric]:

@@ -1,12 +1,11 @@
 """``artifex info``: the configuration with its defaults, or what is in a run's folder."""
 
-from pathlib import Path
-
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.cli import CommandError
 from artifex.training.config import RunConfig
 from artifex.training.data import Digits
 from artifex.training.describe import described
+from artifex.training.files import expanded
 from artifex.training.reading import ConfigError, dump_config, validated
 from artifex.training.trainer import CHECKPOINT
 
@@ -17,10 +16,14 @@ def run(what: str) -> None:
     Raises:
         CommandError: if ``what`` is neither.
     """
-    print(described(RunConfig(data=Digits())) if what == "config" else _checkpoint(Path(what)), end="")
+    print(described(RunConfig(data=Digits())) if what == "config" else _checkpoint(what), end="")
 
 
-def _checkpoint(path: Path) -> str:
+def _checkpoint(what: str) -> str:
+    try:
+        path = expanded(what)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     folder = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
     with Checkpointer(folder) as checkpointer:
         step = checkpointer.latest() if folder.is_dir() else None

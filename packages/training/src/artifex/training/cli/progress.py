@@ -1,6 +1,10 @@
 """What is seen while training runs."""
 
+import math
+import sys
+import time
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from types import TracebackType
 from typing import Final
 
@@ -18,7 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from artifex.training.loop import Report
+from artifex.training.levels import mean_loss
+from artifex.training.report import Report
 
 ACCENT: Final = "dark_cyan"
 
@@ -40,17 +45,52 @@ class Speed(ProgressColumn):
         return Text(f"{task.speed * self._each:,.1f} {self._unit}/s" if task.speed else "", style="dim")
 
 
+class Lines:
+    """A plain line on stderr every so many steps, for a log: the mean loss since the last one, speed and time left.
+
+    Args:
+        every: steps between lines.
+        done: how many a resumed run has behind it.
+        images: how many a step, for the speed to count them; None counts steps.
+    """
+
+    def __init__(self, every: int, done: int, images: int | None) -> None:
+        self._every, self._step, self._images = every, done, images
+        self._time = time.perf_counter()
+
+    def __call__(self, report: Report) -> None:
+        """Write a line if it is time to."""
+        if report.step % self._every:
+            return
+        now = time.perf_counter()
+        speed = (report.step - self._step) / max(now - self._time, 1e-9)
+        self._time, self._step = now, report.step
+        loss = report.loss if report.levels is None else mean_loss(report.levels)
+        rate = f"{speed:,.2f} steps/s" if self._images is None else f"{speed * self._images:,.1f} images/s"
+        left = timedelta(seconds=round((report.steps - report.step) / speed))
+        print(
+            f"step {report.step}/{report.steps}  loss {math.nan if loss is None else loss:.4f}  {rate}  {left} left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 class Bar(AbstractContextManager["Bar"]):
-    """Step, loss, speed and time left on stderr; silent where that is no terminal, or another process talks.
+    """Step, loss, speed and time left on stderr, by the first process of a run.
+
+    On a terminal this is a line that moves, else a plain line every so many steps.
 
     Args:
         steps: how many there will be.
         done: how many a resumed run has behind it.
         images: how many a step, for the speed to count them; None counts steps.
+        every: steps between plain lines; None writes none.
     """
 
-    def __init__(self, steps: int, done: int = 0, images: int | None = None) -> None:
+    def __init__(self, steps: int, done: int = 0, images: int | None = None, every: int | None = None) -> None:
         console = Console(stderr=True)
+        plain = every is not None and not console.is_terminal and jax.process_index() == 0
+        self._lines = Lines(every, done, images) if plain and every is not None else None
         self._progress = Progress(
             SpinnerColumn(style=ACCENT),
             TextColumn("{task.description}"),
@@ -70,6 +110,8 @@ class Bar(AbstractContextManager["Bar"]):
         self._progress.update(
             self._task, completed=report.step, description="training ", loss=f"loss {report.loss:.4f}"
         )
+        if self._lines is not None:
+            self._lines(report)
 
     def say(self, description: str) -> None:
         """Show what else is being done."""

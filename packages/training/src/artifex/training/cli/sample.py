@@ -13,10 +13,11 @@ from artifex.training.averages import averaged
 from artifex.training.checkpoint import CheckpointError
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
+from artifex.training.cli.values import said
 from artifex.training.data.classes import labels_of
 from artifex.training.files import replacing
 from artifex.training.labelled import labelled_picture
-from artifex.training.pictures import write
+from artifex.training.pictures import why_no_picture, write
 from artifex.training.reading import ConfigError
 from artifex.training.sampling import SAMPLERS, Drawing, Labels, PreviewConfig, Samples
 from artifex.training.trainer import CHECKPOINT, Trainer
@@ -60,7 +61,7 @@ def run(
         )
         objective = trainer.objective
         drawing = Drawing.of(
-            settings, trainer.config.schedule, objective.schedule, trainer.data.shape, objective.num_classes
+            settings, trainer.config.schedule, objective.schedule, trainer.shape, objective.num_classes
         )
         if guidance is not None and objective.num_classes is None:
             raise CommandError("--guidance is for a network that knows classes; this one knows none")
@@ -69,22 +70,25 @@ def run(
         told = drawing.labels(count, labels)
         trained = trainer.load()
         parameters, which = averaged(folder, trained, ema)
-    except (ConfigError, CheckpointError, FileNotFoundError, ValueError) as error:
-        raise CommandError(str(error)) from error
+    except (ConfigError, CheckpointError, OSError, ValueError) as error:
+        raise CommandError(said(error)) from error
     make_writable(out)
+    why = why_no_picture(drawing.shape)
     denoiser = NetworkDenoiser(trained.network.apply, objective.prediction, parameters)
     parts = drawing.draw(denoiser, count, told, jax.random.key(seed), batch, trainer.mesh)
     try:
         shown = _write_numbers(out / NUMBERS, parts, (count, *drawing.shape), told)
-        picture = labelled_picture(shown, None if told is None else told[: len(shown)], trainer.classes)
-        write(picture, out / PICTURE)
+        if why is None:
+            picture = labelled_picture(shown, None if told is None else told[: len(shown)], trainer.classes)
+            write(picture, out / PICTURE)
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
     guided = "" if told is None else f", guidance {settings.guidance:g}"
     print(
         f"{count:,} samples of step {trained.steps_done:,}, {which}\n"
         f"  {settings.sampler}, {settings.steps} steps{guided}, seed {seed}\n\n"
-        f"{out / PICTURE}  the first {len(shown):,}\n{out / NUMBERS}  all of them"
+        + (f"{out / PICTURE}  the first {len(shown):,}\n" if why is None else f"no picture: {why}\n")
+        + f"{out / NUMBERS}  all of them"
     )
 
 

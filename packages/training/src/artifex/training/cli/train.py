@@ -1,6 +1,7 @@
 """``artifex train``: a run from a configuration."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from signal import Signals
@@ -12,46 +13,63 @@ from artifex.training import distributed
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
+from artifex.training.cli.values import said
 from artifex.training.config import RunConfig
 from artifex.training.data import DataError, UnreadableError, summary
 from artifex.training.loop import NonFiniteError, Trained
 from artifex.training.reading import ConfigError, read_config
 from artifex.training.signals import EXIT_CODES, Stop
 from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, latest
+from artifex.training.watch import METRICS, PREVIEWS, SNAPSHOTS, TENSORBOARD
 
 Hosts = tuple[str, int | None, int | None, int]
 
 
-def run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool, hosts: Hosts | None) -> None:
+def run(
+    config: Path | None,
+    overrides: Sequence[str],
+    out: Path,
+    resume: bool,
+    accept_changed_data: bool,
+    hosts: Hosts | None,
+) -> None:
     """Train, in ``out``; ``hosts`` is for ``distributed.start``.
 
     Raises:
         CommandError: for a configuration or folder that can't be used, and if training is interrupted or fails.
     """
+    if accept_changed_data and not resume:
+        raise CommandError("--accept-changed-data is for --resume")
     if hosts is not None:
         try:
             distributed.start(*hosts)
         except (ValueError, RuntimeError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(said(error)) from error
     with distributed.leaving_together():
-        _run(config, overrides, out, resume)
+        _run(config, overrides, out, resume, accept_changed_data)
 
 
-def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool) -> None:
-    check_results(out, (CONFIG,), (CHECKPOINT,))
+def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool, accept_changed_data: bool) -> None:
+    check_results(out, (CONFIG, METRICS), (CHECKPOINT, PREVIEWS, SNAPSHOTS, TENSORBOARD))
     done = latest(out)
     chosen = _resumed(config, overrides, out, done) if resume else _fresh(config, overrides, out, done)
     try:
         trainer = Trainer(chosen, out)
+        changed = {} if done is None else trainer.changes(accept_changed_data=accept_changed_data)
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(said(error)) from error
     make_writable(out)
     if jax.process_index() == 0:
         print(summary(trainer.data), flush=True)
+    if changed and jax.process_index() == 0:
+        told = ", ".join(f"{name} {new!r} for {old!r}" for name, (old, new) in changed.items())
+        print(f"from step {done} on: {told}", file=sys.stderr)
     try:
-        with Bar(chosen.steps, done or 0, chosen.batch_size) as bar, Stop() as stop:
+        with Bar(chosen.steps, done or 0, chosen.batch_size, chosen.log.every) as bar, Stop() as stop:
             # A run that ended before its first checkpoint goes on from its start.
-            trained = trainer.fit(resume=done is not None, callback=bar, stop=stop)
+            trained = trainer.fit(
+                resume=done is not None, accept_changed_data=accept_changed_data, callback=bar, stop=stop
+            )
     except UnreadableError as error:
         raise CommandError(f"{error}; with data.corrupt=skip training goes on without such images", 1) from error
     except (DataError, NonFiniteError) as error:
@@ -75,16 +93,14 @@ def _fresh(config: Path | None, overrides: Sequence[str], out: Path, done: int |
 def _resumed(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
     if done is None and not (out / CONFIG).is_file():
         raise CommandError(f"--resume expects an earlier run in {out}, got none")
-    if config is not None or not all(override.startswith("mesh.") for override in overrides):
-        raise CommandError(f"--resume goes on with {out / CONFIG}, so CONFIG and --set, but for mesh, must be left out")
-    return _read(out / CONFIG, overrides)
+    return _read(out / CONFIG if config is None else config, overrides)
 
 
 def _read(path: Path, overrides: Sequence[str]) -> RunConfig:
     try:
         return read_config(path, overrides)
     except ConfigError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(said(error)) from error
 
 
 def _how_to_go_on(out: Path, trained: Trained, number: Signals) -> str:

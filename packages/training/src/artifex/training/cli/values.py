@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
+
+from artifex.training.files import expanded
 
 MAX_STEPS: Final = 1_000_000
 MAX_SEED: Final = 2**32 - 1
@@ -23,6 +26,13 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
         self.code = code
+
+
+def said(error: Exception) -> str:
+    """The message of an error; of one of the system's, the file and the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
+    return str(error)
 
 
 def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
@@ -51,6 +61,20 @@ def number(name: str, low: float, high: float) -> Callable[[str], float]:
         if not low <= value <= high:
             raise CommandError(f"{name} must be a number in [{low}, {high}], got {text!r}")
         return value
+
+    return parse
+
+
+def path(name: str, what: str = "folder") -> Callable[[str | Path], Path]:
+    """A parser of paths, ``~`` at whose beginning is the home folder."""
+
+    def parse(text: str | Path) -> Path:
+        if not str(text):
+            raise CommandError(f"{name} must be a {what}, got ''")
+        try:
+            return expanded(text)
+        except ValueError as error:
+            raise CommandError(f"{name}: {error}") from error
 
     return parse
 

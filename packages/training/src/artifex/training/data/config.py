@@ -16,10 +16,11 @@ from artifex.training.data.keys import AUTO
 from artifex.training.data.layout import Layout
 from artifex.training.data.splits import Part
 from artifex.training.data.toys import ToyName
+from artifex.training.files import expanded
 from artifex.training.section import Section
 
-AnyPath = Annotated[Path, Field(strict=False)]
-"""A path, also as a string."""
+AnyPath = Annotated[Path, Field(strict=False), AfterValidator(expanded)]
+"""A path, also as a string; ``~`` at its beginning is the home folder."""
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:

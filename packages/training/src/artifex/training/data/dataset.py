@@ -1,9 +1,10 @@
 """A source of examples with a name and a shape, and how its batches are made."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, SupportsInt, cast
 
 import numpy as np
 
@@ -93,10 +94,21 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.source)
 
-    def batches(self, size: int, seed: int, *, workers: int = 0, shard: tuple[int, int] = (0, 1)) -> Stream:
+    def batches(
+        self,
+        size: int,
+        seed: int,
+        *,
+        workers: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        accept_changed_data: bool = False,
+    ) -> Stream:
         """Batches without end: shuffled epochs one after the other, as ``batch_indices`` has them.
 
-        What they hold depends on the data, ``size`` and ``seed`` alone.
+        What they hold depends on the data, ``size`` and ``seed`` alone. The state of batches of another size can be
+        restored: the stream of examples goes on where it was. That of another number of examples, or another name of
+        the data, only with ``accept_changed_data``: with another number an epoch begins, the next of the present data
+        that does not begin before the position of the state.
 
         Args:
             size: examples a batch, of all hosts together.
@@ -104,6 +116,7 @@ class Dataset:
             workers: processes that read and decode; 0 does it when a batch is asked for, which is best for what lies
                 in memory. A script that asks for some guards what it does by ``if __name__ == "__main__":``.
             shard: ``(i, n)`` is host i of n, which gets rows ``i * size / n`` to ``(i + 1) * size / n``.
+            accept_changed_data: restore states of data of another name or number of examples too.
 
         Raises:
             ValueError: for values out of range, or a ``size`` that ``n`` does not divide.
@@ -116,7 +129,18 @@ class Dataset:
             )
         if not 0 <= index < count or size % count:
             raise ValueError(f"shard must be (i, n) with 0 <= i < n and n a divisor of size = {size}, got {shard}")
-        return Stream(_Loader(self, size, seed, shard), workers)
+        return Stream(_Loader(self, size, seed, shard, accept_changed=accept_changed_data), workers)
+
+
+_STAY: Final[Mapping[str, str]] = {
+    "seed": "the seed",
+    "shape": "the shape of an example",
+    "num_classes": "the number of classes",
+    "classes": "the names of the classes",
+    "data": "the name of the data",
+    "examples": "the number of examples",
+}
+_OF_CHANGED_DATA: Final = ("data", "examples")
 
 
 def _positive(source: Source) -> bool:
@@ -132,20 +156,48 @@ def _positive(source: Source) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Loader:
-    """Makes the batch of any step."""
+    """Makes the batch of any step; ``origin`` is a step, and where in the stream of examples its batch begins."""
 
     data: Dataset
     size: int
     seed: int
     shard: tuple[int, int]
+    origin: tuple[int, int] = (0, 0)
+    accept_changed: bool = False
 
     def identity(self) -> dict[str, object]:
-        return {"data": self.data.name, "examples": len(self.data), "batch_size": self.size, "seed": self.seed}
+        data = self.data
+        return {
+            "data": data.name, "examples": len(data), "batch_size": self.size, "seed": self.seed,
+            "shape": list(data.shape), "num_classes": data.num_classes, "classes": list(data.classes),
+            "origin": list(self.origin),
+        }  # fmt: skip
+
+    def resumed(self, state: Mapping[str, object]) -> "_Loader":
+        mine = self.identity()
+        for name, meaning in _STAY.items():
+            # A state of an earlier version says less.
+            if name in state and state[name] != mine[name] and not (self.accept_changed and name in _OF_CHANGED_DATA):
+                advice = (
+                    "; changed data must be accepted: --accept-changed-data, in Python accept_changed_data=True"
+                    if name in _OF_CHANGED_DATA
+                    else ""
+                )
+                raise ValueError(f"{meaning} must stay {state[name]!r} where a run goes on, got {mine[name]!r}{advice}")
+        step, examples, size = (int(cast(SupportsInt, state[name])) for name in ("step", "examples", "batch_size"))
+        first, position = cast(Sequence[int], state.get("origin", (0, 0)))
+        now = position + (step - first) * size
+        if examples != len(self.data):
+            now = -(-now // len(self.data)) * len(self.data)
+        elif size == self.size:
+            return replace(self, origin=(first, position))
+        return replace(self, origin=(step, now))
 
     def __call__(self, step: int) -> Loaded:
         data, seed, n, (index, count) = self.data, self.seed, len(self.data), self.shard
         share = self.size // count
-        start = step * self.size + index * share
+        first, position = self.origin
+        start = position + (step - first) * self.size + index * share
         order, epochs = rows(n, seed, start, start + share)
         skipped: tuple[str, ...] = ()
         if isinstance(data.source, ArraySource):

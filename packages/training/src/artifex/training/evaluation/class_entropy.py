@@ -7,14 +7,26 @@ From 1, where every sample is given the same probabilities, to the number of cla
 References: Salimans et al. 2016, https://arxiv.org/abs/1606.03498
 """
 
+from typing import Final
+
 import numpy as np
 from jaxtyping import Float
 
 from artifex.training.evaluation.features import Features
 from artifex.training.evaluation.record import Score
 
+SPLITS: Final = 10
 
-def inception_score(generated: Features, *, splits: int = 10, seed: int = 0) -> Score:
+
+def check_splits(splits: int, n: int, features: Features) -> None:
+    """Raise a ValueError if features come without probabilities, or ``n`` samples can't be cut into ``splits``."""
+    if features.probabilities is None:
+        raise ValueError(f"features must come with class probabilities, got none from {features.extractor}")
+    if not 1 <= splits <= n // 2:
+        raise ValueError(f"splits must be in [1, {n // 2}] for {n} samples, got {splits}")
+
+
+def inception_score(generated: Features, *, splits: int = SPLITS, seed: int = 0) -> Score:
     """The mean over ``splits`` parts of the shuffled samples, with its standard error.
 
     Args:
@@ -26,11 +38,9 @@ def inception_score(generated: Features, *, splits: int = 10, seed: int = 0) -> 
     Raises:
         ValueError: without probabilities, or for ``splits`` out of range.
     """
-    if generated.probabilities is None:
-        raise ValueError(f"features must come with class probabilities, got none from {generated.extractor}")
     n = generated.count
-    if not 1 <= splits <= n // 2:
-        raise ValueError(f"splits must be in [1, {n // 2}] for {n} samples, got {splits}")
+    check_splits(splits, n, generated)
+    assert generated.probabilities is not None
     order = np.random.default_rng(seed).permutation(n)
     scores = [_of_one(generated.probabilities[part]) for part in np.array_split(order, splits)]
     error = None if splits == 1 else float(np.std(scores, ddof=1) / np.sqrt(splits))

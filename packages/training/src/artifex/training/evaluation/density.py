@@ -10,6 +10,7 @@ References: Naeem et al. 2020, https://arxiv.org/abs/2002.09797
 """
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.manifold import check_k, share_error
 from artifex.training.evaluation.record import Score
 
+K: Final = 5
 
-def density_coverage(generated: Features, real: Features, *, k: int = 5) -> tuple[Score, Score]:
+
+def density_coverage(generated: Features, real: Features, *, k: int = K) -> tuple[Score, Score]:
     """Both, with standard errors: density's over generated samples, coverage's over real ones, the others held fixed.
 
     Args:

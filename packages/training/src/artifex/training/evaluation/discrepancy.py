@@ -24,6 +24,8 @@ from artifex.training.evaluation.record import Score, Setting
 Rows = Float64[np.ndarray, "n d"]
 Kept = Float[np.ndarray, "n d"]
 KID_BLOCK = 1000
+LEAST_OF_KID = 4
+"""Samples of either set: two blocks of two."""
 
 
 @runtime_checkable
@@ -88,6 +90,12 @@ class Polynomial:
         return out
 
 
+def check_least(generated: int, real: int, least: int) -> None:
+    """Raise a ValueError if one of the sets has fewer than ``least`` samples."""
+    if min(generated, real) < least:
+        raise ValueError(f"both sets must be at least {least} samples, got {generated} and {real}")
+
+
 def mmd_squared(x: Kept, y: Float[np.ndarray, "m d"], kernel: Kernel, *, unbiased: bool = True) -> float:
     """The squared discrepancy, block by block in float64: memory does not grow with the number of pairs.
 
@@ -100,10 +108,7 @@ def mmd_squared(x: Kept, y: Float[np.ndarray, "m d"], kernel: Kernel, *, unbiase
     Raises:
         ValueError: for too few samples.
     """
-    least = 2 if unbiased else 1
-    if min(len(x), len(y)) < least:
-        raise ValueError(f"both sets must be at least {least} samples, got {len(x)} and {len(y)}")
-
+    check_least(len(x), len(y), 2 if unbiased else 1)
     between = sum(float(kernel(_exact(x, i), _exact(y, j)).sum()) for i in blocks(len(x)) for j in blocks(len(y)))
     return _within(x, kernel, unbiased) + _within(y, kernel, unbiased) - 2 * between / (len(x) * len(y))
 
@@ -172,9 +177,8 @@ def kid(generated: Features, real: Features, *, block: int | None = None, seed: 
         ValueError: for sets of two extractors, features that were not kept, fewer than 4 samples, or a block of less
             than 2 or more than half the smaller set.
     """
+    check_least(generated.count, real.count, LEAST_OF_KID)
     n = min(generated.count, real.count)
-    if n < 4:
-        raise ValueError(f"both sets must be at least 4 samples, got {generated.count} and {real.count}")
     size = max(2, min(KID_BLOCK, n // 10)) if block is None else block
     score = mmd(generated, real, Polynomial(), block=size, seed=seed)
     return Score(

@@ -69,16 +69,21 @@ def fid(generated: Features, real: Features, *, allow_few: bool = False) -> Scor
         ValueError: for sets of two extractors, or of too few samples.
     """
     together(generated, real)
-    for name, features in (("generated", generated), ("real", real)):
-        least = 2 if allow_few else features.width + 1
-        if features.count < least:
-            raise ValueError(
-                f"{name} must be at least {least} samples for features of width {features.width}, got "
-                f"{features.count}; the metric kid has no bias with few"
-            )
+    check_counts(generated.count, real.count, generated.width, allow_few=allow_few)
     ours, theirs = generated.statistics, real.statistics
     value = frechet_distance(ours.mean, ours.covariance, theirs.mean, theirs.covariance)
     return Score("fid", value, None, "lower", generated.extractor, generated.count, real.count)
+
+
+def check_counts(generated: int, real: int, width: int, *, allow_few: bool = False) -> None:
+    """Raise a ValueError if one of the sets is too small for features of this width; see ``fid``."""
+    least = 2 if allow_few else width + 1
+    for name, count in (("generated", generated), ("real", real)):
+        if count < least:
+            raise ValueError(
+                f"{name} must be at least {least} samples for features of width {width}, got {count}; the metric kid "
+                "has no bias with few"
+            )
 
 
 def _root(name: str, covariance: Float[np.ndarray, "d d"]) -> Float64[np.ndarray, "d r"]:

@@ -10,6 +10,7 @@ References: Kynkäänniemi et al. 2019, https://arxiv.org/abs/1904.06991
 """
 
 import math
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool
@@ -18,8 +19,10 @@ from artifex.training.evaluation.distances import blocks, radii, squared
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.record import Score
 
+K: Final = 3
 
-def precision_recall(generated: Features, real: Features, *, k: int = 3) -> tuple[Score, Score]:
+
+def precision_recall(generated: Features, real: Features, *, k: int = K) -> tuple[Score, Score]:
     """Both, with the standard error of a share of that many samples, the other set held fixed.
 
     Both depend on the sizes of the sets: compare scores of equal counts only.

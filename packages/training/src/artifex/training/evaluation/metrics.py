@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
+from artifex.training.evaluation import class_entropy, density, discrepancy, frechet, manifold
 from artifex.training.evaluation.class_entropy import inception_score
 from artifex.training.evaluation.density import density_coverage
 from artifex.training.evaluation.discrepancy import kid, mmd
@@ -24,6 +25,16 @@ METRICS: Final[Mapping[Metric, Callable[[Features, Features], tuple[Score, ...]]
     "sliced_wasserstein": lambda generated, real: (sliced_wasserstein(generated, real),),
     "mmd": lambda generated, real: (mmd(generated, real),),
 }
+_CHECKS: Final[Mapping[Metric, Callable[[int, int, Features], None]]] = {
+    "fid": lambda generated, real, of: frechet.check_counts(generated, real, of.width),
+    "kid": lambda generated, real, of: discrepancy.check_least(generated, real, discrepancy.LEAST_OF_KID),
+    "inception_score": lambda generated, real, of: class_entropy.check_splits(class_entropy.SPLITS, generated, of),
+    "precision_recall": lambda generated, real, of: manifold.check_k(manifold.K, generated, real),
+    "density_coverage": lambda generated, real, of: manifold.check_k(density.K, generated, real),
+    "sliced_wasserstein": lambda generated, real, of: None,
+    "mmd": lambda generated, real, of: discrepancy.check_least(generated, real, 2),
+}
+"""What each metric needs: of as many generated and real samples, with features such as these."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,22 @@ class Evaluation:
     def as_json(self) -> dict[str, object]:
         """What JSON can hold of it: all."""
         return asdict(self)
+
+
+def check_metrics(metrics: Sequence[Metric], generated: int, real: int, features: Features) -> None:
+    """Raise a ValueError for a metric that so many samples do not allow, before they are drawn.
+
+    Args:
+        metrics: which ones.
+        generated: how many generated samples there will be.
+        real: how many real ones.
+        features: of any sample, by the extractor that will be used.
+    """
+    for metric in metrics:
+        try:
+            _CHECKS[metric](generated, real, features)
+        except ValueError as error:
+            raise ValueError(f"{metric}: {error}") from error
 
 
 def evaluate(

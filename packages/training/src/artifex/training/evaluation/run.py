@@ -13,7 +13,7 @@ from artifex.guidance import Unconditional
 from artifex.schedules import NetworkDenoiser
 from artifex.training.averages import averaged
 from artifex.training.choices import DiscreteSchedule
-from artifex.training.data import Digits
+from artifex.training.data import Dataset, Digits
 from artifex.training.evaluation.bits import likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
@@ -41,12 +41,17 @@ class Run:
 
     def __init__(self, folder: Path, sampling: SamplingConfig | None = None, ema: float | None = None) -> None:
         self.trainer = Trainer.of(folder, anywhere=True)
-        self.data, self._config = self.trainer.data, self.trainer.config
+        self.shape, self._config = self.trainer.shape, self.trainer.config
         self._objective, trained = self.trainer.objective, self.trainer.load()
         parameters, self.average = averaged(folder, trained, ema)
         self.denoiser = NetworkDenoiser(trained.network.apply, self._objective.prediction, parameters)
         self.step = trained.steps_done
         self.sampling = SamplingConfig() if sampling is None else sampling
+
+    @property
+    def data(self) -> Dataset:
+        """The run's own data, opened when it is first asked for."""
+        return self.trainer.data
 
     def samples(self, count: int, seed: int, batch: int = 256) -> Iterator[Samples]:
         """``count`` samples of all classes in turn, drawn as ``sampling`` says.
@@ -55,7 +60,7 @@ class Run:
             ValueError: if the sampler can't walk so many steps on the run's schedule.
         """
         drawing = Drawing.of(
-            self.sampling, self._config.schedule, self._objective.schedule, self.data.shape, self._objective.num_classes
+            self.sampling, self._config.schedule, self._objective.schedule, self.shape, self._objective.num_classes
         )
         key = jax.random.key(seed)
         return drawing.draw(self.denoiser, count, drawing.labels(count), key, batch, self.trainer.mesh)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from artifex.training.cli.values import MAX_COUNT, MAX_SEED, MAX_STEPS, number, whole_number
+from artifex.training.cli.values import MAX_COUNT, MAX_SEED, MAX_STEPS, number, path, whole_number
 
 HELP: Final = (
     "Hold generated samples against real ones.\n\n"
@@ -82,7 +82,10 @@ def run_evaluate(
     seed: Annotated[
         int | None, typer.Option(metavar="N", parser=whole_number("--seed", 0, MAX_SEED), help="Default 0.")
     ] = None,
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the results as JSON too.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", parser=path("--out", "file"), help="Write the results as JSON too."),
+    ] = None,
 ) -> None:
     """Load what is slow to load."""
     from artifex.training.cli.evaluate import run
@@ -90,5 +93,5 @@ def run_evaluate(
     run(
         source, against, extractor=extractor, metrics=metrics, count=count, bits=bits, seed=seed,
         sampling={"sampler": sampler, "steps": steps, "guidance": guidance}, ema=ema,
-        out=None if out is None else Path(out),
+        out=out,
     )  # fmt: skip
