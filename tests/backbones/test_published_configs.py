@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 from flax import nnx
 
@@ -18,6 +19,7 @@ from artifex.backbones import (
     AutoencoderKLConfig,
     DiTConfig,
     MMDiTConfig,
+    TextCondition,
     UNetConditionalConfig,
     UNetConfig,
     init_rngs,
@@ -28,6 +30,7 @@ from artifex.backbones.interop.family import SAVED
 from artifex.backbones.interop.fields import Fields
 from artifex.backbones.interop.names import entries
 from artifex.backbones.interop.note import NOTE, completed, note
+from artifex.backbones.unet_conditional import PooledEmbedding
 
 FOLDER = Path(__file__).parent
 PUBLISHED = json.loads((FOLDER / "published.json").read_text())
@@ -117,6 +120,21 @@ def test_the_refiner_takes_its_own_condition() -> None:
         assert (config.pooled_features, config.ids) == (32, ids)
 
 
+@pytest.mark.usefixtures("unhooked")
+def test_what_fills_the_input_is_taken() -> None:
+    """As in diffusers, which has its width alone."""
+    config = dataclasses.replace(SD, pooled_features=6, ids=5, id_features=4)
+    embed = nnx.eval_shape(lambda: PooledEmbedding(config, 6, rngs=init_rngs(0)))
+
+    def shape(pooled: int, ids: int) -> tuple[int, ...]:
+        cond = TextCondition(jnp.zeros((1, 2, 6)), jnp.zeros((1, pooled)), jnp.zeros((1, ids)))
+        return tuple(nnx.eval_shape(lambda embed: embed(cond), embed).shape)
+
+    assert shape(6, 5) == shape(2, 6) == (1, 16)
+    with pytest.raises(ValueError, match=r"must have shapes \(1, 6\) and \(1, 5\), got \(1, 6\) and \(1, 6\)"):
+        shape(6, 6)
+
+
 UNET = UNetConfig(base_channels=4, channel_mults=(1, 2), num_res_blocks=1, attention_levels=(1,), head_dim=4, groups=2)
 SD = UNetConditionalConfig(
     base_channels=4, channel_mults=(1, 2), num_res_blocks=1, depths=(1, 0), heads=(1, 2), context_features=6, groups=2
@@ -128,6 +146,10 @@ VAE = AutoencoderKLConfig(latent_channels=2, channels=(4, 8), num_res_blocks=1, 
 
 def changed(config: Any, *changes: Json) -> list[Any]:  # noqa: ANN401
     return [config, *(dataclasses.replace(config, **change) for change in changes)]
+
+
+def home_of(config: Any) -> Any:  # noqa: ANN401
+    return next(home for home in FAMILIES if type(home.read(Fields({}))) is type(config))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +177,7 @@ def changed(config: Any, *changes: Json) -> list[Any]:  # noqa: ANN401
     ],
 )  # fmt: skip
 def test_a_network_saved_and_loaded_has_its_config(config: Any) -> None:  # noqa: ANN401
-    home = next(home for home in FAMILIES if type(home.read(Fields({}))) is type(config))
+    home = home_of(config)
     written: Json = home.write(config)
     noted = note(config, home.again(config))
     fields = json.loads(json.dumps({**written, **noted}))
@@ -164,6 +186,11 @@ def test_a_network_saved_and_loaded_has_its_config(config: Any) -> None:  # noqa
     again = home.read(Fields(fields))
     again = completed(again, fields[NOTE], home.again) if NOTE in fields else again
     assert again == config
+
+
+def test_no_note_is_written_without_need() -> None:
+    for config in (UNET, SD, DIT, SD3):
+        assert note(config, home_of(config).again(config)) == {}
 
 
 def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
