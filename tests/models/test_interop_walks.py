@@ -5,6 +5,7 @@ option that it has, over 1, 2, 3 and 10 steps, and over all steps of a chain of 
 """
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -136,6 +137,16 @@ def test_every_field_of_a_constructor_is_read_or_known_to_do_nothing() -> None:
 
 def _network(w: Array, x: Float[Array, "b d"], t: Float[Array, " b"], cond: None) -> Float[Array, "b d"]:
     return jnp.tanh(x @ w)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_what_is_absent_is_as_diffusers_saves_it(kind: str) -> None:
+    """Its saved configs hold every field at its default."""
+    saved = read_scheduler(CONFIGS[f"{kind.removesuffix('Scheduler')}: as saved"])
+    absent = read_scheduler({"_class_name": kind})
+    assert replace(absent, grid=saved.grid) == saved
+    for steps in (1, 7):
+        np.testing.assert_array_equal(absent.grid(steps), saved.grid(steps))
 
 
 def test_bounds_of_the_data_are_those_that_were_compared() -> None:

@@ -177,3 +177,12 @@ def test_zero_terminal_chain_has_no_noise_spacing() -> None:
     with pytest.raises(ValueError, match="got -inf at 999"):
         grid.karras(chain, 5, 999.0, 0.0)
     assert math.isfinite(grid.karras(chain, 5, 998.0, 0.0)[1])
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.10595297648824412, 0.15952976488244123, 3.0, 3.158])
+def test_a_shift_keeps_both_ends(shift: float) -> None:
+    """s / (1 + (s - 1)) may round to more than 1, which is no time of a flow."""
+    times = grid.shifted(np.linspace(1, 0, 5), shift)
+    assert (times.max(), times[-1]) == (times[0], 0.0)
+    assert times[0] == pytest.approx(1, abs=1e-15)
+    assert np.isfinite(RectifiedFlow().at(times).sigma).all()

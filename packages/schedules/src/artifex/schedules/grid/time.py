@@ -68,7 +68,7 @@ def shifted(times: Host, shift: float) -> Host:
         raise ValueError(f"shift must be positive, got {shift}")
     if not (times.size and times.min() >= 0 and times.max() <= 1):
         raise ValueError(f"times must be in [0, 1], got {times}")
-    out: Host = shift * times / (1 + (shift - 1) * times)
+    out: Host = np.minimum(shift * times / (1 + (shift - 1) * times), 1.0)  # 1 stays 1, whatever the rounding
     return out
 
 

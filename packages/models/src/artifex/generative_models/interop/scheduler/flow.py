@@ -31,6 +31,8 @@ def read_shift(fields: Fields, plain: float, image_seq_len: int | None) -> float
         return None
     if least >= largest:
         raise CheckpointError(f"base_image_seq_len must be below max_image_seq_len, got {least} and {largest}")
+    if image_seq_len < 1:
+        raise CheckpointError(f"image_seq_len must be at least 1, got {image_seq_len}")
     mu = base + (most - base) * (image_seq_len - least) / (largest - least)
     return float(np.exp(mu)) if kind == "exponential" else mu
 
