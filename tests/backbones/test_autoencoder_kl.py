@@ -84,7 +84,7 @@ def test_wrong_inputs_are_refused() -> None:
         ({"latent_channels": 0}, "latent_channels must be at least 1, got 0"),
         ({"channels": ()}, r"channels must be positive and not empty, got \(\)"),
         ({"groups": 3}, r"groups must divide the channels \(4, 8\) of every level, got 3"),
-        ({"scaling_factor": 0.0}, "scaling_factor must be positive, got 0.0"),
+        ({"scaling_factor": 0.0}, "scaling_factor must be positive and finite, got 0.0"),
     ],
 )
 def test_bad_configs_are_refused(change: dict[str, object], said: str) -> None:

@@ -42,7 +42,7 @@ def test_an_autoencoder_goes_by_tiles_of_one_shape() -> None:
 
 
 def test_tiles_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"overlap must be in \[0, tile = 8\), got 8"):
+    with pytest.raises(ValueError, match=r"overlap must be in \[0, 7\], got 8"):
         tiled(double, X, tile=8, overlap=8)
     with pytest.raises(ValueError, match=r"tiles of \(8, 8\) with overlap 3 do not begin at whole places"):
         tiled(halve, X, tile=8, overlap=3)

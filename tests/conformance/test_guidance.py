@@ -39,7 +39,7 @@ class Logits(nnx.Module):
 
     def __call__(self, x: Array, t: Array) -> Array:
         abar = self.abar[...][t.astype(jnp.int32)][:, None, None]
-        power = (x.reshape(len(x), -1, 1) - jnp.sqrt(abar) * jnp.asarray(LABEL_MEANS)) ** 2
+        power = (x.reshape(len(x), -1, 1) - jnp.sqrt(abar) * jnp.asarray([[LABEL_MEANS]])) ** 2
         return jnp.sum(-0.5 * power / (abar * STD**2 + 1 - abar), axis=1)
 
 
@@ -52,7 +52,7 @@ class TwoClasses(nnx.Module):
 
     def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
         abar = self.abar[...][t.astype(jnp.int32)].reshape(-1, *(1,) * x.ndim)
-        centre = jnp.sqrt(abar) * jnp.asarray(LABEL_MEANS)
+        centre = jnp.sqrt(abar) * jnp.asarray(LABEL_MEANS).reshape(*(1,) * x.ndim, -1)
         each = jnp.sqrt(1 - abar) * (x[..., None] - centre) / (abar * STD**2 + 1 - abar)
         share = jax.nn.softmax(self.logits(x, t), axis=-1)
         if cond is not None:

@@ -42,8 +42,8 @@ def logits(x_t: T, level: NoiseLevel[T]) -> T:
     """log p(x_t, y) for either class, up to what they share."""
     xp = numbers(x_t)
     noisy = (level.alpha * SPREAD) ** 2 + level.sigma**2
-    off = x_t[:, None] - level.alpha[:, None, None] * xp.asarray(MEANS, x_t.dtype)
-    out: T = xp.log(xp.asarray(SHARES, x_t.dtype)) - xp.sum(off**2, axis=-1) / (2 * noisy[:, None])
+    off = x_t[:, None] - level.alpha[:, None, None] * xp.asarray(MEANS[None], x_t.dtype)
+    out: T = xp.log(xp.asarray(SHARES[None], x_t.dtype)) - xp.sum(off**2, axis=-1) / (2 * noisy[:, None])
     return out
 
 
@@ -58,12 +58,12 @@ def denoise(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
     labels = xp.full(x_t.shape[0], NULL) if cond is None else cond
     alpha, sigma = level.alpha[:, None], level.sigma[:, None]
     gain = alpha * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2)
-    means = xp.asarray(MEANS, x_t.dtype)
+    means = xp.asarray(MEANS[None], x_t.dtype)
     classes = means + gain[..., None] * (x_t[:, None] - alpha[..., None] * means)
     scores = logits(x_t, level)
     shares = xp.exp(scores - xp.max(scores, axis=1, keepdims=True))
     shares = shares / xp.sum(shares, axis=1, keepdims=True)
-    own = xp.asarray(labels[:, None] == xp.arange(2), x_t.dtype)
+    own = xp.asarray(labels[:, None] == xp.arange(2)[None], x_t.dtype)
     out: T = xp.sum(xp.where(labels[:, None] == NULL, shares, own)[..., None] * classes, axis=1)
     return out
 

@@ -20,7 +20,7 @@ def linear(x0: Array) -> Array:
 
 
 def squared(x0: Array) -> Array:
-    return jnp.sum((x0 - jnp.asarray(TARGET, x0.dtype)) ** 2, axis=-1)
+    return jnp.sum((x0 - jnp.asarray(TARGET[None], x0.dtype)) ** 2, axis=-1)
 
 
 def test_a_linear_loss_tilts_a_gaussian_exactly() -> None:

@@ -19,7 +19,10 @@ FAULTS: Final = (
     Fault("scale forgotten", xla, "q, scale = scale * q, 1.0", "q, scale = q, 1.0"),
     Fault("segments forgotten", xla, "if q_segments is not None and k_segments is not None:", "if False:"),
     Fault(
-        "last tile forgotten", xla, "map(at, walked)", "map(at, jax.tree.map(lambda x: x.at[-1].set(False), walked))"
+        "last tile forgotten",
+        xla,
+        "map(at, walked)",
+        "map(at, jax.tree.map(lambda x: x.at[-1].set(jnp.zeros_like(x[-1])), walked))",
     ),
     Fault("scale forgotten", pallas, "scores = self.scale * _dot", "scores = _dot"),
     Fault("mask forgotten", pallas, 'if "mask" in x:', "if False:"),

@@ -186,7 +186,7 @@ def test_arguments_reach_the_body(places: tuple[int, ...]) -> None:
     for name, body in choices:
         image = x.reshape(2, *places, 6)
         both = partial(group_norm_silu, image, gamma, beta, groups=3, epsilon=0.1, implementation=name)
-        want = body(image, gamma * factor, beta * factor + shift, 3, 0.1, True)
+        want = body(image, gamma[None] * factor, beta[None] * factor + shift, 3, 0.1, True)
         np.testing.assert_array_equal(both(scale=scale, shift=shift), want)
         tile = jnp.broadcast_to(gamma, scale.shape), jnp.broadcast_to(beta, scale.shape)
         np.testing.assert_array_equal(both(silu=False), body(image, *tile, 3, 0.1, False))
@@ -233,7 +233,7 @@ def test_dtypes_that_do_not_fit(change: dict[str, DTypeLike], message: str) -> N
     ("change", "message"),
     [
         ({"groups": 3}, "groups must be positive and divide the 4 channels, got 3"),
-        ({"groups": 0}, "groups must be positive and divide the 4 channels, got 0"),
+        ({"groups": 0}, "groups must be at least 1, got 0"),
         ({"epsilon": 0.0}, "epsilon must be positive and finite, got 0.0"),
     ],
 )

@@ -115,7 +115,7 @@ def test_float64_stays_float64_wherever_it_stands(body: Implementation) -> None:
         np.testing.assert_allclose(linear_step(close, weights, implementation=body), 1e-9 * x[0], rtol=1e-6)
         noise = linear_step(terms[1:], np.zeros(2), noise_scale=1.0, key=jax.random.key(0), implementation=body)
         assert noise.dtype == jnp.float64
-        assert np.any(noise != noise.astype(jnp.float32))
+        assert np.any(noise != noise.astype(jnp.float32).astype(jnp.float64))
 
 
 # Noise
@@ -267,8 +267,8 @@ X: Final = np.zeros((2, 3), np.float32)
         ([X], [1.0], {"key": 0}, "noise_scale and key go together, got a key alone"),
         ([X], [1.0], {"noise_scale": [1.0, 1.0, 1.0], "key": 0}, r"noise_scale must be .* shape \(2,\), got \(3,\)"),
         ([X], [1.0], {"noise_scale": 1.0, "key": (0, 3)}, r"one key or 2 keys, one a sample, got keys of shape \(3,\)"),
-        ([X], [1.0], {"clip": 0.0}, "clip must be positive or None, got 0.0"),
-        ([X], [1.0], {"clip": float("nan")}, "clip must be positive or None, got nan"),
+        ([X], [1.0], {"clip": 0.0}, "clip must be positive and finite, got 0.0"),
+        ([X], [1.0], {"clip": float("nan")}, "clip must be positive and finite, got nan"),
     ],
 )
 def test_bad_input(terms: list[npt.NDArray[Any]], weights: ArrayLike, options: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ def spacing(dtype: npt.DTypeLike) -> float:
 
 def wide(dtype: npt.DTypeLike) -> np.dtype[np.floating]:
     """What kernels sum in: ``dtype``, but float32 at least."""
-    return np.dtype(jnp.promote_types(dtype, jnp.float32))
+    return np.dtype(np.float64 if np.dtype(dtype) == np.float64 else np.float32)
 
 
 def rounding(dtype: npt.DTypeLike, length: float) -> float:

@@ -101,7 +101,7 @@ def test_a_method_with_memory_cannot_go_back(sampler: Heun) -> None:
 
 
 def test_no_such_jump() -> None:
-    with pytest.raises(ValueError, match="jump and repeats must be at least 1, got 0 and 2"):
+    with pytest.raises(ValueError, match="jump must be at least 1, got 0"):
         resample(Ddim().tableau(VP(), grid.uniform(10)), 0, 2)
 
 

@@ -27,8 +27,9 @@ class Gaussian:
 
     def __call__(self, x_t: Float[Array, "b d"], level: NoiseLevel[jax.Array]) -> Float[Array, "b d"]:
         alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
-        gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
-        return self.mean + ((x_t - alpha * self.mean) @ self.basis * gain) @ self.basis.T
+        mean, variances = self.mean[None], self.variances[None]
+        gain = alpha * variances / (alpha**2 * variances + sigma**2)
+        return mean + ((x_t - alpha * mean) @ self.basis * gain) @ self.basis.T
 
 
 def denoiser() -> Gaussian:

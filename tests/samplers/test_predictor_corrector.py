@@ -66,9 +66,9 @@ def test_what_cannot_be_corrected() -> None:
     with pytest.raises(ValueError, match="only a method without a base state or older predictions"):
         corrected(UniPc(2).tableau(VP(), grid.uniform(5)))
     table = Ddim().tableau(VP(), grid.uniform(5))
-    with pytest.raises(ValueError, match=r"corrections must be at least 0 and snr positive, got -1 and 0\.16"):
+    with pytest.raises(ValueError, match=r"corrections must be at least 0, got -1"):
         predictor_corrector(denoiser(), table, x, key, corrections=-1)
-    with pytest.raises(ValueError, match="got 1 and 0"):
+    with pytest.raises(ValueError, match="snr must be positive and finite, got 0"):
         predictor_corrector(denoiser(), table, x, key, snr=0)
     with pytest.raises(ValueError, match=r"snr must be in \(0, 1\), got 1"):
         corrected(table, snr=1)

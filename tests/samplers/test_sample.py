@@ -38,7 +38,8 @@ class Shrink:
 
     def __call__(self, x_t: Float[Array, "b *d"], level: NoiseLevel[jax.Array]) -> Float[Array, "b *d"]:
         TRACES.append(x_t.shape)
-        return jnp.tanh(self.factor * x_t) * expand(level.alpha, x_t)
+        wide = x_t.astype(level.alpha.dtype)
+        return jnp.tanh(self.factor * wide) * expand(level.alpha, wide)
 
 
 TRACES: list[tuple[int, ...]] = []
@@ -160,7 +161,7 @@ def test_the_prior_has_the_first_sigma() -> None:
 @pytest.mark.parametrize("after", [(), (0, 0), (2, 1), (-1,), (6,)])
 def test_rows_that_are_not_there(after: Sequence[int]) -> None:
     plan = table("ddim")
-    with pytest.raises(ValueError, match=r"after must rise within \[0, 5\]"):
+    with pytest.raises(ValueError, match=r"after must be whole numbers that rise within \[0, 5\]"):
         sample_trajectory(Shrink(jnp.asarray(0.7)), plan, jnp.zeros((2, 3)), after=after)
 
 

@@ -223,8 +223,8 @@ def test_more_bad_times() -> None:
         (lambda: SubVP(3.0, 2.0), "0 < beta_min <= beta_max, got 3.0 and 2.0"),
         (lambda: VE(2.0, 1.0), "0 < sigma_min < sigma_max, got 2.0 and 1.0"),
         (lambda: CosineVP(3.0, 3.0), "logsnr_min must be below logsnr_max, got 3.0 and 3.0"),
-        (lambda: RectifiedFlow(0.0), "shift must be positive, got 0.0"),
-        (lambda: Shifted(VP(), -1.0), "factor must be positive, got -1.0"),
+        (lambda: RectifiedFlow(0.0), "shift must be positive and finite, got 0.0"),
+        (lambda: Shifted(VP(), -1.0), "factor must be positive and finite, got -1.0"),
     ],
 )
 def test_bad_settings(make: Callable[[], Schedule], message: str) -> None:

@@ -108,7 +108,7 @@ def test_denoisers_pass_through_jit(denoise: Denoiser) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Clipped(twice, 0.0), r"limit must be positive, got 0\.0"),
+        (lambda: Clipped(twice, 0.0), r"limit must be positive and finite, got 0\.0"),
         (lambda: DynamicallyThresholded(twice, 0.0), r"quantile must be in \(0, 1\], got 0\.0"),
         (lambda: DynamicallyThresholded(twice, limit=2.0, ceiling=1.0), r"at most ceiling, got 2\.0 and 1\.0"),
     ],

@@ -300,5 +300,5 @@ def test_values(prediction: Prediction) -> None:
 
 
 def test_bad_sigma_data() -> None:
-    with pytest.raises(ValueError, match=r"sigma_data must be positive, got 0\.0"):
+    with pytest.raises(ValueError, match=r"sigma_data must be positive and finite, got 0\.0"):
         Preconditioned(0.0)

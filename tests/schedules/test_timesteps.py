@@ -131,10 +131,10 @@ def test_importance_of_no_loss_is_uniform() -> None:
     [
         (lambda: Uniform(1.0, 1.0), r"low must be below high, got 1\.0 and 1\.0"),
         (lambda: Steps(0), "n must be at least 1, got 0"),
-        (lambda: LogitNormal(0.0, 0.0), r"std must be positive, got 0\.0"),
-        (lambda: LogNormal(0.0, -1.0), r"std must be positive, got -1\.0"),
-        (lambda: Importance.start(0), "n and history must be at least 1, got 0 and 10"),
-        (lambda: Importance.start(5, 0), "n and history must be at least 1, got 5 and 0"),
+        (lambda: LogitNormal(0.0, 0.0), r"std must be positive and finite, got 0\.0"),
+        (lambda: LogNormal(0.0, -1.0), r"std must be positive and finite, got -1\.0"),
+        (lambda: Importance.start(0), "n must be at least 1, got 0"),
+        (lambda: Importance.start(5, 0), "history must be at least 1, got 0"),
         (lambda: Importance.start(5, floor=2.0), r"floor must be in \[0, 1\], got 2\.0"),
     ],
 )

@@ -124,11 +124,11 @@ def test_shapes_and_values(weighting: Weighting) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MinSnr(0.0), r"gamma must be positive, got 0\.0"),
-        (lambda: SoftMinSnr(-1.0), r"gamma must be positive, got -1\.0"),
-        (lambda: P2(0.0), r"k must be positive, got 0\.0"),
-        (lambda: P2(1.0, -1.0), r"gamma must be at least 0, got -1\.0"),
-        (lambda: Edm(0.0), r"sigma_data must be positive, got 0\.0"),
+        (lambda: MinSnr(0.0), r"gamma must be positive and finite, got 0\.0"),
+        (lambda: SoftMinSnr(-1.0), r"gamma must be positive and finite, got -1\.0"),
+        (lambda: P2(0.0), r"k must be positive and finite, got 0\.0"),
+        (lambda: P2(1.0, -1.0), r"gamma must be finite and at least 0, got -1\.0"),
+        (lambda: Edm(0.0), r"sigma_data must be positive and finite, got 0\.0"),
     ],
 )
 def test_bad_settings(make: Callable[[], Weighting], message: str) -> None:

@@ -1,4 +1,4 @@
-from math import cos, pi, sqrt
+from math import cos, inf, nan, pi, sqrt
 from typing import get_args
 
 import jax
@@ -56,3 +56,11 @@ def test_clipping_decay_and_options_reach_optax() -> None:
     assert np.allclose(update({**steady, "name": "lion", "options": {"b1": 0.9}}, gradient, zero), [-1, -1])
     momentum = {**steady, "name": "sgd", "clip_norm": None, "options": {"momentum": 0.5, "nesterov": True}}
     assert np.allclose(update(momentum, gradient, zero), [-4.5, -6])
+
+
+@pytest.mark.parametrize(("name", "value"), [("b1", 1.0), ("b2", -0.1), ("b1", nan), ("eps", -1e-9), ("eps", inf)])
+def test_options_outside_of_their_range(name: str, value: float) -> None:
+    """Adam's means forget at rates in [0, 1), and what is added to its root is not negative."""
+    OptimiserConfig(options={name: 0.0})
+    with pytest.raises(ValueError, match=rf"options\.{name}"):
+        OptimiserConfig(options={name: value})

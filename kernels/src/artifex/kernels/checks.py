@@ -1,6 +1,5 @@
 """What every kernel asks of the arrays it is given, before anything is traced."""
 
-import math
 from typing import Final
 
 from jaxtyping import Array
@@ -29,12 +28,6 @@ def check_shape(name: str, x: Array, axes: str, shape: tuple[int, ...]) -> None:
     if x.shape != shape:
         raise ValueError(f"{name} must be {axes} = {shape}, got shape {x.shape}")
     check_dtype(name, x)
-
-
-def check_positive(name: str, x: float) -> None:
-    """Raises a ValueError unless ``x`` is positive and finite."""
-    if not (x > 0 and math.isfinite(x)):
-        raise ValueError(f"{name} must be positive and finite, got {x}")
 
 
 def why_not_pallas(x: Array, *_: object) -> str | None:

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from artifex.kernels.adaln.config import FASTEST
 from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
-from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape, why_not_pallas, why_not_triton
+from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dtypes import accumulation_dtype
+from artifex.kernels.ranges import check_positive
 
 Run = Body[[Array, Array | None, Array | None, Array, Array, float], tuple[Array, Array]]
 
@@ -77,7 +78,7 @@ def adaln(
     check_shape("shift", shift, "(batch, channels)", vector)
     if (branch is None) != (gate is None):
         raise ValueError(f"branch and gate go together, got {'gate' if branch is None else 'branch'} alone")
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = accumulation_dtype(x.dtype)
     if branch is not None and gate is not None:
         check_shape("branch", branch, "(batch, tokens, channels)", x.shape)
         check_shape("gate", gate, "(batch, channels)", vector)

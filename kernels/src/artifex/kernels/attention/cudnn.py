@@ -32,7 +32,7 @@ def cudnn(
     seen = None
     if mask is not None:
         mask = jnp.broadcast_to(mask, (*mask.shape[:2], t, s))
-        reachable = mask & jnp.tri(t, s, dtype=jnp.bool_) if is_causal else mask
+        reachable = mask & jnp.tri(t, s, dtype=jnp.bool_)[None, None] if is_causal else mask
         seen = jnp.swapaxes(jnp.any(reachable, axis=-1, keepdims=True), 1, 2)
     out = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=scale, is_causal=is_causal, implementation="cudnn")
     if seen is not None:

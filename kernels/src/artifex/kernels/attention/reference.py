@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from artifex.kernels.dtypes import accumulation_dtype
+
 
 def reference(
     q: Float[Array, "b t h d"],
@@ -16,7 +18,7 @@ def reference(
     scale: float,
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
     """The output and the log-sum-exp of the scores; see ``attention``."""
-    wide = jnp.promote_types(q.dtype, jnp.float32)
+    wide = accumulation_dtype(q.dtype)
     scores = scale * jnp.einsum("bthd,bshd->bhts", q, k, preferred_element_type=wide)
     if bias is not None:
         scores = scores + bias.astype(wide)
@@ -25,7 +27,7 @@ def reference(
     if segments is not None:
         scores = jnp.where(segments[0][:, None, :, None] == segments[1][:, None, None], scores, -jnp.inf)
     if is_causal:
-        scores = jnp.where(jnp.arange(q.shape[1])[:, None] >= jnp.arange(k.shape[1]), scores, -jnp.inf)
+        scores = jnp.where(jnp.tri(q.shape[1], k.shape[1], dtype=bool), scores, -jnp.inf)
 
     top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
     # A row of minus infinities has no largest score to subtract: its weights are zero, and so is all that follows.

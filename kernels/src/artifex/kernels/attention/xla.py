@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels.barriers import held
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.platform import platform
 
 
@@ -133,7 +134,7 @@ def _tile(
     scale: float,
 ) -> tuple[Float[Array, "*n t e"], Float[Array, "*n t"]]:
     """Attention of the queries that stand at ``rows`` of the whole."""
-    wide = jnp.promote_types(q.dtype, jnp.float32)
+    wide = accumulation_dtype(q.dtype)
     scores = jnp.einsum("...td,...sd->...ts", q, k, preferred_element_type=wide)
     if scale != 1.0:
         scores = scale * scores
@@ -144,7 +145,8 @@ def _tile(
     if q_segments is not None and k_segments is not None:
         scores = jnp.where(q_segments == k_segments, scores, -jnp.inf)
     if is_causal:
-        scores = jnp.where(rows[..., None] >= jnp.arange(k.shape[-2]), scores, -jnp.inf)
+        columns = jax.lax.broadcast_to_rank(jnp.arange(k.shape[-2]), rows.ndim + 1)
+        scores = jnp.where(rows[..., None] >= columns, scores, -jnp.inf)
     top = jax.lax.stop_gradient(jnp.max(scores, axis=-1))
     if is_causal or not (bias is None and mask is None and q_segments is None):  # else no row of scores is empty
         empty = jnp.isneginf(top)

@@ -6,12 +6,14 @@ from typing import Final
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape, why_not_pallas, why_not_triton
+from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.group_norm_silu.config import FASTEST
 from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
+from artifex.kernels.ranges import check_positive, check_whole
 
 Run = Body[[Array, Array, Array, int, float, bool], Array]
 
@@ -80,13 +82,14 @@ def group_norm_silu(
     b, c = x.shape[0], x.shape[-1]
     check_shape("gamma", gamma, "(channels,)", (c,))
     check_shape("beta", beta, "(channels,)", (c,))
-    if groups < 1 or c % groups:
+    check_whole("groups", groups, 1)
+    if c % groups:
         raise ValueError(f"groups must be positive and divide the {c} channels, got {groups}")
     if (scale is None) != (shift is None):
         raise ValueError(f"scale and shift go together, got {'shift' if scale is None else 'scale'} alone")
     check_positive("epsilon", epsilon)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    weight, bias = gamma.astype(wide), beta.astype(wide)
+    wide = accumulation_dtype(x.dtype)
+    weight, bias = gamma.astype(wide)[None], beta.astype(wide)[None]
     if scale is not None and shift is not None:
         check_shape("scale", scale, "(batch, channels)", (b, c))
         check_shape("shift", shift, "(batch, channels)", (b, c))

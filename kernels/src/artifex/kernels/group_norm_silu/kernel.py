@@ -53,7 +53,7 @@ def by_kernel(
     def statistics(x: Array) -> tuple[Vector, Vector]:
         means, squares = (v[:, :, 0] for v in by_sample(passes.moments)(x))
         starts = jnp.arange(means.shape[1]) * passes.part
-        sizes = jnp.minimum(passes.part, p - starts).astype(means.dtype)[:, None]
+        sizes = jnp.minimum(passes.part, p - starts).astype(means.dtype)[None, :, None]
         mean = group((sizes * means).sum(1) / p)
         # Chan, Golub and LeVeque: squares about the parts' means, and what these differ by from the group's.
         var = group((squares + sizes * (means - mean[:, None]) ** 2).sum(1) / p)

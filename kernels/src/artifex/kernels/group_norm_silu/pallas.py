@@ -67,7 +67,7 @@ def _moments(x: jax.Ref, means: jax.Ref, squares: jax.Ref, *, places: int) -> No
     rows = wide.shape[0]
     start = pl.program_id(1) * rows
     there = start + lax.broadcasted_iota(jnp.int32, wide.shape, 0) < places
-    mean = jnp.sum(jnp.where(there, wide, 0), 0, keepdims=True) / jnp.minimum(rows, places - start)
+    mean = jnp.sum(jnp.where(there, wide, 0), 0, keepdims=True) / jnp.minimum(rows, places - start).astype(wide.dtype)
     centred = jnp.where(there, wide - mean, 0)
     means[...] = mean
     squares[...] = jnp.sum(centred * centred, 0, keepdims=True)

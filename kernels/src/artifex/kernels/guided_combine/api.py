@@ -1,7 +1,6 @@
 """The contract of the guided combination: classifier-free guidance, and what keeps its result in range."""
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import Final
 
 import jax
@@ -12,6 +11,7 @@ from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.guided_combine.config import FASTEST
 from artifex.kernels.guided_combine.kernel import why_not_pallas, why_not_triton
 from artifex.kernels.guided_combine.pallas import pallas
@@ -82,7 +82,7 @@ def guided_combine(
         raise ValueError(f"conditional must be (batch, ...) with no empty axis, got shape {shape}")
     check_dtype("conditional", conditional)
     check_dtype("unconditional", unconditional)
-    wide = reduce(jnp.promote_types, (conditional.dtype, unconditional.dtype), jnp.dtype(jnp.float32))
+    wide = accumulation_dtype(conditional.dtype, unconditional.dtype)
     weight = _each("scale", scale, shape[0], wide)
     factor = None if rescale is None else _each("rescale", rescale, shape[0], wide)
     if factor is not None and not isinstance(factor, jax.core.Tracer):

@@ -44,7 +44,7 @@ def quantile(x: Float[Array, "b n"], threshold: DynamicThreshold) -> Float[Array
     bits: Int[Array, "b n"] = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x), jnp.dtype(f"int{width}"))
 
     def set_bit(i: Int[Array, ""], found: Int[Array, " b"]) -> Int[Array, " b"]:
-        more = found | (jnp.ones_like(found) << (width - 2 - i))
+        more = found | (jnp.ones_like(found) << (width - 2 - i).astype(found.dtype))
         return jnp.where(jnp.sum(bits < more[:, None], axis=1) <= below, more, found)
 
     found = jax.lax.fori_loop(0, width - 1, set_bit, jnp.zeros(x.shape[0], bits.dtype))

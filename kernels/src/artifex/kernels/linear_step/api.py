@@ -1,21 +1,23 @@
 """The contract of the linear step: what samplers, the forward process and guidance have in common."""
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import Final, get_args
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.linear_step.config import FASTEST
 from artifex.kernels.linear_step.kernel import why_not_pallas, why_not_triton
 from artifex.kernels.linear_step.noise import Noise, sample_keys
 from artifex.kernels.linear_step.pallas import pallas
 from artifex.kernels.linear_step.reference import reference
 from artifex.kernels.linear_step.xla import xla
+from artifex.kernels.ranges import check_number, check_positive
 
 Terms = Sequence[Array]
 """Arrays of one shape, the batch in front."""
@@ -59,7 +61,8 @@ def linear_step(
         terms: arrays of one shape ``(batch, ...)`` and of dtype float16, bfloat16, float32 or float64; the sum is
             formed in the widest of their dtypes, float32 at least, and given back in the dtype of the first.
         weights: ``(n,)`` for all samples alike, or ``(batch, n)``.
-        noise_scale: standard deviation of the noise, one number or ``(batch,)``; None adds none and needs no key.
+        noise_scale: standard deviation of the noise, at least 0, one number or ``(batch,)``; None adds none and needs
+            no key.
         key: one key, or one a sample, ``(batch,)``; see ``sample_keys``.
         clip: the result is held to ``[-clip, clip]``, noise and all.
         noise: ``key`` is what ``jax.random.normal`` draws from each sample's key. Of a threefry key (JAX's default) all
@@ -80,7 +83,7 @@ def linear_step(
     terms = tuple(terms)
     _check_terms(terms)
     batch = terms[0].shape[0]
-    wide = reduce(jnp.promote_types, (term.dtype for term in terms), jnp.dtype(jnp.float32))
+    wide = accumulation_dtype(*(term.dtype for term in terms))
     weights = jnp.asarray(weights, wide)
     if weights.shape not in ((len(terms),), (batch, len(terms))):
         raise ValueError(
@@ -88,8 +91,10 @@ def linear_step(
         )
     if (noise_scale is None) != (key is None):
         raise ValueError(f"noise_scale and key go together, got {'no key' if key is None else 'a key alone'}")
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip must be positive or None, got {clip}")
+    if clip is not None:
+        check_positive("clip", clip)
+    if noise_scale is not None and not isinstance(noise_scale, jax.Array):
+        check_number("noise_scale", noise_scale, 0)
     if noise not in get_args(Noise):
         raise ValueError(f"noise must be one of {', '.join(get_args(Noise))}, got {noise!r}")
     scale = keys = None

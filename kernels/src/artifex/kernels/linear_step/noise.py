@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key, UInt32
 
 from artifex.kernels.linear_step import philox
+from artifex.kernels.ranges import check_whole
 
 Noise = Literal["key", "philox"]
 """``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper in the Triton body."""
@@ -28,8 +29,9 @@ def sample_keys(key: Array, batch: int) -> Key[Array, " b"]:
         batch: number of samples.
 
     Raises:
-        ValueError: if ``key`` is neither one key nor ``batch`` keys.
+        ValueError: if ``key`` is neither one key nor ``batch`` keys, or ``batch`` is negative.
     """
+    check_whole("batch", batch, 0)
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         typed = key
     elif key.dtype == jnp.uint32 and key.ndim > 0:

@@ -8,12 +8,14 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.kernels.checks import check_axes, check_dtype, check_positive, check_shape, why_not_pallas, why_not_triton
+from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
 from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.qk_norm_rope.config import FASTEST
 from artifex.kernels.qk_norm_rope.pallas import pallas
 from artifex.kernels.qk_norm_rope.reference import Norm, reference
 from artifex.kernels.qk_norm_rope.xla import xla
+from artifex.kernels.ranges import check_positive
 
 Run = Body[[Array, Array, Array, Array, Norm, float], Array]
 
@@ -91,7 +93,7 @@ def qk_norm_rope(
         raise ValueError(f"norm must be 'rms' or 'layer', got {norm!r}")
     check_positive("theta", theta)
     check_positive("epsilon", epsilon)
-    wide = jnp.promote_types(q.dtype, jnp.float32)
+    wide = accumulation_dtype(q.dtype)
     cos, sin = _turns(positions, (b, t, d), float(theta), wide)
 
     def gain_of(name: str, gain: Array | None) -> Float[Array, " d"]:
@@ -123,6 +125,5 @@ def _turns(
         raise ValueError(f"head_dim must be a multiple of 2 for each of the {axes} axes of positions, got {d}")
     n = d // (2 * axes)
     frequencies = theta ** (-jnp.arange(n, dtype=wide) / n)
-    angles = lax.stop_gradient(positions).astype(wide)[..., None] * frequencies
-    angles = angles.reshape(-1, t, axes, n)
+    angles = lax.stop_gradient(positions).astype(wide).reshape(-1, t, axes, 1) * frequencies[None, None, None]
     return jnp.cos(angles), jnp.sin(angles)

@@ -20,7 +20,7 @@ def reference(
     """Queries or keys, normed and rotated; see ``qk_norm_rope``."""
     wide = x.astype(gain.dtype)
     centred = wide - jnp.mean(wide, axis=-1, keepdims=True) if norm == "layer" else wide
-    z = gain * centred * lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
+    z = gain[None, None, None] * centred * lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
     _, _, a, n = cos.shape
     pairs = z.reshape(*x.shape[:3], a, 2, n)
     left, right = pairs[..., 0, :], pairs[..., 1, :]

@@ -8,14 +8,17 @@ References: Rombach et al. 2021, https://arxiv.org/abs/2112.10752
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from artifex.backbones.base import check_kinds, check_sample_size
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
 from artifex.backbones.residual import AttentionBlock, ResBlock
 from artifex.backbones.tiled import tiled
 from artifex.backbones.trunk import Level, Stage, check_halves
+from artifex.kernels.ranges import check_positive
 
 Latent = Float[Array, "b y x z"]
 
@@ -37,7 +40,7 @@ class AutoencoderKLConfig:
             `decode` applies it.
         shift_factor: See ``scaling_factor``.
         latents_mean: Of each channel, where a diffusion model's latents are ``(z - mean) / std * scaling_factor``.
-        latents_std: See ``latents_mean``.
+        latents_std: See ``latents_mean``; positive.
         force_upcast: A note to PyTorch, which then decodes in float32; without effect here.
         sample_size: Height and width of the images in training, or one number for both; a note to whoever samples, no
             bound.
@@ -68,6 +71,7 @@ class AutoencoderKLConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "latent_channels", "num_res_blocks", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -79,8 +83,10 @@ class AutoencoderKLConfig:
             values = getattr(self, name)
             if values is not None and len(values) != self.latent_channels:
                 raise ValueError(f"{name} must be None or {self.latent_channels} numbers, one a channel, got {values}")
-        if not self.scaling_factor > 0.0:
-            raise ValueError(f"scaling_factor must be positive, got {self.scaling_factor}")
+        if self.latents_std is not None:
+            check_positive("latents_std", np.asarray(self.latents_std))
+        check_positive("scaling_factor", self.scaling_factor)
+        check_sample_size(self.sample_size)
 
     @property
     def factor(self) -> int:

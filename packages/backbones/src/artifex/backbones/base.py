@@ -4,14 +4,19 @@
 embedding turns slowly below that), ``cond`` a class label; the label ``num_classes`` is the null label, "no condition".
 """
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Real
+
+from artifex.kernels.ranges import check_number, check_whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 X = Float[Array, "b *d"]
 Time = Real[Array, " b"]
@@ -56,6 +61,27 @@ class TextCondition:
     context: Float[Array, "b m k"]
     pooled: Float[Array, "b p"] | None = None
     ids: Real[Array, "b i"] | None = None
+
+
+def check_kinds(config: "DataclassInstance") -> None:
+    """Raise ValueError unless fields of type int hold whole numbers, no bools, and those of type float finite ones."""
+    for part in fields(config):
+        value, inner = getattr(config, part.name), get_args(part.type)
+        kinds = {part.type, *inner, *(kind for one in inner for kind in get_args(one))}
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is None:
+                continue
+            if int in kinds and (isinstance(one, bool) or not isinstance(one, int | np.integer)):
+                raise ValueError(f"{part.name} must be a whole number, got {one!r}")
+            if float in kinds:
+                check_number(part.name, one)
+
+
+def check_sample_size(size: int | tuple[int, int] | None) -> None:
+    """Raise ValueError unless ``size`` is None, or height and width, or one number for both, of at least 1."""
+    for one in size if isinstance(size, tuple) else (size,):
+        if one is not None:
+            check_whole("sample_size", one, 1)
 
 
 def check_part(name: str, part: Array | None, shape: tuple[int | None, ...]) -> Array:

@@ -71,13 +71,16 @@ class Conv(nnx.Module):
     def __call__(self, x: Image) -> OtherImage:
         """Convolve; with the default padding the output is ``ceil(size / stride)`` wide and high."""
         y = conv(x.astype(self.dtype), self._kernel(), stride=self.stride, padding=self.padding)
-        return y + self.bias[...].astype(self.dtype)
+        return y + self._bias(y)
 
     def after_double(self, x: Image) -> OtherImage:
         """Convolve ``x`` with every place repeated 2x2 times, of a layer without a stride."""
         assert self.stride == 1
         y = conv_doubled(x.astype(self.dtype), self._kernel(), padding=self.padding)
-        return y + self.bias[...].astype(self.dtype)
+        return y + self._bias(y)
+
+    def _bias(self, y: OtherImage) -> Float[Array, "1 1 1 o"]:
+        return jax.lax.broadcast_to_rank(self.bias[...].astype(self.dtype), y.ndim)
 
     def after_resize(self, x: Image, height: int, width: int) -> OtherImage:
         """Convolve ``x`` with its places repeated to ``height x width``, of a layer without a stride."""
@@ -167,7 +170,7 @@ class SelfAttention(nnx.Module):
         kernel = self.qkv.kernel[...].astype(self.dtype).transpose(0, 2, 1, 3)
         qkv = x.astype(self.dtype).reshape(-1, c) @ kernel.reshape(c, 3 * c)
         if self.qkv.bias is not None:
-            qkv = qkv + self.qkv.bias[...].astype(self.dtype).swapaxes(0, 1).reshape(-1)
+            qkv = qkv + self.qkv.bias[...].astype(self.dtype).swapaxes(0, 1).reshape(1, -1)
         # The gradient of a split is one concatenation, that of three slices three paddings and their sum.
         q, k, v = jnp.split(qkv.reshape(b, n, kernel.shape[1], -1), 3, axis=-1)
         return self.out((v if self.identity else attention(q, k, v)).reshape(x.shape))

@@ -7,11 +7,12 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
+from artifex.backbones.base import Label, Time, X, check_input, check_kinds, resolve_labels
 from artifex.backbones.blocks import Image, Linear, SelfAttention, Tokens, Vector, gelu
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
 from artifex.backbones.layers import through
 from artifex.kernels import adaln
+from artifex.kernels.ranges import check_positive
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class DiTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "patch", "hidden", "depth", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -75,8 +77,7 @@ class DiTConfig:
             raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if not self.epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive, got {self.epsilon}")
+        check_positive("epsilon", self.epsilon)
         if self.sample_size is not None and self.sample_size < self.patch:
             raise ValueError(f"sample_size must be None or at least patch = {self.patch}, got {self.sample_size}")
 
@@ -272,7 +273,7 @@ class DiT(nnx.Module):
         rows, columns = height // config.patch, width // config.patch
         base = None if config.sample_size is None else config.sample_size // config.patch
         h = self.stem(patchify(x, config.patch))
-        h = h + jnp.asarray(sincos_2d(config.hidden, rows, columns, base=base), h.dtype)
+        h = h + jnp.asarray(sincos_2d(config.hidden, rows, columns, base=base)[None], h.dtype)
         h, _ = through(run, self.blocks, h, [None] * len(self.blocks), remat=config.remat, scan=config.scan)
         shift, scale = jnp.split(self.modulation(c), 2, axis=-1)
         _, h = adaln(h, scale, shift)

@@ -17,7 +17,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Constant, Label, Time, X, check_input, resolve_labels
+from artifex.backbones.base import Constant, Label, Time, X, check_input, check_kinds, resolve_labels
 from artifex.backbones.blocks import Image, OtherImage
 from artifex.backbones.convolution import conv
 from artifex.backbones.doubled import double
@@ -67,6 +67,7 @@ class EDM2Config:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "base_channels", "num_blocks", "head_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -304,7 +305,7 @@ class EDM2UNet(nnx.Module):
             return block(h, emb, deterministic=deterministic)
 
         run = nnx.remat(run) if config.remat else run
-        phase = t.astype(jnp.float32)[:, None] * self.frequencies[...] + self.phases[...]
+        phase = t.astype(jnp.float32)[:, None] * self.frequencies[None] + self.phases[None]
         emb = self.embed(math.sqrt(2.0) * jnp.cos(2.0 * math.pi * phase))
         labels = resolve_labels(cond, config.num_classes, x.shape[0])
         if self.labels is not None and labels is not None:

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.base import Label, Time
+from artifex.kernels.ranges import check_number, check_positive, check_whole
 
 XAVIER = nnx.initializers.xavier_uniform()
 
@@ -25,7 +26,7 @@ def timestep_embedding(
     Args:
         t: Times, ``(batch,)``, of the order 0 to 1000.
         features: Length of each vector, even and at least 4.
-        max_period: The base $P$ of the frequencies.
+        max_period: The base $P$ of the frequencies, positive.
         cosine_first: The cosines come first.
         freq_shift: The shift $s$, below ``features / 2``.
 
@@ -33,18 +34,21 @@ def timestep_embedding(
         float32 vectors, ``(batch, features)``, whatever the dtype of ``t``: bfloat16 has no room for phases of 1000.
 
     Raises:
-        ValueError: If ``features`` is odd or below 4, or ``freq_shift`` not below its half.
+        ValueError: If ``features`` is odd or below 4, ``max_period`` not positive, or ``freq_shift`` not below half the
+            features.
 
     References:
         Ho et al. 2020, https://arxiv.org/abs/2006.11239; Dhariwal and Nichol 2021, https://arxiv.org/abs/2105.05233
     """
+    check_positive("max_period", max_period)
     if features < 4 or features % 2:
         raise ValueError(f"features must be even and at least 4, got {features}")
     half = features // 2
+    check_number("freq_shift", freq_shift)
     if not freq_shift < half:
         raise ValueError(f"freq_shift must be below features / 2 = {half}, got {freq_shift}")
     omega = np.power(max_period, -np.arange(half) / (half - freq_shift)).astype(np.float32)
-    phase = t.astype(jnp.float32)[:, None] * omega
+    phase = t.astype(jnp.float32)[:, None] * omega[None]
     sin, cos = jnp.sin(phase), jnp.cos(phase)
     return jnp.concatenate([cos, sin] if cosine_first else [sin, cos], axis=-1)
 
@@ -65,13 +69,17 @@ def sincos_2d(features: int, height: int, width: int, *, base: int | None = None
         float32 NumPy array, ``(height * width, features)``: a constant, not a parameter.
 
     Raises:
-        ValueError: If ``features`` is no positive multiple of 4.
+        ValueError: If ``features`` is no positive multiple of 4, or a size is below 1.
 
     References:
         He et al. 2021 (MAE), https://arxiv.org/abs/2111.06377; Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
     """
     if features < 4 or features % 4:
         raise ValueError(f"features must be a positive multiple of 4, got {features}")
+    check_whole("height", height, 1)
+    check_whole("width", width, 1)
+    if base is not None:
+        check_whole("base", base, 1)
     quarter = features // 4
     omega = np.power(10_000.0, -np.arange(quarter) / quarter)
     y, x = (axis.reshape(-1, 1) * omega for axis in np.mgrid[:height, :width])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
+from artifex.backbones.base import Label, Time, X, check_input, check_kinds, resolve_labels
 from artifex.backbones.blocks import Vector
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding
 
@@ -37,6 +37,7 @@ class MLPConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("features", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

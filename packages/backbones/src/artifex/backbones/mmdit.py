@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Constant, TextCondition, Time, X, check_input, check_part
+from artifex.backbones.base import Constant, TextCondition, Time, X, check_input, check_kinds, check_part
 from artifex.backbones.blocks import Linear, Tokens, Vector, gelu
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
@@ -62,6 +62,7 @@ class MMDiTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "patch", "heads", "head_dim", "depth", "context_features", "pooled_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -260,7 +261,7 @@ class MMDiT(nnx.Module):
         text = self.context(context)
         top, left = (config.max_size - rows) // 2, (config.max_size - columns) // 2
         table = self.positions[...].reshape(config.max_size, config.max_size, config.hidden)
-        places = table[top : top + rows, left : left + columns].reshape(rows * columns, config.hidden)
+        places = table[top : top + rows, left : left + columns].reshape(1, rows * columns, config.hidden)
         h = self.stem(patchify(x, config.patch))
         h = h + places.astype(h.dtype)
         (h, _), _ = through(

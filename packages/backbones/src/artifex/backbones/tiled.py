@@ -8,6 +8,8 @@ import numpy as np
 from jax import lax
 
 from artifex.backbones.blocks import Image, OtherImage
+from artifex.kernels.dtypes import accumulation_dtype
+from artifex.kernels.ranges import check_whole
 
 
 def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap: int) -> OtherImage:
@@ -18,15 +20,15 @@ def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap:
     Args:
         apply: From images to images of the same, a multiple or a fraction of the size; it sees one shape alone.
         x: ``(batch, height, width, channels)``.
-        tile: Height and width of a tile; an image that is no larger is one tile.
+        tile: Height and width of a tile, at least 1; an image that is no larger is one tile.
         overlap: How far neighbours reach into each other at least, from 0 to below ``tile``. Where ``apply`` makes
             images smaller, it must divide to whole places.
 
     Raises:
         ValueError: If ``overlap`` is out of its range, or a tile would begin between two places of the result.
     """
-    if not 0 <= overlap < tile:
-        raise ValueError(f"overlap must be in [0, tile = {tile}), got {overlap}")
+    check_whole("tile", tile, 1)
+    check_whole("overlap", overlap, 0, tile - 1)
     batch, height, width, channels = x.shape
     size = min(tile, height), min(tile, width)
     rows, columns = _starts(height, size[0], overlap), _starts(width, size[1], overlap)
@@ -43,15 +45,16 @@ def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap:
         raise ValueError(
             f"tiles of {size} with overlap {overlap} do not begin at whole places of a result {scale} as large"
         )
-    window = np.outer(*(_ramp(results.shape[axis], int(overlap * scale)) for axis in (2, 3)))[..., None]
-    total = np.zeros((int(height * scale), int(width * scale), 1), np.float32)
-    out = jnp.zeros((batch, *total.shape[:2], results.shape[-1]), results.dtype)
+    window = np.outer(*(_ramp(results.shape[axis], int(overlap * scale)) for axis in (2, 3)))[None, ..., None]
+    total = np.zeros((1, int(height * scale), int(width * scale), 1), np.float32)
+    out = jnp.zeros((batch, *total.shape[1:3], results.shape[-1]), results.dtype)
+    wide = accumulation_dtype(results.dtype)
     for result, (row, column) in zip(results, corners, strict=True):
         top, left = int(row * scale), int(column * scale)
         place = slice(top, top + result.shape[1]), slice(left, left + result.shape[2])
-        total[place] += window
-        out = out.at[:, place[0], place[1]].add((result * window).astype(out.dtype))
-    return (out / total).astype(out.dtype)
+        total[:, *place] += window
+        out = out.at[:, *place].add((result.astype(wide) * jnp.asarray(window, wide)).astype(out.dtype))
+    return (out.astype(wide) / jnp.asarray(total, wide)).astype(out.dtype)
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:

@@ -8,10 +8,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
+from artifex.backbones.base import Label, Time, X, check_input, check_kinds, check_sample_size, resolve_labels
 from artifex.backbones.embeddings import TimeEmbedding
 from artifex.backbones.residual import AttentionBlock
 from artifex.backbones.trunk import Trunk, check_halves
+from artifex.kernels.ranges import check_positive
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class UNetConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "num_res_blocks", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -91,8 +93,8 @@ class UNetConfig:
             raise ValueError(f"resample must be 'conv', 'pool' or 'block', got {self.resample!r}")
         if self.pad not in ("both", "after"):
             raise ValueError(f"pad must be 'both' or 'after', got {self.pad!r}")
-        if not self.epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive, got {self.epsilon}")
+        check_positive("epsilon", self.epsilon)
+        check_sample_size(self.sample_size)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if any(channels % self.groups for channels in self.channels):

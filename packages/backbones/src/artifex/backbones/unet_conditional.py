@@ -8,10 +8,11 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import TextCondition, Time, X, check_input, check_part
+from artifex.backbones.base import TextCondition, Time, X, check_input, check_kinds, check_part, check_sample_size
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, timestep_embedding
 from artifex.backbones.spatial_transformer import SpatialTransformer
 from artifex.backbones.trunk import Trunk, check_halves
+from artifex.kernels.ranges import check_positive, check_whole
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class UNetConditionalConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "out_channels", "num_res_blocks", "middle_depth", "context_features", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -101,6 +103,7 @@ class UNetConditionalConfig:
             raise ValueError(f"heads must divide the channels {self.channels} of their level, got {self.heads}")
         if self.pooled_features is not None and self.pooled_features < 1:
             raise ValueError(f"pooled_features must be None or at least 1, got {self.pooled_features}")
+        check_whole("ids", self.ids, 0)
         if (self.pooled_features is None) != (self.ids == 0):
             raise ValueError(f"pooled_features and ids come together, got {self.pooled_features} and {self.ids}")
         if self.id_features < 4 or self.id_features % 2:
@@ -109,8 +112,8 @@ class UNetConditionalConfig:
             raise ValueError(f"resample must be 'conv', 'pool' or 'block', got {self.resample!r}")
         if self.pad not in ("both", "after"):
             raise ValueError(f"pad must be 'both' or 'after', got {self.pad!r}")
-        if not self.epsilon > 0.0:
-            raise ValueError(f"epsilon must be positive, got {self.epsilon}")
+        check_positive("epsilon", self.epsilon)
+        check_sample_size(self.sample_size)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 

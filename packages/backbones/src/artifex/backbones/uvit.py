@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Label, Time, X, check_input, resolve_labels
+from artifex.backbones.base import Label, Time, X, check_input, check_kinds, resolve_labels
 from artifex.backbones.blocks import Conv, Linear, SelfAttention, Tokens, gelu
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import LabelEmbedding, timestep_embedding
@@ -51,6 +51,7 @@ class UViTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("in_channels", "size", "patch", "depth", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -171,7 +172,7 @@ class UViT(nnx.Module):
         if self.labels is not None and labels is not None:
             extra.append(self.labels(labels))
         h = jnp.concatenate([*(token[:, None] for token in extra), self.stem(patchify(x, config.patch))], axis=1)
-        h = h + self.positions[...].astype(h.dtype)
+        h = h + self.positions[None].astype(h.dtype)
         half = len(self.down)
         h, skips = through(run, [*self.down, self.middle], h, [None] * (half + 1), remat=config.remat, scan=config.scan)
         h, _ = through(run, self.up, h, skips[:half][::-1], remat=config.remat, scan=config.scan)

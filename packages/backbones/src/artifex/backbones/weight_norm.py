@@ -14,10 +14,11 @@ References: Karras et al. 2024, https://arxiv.org/abs/2312.02696, section 2.3
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
+
+from artifex.kernels.dtypes import accumulation_dtype
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -29,8 +30,8 @@ class DirectionParam(nnx.Param[A]):
 
 def unit_rows(weight: Float[Array, "*n o"]) -> Float[Array, "*n o"]:
     r"""$w_i / \lVert w_i \rVert$, computed in float32 at least; rows of zeros stay zero."""
-    wide = weight.astype(jnp.promote_types(weight.dtype, jnp.float32))
-    return wide * lax.rsqrt((wide * wide).sum(tuple(range(wide.ndim - 1))) + 1e-12)
+    wide = weight.astype(accumulation_dtype(weight.dtype))
+    return wide * lax.rsqrt((wide * wide).sum(tuple(range(wide.ndim - 1)), keepdims=True) + 1e-12)
 
 
 def force_weight_norm(parameters: T) -> T:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from artifex.guidance.inner import dot, over
 from artifex.guidance.scales import Scale, check_scale, factor_at, known
+from artifex.kernels.ranges import check_number
 from artifex.schedules import NoiseLevel, record
 
 X = Float[Array, "b *d"]
@@ -32,7 +33,7 @@ class Apg:
             size of the data.
 
     Raises:
-        ValueError: if the scale is not finite, or the radius not positive.
+        ValueError: if the scale or the parallel part is not finite, or the radius not positive.
 
     References: Sadat et al. 2024, https://arxiv.org/abs/2410.02416
     """
@@ -43,6 +44,7 @@ class Apg:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
+        check_number("parallel", self.parallel)
         radius = known(self.radius)
         if radius is not None and not np.all(radius > 0):
             raise ValueError(f"radius must be positive, got {self.radius}")

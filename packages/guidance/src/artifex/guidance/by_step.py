@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.guidance.scales import Walk
-from artifex.schedules import ByLevel, record, static
+from artifex.kernels.ranges import check_number, check_whole
+from artifex.schedules import ByLevel, Host, record, static
 
 S = TypeVar("S", float, Array)
 """A step, and what comes of it: a number gives a number, an array, traced or not, an array."""
@@ -27,8 +28,10 @@ def linear_guidance_schedule(step: S, total_steps: int, start_scale: S | float =
         end_scale: $w_1$, at step ``total_steps - 1``.
 
     Raises:
-        ValueError: if ``total_steps`` is less than 1, or a step that is known lies outside of its range.
+        ValueError: if ``total_steps`` is less than 1, a step that is known lies outside of its range, or a scale is a
+            number that is not finite.
     """
+    _check_ends(start_scale, end_scale)
     part = _part(step, total_steps)
     return (1 - part) * start_scale + part * end_scale
 
@@ -43,16 +46,23 @@ def cosine_guidance_schedule(step: S, total_steps: int, start_scale: S | float =
         end_scale: $w_1$, at step ``total_steps - 1``.
 
     Raises:
-        ValueError: if ``total_steps`` is less than 1, or a step that is known lies outside of its range.
+        ValueError: if ``total_steps`` is less than 1, a step that is known lies outside of its range, or a scale is a
+            number that is not finite.
     """
+    _check_ends(start_scale, end_scale)
     ease = (1 - cast("S", _cos(math.pi * _part(step, total_steps)))) / 2
     return (1 - ease) * start_scale + ease * end_scale
 
 
+def _check_ends(*scales: float | Array) -> None:
+    for scale in scales:
+        if not isinstance(scale, jax.Array):
+            check_number("start_scale and end_scale", scale)
+
+
 def _part(step: S, total_steps: int) -> S:
     """The part of the walk that is done at ``step``, in [0, 1]."""
-    if total_steps < 1:
-        raise ValueError(f"total_steps must be at least 1, got {total_steps}")
+    check_whole("total_steps", total_steps, 1)
     if not isinstance(step, jax.core.Tracer):
         known = np.asarray(step)
         if known.size and not (known.min() >= 0 and known.max() < total_steps):
@@ -60,8 +70,10 @@ def _part(step: S, total_steps: int) -> S:
     return step / max(total_steps - 1, 1)
 
 
-def _cos(x: float | Array) -> float | Array:
-    return jnp.cos(x) if isinstance(x, jax.Array) else math.cos(x)
+def _cos(x: float | Array | Host) -> float | Array | Host:
+    if isinstance(x, jax.Array):
+        return jnp.cos(x)
+    return np.cos(x) if isinstance(x, np.ndarray) else math.cos(x)
 
 
 @record
@@ -71,13 +83,20 @@ class ByStep:
     Attributes:
         schedule: ``linear_guidance_schedule``, ``cosine_guidance_schedule``, or a function like them: called as
             ``(step, total_steps, start, end)``.
-        start: the scale at the first step.
-        end: the scale at the last.
+        start: the scale at the first step, finite.
+        end: the scale at the last, finite.
+
+    Raises:
+        ValueError: if one of them is not finite.
     """
 
     schedule: Ease
     start: float | Array = 1.0
     end: float | Array = 7.5
+
+    def __post_init__(self) -> None:
+        check_number("start", self.start)
+        check_number("end", self.end)
 
     def bind(self, walk: Walk) -> ByLevel:
         """A number for each row of the walk."""
@@ -99,8 +118,7 @@ class FirstSteps:
     count: int = static(default=1)
 
     def __post_init__(self) -> None:
-        if self.count < 0:
-            raise ValueError(f"count must be at least 0, got {self.count}")
+        check_whole("count", self.count, 0)
 
     def bind(self, walk: Walk) -> ByLevel:
         """A number for each row of the walk."""

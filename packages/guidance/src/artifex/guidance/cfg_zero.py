@@ -72,12 +72,18 @@ class ZeroInit(Generic[C]):
         first: where there is no velocity, for ``bind``: the first step by default.
         space: what the velocity is.
 
+    Raises:
+        ValueError: if ``first`` is not finite.
+
     References: Fan et al. 2025, https://arxiv.org/abs/2503.18886
     """
 
     guidance: Guidance[C] = Conditional()
     first: Scale = FirstSteps(1)
     space: Prediction = static(default=Flow())
+
+    def __post_init__(self) -> None:
+        check_scale(self.first)
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""

@@ -22,5 +22,6 @@ def climb(estimate: Estimate, slope: X, scale: Scale, level: NoiseLevel[jax.Arra
     r"""$x_0 + w\, \frac{\sigma^2}{\alpha} g$, which is $\epsilon - w\, \sigma\, g$; $x_0$ itself where $\alpha = 0$."""
     known = level.alpha > 0
     factor = jnp.where(known, level.sigma**2 / jnp.where(known, level.alpha, 1), 0)
-    step = factor_at(scale, level, slope) * expand(factor, slope) * slope
-    return on_clean(lambda x0: (x0 + step).astype(x0.dtype), estimate, slope)
+    w = factor_at(scale, level, slope)
+    step = w * expand(factor.astype(w.dtype), slope) * slope.astype(w.dtype)
+    return on_clean(lambda x0: (x0.astype(w.dtype) + step).astype(x0.dtype), estimate, slope)

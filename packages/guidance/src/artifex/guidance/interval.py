@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.guidance.scales import Scale, check_scale, known, scale_at
+from artifex.kernels.ranges import check_number
 from artifex.schedules import NoiseLevel, record
 
 
@@ -22,7 +23,7 @@ class Interval:
         outside: the scale that is none: 1 for a rule; 0 for ``Classifier`` and ``Loss``.
 
     Raises:
-        ValueError: if the interval does not rise from at least 0, or the scale is not finite.
+        ValueError: if the interval does not rise from at least 0, or a scale is not finite.
 
     References: Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724
     """
@@ -34,6 +35,7 @@ class Interval:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
+        check_number("outside", self.outside)
         low, high = known(self.low), known(self.high)
         if low is not None and high is not None and not np.all((low >= 0) & (low < high)):
             raise ValueError(f"the interval must rise from at least 0, got low {self.low} and high {self.high}")
@@ -41,5 +43,6 @@ class Interval:
     def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
         """The scale, one a sample."""
         # as products, for a level without signal
-        inside = (level.sigma > self.low * level.alpha) & (level.sigma <= self.high * level.alpha)
-        return jnp.where(inside, scale_at(self.scale, level, level.sigma), self.outside)
+        low, high, outside = (jnp.asarray(v, level.alpha.dtype) for v in (self.low, self.high, self.outside))
+        inside = (level.sigma > low * level.alpha) & (level.sigma <= high * level.alpha)
+        return jnp.where(inside, scale_at(self.scale, level, level.sigma), outside)

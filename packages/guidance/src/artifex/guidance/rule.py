@@ -3,9 +3,12 @@
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from artifex.guidance.scales import Scale, check_scale, factor_at
+from artifex.kernels.dtypes import common_dtype
+from artifex.kernels.ranges import check_number
 from artifex.schedules import NoiseLevel, record
 
 X = Float[Array, "b *d"]
@@ -59,7 +62,7 @@ def apply_guidance(conditional: X, unconditional: X, scale: float | Array) -> X:
         scale: w, one number or an array that broadcasts to the outputs.
 
     Raises:
-        ValueError: if the two outputs differ in shape.
+        ValueError: if the two outputs differ in shape, or for a number that is not finite.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
@@ -67,7 +70,14 @@ def apply_guidance(conditional: X, unconditional: X, scale: float | Array) -> X:
         raise ValueError(
             f"conditional and unconditional must be of one shape, got {conditional.shape} and {unconditional.shape}"
         )
-    return (unconditional + scale * (conditional - unconditional)).astype(conditional.dtype)
+    if not isinstance(scale, jax.Array):
+        check_number("scale", scale)
+    c, u = conditional, unconditional
+    if type(scale) not in (int, float):
+        w = jnp.asarray(scale)
+        wide = common_dtype(w.dtype, c.dtype, u.dtype)
+        scale, c, u = jax.lax.broadcast_to_rank(w.astype(wide), c.ndim), c.astype(wide), u.astype(wide)
+    return (u + scale * (c - u)).astype(conditional.dtype)
 
 
 def as_rule(rule: Rule | Scale) -> Rule:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.schedules import Host, NoiseLevel, expand
 
 X = Float[Array, "b *d"]
@@ -86,7 +87,7 @@ def scale_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Float[Array
     """
     if isinstance(scale, Steps):
         raise ValueError("a scale by the step needs the walk: artifex.guidance.bind(guidance, tableau) first")
-    value = jnp.asarray(scale(level) if callable(scale) else scale, jnp.promote_types(like.dtype, jnp.float32))
+    value = jnp.asarray(scale(level) if callable(scale) else scale, accumulation_dtype(like.dtype))
     if value.shape not in ((), like.shape[:1]):
         raise ValueError(f"scale must be one number or one a sample, of shape {like.shape[:1]}, got {value.shape}")
     return value

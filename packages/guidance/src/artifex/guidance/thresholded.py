@@ -4,6 +4,7 @@ import math
 from typing import Generic, TypeVar
 
 from artifex.guidance.base import Guidance
+from artifex.kernels import DynamicThreshold
 from artifex.schedules import ConditionalDenoiser, Denoiser, DynamicallyThresholded, record, static
 
 C = TypeVar("C")
@@ -20,7 +21,7 @@ class Thresholded(Generic[C]):
         ceiling: the widest range that is scaled back, at least ``limit``.
 
     Raises:
-        ValueError: when applied, for values outside those ranges.
+        ValueError: for values outside those ranges.
 
     References: Saharia et al. 2022, https://arxiv.org/abs/2205.11487
     """
@@ -29,6 +30,9 @@ class Thresholded(Generic[C]):
     quantile: float = static(default=0.995)
     limit: float = static(default=1.0)
     ceiling: float = static(default=math.inf)
+
+    def __post_init__(self) -> None:
+        DynamicThreshold(self.quantile, self.limit, self.ceiling)
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""

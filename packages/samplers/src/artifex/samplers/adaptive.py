@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import sample_keys
+from artifex.kernels.ranges import check_positive, check_whole
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.sample import AnyKey, X
 from artifex.schedules import Denoiser, Host, NoiseLevel, Schedule, halves, record, static
@@ -46,19 +47,20 @@ def probability_flow(
         x: the state at ``start``, ``(batch, ...)``.
         start: a time of the schedule with a finite log-SNR.
         end: another.
-        rtol: relative tolerance of a step.
-        atol: absolute tolerance, for a state of unit scale.
-        max_steps: a walk that needs more raises an error.
+        rtol: relative tolerance of a step, positive.
+        atol: absolute tolerance, for a state of unit scale, positive.
+        max_steps: at least 1; a walk that needs more raises an error.
 
     Raises:
         ImportError: without diffrax.
-        ValueError: if the log-SNR at ``start`` or ``end`` is not finite.
+        ValueError: if the log-SNR at ``start`` or ``end`` is not finite, or for values outside those ranges.
     """
+    _check_steps(rtol, atol, max_steps)
     _diffrax()
     level = _ends(schedule, start, end)
     scale = np.hypot(level.alpha, level.sigma)
     span, tolerances = jnp.asarray(level.logsnr / 2, x.dtype), jnp.asarray([rtol, atol], x.dtype)
-    z, _ = _solve(denoise, schedule, x / float(scale[0]), None, span, tolerances, 0, max_steps)
+    z, _ = _solve(denoise, schedule, x / float(scale[0]), None, span, tolerances, 0, int(max_steps))
     out: X = z * float(scale[1])
     return out
 
@@ -93,24 +95,24 @@ def log_likelihood(
         key: for Hutchinson's estimate of the divergence, one key or one a sample; None takes it exactly, with one
             derivative for each of the data's dimensions.
         probes: how many random directions Hutchinson's estimate takes the mean of, at least 1.
-        rtol: relative tolerance of a step.
-        atol: absolute tolerance.
-        max_steps: a walk that needs more raises an error.
+        rtol: relative tolerance of a step, positive.
+        atol: absolute tolerance, likewise.
+        max_steps: at least 1; a walk that needs more raises an error.
 
     Raises:
         ImportError: without diffrax.
-        ValueError: if the log-SNR at ``start`` or ``end`` is not finite, or ``probes`` is less than 1.
+        ValueError: if the log-SNR at ``start`` or ``end`` is not finite, or for values outside those ranges.
 
     References: Grathwohl et al. 2019, https://arxiv.org/abs/1810.01367
     """
-    if probes < 1:
-        raise ValueError(f"probes must be at least 1, got {probes}")
+    check_whole("probes", probes, 1)
+    _check_steps(rtol, atol, max_steps)
     _diffrax()
     level, dims = _ends(schedule, end, start), math.prod(x.shape[1:])
     a, spread = (float(v) for v in (level.alpha[0], level.sigma[1]) / np.hypot(level.alpha, level.sigma))
     span, tolerances = jnp.asarray(level.logsnr / 2, x.dtype), jnp.asarray([rtol, atol], x.dtype)
     keys = None if key is None else sample_keys(key, x.shape[0])
-    z, gain = _solve(denoise, schedule, a * x, keys, span, tolerances, probes, max_steps)
+    z, gain = _solve(denoise, schedule, a * x, keys, span, tolerances, int(probes), int(max_steps))
     flat = jnp.reshape(z, (z.shape[0], -1)) / spread
     prior = -0.5 * jnp.sum(flat**2, axis=1) - dims * (0.5 * math.log(2 * math.pi) + math.log(spread))
     out: Float[Array, " b"] = prior + gain + dims * math.log(a)
@@ -122,10 +124,21 @@ def bits_per_dim(log_likelihood: Float[Array, " b"], dims: int, bin_width: float
 
     Args:
         log_likelihood: in nats.
-        dims: d, the numbers in a sample.
-        bin_width: w; ``2 / 256`` for 8-bit images scaled to [-1, 1].
+        dims: d, the numbers in a sample, at least 1.
+        bin_width: w, positive; ``2 / 256`` for 8-bit images scaled to [-1, 1].
+
+    Raises:
+        ValueError: for values outside those ranges.
     """
+    check_whole("dims", dims, 1)
+    check_positive("bin_width", bin_width)
     return -(log_likelihood / dims + math.log(bin_width)) / math.log(2)
+
+
+def _check_steps(rtol: float, atol: float, max_steps: int) -> None:
+    check_positive("rtol", rtol)
+    check_positive("atol", atol)
+    check_whole("max_steps", max_steps, 1)
 
 
 def _diffrax() -> ModuleType:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artifex.kernels.ranges import check_number
 from artifex.samplers.path import path_of
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, Schedule
@@ -27,8 +28,7 @@ class Consistency:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.floor >= 0:
-            raise ValueError(f"floor must be at least 0, got {self.floor}")
+        check_number("floor", self.floor, 0)
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step."""

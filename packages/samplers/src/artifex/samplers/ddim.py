@@ -4,12 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artifex.kernels.ranges import check_number
 from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
 from artifex.schedules import Host, NoiseLevel, Schedule, T, namespace
 
 
 def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T, T, T]:
-    r"""The factors of $x_t$, of $\hat x_0$ and of fresh noise in the step from ``t`` to ``s``; see ``Ddim``."""
+    r"""The factors of $x_t$, of $\hat x_0$ and of fresh noise in the step from ``t`` to ``s``; see ``Ddim``.
+
+    Raises:
+        ValueError: if ``eta`` is known to lie outside of [0, 1].
+    """
+    check_number("eta", eta, 0, 1)
     xp = namespace(t.alpha)
     tau = 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
     keep = s.sigma * xp.sqrt(1 - eta**2 * tau) / t.sigma
@@ -38,8 +44,7 @@ class Ddim:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must be in [0, 1], got {self.eta}")
+        check_number("eta", self.eta, 0, 1)
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """One row a step, over ``x_e`` and the newest $x_0$."""

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.kernels import linear_step
+from artifex.kernels.ranges import check_number, check_whole
 from artifex.samplers.path import take
 from artifex.samplers.sample import AnyKey, X
 from artifex.samplers.tableau import Tableau, check_memoryless, tabulate
@@ -29,8 +30,7 @@ def tail(times: Host, strength: float) -> Host:
     Raises:
         ValueError: if ``strength`` lies outside of that range.
     """
-    if not 0 < strength <= 1:
-        raise ValueError(f"strength must be in (0, 1], got {strength}")
+    check_number("strength", strength, 0, 1, "(]")
     # 0.3 * 10 is a little more than 3
     return times[-ceil(round(strength * (len(times) - 1), 9)) - 1 :]
 
@@ -57,7 +57,11 @@ class Inpainted:
     Attributes:
         denoiser: the one inside.
         known: the data, ``(batch, ...)`` or what broadcasts to it.
-        mask: 1 where it is known and 0 where it is not, likewise.
+        mask: in [0, 1], likewise: 1 where the data are known, 0 where they are not. That is the opposite of the masks
+            of diffusers' pipelines, which are 1 where a picture is painted anew. A bool mask will do.
+
+    Raises:
+        ValueError: if the mask is known to leave [0, 1], or ``known`` to hold a number that is not finite.
 
     References: Song et al. 2021, https://arxiv.org/abs/2011.13456
     """
@@ -65,6 +69,10 @@ class Inpainted:
     denoiser: Denoiser
     known: Array
     mask: Array
+
+    def __post_init__(self) -> None:
+        check_number("mask", self.mask, 0, 1)
+        check_number("known", self.known)
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """$x_0$, known where it is known."""
@@ -90,8 +98,8 @@ def resample(tableau: Tableau[Host], jump: int = 10, repeats: int = 10) -> Table
 
     References: Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865
     """
-    if jump < 1 or repeats < 1:
-        raise ValueError(f"jump and repeats must be at least 1, got {jump} and {repeats}")
+    check_whole("jump", jump, 1)
+    check_whole("repeats", repeats, 1)
     check_memoryless(tableau, "go back")
     rows = tableau.rows
     starts = [0, *range(rows - (rows - 1) // jump * jump, rows, jump)]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artifex.kernels.ranges import check_whole
 from artifex.samplers.path import Path, path_of, take
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, Schedule
@@ -34,8 +35,7 @@ class DdimInversion:
     iterations: int = 1
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
+        check_whole("iterations", self.iterations, 1)
 
     def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
         """``iterations`` rows a step, the least noise first."""

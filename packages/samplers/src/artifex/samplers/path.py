@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from artifex.kernels.ranges import check_whole
 from artifex.samplers.tableau import levels
 from artifex.schedules import Host, NoiseLevel, Schedule
 
@@ -146,5 +147,4 @@ def each(function: Callable[..., Any], *level: NoiseLevel[Host]) -> NoiseLevel[H
 
 def check_order(order: int, most: int) -> None:
     """Raises a ValueError unless ``order`` lies in [1, most]."""
-    if not 1 <= order <= most:
-        raise ValueError(f"order must be in [1, {most}], got {order}")
+    check_whole("order", order, 1, most)

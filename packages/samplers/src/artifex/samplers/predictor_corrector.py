@@ -20,6 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from artifex.kernels import linear_step, sample_keys
+from artifex.kernels.dtypes import accumulation_dtype
+from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.path import Path, take
 from artifex.samplers.rows import data_rows
@@ -74,8 +76,7 @@ def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -
             leaves its noise to the network.
     """
     _check(tableau, corrections, snr)
-    if not snr < 1:
-        raise ValueError(f"snr must be in (0, 1), got {snr}")
+    check_number("snr", snr, 0, 1, "()")
     share = np.full(tableau.rows, 1 - 2 * snr**2)
     level = tableau.level
     rows, noise = data_rows(Path(a=level, b=level, end=tableau.end), share=share)
@@ -91,8 +92,8 @@ def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -
 
 
 def _check(tableau: Tableau[Host] | Tableau[Array], corrections: int, snr: float) -> None:
-    if corrections < 0 or not snr > 0:
-        raise ValueError(f"corrections must be at least 0 and snr positive, got {corrections} and {snr}")
+    check_whole("corrections", corrections, 0)
+    check_positive("snr", snr)
     check_memoryless(tableau, "be corrected")
 
 
@@ -105,7 +106,7 @@ def _walk(
     snr: Float[Array, ""],
     corrections: int,
 ) -> X:
-    wide, batch = jnp.promote_types(x.dtype, jnp.float32), x.shape[0]
+    wide, batch = accumulation_dtype(x.dtype), x.shape[0]
     keys = sample_keys(key, batch)
 
     def draw(row: Int[Array, ""], call: Int[Array, ""] | int) -> Key[Array, " b"]:
@@ -132,9 +133,10 @@ def _walk(
 
 def _langevin(x: X, clean: X, level: NoiseLevel[Array], snr: Float[Array, ""], keys: Key[Array, " b"]) -> X:
     """One correction, with its own size for each sample."""
-    score = (expand(level.alpha, x) * clean - x) / expand(level.sigma, x) ** 2
+    start = x.astype(snr.dtype)
+    score = (expand(level.alpha, x) * clean.astype(snr.dtype) - start) / expand(level.sigma, x) ** 2
     noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], snr.dtype))(keys)
     over = tuple(range(1, x.ndim))
-    ratio = jnp.sum(noise**2, axis=over) / jnp.maximum(jnp.sum(score.astype(snr.dtype) ** 2, axis=over), 1e-20)
+    ratio = jnp.sum(noise**2, axis=over) / jnp.maximum(jnp.sum(score**2, axis=over), 1e-20)
     size = expand(2 * snr**2 * ratio, x)
-    return (x + size * score + jnp.sqrt(2 * size) * noise).astype(x.dtype)
+    return (start + size * score + jnp.sqrt(2 * size) * noise).astype(x.dtype)

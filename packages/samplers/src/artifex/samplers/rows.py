@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from artifex.kernels.ranges import check_whole
 from artifex.samplers.path import Ints, Path
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import Host, NoiseLevel
@@ -28,8 +29,12 @@ r"""What a slope weighs over a step: the step's length over 2, or what the integ
 def phi(k: int, z: Host) -> Host:
     r"""$\varphi_k(z) = \int_0^1 e^{(1-\tau) z}\, \tau^{k-1} / (k-1)!\; d\tau$ for ``k`` at least 1, to full precision.
 
+    Raises:
+        ValueError: if ``k`` is less than 1.
+
     References: Hochbruck and Ostermann 2010, https://doi.org/10.1017/S0962492910000048
     """
+    check_whole("k", k, 1)
     small = np.abs(z) < 1
     near = np.where(small, z, 0.0)
     series = sum((near**n / factorial(n + k) for n in range(20)), np.zeros_like(z))
@@ -44,7 +49,11 @@ def moments(h: Host, most: int) -> Host:
     r"""$h \int_0^1 e^{-(1-\tau) h} \tau^m d\tau$ for $m = 1 \dots$ ``most``, ``(steps, most)``.
 
     With $h$ it weighs $x_0$ over a step, times $\alpha_b$; with $-h$ it weighs $\epsilon$, times $\sigma_b$.
+
+    Raises:
+        ValueError: if ``most`` is negative.
     """
+    check_whole("most", most, 0)
     return columns([h * factorial(m) * phi(m + 1, -h) for m in range(1, most + 1)], len(h))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from artifex.kernels import linear_step, sample_keys
+from artifex.kernels.dtypes import accumulation_dtype
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.tableau import Tableau, in_dtype
 from artifex.schedules import Denoiser, Host, NoiseLevel, halves
@@ -161,9 +162,10 @@ def level_like(tableau: Tableau[Host] | Tableau[Array], x: X) -> NoiseLevel[Arra
 
 def _slots(rows: int, after: Sequence[int] | None) -> tuple[Int[Array, " n"], int]:
     """For each row the place of its result among those asked for, the number of these where it has none; and that."""
-    chosen = np.arange(rows) if after is None else np.asarray(after, np.int64)
-    if chosen.ndim != 1 or chosen.size == 0 or chosen[0] < 0 or chosen[-1] >= rows or np.any(np.diff(chosen) <= 0):
-        raise ValueError(f"after must rise within [0, {rows - 1}], got {after}")
+    chosen = np.arange(rows) if after is None else np.asarray(after)
+    listed = chosen.ndim == 1 and chosen.size > 0 and np.issubdtype(chosen.dtype, np.integer)
+    if not listed or chosen[0] < 0 or chosen[-1] >= rows or np.any(np.diff(chosen) <= 0):
+        raise ValueError(f"after must be whole numbers that rise within [0, {rows - 1}], got {after}")
     slot = np.full(rows, len(chosen), np.int32)
     slot[chosen] = np.arange(len(chosen))
     return jnp.asarray(slot), len(chosen)
@@ -210,7 +212,7 @@ def _walk_impl(
     watch: Watch | None = None,
 ) -> tuple[X, Float[Array, "m b *d"] | None]:
     uses, batch = tableau.uses, x.shape[0]
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = accumulation_dtype(x.dtype)
     goes_back = uses.evaluate[1]
     keys = sample_keys(key, batch) if uses.noise and key is not None else None
 

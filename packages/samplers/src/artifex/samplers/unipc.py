@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from artifex.kernels.ranges import check_whole
 from artifex.samplers.path import check_order, path_of
 from artifex.samplers.rows import lean, moments, noise_of
 from artifex.samplers.tableau import Tableau, tabulate
@@ -43,6 +44,8 @@ class UniPc:
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
+        for step in self.uncorrected:
+            check_whole("uncorrected", step, 0)
         if self.variant not in ("bh1", "bh2"):
             raise ValueError(f"variant must be 'bh1' or 'bh2', got {self.variant!r}")
         if self.extrapolates not in ("data", "noise"):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from artifex.kernels.ranges import check_number
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.namespace import Host, Ints
 from artifex.schedules.record import record
@@ -21,7 +22,7 @@ class ByLevel:
         values: ``(rows,)``.
 
     Raises:
-        ValueError: if the two differ in shape.
+        ValueError: if the two differ in shape, or hold a number that is not finite.
     """
 
     times: Array | Host | Ints
@@ -32,9 +33,12 @@ class ByLevel:
             raise ValueError(
                 f"times and values must be of one shape (rows,), got {np.shape(self.times)} and {np.shape(self.values)}"
             )
+        check_number("times", self.times)
+        check_number("values", self.values)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
         """The number of the row whose time is nearest."""
         dtype = level.sigma.dtype  # that of a time may be an integer
-        off = jnp.abs(jnp.asarray(level.t, dtype)[..., None] - jnp.asarray(self.times, dtype))
+        times = jax.lax.broadcast_to_rank(jnp.asarray(self.times, dtype), level.t.ndim + 1)
+        off = jnp.abs(jnp.asarray(level.t, dtype)[..., None] - times)
         return jnp.asarray(self.values, dtype)[jnp.argmin(off, axis=-1)]

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
 from artifex.kernels import DynamicThreshold, guided_combine
+from artifex.kernels.ranges import check_positive
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.prediction import Prediction
 from artifex.schedules.record import record, static
@@ -124,8 +125,7 @@ class Clipped:
     limit: float = static(default=1.0)
 
     def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise ValueError(f"limit must be positive, got {self.limit}")
+        check_positive("limit", self.limit)
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The clipped $x_0$."""

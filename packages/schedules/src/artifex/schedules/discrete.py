@@ -123,7 +123,7 @@ class Discrete:
         t = real(t)
         check_times(t, -1, self.steps - 1)
         place = xp.clip(t + 1.0, 0.0, float(self.steps))
-        alpha, sigma, half = (xp.asarray(table) for table in self._nodes)
+        alpha, sigma, half = (xp.asarray(table).astype(t.dtype) for table in self._nodes)
         floor = xp.floor(place)
         low = floor.astype("int32")
         high = xp.asarray(xp.minimum(floor + 1, float(self.steps))).astype("int32")
@@ -155,6 +155,8 @@ class Discrete:
     def inverse_logsnr(self, logsnr: T) -> T:
         """The time in [-1, n-1] with this log-SNR; the nearest end for values beyond the table."""
         xp = namespace(logsnr)
-        half = self._nodes[2]
-        times = np.arange(-1.0, self.steps)
-        return xp.asarray(xp.interp(real(logsnr) / 2, xp.asarray(half[::-1]), xp.asarray(times[::-1])))
+        wanted = real(logsnr) / 2
+        tables = (
+            xp.asarray(table[::-1]).astype(wanted.dtype) for table in (self._nodes[2], np.arange(-1.0, self.steps))
+        )
+        return xp.asarray(xp.interp(wanted, *tables))

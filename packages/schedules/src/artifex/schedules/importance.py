@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from artifex.kernels.ranges import check_number, check_whole
 from artifex.schedules.record import record, static
 from artifex.schedules.timesteps import AnyKey, Part, Time, Timestep, uniform
 
@@ -21,12 +22,18 @@ class Importance:
         seen: how often each step has been trained, ``(n,)``.
         floor: the part of all times that is drawn uniformly, in [0, 1].
 
+    Raises:
+        ValueError: if ``floor`` lies outside of that range.
+
     References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
     """
 
     losses: Float[Array, "n history"]
     seen: Int[Array, " n"]
     floor: float = static(default=0.001)
+
+    def __post_init__(self) -> None:
+        check_number("floor", self.floor, 0, 1)
 
     @classmethod
     def start(cls, n: int, history: int = 10, floor: float = 0.001) -> "Importance":
@@ -40,10 +47,8 @@ class Importance:
         Raises:
             ValueError: for values outside those ranges.
         """
-        if n < 1 or history < 1:
-            raise ValueError(f"n and history must be at least 1, got {n} and {history}")
-        if not 0 <= floor <= 1:
-            raise ValueError(f"floor must be in [0, 1], got {floor}")
+        check_whole("n", n, 1)
+        check_whole("history", history, 1)
         return cls(losses=jnp.zeros((n, history)), seen=jnp.zeros(n, jnp.int32), floor=floor)
 
     @property

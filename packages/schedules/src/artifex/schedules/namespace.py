@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from artifex.kernels.dtypes import accumulation_dtype
+
 Host = npt.NDArray[np.float64]
 """An array on the host, in float64."""
 
@@ -63,7 +65,7 @@ def real(x: T) -> T:
     thing: object = x
     wide: object = thing
     if isinstance(thing, jax.Array):
-        wide = thing.astype(jnp.promote_types(thing.dtype, jnp.float32))
+        wide = thing.astype(accumulation_dtype(thing.dtype))
     else:
         wide = np.asarray(thing, np.float64)
     return cast("T", wide)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from artifex.kernels.ranges import check_positive
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.prediction import Prediction, combine, scale
 
@@ -44,8 +45,7 @@ class Preconditioned(Prediction):
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sigma_data > 0:
-            raise ValueError(f"sigma_data must be positive, got {self.sigma_data}")
+        check_positive("sigma_data", self.sigma_data)
 
     def c_skip(self, level: NoiseLevel[jax.Array]) -> Array:
         r"""$\alpha \sigma_\mathrm{data}^2 / q$."""

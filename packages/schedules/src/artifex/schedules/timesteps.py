@@ -4,7 +4,6 @@ A ``TimeSampler`` draws one time a sample. Each one here is a quantile function 
 them can be drawn with low discrepancy: ``LowDiscrepancy(LogitNormal())``.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -12,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Float, Int, Key, Real, UInt32
+
+from artifex.kernels.ranges import check_number, check_positive, check_whole
 
 Time = Real[Array, " b"]
 Timestep = Int[Array, " b"]
@@ -45,17 +46,19 @@ class Uniform:
     """Every time in an interval is equally likely.
 
     Attributes:
-        low: the first time.
-        high: the last time, above ``low``.
+        low: the first time, finite.
+        high: the last time, finite and above ``low``.
 
     Raises:
-        ValueError: if ``high`` is not above ``low``.
+        ValueError: for values outside those ranges.
     """
 
     low: float = 0.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        check_number("low", self.low)
+        check_number("high", self.high)
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got {self.low} and {self.high}")
 
@@ -82,7 +85,7 @@ class Steps:
     n: int
 
     def __post_init__(self) -> None:
-        _check_steps(self.n)
+        check_whole("n", self.n, 1)
 
     def __call__(self, key: AnyKey, batch: int) -> Time:
         """``batch`` independent times, integers in [0, n - 1]."""
@@ -98,11 +101,11 @@ class LogitNormal:
     r"""$\mathrm{logit}(t) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$: times in (0, 1), most of them in the middle.
 
     Attributes:
-        mean: above 0 for more noise.
+        mean: a finite number, above 0 for more noise.
         std: positive.
 
     Raises:
-        ValueError: if ``std`` is not positive.
+        ValueError: for values outside those ranges.
 
     References: Esser et al. 2024, https://arxiv.org/abs/2403.03206
     """
@@ -111,7 +114,8 @@ class LogitNormal:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_std(self.std)
+        check_number("mean", self.mean)
+        check_positive("std", self.std)
 
     def __call__(self, key: AnyKey, batch: int) -> Time:
         """``batch`` independent times."""
@@ -127,11 +131,11 @@ class LogNormal:
     r"""$\log t \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$: for ``EDM``, whose time is $\sigma$.
 
     Attributes:
-        mean: of $\log\sigma$.
+        mean: of $\log\sigma$, finite.
         std: of $\log\sigma$, positive.
 
     Raises:
-        ValueError: if ``std`` is not positive.
+        ValueError: for values outside those ranges.
 
     References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
     """
@@ -140,7 +144,8 @@ class LogNormal:
     std: float = 1.2
 
     def __post_init__(self) -> None:
-        _check_std(self.std)
+        check_number("mean", self.mean)
+        check_positive("std", self.std)
 
     def __call__(self, key: AnyKey, batch: int) -> Time:
         """``batch`` independent times."""
@@ -174,13 +179,3 @@ class LowDiscrepancy:
 def uniform(key: AnyKey, batch: int) -> Part:
     """``batch`` numbers in the open interval (0, 1)."""
     return jax.random.uniform(key, (batch,)) + HALF_ULP
-
-
-def _check_steps(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-
-
-def _check_std(std: float) -> None:
-    if not 0 < std < math.inf:
-        raise ValueError(f"std must be positive, got {std}")

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from artifex.kernels.ranges import check_number, check_positive
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.prediction import Epsilon, Prediction
 
@@ -79,7 +80,7 @@ class MinSnr:
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
-        _check_positive("gamma", self.gamma)
+        check_positive("gamma", self.gamma)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
         r"""$\min(\mathrm{SNR}, \gamma)$."""
@@ -102,7 +103,7 @@ class SoftMinSnr:
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
-        _check_positive("gamma", self.gamma)
+        check_positive("gamma", self.gamma)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
         r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$."""
@@ -140,9 +141,8 @@ class P2:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive("k", self.k)
-        if not self.gamma >= 0:
-            raise ValueError(f"gamma must be at least 0, got {self.gamma}")
+        check_positive("k", self.k)
+        check_number("gamma", self.gamma, 0)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
         r"""$\mathrm{SNR} / (k + \mathrm{SNR})^\gamma$."""
@@ -168,7 +168,7 @@ class Edm:
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_positive("sigma_data", self.sigma_data)
+        check_positive("sigma_data", self.sigma_data)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
         r"""$\mathrm{SNR} + \sigma_\mathrm{data}^{-2}$, the same number."""
@@ -180,8 +180,11 @@ class Sigmoid:
     r"""$\mathrm{SNR} \cdot \mathrm{sigmoid}(b - \log \mathrm{SNR})$: on the error of $\epsilon$ simply the sigmoid.
 
     Attributes:
-        bias: $b$, the log-SNR at which the weight of the error of $\epsilon$ is one half; lower values leave out more
-            detail.
+        bias: $b$, the log-SNR at which the weight of the error of $\epsilon$ is one half, finite; lower values leave
+            out more detail.
+
+    Raises:
+        ValueError: if ``bias`` is not finite.
 
     References: Kingma and Gao 2023, https://arxiv.org/abs/2303.00848; Hoogeboom et al. 2024,
         https://arxiv.org/abs/2410.19324
@@ -189,14 +192,12 @@ class Sigmoid:
 
     bias: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_number("bias", self.bias)
+
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
         r"""$e^b\, \mathrm{sigmoid}(\log \mathrm{SNR} - b)$, the same number."""
         return jnp.exp(self.bias) * jax.nn.sigmoid(jnp.log(_snr(level)) - self.bias)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
 
 
 def _inner(level: NoiseLevel[jax.Array]) -> NoiseLevel[jax.Array]:

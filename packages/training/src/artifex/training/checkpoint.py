@@ -22,6 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from artifex.kernels.ranges import check_whole
 from artifex.training import seal
 from artifex.training.errors import CheckpointError as CheckpointError
 from artifex.training.errors import MismatchError
@@ -57,10 +58,9 @@ class Checkpointer:
     def __init__(
         self, folder: Path, keep: int = 2, keep_every: int | None = None, say: Callable[[str], None] | None = None
     ) -> None:
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
-        if keep_every is not None and keep_every < 1:
-            raise ValueError(f"keep_every must be None or at least 1, got {keep_every}")
+        check_whole("keep", keep, 1)
+        if keep_every is not None:
+            check_whole("keep_every", keep_every, 1)
         self.folder = expanded(folder).absolute()
         self._keep, self._keep_every = keep, keep_every
         self._say = logging.getLogger(__name__).warning if say is None else say

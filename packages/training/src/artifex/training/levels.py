@@ -30,13 +30,13 @@ class Levels(NamedTuple):
 
 def no_levels() -> Levels:
     """Before the first loss."""
-    return Levels(jnp.zeros(BINS), jnp.zeros(BINS))
+    return Levels(jnp.zeros(BINS, jnp.float32), jnp.zeros(BINS, jnp.float32))
 
 
 def levels_of(logsnr: Float[Array, " b"], losses: Float[Array, " b"]) -> Levels:
     """The losses of a batch by their levels, which may be infinite."""
     place = jnp.floor(jnp.clip(logsnr, -LIMIT, LIMIT - 0.5) + LIMIT)
-    here = place[:, None] == jnp.arange(BINS)
+    here = place[:, None] == jnp.arange(BINS, dtype=place.dtype)[None]
     return Levels(jnp.sum(jnp.where(here, losses[:, None], 0.0), axis=0), jnp.sum(here, axis=0, dtype=jnp.float32))
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from artifex.backbones import force_weight_norm
 from artifex.kernels.platform import platform
+from artifex.kernels.ranges import check_whole
 from artifex.schedules import NetworkDenoiser
 from artifex.training.checkpoint import Checkpointer
 from artifex.training.config import TrainingConfig
@@ -134,14 +135,20 @@ class Every:
     """Something to do with the state at intervals: a preview, a snapshot.
 
     Attributes:
-        steps: it is done after every step whose number this divides.
+        steps: it is done after every step whose number this divides; at least 1.
         do: called with the state, whose arrays the next step takes over: copy what is to be kept.
         after_saving: it is done after the checkpoint of its step, which its failure then can't cost.
+
+    Raises:
+        ValueError: if ``steps`` is less than 1.
     """
 
     steps: int
     do: Callable[[TrainState], None]
     after_saving: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1)
 
 
 class NonFiniteError(ArithmeticError):
@@ -295,13 +302,20 @@ def make_train_step(
         objective: the loss.
         optimiser: any of optax.
         average: what to keep of the parameters.
-        seed: of noise, times, dropped labels and dropout.
+        seed: of noise, times, dropped labels and dropout, in [0, 2^32).
         accumulate: parts that a batch is worked through in, one after the other, to save memory: the draws are those
             of the whole batch, and so is the gradient.
         abreast: parts that each of these is worked through in at once, see ``sum_over_parts``.
         window: steps over which losses are gathered by noise level before that begins anew.
         shardings: where the arrays of the state lie, on more than one device; see ``state_shardings``.
+
+    Raises:
+        ValueError: for a seed outside of its range, or numbers of parts or steps below 1.
     """
+    check_whole("seed", seed, 0, 2**32 - 1)
+    check_whole("accumulate", accumulate, 1)
+    check_whole("abreast", abreast, 1)
+    check_whole("window", window, 1)
     root = jax.random.key(seed)
 
     def loss_of(
@@ -335,10 +349,12 @@ def make_train_step(
         gradient, (loss, levels) = gradient_of(state.parameters, dropout_key, x0, draws)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        skipped = state.skipped + ~finite
+        skipped = jnp.where(finite, state.skipped, state.skipped + 1)
         in_a_row = jnp.where(finite, 0, state.in_a_row + 1)
         step = state.step + 1
-        updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
+        # Optax itself promotes: Adam's bias correction takes a power of a float with a whole number.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = force_weight_norm(optax.apply_updates(state.parameters, updates))
         averaged = average.update(state.average, parameters, step - skipped)
 

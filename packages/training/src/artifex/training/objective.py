@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Real
 
+from artifex.kernels.dtypes import common_dtype
+from artifex.kernels.ranges import check_number, check_whole
 from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, mix
 from artifex.schedules.timesteps import LowDiscrepancy, Steps, TimeSampler
 
@@ -59,10 +61,9 @@ class Objective:
     weight: Callable[[NoiseLevel[jax.Array]], Array] | None = None
 
     def __post_init__(self) -> None:
-        if self.num_classes is not None and self.num_classes < 1:
-            raise ValueError(f"num_classes must be None or at least 1, got {self.num_classes}")
-        if not 0 <= self.class_dropout <= 1:
-            raise ValueError(f"class_dropout must be in [0, 1], got {self.class_dropout}")
+        if self.num_classes is not None:
+            check_whole("num_classes", self.num_classes, 1)
+        check_number("class_dropout", self.class_dropout, 0, 1)
         if self.times is None:
             if not isinstance(self.schedule, Discrete):
                 raise ValueError(
@@ -98,9 +99,10 @@ class Objective:
         out = network(seen, told, draws.cond)
         if out.shape != x0.shape:
             raise ValueError(f"the network must give an output of its input's shape {x0.shape}, got {out.shape}")
-        error = (out - self.prediction.target(x0, draws.eps, level)).astype(jnp.float32)
+        target, dtype = self.prediction.target(x0, draws.eps, level), common_dtype(out.dtype, x0.dtype)
+        error = (out.astype(dtype) - target.astype(dtype)).astype(jnp.float32)
         mean = jnp.mean(error.reshape(len(error), -1) ** 2, axis=1)
-        return mean if self.weight is None else self.weight(level) * mean
+        return mean if self.weight is None else self.weight(level).astype(jnp.float32) * mean
 
     def loss(
         self, network: Callable[[X, Time, Label | None], X], x0: X, cond: Label | None, key: Key[Array, ""]

@@ -12,6 +12,7 @@ from flax import nnx
 from pydantic import Field, PositiveFloat, model_validator
 
 from artifex.backbones import hidden_matrices, parameter_roles
+from artifex.kernels.ranges import check_number, check_whole
 from artifex.training.dtypes import check_dtype
 from artifex.training.leaves import map_by_name
 from artifex.training.muon import muon
@@ -46,6 +47,9 @@ _OPTIMISERS: Final[Mapping[Name, Callable[..., optax.GradientTransformation]]] =
     "sgd": optax.sgd,
     "yogi": optax.yogi,
 }
+
+MEANS: Final = ("b1", "b2", "b3", "beta", "momentum")
+"""Options that say how slowly a running mean forgets."""
 
 
 # Decided by the network, by the roles of its parameters.
@@ -90,6 +94,12 @@ class OptimiserConfig(Section):
                 raise ValueError(f"options.{name} must be {kind} for optax's {self.name}, got {value!r}")
             if "dtype" in name and value is not None:
                 check_dtype(f"options.{name}", value)
+            if value is None or isinstance(value, str):
+                continue
+            if name in MEANS:
+                check_number(f"options.{name}", value, 0, 1, "[)")
+            elif name.startswith("eps"):
+                check_number(f"options.{name}", value, 0)
         if self.weight_decay is not None and "weight_decay" in self.options:
             raise ValueError("weight_decay must be given once, got it in options too")
         if self.options:
@@ -103,6 +113,7 @@ def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
     With the top $r$, $w$ steps of warm-up and $n$ steps in all: ``cosine`` is $\tfrac r2 (1 + \cos\pi
     \tfrac{k - w}{n + 1 - w})$, ``linear`` $r\,\tfrac{n + 1 - k}{n + 1 - w}$, ``rsqrt`` $r \sqrt{w / k}$.
     """
+    check_whole("steps", steps, 1)
     top, warmup, after = config.learning_rate, min(config.warmup_steps, steps // 10), steps + 1
     rise = max(warmup, 1)
     if config.schedule == "cosine":

@@ -2,6 +2,7 @@ r"""Tables made from other tables."""
 
 import numpy as np
 
+from artifex.kernels.ranges import check_number, check_positive
 from artifex.schedules.namespace import Host
 
 
@@ -59,8 +60,7 @@ def shifted(betas: Host, factor: float) -> Host:
 
     References: Hoogeboom et al. 2023, https://arxiv.org/abs/2301.11093
     """
-    if not factor > 0:
-        raise ValueError(f"factor must be positive, got {factor}")
+    check_positive("factor", factor)
     kept = _kept(betas)
     return from_alphas_cumprod(kept / (kept + factor**2 * (1 - kept)))
 
@@ -69,5 +69,6 @@ def _kept(betas: Host) -> Host:
     table = np.asarray(betas, np.float64)
     if table.ndim != 1 or table.size == 0:
         raise ValueError(f"betas must be of shape (n,) with n at least 1, got {table.shape}")
+    check_number("betas", table, 0, 1)
     out: Host = np.cumprod(1 - table, dtype=np.float64)
     return out

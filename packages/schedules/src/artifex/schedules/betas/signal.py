@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from artifex.schedules.betas.stated import check_count, logistic
+from artifex.kernels.ranges import check_number, check_positive, check_whole
+from artifex.schedules.betas.stated import logistic
 from artifex.schedules.namespace import Host
 
 
@@ -14,15 +15,14 @@ def cosine(n: int, s: float = 0.008, cap: float = 0.999) -> Host:
     Args:
         n: number of steps, at least 1.
         s: offset that keeps the first betas from being too small, at least 0.
-        cap: the largest beta, in (0, 1).
+        cap: the largest beta, in (0, 1].
 
     Raises:
         ValueError: for values outside those ranges.
 
     References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
     """
-    if not s >= 0:
-        raise ValueError(f"s must be at least 0, got {s}")
+    check_number("s", s, 0)
     return from_signal(lambda u: np.cos((u + s) / (1 + s) * np.pi / 2) ** 2, n, cap)
 
 
@@ -34,15 +34,16 @@ def sigmoid_signal(n: int, start: float = -3.0, end: float = 3.0, tau: float = 1
         start: $a$, where the sigmoid begins.
         end: $b$, where it ends, above ``start``.
         tau: temperature, positive.
-        cap: the largest beta, in (0, 1).
+        cap: the largest beta, in (0, 1].
 
     Raises:
         ValueError: for values outside those ranges.
 
     References: Jabri et al. 2023, https://arxiv.org/abs/2212.11972; Chen 2023, https://arxiv.org/abs/2301.10972
     """
-    if not (start < end and tau > 0):
-        raise ValueError(f"start must be below end and tau positive, got {start}, {end} and tau = {tau}")
+    check_number("start", start)
+    check_number("end", end, start, ends="(]")
+    check_positive("tau", tau)
     first, last = logistic(np.asarray([start / tau, end / tau]))
 
     def signal(u: Host) -> Host:
@@ -61,15 +62,15 @@ def laplace(n: int, mu: float = 0.0, b: float = 0.5, cap: float = 0.999) -> Host
         n: number of steps, at least 1.
         mu: the log-SNR that is met most often.
         b: spread of the log-SNR, positive.
-        cap: the largest beta, in (0, 1).
+        cap: the largest beta, in (0, 1].
 
     Raises:
         ValueError: for values outside those ranges.
 
     References: Hang et al. 2024, https://arxiv.org/abs/2407.03297
     """
-    if not b > 0:
-        raise ValueError(f"b must be positive, got {b}")
+    check_number("mu", mu)
+    check_positive("b", b)
 
     def signal(u: Host) -> Host:
         # the sigmoid of lambda, with the exponential carried out: u^b needs no logarithm of 0
@@ -91,9 +92,8 @@ def from_signal(signal: Callable[[Host], Host], n: int, cap: float = 0.999) -> H
     Raises:
         ValueError: for values outside those ranges.
     """
-    check_count(n)
-    if not 0 < cap <= 1:
-        raise ValueError(f"cap must be in (0, 1], got {cap}")
+    check_whole("n", n, 1)
+    check_number("cap", cap, 0, 1, "(]")
     table = signal(np.arange(n + 1) / n)
     if not (np.all(table[:-1] > 0) and np.all(np.diff(table) <= 0) and table[0] <= 1 and table[-1] >= 0):
         raise ValueError(f"signal must fall from at most 1 to at least 0, got values from {table[0]} to {table[-1]}")

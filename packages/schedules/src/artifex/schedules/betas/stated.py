@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from artifex.kernels.ranges import check_positive, check_whole
 from artifex.schedules.namespace import Host
 
 
@@ -57,8 +58,7 @@ def sigmoid(n: int, start: float = 1e-4, end: float = 0.02, width: float = 6.0) 
     References: Xu et al. 2022, https://arxiv.org/abs/2203.02923
     """
     _check_ends(n, start, end)
-    if not width > 0:
-        raise ValueError(f"width must be positive, got {width}")
+    check_positive("width", width)
     out: Host = start + (end - start) * logistic(np.linspace(-width, width, n))
     return out
 
@@ -90,20 +90,13 @@ def exponential(n: int, rate: float = 12.0) -> Host:
 
     References: Sohl-Dickstein et al. 2015, https://arxiv.org/abs/1503.03585 (diffusion at a constant rate)
     """
-    check_count(n)
-    if not rate > 0:
-        raise ValueError(f"rate must be positive, got {rate}")
+    check_whole("n", n, 1)
+    check_positive("rate", rate)
     return np.full(n, -np.expm1(-rate / n))
 
 
-def check_count(n: int) -> None:
-    """Raises a ValueError unless there is at least one step."""
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-
-
 def _check_ends(n: int, start: float, end: float) -> None:
-    check_count(n)
+    check_whole("n", n, 1)
     if not 0 < start <= end < 1:
         raise ValueError(f"betas must satisfy 0 < start <= end < 1, got start = {start} and end = {end}")
 

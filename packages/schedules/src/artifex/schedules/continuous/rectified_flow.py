@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from artifex.kernels.ranges import check_positive
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
 from artifex.schedules.namespace import Host, T, check_times, namespace, real
@@ -29,8 +30,7 @@ class RectifiedFlow:
     shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.shift < math.inf:
-            raise ValueError(f"shift must be positive, got {self.shift}")
+        check_positive("shift", self.shift)
 
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t`` in [0, 1]; 0 is clean data, 1 pure noise.

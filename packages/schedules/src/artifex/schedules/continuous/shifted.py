@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from artifex.kernels.ranges import check_positive
 from artifex.schedules.grid.time import check_unit
 from artifex.schedules.level import DefaultGrid, NoiseLevel, Schedule, level_at
 from artifex.schedules.namespace import Host, T, namespace, real
@@ -34,8 +35,7 @@ class Shifted:
     factor: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor < math.inf:
-            raise ValueError(f"factor must be positive, got {self.factor}")
+        check_positive("factor", self.factor)
 
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t`` of the schedule inside.

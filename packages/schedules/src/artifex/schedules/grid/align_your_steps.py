@@ -5,8 +5,8 @@ from typing import Final, Literal
 
 import numpy as np
 
+from artifex.kernels.ranges import check_whole
 from artifex.schedules.grid.noise import from_sigmas
-from artifex.schedules.grid.time import check_count
 from artifex.schedules.level import Schedule
 from artifex.schedules.namespace import Host
 
@@ -35,7 +35,7 @@ def align_your_steps(
 
     References: Sabour et al. 2024, https://arxiv.org/abs/2404.14507
     """
-    check_count(k)
+    check_whole("steps", k, 1)
     if model not in SIGMAS:
         raise ValueError(f"model must be one of {', '.join(map(repr, SIGMAS))}, got {model!r}")
     table = np.log(SIGMAS[model])

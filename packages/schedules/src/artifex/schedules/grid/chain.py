@@ -8,14 +8,19 @@ from typing import Final
 
 import numpy as np
 
-from artifex.schedules.grid.time import check_whole
+from artifex.kernels.ranges import check_whole
 from artifex.schedules.namespace import Host
 
 CLEAN: Final = -1.0
 
 
 def every(n: int) -> Host:
-    """All ``n`` steps of a discrete chain: ``n - 1``, ``n - 2`` ... 0, -1."""
+    """All ``n`` steps of a discrete chain: ``n - 1``, ``n - 2`` ... 0, -1.
+
+    Raises:
+        ValueError: if ``n`` is less than 1.
+    """
+    check_whole("n", n, 1)
     return np.arange(n - 1, -2, -1, dtype=np.float64)
 
 
@@ -34,6 +39,7 @@ def leading(n: int, k: int, offset: int = 0, end: float = CLEAN) -> Host:
     References: Song et al. 2021, https://arxiv.org/abs/2010.02502
     """
     _check_steps(n, k)
+    check_whole("offset", offset, 0, n - 1)
     return _finish(np.arange(k, dtype=np.float64) * (n // k) + offset, n, end)
 
 
@@ -93,9 +99,8 @@ def quadratic(n: int, k: int, end: float = CLEAN) -> Host:
 
 
 def _check_steps(n: int, k: int) -> None:
-    check_whole(k)
-    if not 1 <= k <= n:
-        raise ValueError(f"steps must be in [1, {n}], got {k}")
+    check_whole("n", n, 1)
+    check_whole("steps", k, 1, n)
 
 
 def _finish(rising: Host, n: int, end: float) -> Host:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from artifex.schedules.grid.time import check_count
+from artifex.kernels.ranges import check_positive, check_whole
 from artifex.schedules.level import Schedule
 from artifex.schedules.namespace import Host
 
@@ -31,8 +31,7 @@ def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float =
 
     References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
     """
-    if not rho > 0:
-        raise ValueError(f"rho must be positive, got {rho}")
+    check_positive("rho", rho)
 
     def spaced(first: float, last: float, u: Host) -> Host:
         root = np.exp(-first / (2 * rho)) * (1 - u) + np.exp(-last / (2 * rho)) * u
@@ -86,7 +85,7 @@ def from_sigmas(schedule: Schedule, sigmas: Host) -> Host:
 def _between(
     schedule: Schedule, k: int, start: float, end: float, clean: bool, spaced: Callable[[float, float, Host], Host]
 ) -> Host:
-    check_count(k)
+    check_whole("steps", k, 1)
     first, last = schedule.at(np.asarray([start, end], np.float64)).logsnr
     if not (np.isfinite(first) and np.isfinite(last) and first < last):
         raise ValueError(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.schedules.level import Schedule
 from artifex.schedules.namespace import Host
 
@@ -19,7 +20,7 @@ def uniform(k: int, start: float = 1.0, end: float = 0.0) -> Host:
     Raises:
         ValueError: for values outside those ranges.
     """
-    check_count(k)
+    check_whole("steps", k, 1)
     _check_span(start, end)
     return np.linspace(start, end, k + 1)
 
@@ -43,10 +44,10 @@ def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: flo
     """
     from scipy.special import betaincinv  # type: ignore[import-untyped]  # slow to import, and needed here alone
 
-    check_count(k)
+    check_whole("steps", k, 1)
     _check_span(start, end)
-    if not (a > 0 and b > 0):
-        raise ValueError(f"a and b must be positive, got {a} and {b}")
+    check_positive("a", a)
+    check_positive("b", b)
     quantile: Host = np.asarray(betaincinv(a, b, np.linspace(1, 0, k + 1)), np.float64)
     return end + (start - end) * quantile
 
@@ -64,8 +65,7 @@ def shifted(times: Host, shift: float) -> Host:
     References: Esser et al. 2024, https://arxiv.org/abs/2403.03206
     """
     times = np.asarray(times, np.float64)
-    if not shift > 0:
-        raise ValueError(f"shift must be positive, got {shift}")
+    check_positive("shift", shift)
     if not (times.size and times.min() >= 0 and times.max() <= 1):
         raise ValueError(f"times must be in [0, 1], got {times}")
     out: Host = np.minimum(shift * times / (1 + (shift - 1) * times), 1.0)  # 1 stays 1, whatever the rounding
@@ -114,19 +114,8 @@ def check_unit(schedule: Schedule, times: Host) -> None:
         )
 
 
-def check_count(k: int) -> None:
-    """Raises a ValueError unless ``k`` is a whole number of at least one step."""
-    check_whole(k)
-    if k < 1:
-        raise ValueError(f"steps must be at least 1, got {k}")
-
-
-def check_whole(k: int) -> None:
-    """Raises a ValueError unless ``k`` is a whole number."""
-    if not isinstance(k, int | np.integer):
-        raise ValueError(f"steps must be a whole number, got {k!r}")
-
-
 def _check_span(start: float, end: float) -> None:
+    check_number("start", start)
+    check_number("end", end)
     if not end < start:
         raise ValueError(f"end must be below start, got start = {start} and end = {end}")

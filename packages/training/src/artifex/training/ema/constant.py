@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from artifex.kernels.dtypes import accumulation_dtype, common_dtype
+
 P = TypeVar("P")
 
 
@@ -55,7 +57,9 @@ def blend(average: P, parameters: P, share: Float[Array, ""]) -> P:
     """``share`` of the way from ``average`` to ``parameters``; every leaf keeps its dtype."""
 
     def move(a: Array, p: Array) -> Array:
-        return (a + share * (p - a)).astype(a.dtype)
+        dtype, wide = common_dtype(a.dtype, p.dtype), accumulation_dtype(a.dtype, p.dtype)
+        step = (p.astype(dtype) - a.astype(dtype)).astype(wide)
+        return (a.astype(wide) + share.astype(wide) * step).astype(a.dtype)
 
     out: P = jax.tree.map(move, average, parameters)
     return out

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from artifex.kernels.ranges import check_number
 from artifex.training.data import Images
 from artifex.training.evaluation.recognition import flat
 
@@ -33,7 +34,11 @@ def memorisation(images: Images, real: Float32[np.ndarray, "m h w c"], percentil
         images: generated.
         real: what they were trained on, at least two.
         percentile: in [0, 100].
+
+    Raises:
+        ValueError: for a percentile outside of that range.
     """
+    check_number("percentile", percentile, 0, 100)
     from sklearn.neighbors import NearestNeighbors
 
     index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat(real))
