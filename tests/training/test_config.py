@@ -94,7 +94,7 @@ def test_the_description_is_the_configuration_and_says_what_every_field_means() 
     for kind in ("toy", "rectified_flow", "min_snr", "logit_normal", "power", "dit"):
         assert re.search(rf"\b{kind}\b", text), kind
     # Fields of networks too: those of the one that is named, as it has them, and those of all others.
-    for line in ("channel_mults: [1, 2]   Ch", "hidden: 1152   Width of a token", "kind: edm2   preset: xs, s, m"):
+    for line in ("channel_mults: [1, 2]   Ch", "hidden: 128   Width of a token", "kind: edm2   preset: xs, s, m"):
         assert line in text, line
     tall = described(BackboneConfig.model_validate({"kind": "dit", "preset": "b_4", "depth": 3}))
     assert yaml.safe_load(tall) == {"kind": "dit", "preset": "b_4", "depth": 3}

@@ -321,7 +321,7 @@ class BackboneConfig(Section):
 
     Attributes:
         kind: unet, dit, mmdit, uvit, edm2 or mlp.
-        preset: a published size: digits, ddpm_cifar10, s_2, xl_2 ...; null is the defaults of the network's config.
+        preset: a published size: digits, ddpm_cifar10, s_2, xl_2 ...; null is a size by that of the data.
     """
 
     model_config = ConfigDict(extra="allow")

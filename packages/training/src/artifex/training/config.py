@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from artifex.training.choices import (
     BackboneConfig,
@@ -14,6 +14,7 @@ from artifex.training.choices import (
     WeightConfig,
 )
 from artifex.training.data import DataConfig
+from artifex.training.dtypes import check_dtype
 from artifex.training.ema import Constant, EmaConfig
 from artifex.training.mesh import MeshConfig
 from artifex.training.optimiser import OptimiserConfig
@@ -28,10 +29,18 @@ class PrecisionConfig(Section):
     """What is computed in; parameters, their average and the optimiser are float32 whatever it says.
 
     Attributes:
-        compute: dtype inside the network.
+        compute: dtype inside the network, float32 or bfloat16. float16 would need its loss scaled, or small gradients
+            vanish.
     """
 
-    compute: Literal["float32", "bfloat16", "float16"] = "float32"
+    compute: Literal["float32", "bfloat16"] = "float32"
+
+    @field_validator("compute", mode="before")
+    @classmethod
+    def _honoured(cls, value: object) -> object:
+        if isinstance(value, str):
+            check_dtype("compute", value)
+        return value
 
 
 class CheckpointConfig(Section):
@@ -147,10 +156,13 @@ class RunConfig(TrainingConfig, TaskConfig):
     Attributes:
         preview: pictures of samples while training goes on; null draws none.
         mesh: how devices share the work; up to rounding it does not change what is learned.
+        memory: check refuses, before anything is made, a network that can't be trained in the memory that there is;
+            ignore tries.
     """
 
     preview: PreviewConfig | None = None
     mesh: MeshConfig = MeshConfig()
+    memory: Literal["check", "ignore"] = "check"
 
 
 def _check_times(times: TimesConfig, schedule: ScheduleConfig) -> None:

@@ -59,13 +59,13 @@ def _lines(config: BaseModel, depth: int) -> Iterator[str]:
 
 def _networks(chosen: BackboneConfig) -> Iterator[str]:
     """What else can be set of the network, as it is; and of every other that could be named instead."""
-    size = "by default" if chosen.preset is None else f"as in {chosen.preset}"
+    size = "sized for 8x8 images or points" if chosen.preset is None else f"as in {chosen.preset}"
     yield f"further fields of {chosen.kind}, {size}; channels, size and classes are the data's"
     yield from _fields(chosen.kind, chosen.preset, leave=chosen.fields)
     for other in networks.KINDS:
         if other != chosen.kind:
             sizes = ", ".join(networks.presets(other))
-            line = f"or kind: {other}" + (f"   preset: {sizes}, or null" if sizes else "")
+            line = f"or kind: {other}" + (f"   preset: {sizes}, or null, by the data, here 8x8" if sizes else "")
             yield from textwrap.wrap(line, WIDTH - 8, subsequent_indent="    ")
             yield from _fields(other, None)
 

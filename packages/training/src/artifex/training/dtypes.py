@@ -14,7 +14,7 @@ def check_dtype(name: str, value: object) -> None:
     known = f"{name} must be float32 or bfloat16"
     try:
         dtype = jnp.dtype(str(value))
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f"{known}, got {value!r}") from None
     if dtype == jnp.float16:
         raise ValueError(f"{known}, got float16, in which small gradients vanish without loss scaling")

@@ -260,7 +260,7 @@ def state_like(
     Raises:
         ValueError: as ``rules_of`` and ``state_shardings`` do.
     """
-    shapes = jax.eval_shape(lambda: init_state(network, optimiser, average, steps))
+    shapes = jax.eval_shape(lambda parameters: _first(parameters, optimiser, average, steps), network.parameters)
     if mesh is None:
         return shapes, None
     shardings = state_shardings(shapes, mesh, rules_of(network.kind, mesh))

@@ -33,6 +33,7 @@ from artifex.backbones import (
 )
 from artifex.training.choices import BackboneConfig
 from artifex.training.mesh import everywhere, parameter_shardings, rules_of
+from artifex.training.sized import sized_fields
 
 NetworkConfig = UNetConfig | DiTConfig | MMDiTConfig | UViTConfig | EDM2Config | MLPConfig
 X = Float[Array, "b *d"]
@@ -89,14 +90,19 @@ def known_fields(kind: str) -> list[str]:
 
 
 def config_of(kind: str, preset: str | None = None) -> NetworkConfig:
-    """The network's own config: a published size of it, or its defaults."""
+    """The network's own config: a published size of it, or its defaults, which are published sizes too."""
     made: NetworkConfig = _CONFIGS[kind]() if preset is None else getattr(_CONFIGS[kind], preset)()
     return made
 
 
 def open_fields(kind: str, preset: str | None = None) -> dict[str, Any]:
-    """What of a network neither the data nor another part of the configuration decides, with its values."""
+    """What of a network neither the data nor another part of the configuration decides, with its values.
+
+    Without a preset they are those for images of 8x8, as the digits are, or points of the plane.
+    """
     config = config_of(kind, preset)
+    if preset is None:
+        config = dataclasses.replace(config, **sized_fields(kind, (2,) if kind == "mlp" else (8, 8, 1), {}))
     return {name: getattr(config, name) for name in known_fields(kind) if name not in _OF_THE_DATA}
 
 
@@ -154,6 +160,11 @@ class Plan:
         if mesh is not None:
             rest = jax.tree.map(lambda leaf: leaf.addressable_data(0), rest)
         module: nnx.Module = nnx.merge(graphdef, parameters, rest)
+        return module
+
+    def shapes(self) -> nnx.Module:
+        """The network with shapes in place of arrays; nothing is computed."""
+        module: nnx.Module = nnx.eval_shape(self._module, jax.random.key(0))
         return module
 
     def drawing(self, mesh: Mesh | None) -> Wrapped:
@@ -231,9 +242,11 @@ def plan(backbone: BackboneConfig, shape: tuple[int, ...], num_classes: int | No
         raise ValueError(f"backbone.num_classes must be null or at least the data's {num_classes}, got {wanted}")
     base = config_of(kind, backbone.preset)
     fixed = {"num_classes": wanted, "learn_sigma": False, "null_class": True, "dtype": jnp.dtype(compute)}
+    size = sized_fields(kind, shape, given) if backbone.preset is None else {}
     names = {field.name for field in dataclasses.fields(base)}
     try:
-        config = dataclasses.replace(base, **{k: v for k, v in {**decided, **fixed, **given}.items() if k in names})
+        chosen = {k: v for k, v in {**size, **decided, **fixed, **given}.items() if k in names}
+        config = dataclasses.replace(base, **chosen)
     except ValueError as error:
         raise ValueError(f"backbone: {error}") from error
     out = Plan(kind, config, wanted)

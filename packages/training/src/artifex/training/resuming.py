@@ -22,7 +22,7 @@ from artifex.training.reading import ConfigError, read_config, validated, write_
 MAY_CHANGE: Final = (
     "steps", "batch_size", "accumulate", "abreast", "max_skipped", "workers", "optimiser.learning_rate",
     "optimiser.schedule", "optimiser.warmup_steps", "optimiser.clip_norm", "optimiser.weight_decay", "precision",
-    "checkpoint", "log", "preview", "mesh", "data.path", "data.labels", "data.corrupt",
+    "checkpoint", "log", "preview", "mesh", "memory", "data.path", "data.labels", "data.corrupt",
 )  # fmt: skip
 """Settings, and parts of them, that may change from one part of a run to the next."""
 

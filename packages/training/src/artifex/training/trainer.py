@@ -20,7 +20,8 @@ from artifex.training.ema import Average
 from artifex.training.files import expanded
 from artifex.training.logs import check_tensorboard
 from artifex.training.loop import Callback, Every, Network, Trained, state_like, train
-from artifex.training.mesh import MeshConfig, check_mesh, make_mesh
+from artifex.training.memory import Memory, activations_of, memory_of
+from artifex.training.mesh import MeshConfig, check_mesh, make_mesh, shares
 from artifex.training.optimiser import make_optimiser
 from artifex.training.reading import read_config, write_config
 from artifex.training.resuming import Changes, changes, check_changes, keep_config
@@ -55,7 +56,8 @@ class Trainer:
         unreadable: what ``fit`` could not read and skipped, by name, where ``config.data`` allows for it.
 
     Raises:
-        ValueError: if network, data, schedule and devices do not fit, or the data is not what ``config.data`` says.
+        ValueError: if network, data, schedule and devices do not fit, or the data is not what ``config.data`` says, or
+            training takes more memory than there is and ``config.memory`` is not ``ignore``.
         OSError: if the data can't be read.
         FileNotFoundError: if ``anywhere`` is set and ``folder`` has no checkpoint.
     """
@@ -83,17 +85,20 @@ class Trainer:
         labels = self.num_classes
         if network is None:
             planned = networks.plan(config.backbone, self.shape, labels, config.precision.compute)
-            network, labels = planned.make(first_key(config.seed), self._several), planned.num_classes
-        self.network = network
+            labels = planned.num_classes
+        shapes = planned.shapes() if network is None else network
         self.objective = build.objective(config, labels)
-        self.optimiser = make_optimiser(config.optimiser, config.steps, network) if optimiser is None else optimiser
+        self.optimiser = make_optimiser(config.optimiser, config.steps, shapes) if optimiser is None else optimiser
         self.average = config.ema.build() if average is None else average
+        if not anywhere and config.memory == "check":
+            memory_of(shapes, self.optimiser, self.average, self._several).check()
+        self.network = planned.make(first_key(config.seed), self._several) if network is None else network
         if config.log.tensorboard:
             check_tensorboard()
         if config.preview is not None:
             drawing_of(self)
         if not anywhere:
-            check_mesh(self.mesh, network, config.batch_size, config.accumulate, config.abreast)
+            check_mesh(self.mesh, self.network, config.batch_size, config.accumulate, config.abreast)
 
     @classmethod
     def of(cls, folder: Path | str, *, anywhere: bool = False) -> "Trainer":
@@ -148,6 +153,8 @@ class Trainer:
             NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
             DataError: if what is read for a batch is not what the data may hold.
         """
+        if self.config.memory == "check":
+            self.memory.check()
         batches, done = self._batches(accept_changed_data), 0
         checkpointer: Checkpointer | None = None
         if self.folder is not None:
@@ -233,6 +240,13 @@ class Trainer:
         check_changes(changed, step or 0)
         batches.restore(notes["data"])
         return changed, notes["config"], step or 0
+
+    @property
+    def memory(self) -> Memory:
+        """How many parameters the network has, and what training it takes at least; a step is traced for it."""
+        rows = -(-self.config.batch_size // (self.config.accumulate * shares(self._several)))
+        kept = activations_of(self.network, self.objective, self.shape, rows)
+        return memory_of(self.network, self.optimiser, self.average, self._several, kept)
 
     @property
     def _several(self) -> Mesh | None:

@@ -56,11 +56,14 @@ def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool,
     try:
         trainer = Trainer(chosen, out)
         changed = {} if done is None else trainer.changes(accept_changed_data=accept_changed_data)
+        memory = trainer.memory
+        if chosen.memory == "check":
+            memory.check()
     except (OSError, ValueError) as error:
         raise CommandError(said(error)) from error
     make_writable(out)
     if jax.process_index() == 0:
-        print(summary(trainer.data), flush=True)
+        print(f"{summary(trainer.data)}\n{memory}", flush=True)
     if changed and jax.process_index() == 0:
         told = ", ".join(f"{name} {new!r} for {old!r}" for name, (old, new) in changed.items())
         print(f"from step {done} on: {told}", file=sys.stderr)
