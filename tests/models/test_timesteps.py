@@ -43,7 +43,6 @@ from artifex.schedules.timesteps import LowDiscrepancy, Steps, TimeSampler, Unif
 from artifex.training import Objective, Trainer, parse_config
 
 State = nnx.State[Any, Any]
-State = nnx.State[Any, Any]
 CHAIN: Final = 9
 ALL: Final = set(range(CHAIN))
 SEEN: list[np.ndarray[Any, Any]] = []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from artifex.training.evaluation import Features, Score, density_coverage, distances, precision_recall
+from artifex.training.evaluation import Features, Score, density_coverage, distances, evaluate, precision_recall
 
 
 def on_line(*places: float) -> Features:
@@ -80,8 +80,19 @@ def test_two_sets_of_one_law_have_the_density_and_coverage_expected() -> None:
         assert got.mean() == pytest.approx(want, abs=4 * got.std() / np.sqrt(len(got)))
 
 
-@pytest.mark.parametrize("k", [0, 3])
 @pytest.mark.parametrize("metric", [precision_recall, density_coverage])
-def test_no_kth_nearest(metric: object, k: int) -> None:
-    with pytest.raises(ValueError, match=rf"k must be in \[1, 2\] for 3 generated and 4 real samples, got {k}"):
-        metric(on_line(1, 2, 3), on_line(1, 2, 3, 4), k=k)  # type: ignore[operator]
+def test_no_kth_nearest(metric: object) -> None:
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        metric(on_line(1, 2, 3), on_line(1, 2, 3, 4), k=0)  # type: ignore[operator]
+    with pytest.raises(ValueError, match="k = 3 needs at least 4 samples of either kind, got 3 generated and 4 real"):
+        metric(on_line(1, 2, 3), on_line(1, 2, 3, 4), k=3)  # type: ignore[operator]
+
+
+def test_reasons_for_one_sample_hold_no_empty_range() -> None:
+    one = Features.of("f", np.zeros((1, 2)), np.array([[0.5, 0.5]]))
+    left_out = evaluate(one, one).left_out
+    assert left_out["precision_recall"] == "k = 3 needs at least 4 samples of either kind, got 1 generated and 1 real"
+    assert left_out["density_coverage"] == "k = 5 needs at least 6 samples of either kind, got 1 generated and 1 real"
+    assert left_out["inception_score"] == "splits = 10 needs at least 20 samples, got 1"
+    assert set(left_out) >= {"fid", "kid", "mmd"}
+    assert not any("[" in why for why in left_out.values())

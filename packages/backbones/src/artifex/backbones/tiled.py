@@ -25,7 +25,7 @@ def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap:
             images smaller, it must divide to whole places.
 
     Raises:
-        ValueError: If ``overlap`` is out of its range, or a tile would begin between two places of the result.
+        ValueError: If ``tile`` or ``overlap`` is out of range, or a tile would begin between two places of the result.
     """
     check_whole("tile", tile, 1)
     check_whole("overlap", overlap, 0, tile - 1)

@@ -2,7 +2,7 @@
 """One formula, two precisions: NumPy float64 builds tables, JAX trains, from the same line."""
 
 from types import ModuleType
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -77,14 +77,16 @@ def whole(t: T) -> T | Ints:
     On the host the values decide, as a grid is an array of floats; in JAX, where they may be unknown, the dtype.
     """
     thing: object = t
-    if isinstance(thing, jax.Array):
-        return thing.astype(jnp.int32) if jnp.issubdtype(thing.dtype, jnp.integer) else real(t)
-    known = np.asarray(t, np.float64)
-    return known.astype(np.int32) if np.array_equal(known, np.floor(known)) else real(t)
+    out: Any = real(t)
+    is_whole = (
+        jnp.issubdtype(thing.dtype, jnp.integer) if isinstance(thing, jax.Array) else np.array_equal(out, np.floor(out))
+    )
+    steps: T | Ints = out.astype(np.int32) if is_whole else out
+    return steps
 
 
 def check_times(t: Host | jax.Array, low: float, high: float) -> None:
-    """Raises a ValueError if a time that is known outside of a trace lies outside of ``[low, high]``."""
+    """Raises a ValueError if a time that is is_whole outside of a trace lies outside of ``[low, high]``."""
     if isinstance(t, jax.core.Tracer):
         return
     known = np.asarray(t)

@@ -69,7 +69,9 @@ def start(coordinator: str, processes: int | None = None, process: int | None = 
         raise ValueError(f"coordinator must be HOST:PORT or 'auto', got {coordinator!r}")
     if processes is None or process is None:
         raise ValueError(f"processes and process must be given with {coordinator}, got {processes} and {process}")
-    if processes < 1 or not 0 <= process < processes:
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}")
+    if not 0 <= process < processes:
         raise ValueError(f"process must be in [0, processes - 1] = [0, {processes - 1}], got {process}")
     connect(coordinator, processes, process)
 

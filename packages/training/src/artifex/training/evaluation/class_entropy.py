@@ -22,8 +22,10 @@ def check_splits(splits: int, n: int, features: Features) -> None:
     """Raise a ValueError if features come without probabilities, or ``n`` samples can't be cut into ``splits``."""
     if features.probabilities is None:
         raise ValueError(f"features must come with class probabilities, got none from {features.extractor}")
-    if not 1 <= splits <= n // 2:
-        raise ValueError(f"splits must be in [1, {n // 2}] for {n} samples, got {splits}")
+    if splits < 1:
+        raise ValueError(f"splits must be at least 1, got {splits}")
+    if n < 2 * splits:
+        raise ValueError(f"splits = {splits} needs at least {2 * splits} samples, got {n}")
 
 
 def inception_score(generated: Features, *, splits: int = SPLITS, seed: int = 0) -> Score:

@@ -54,8 +54,10 @@ class Rbf:
         """The median distance within up to ``most`` rows, evenly spread, as bandwidth.
 
         Raises:
-            ValueError: if the rows were not kept, or half of them are equal.
+            ValueError: if the rows were not kept, are fewer than 2, or half of them are equal.
         """
+        if features.count < 2:
+            raise ValueError(f"the median distance needs at least 2 samples, got {features.count}")
         rows = features.kept[:: -(-features.count // most)]
         return cls(float(np.sqrt(np.median(squared(rows, rows)[np.triu_indices(len(rows), 1)]))))
 
@@ -151,8 +153,13 @@ def mmd(
         value = mmd_squared(x, y, kernel, unbiased=unbiased)
     else:
         n = min(len(x), len(y))
-        if not 2 <= block <= n // 2:
-            raise ValueError(f"block must be in [2, {n // 2}] for {len(x)} and {len(y)} samples, got {block}")
+        if block < 2:
+            raise ValueError(f"block must be at least 2, got {block}")
+        if n < 2 * block:
+            raise ValueError(
+                f"block = {block} needs at least {2 * block} samples of either kind, got {len(x)} generated and "
+                f"{len(y)} real"
+            )
         parts = n // block
         rng = np.random.default_rng(seed)
         ours, theirs = (rng.permutation(len(rows))[: parts * block].reshape(parts, block) for rows in (x, y))

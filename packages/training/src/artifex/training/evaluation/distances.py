@@ -36,8 +36,10 @@ def radii(rows: Rows, k: int) -> Float64[np.ndarray, " n"]:
         ValueError: for k outside [1, n - 1].
     """
     n = len(rows)
-    if not 1 <= k < n:
-        raise ValueError(f"k must be in [1, {n - 1}] for {n} samples, got {k}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if n <= k:
+        raise ValueError(f"k = {k} needs at least {k + 1} samples, got {n}")
     nearest = np.full((n, k), np.inf)
 
     def see(i: slice, found: Float64[np.ndarray, "n m"]) -> None:

@@ -63,6 +63,9 @@ def share_error(share: float, n: int) -> float:
 
 def check_k(k: int, generated: int, real: int) -> None:
     """Raise a ValueError if there is no k-th nearest other in one of the sets."""
-    most = min(generated, real) - 1
-    if not 1 <= k <= most:
-        raise ValueError(f"k must be in [1, {most}] for {generated} generated and {real} real samples, got {k}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if min(generated, real) <= k:
+        raise ValueError(
+            f"k = {k} needs at least {k + 1} samples of either kind, got {generated} generated and {real} real"
+        )

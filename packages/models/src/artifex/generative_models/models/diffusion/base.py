@@ -30,6 +30,7 @@ from artifex.generative_models.models.diffusion.walk import (
     check_options,
     check_range,
     draw,
+    drop_labels,
     per_sample,
     table,
 )
@@ -185,8 +186,8 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         Args:
             x: noisy data, ``(batch, *input_dim)``.
             timesteps: one, or one a sample, ``(batch,)``; the network is called with one a sample, of int32.
-            rngs: accepted so that all methods are called alike; dropout draws from the network's own stream.
-            training: whether dropout is active.
+            rngs: draws which labels are dropped; the model's own where None. The network's dropout has its own stream.
+            training: whether dropout is active and a share ``class_dropout_prob`` of the labels becomes the null label.
             **kwargs: ``conditioning``, one condition a sample, for a network that takes one; all else goes to the
                 network as it is.
 
@@ -200,6 +201,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         cond = kwargs.pop("conditioning", None)
         if cond is not None:
             check_condition(cond, x.shape[0], self.parameters.num_classes)
+            cond = drop_labels(cond, self.parameters, rngs or self.rngs) if training else cond
         out = self._network(x, self._level(timesteps, x), cond, deterministic=not training, **kwargs)
         return cast("Out", self._outputs(out, x, timesteps))
 

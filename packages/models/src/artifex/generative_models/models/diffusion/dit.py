@@ -3,8 +3,6 @@
 from functools import partial
 from typing import ClassVar, Unpack
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -17,7 +15,7 @@ from artifex.generative_models.models.diffusion.walk import (
     SampleOptions,
     check_condition,
     check_options,
-    draw,
+    drop_labels,
 )
 from artifex.samplers import sample
 from artifex.schedules import Estimate, halves
@@ -121,7 +119,7 @@ class DiTModel(DiffusionModel[Array]):
             guidance = ClassifierFreeGuidance(self._scale(cfg_scale))
             return guidance.estimate(self, x, t, y, deterministic=deterministic)
         check_condition(y, x.shape[0], self.parameters.num_classes)
-        return self._network(x, self._level(t, x), self._dropped(y), deterministic=False)
+        return self._network(x, self._level(t, x), drop_labels(y, self.parameters, self.rngs), deterministic=False)
 
     def generate(  # type: ignore[override]  # likewise
         self,
@@ -166,13 +164,6 @@ class DiTModel(DiffusionModel[Array]):
 
     def _scale(self, cfg_scale: GuidanceScale | None) -> GuidanceScale:
         return self.parameters.cfg_scale if cfg_scale is None else cfg_scale
-
-    def _dropped(self, y: Labels) -> Labels:
-        """Labels, of which a random share is the null label."""
-        if self.parameters.num_classes is None:
-            return y
-        hidden = jax.random.bernoulli(draw(self.rngs, "dropout"), self.parameters.class_dropout_prob, y.shape)
-        return jnp.where(hidden, self.parameters.num_classes, y)
 
 
 def _check_unguided(cfg_scale: GuidanceScale | None) -> None:

@@ -19,6 +19,7 @@ from artifex.generative_models.models.diffusion.walk import (
     WalkOptions,
     check_condition,
     check_finite,
+    check_null,
     table,
 )
 from artifex.guidance import ByStep, Classifier, ClassifierFree, Guidance, Scale, bind
@@ -91,9 +92,16 @@ class ClassifierFreeGuidance:
         check_scale(scale_of(self.guidance_scale))
 
     def guidance(self, model: DiffusionModel[Out]) -> Guidance[Array]:
-        """This guidance as ``guidance=`` of a sampling method of ``model``."""
+        """This guidance as ``guidance=`` of a sampling method of ``model``.
+
+        Raises:
+            ValueError: for an ``unconditional_conditioning`` that is no label of the model, nor its null label.
+        """
         null = self.unconditional_conditioning
-        null = model.parameters.num_classes if null is None else null
+        classes = model.parameters.num_classes
+        if null is not None and classes is not None:
+            check_null(jnp.asarray(null), classes)
+        null = classes if null is None else null
         return ClassifierFree(scale_of(self.guidance_scale), None if null is None else jnp.asarray(null))
 
     def __call__(

@@ -237,8 +237,8 @@ class LDMModel(DiffusionModel):
         Args:
             x: clean data, ``(batch, *input_dim)``.
             timesteps: one, or one a sample.
-            rngs: draws latents and noise; the model's own where None.
-            training: whether dropout is active.
+            rngs: draws latents, noise and which labels are dropped; the model's own where None.
+            training: as in ``DiffusionModel``.
             **kwargs: as in ``DiffusionModel``.
 
         Returns:
@@ -250,7 +250,7 @@ class LDMModel(DiffusionModel):
         latents = self.reparameterize(mean, logvar, rngs=rngs)
         state = jax.lax.stop_gradient(latents) * self.parameters.scale_factor
         x_t, noise = add_noise(state, self._level(timesteps, state), draw(rngs, "sample"))
-        seen = super().__call__(x_t, timesteps, training=training, **kwargs)
+        seen = super().__call__(x_t, timesteps, rngs=rngs, training=training, **kwargs)
         reconstruction = self.decode(latents)
         own = {"latents": latents, "mean": mean, "logvar": logvar, "reconstruction": reconstruction}
         return {**seen, "noise": noise, **own}

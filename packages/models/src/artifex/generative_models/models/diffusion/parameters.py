@@ -23,13 +23,17 @@ class Parameters(BaseModel):
 
     Attributes:
         noise_steps: number of noise levels, at least 1; timesteps are 0 ... ``noise_steps - 1``.
-        num_classes: number of labels that the network is conditioned on; None for none.
+        num_classes: number of labels that the network is conditioned on; None for none. The network knows one more, the
+            null label ``num_classes``, for no class.
+        class_dropout_prob: share of labels that training replaces by the null label, in [0, 1]; without it
+            classifier-free guidance would lean on a null label that was never trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     noise_steps: PositiveInt = 1000
     num_classes: PositiveInt | None = None
+    class_dropout_prob: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     def schedule(self) -> Schedule:
         """The path from data to noise that these parameters describe."""
@@ -104,7 +108,6 @@ class DiTParameters(DiffusionParameters):
         num_heads: attention heads.
         mlp_ratio: width of the hidden layer of a block's MLP as a multiple of ``hidden_size``.
         dropout_rate: in the MLP, in [0, 1).
-        class_dropout_prob: share of labels that training replaces by the null label, in [0, 1].
         learn_sigma: whether the network learns the variance of a step as well.
         cfg_scale: of classifier-free guidance where a call names none; 1 follows the labels as they are.
     """
@@ -116,7 +119,6 @@ class DiTParameters(DiffusionParameters):
     num_heads: PositiveInt = 8
     mlp_ratio: PositiveFloat = 4.0
     dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    class_dropout_prob: Annotated[float, Field(ge=0, le=1)] = 0.1
     learn_sigma: bool = False
     cfg_scale: float = 1.0
 

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key, Real
 
 from artifex.backbones import Backbone, perturbed
+from artifex.generative_models.models.diffusion.parameters import Parameters
 from artifex.guidance import Guidance
 from artifex.samplers import Sampler, Tableau, prior
 from artifex.schedules import Denoiser, Estimate, Host, Schedule
@@ -125,6 +126,24 @@ def check_condition(cond: Array, batch: int, num_classes: int | None) -> None:
     if cond.shape != (batch,) or not jnp.issubdtype(cond.dtype, jnp.integer):
         raise ValueError(f"labels must be integers of shape ({batch},), got {cond.dtype} of shape {cond.shape}")
     check_range("labels", cond, 0, num_classes - 1)
+
+
+def check_null(null: Array, num_classes: int) -> None:
+    """Raises a ValueError unless ``null`` holds labels of the network, the null label ``num_classes`` among them."""
+    if not jnp.issubdtype(null.dtype, jnp.integer):
+        raise ValueError(f"unconditional_conditioning must be integers, got {null.dtype}")
+    check_range("unconditional_conditioning", null, 0, num_classes)
+
+
+def drop_labels(cond: Array, parameters: Parameters, rngs: nnx.Rngs) -> Array:
+    """Labels for training, each with probability ``class_dropout_prob`` the null label ``num_classes``.
+
+    Conditions that are no labels, where ``num_classes`` is None, stay as they are. A probability of 0 draws nothing.
+    """
+    if parameters.num_classes is None or parameters.class_dropout_prob == 0:
+        return cond
+    hidden = jax.random.bernoulli(draw(rngs, "dropout"), parameters.class_dropout_prob, cond.shape)
+    return jnp.where(hidden, parameters.num_classes, cond.astype(jnp.int32))
 
 
 def check_finite(**arrays: Array) -> None:
