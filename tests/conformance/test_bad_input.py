@@ -119,7 +119,7 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "scheduler": (lambda: DDPM.sample(1, anything("euler")), "scheduler must be 'ddpm' or 'ddim', got 'euler'"),
     "steps beyond": (lambda: DDPM.sample(1, steps=21), r"steps must be in \[1, 20\], got 21"),
     "steps below": (lambda: DDPM.sample(1, steps=0), r"steps must be in \[1, 20\], got 0"),
-    "steps between": (lambda: DDPM.sample(1, steps=anything(2.5)), "steps must be a whole number, got 2.5"),
+    "steps between": (lambda: DDPM.sample(1, steps=anything(2.5)), "steps must be a whole number in [1, 20], got 2.5"),
     "sample's shape": (lambda: DDPM.sample((3,)), r"a shape must be \(batch, ...\), got \(3,\)"),
     "sample's count": (lambda: DDPM.sample(-1), "n_samples must be at least 1, got -1"),
     "initial_noise's shape": (
@@ -142,7 +142,10 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "score's t": (lambda: SCORE.score(X, jnp.array([0.0, 1.5])), r"t must be in \[0, 1\], got values from 0.0 to 1.5"),
     "score's x": (lambda: SCORE.score(NAN, jnp.array([0.0, 1.0])), "x must be finite"),
     "score's rank": (lambda: SCORE.score(X, jnp.ones((2, 1))), r"one a sample \(2,\), got shape \(2, 1\)"),
-    "num_steps between": (lambda: SCORE.sample(1, num_steps=anything(2.5)), "steps must be a whole number, got 2.5"),
+    "num_steps between": (
+        lambda: SCORE.sample(1, num_steps=anything(2.5)),
+        "steps must be a whole number at least 1, got 2.5",
+    ),
     "num_steps": (lambda: SCORE.sample(1, num_steps=0), "steps must be at least 1, got 0"),
     "num_samples": (lambda: SCORE.sample(0), "n_samples must be at least 1, got 0"),
     "labels beyond": (
