@@ -119,7 +119,10 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "scheduler": (lambda: DDPM.sample(1, anything("euler")), "scheduler must be 'ddpm' or 'ddim', got 'euler'"),
     "steps beyond": (lambda: DDPM.sample(1, steps=21), r"steps must be in \[1, 20\], got 21"),
     "steps below": (lambda: DDPM.sample(1, steps=0), r"steps must be in \[1, 20\], got 0"),
-    "steps between": (lambda: DDPM.sample(1, steps=anything(2.5)), "steps must be a whole number in [1, 20], got 2.5"),
+    "steps between": (
+        lambda: DDPM.sample(1, steps=anything(2.5)),
+        r"steps must be a whole number in \[1, 20\], got 2.5",
+    ),
     "sample's shape": (lambda: DDPM.sample((3,)), r"a shape must be \(batch, ...\), got \(3,\)"),
     "sample's count": (lambda: DDPM.sample(-1), "n_samples must be at least 1, got -1"),
     "initial_noise's shape": (
