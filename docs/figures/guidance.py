@@ -92,7 +92,7 @@ METHODS: Final[Mapping[str, Guidance[jax.Array]]] = {
 }
 
 
-def draw_samples(guidance: Guidance[jax.Array]) -> tuple[Host, Host]:
+def draw_samples(guidance: Guidance[jax.Array]) -> tuple[Host, npt.NDArray[np.integer]]:
     """Points and their classes."""
     labels = jnp.arange(SAMPLES) % 2
     start = prior(TABLE, (SAMPLES, POINTS, 2), jax.random.key(0))

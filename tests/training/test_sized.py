@@ -1,6 +1,7 @@
 """A network of which nothing is said has the size of its data, and what can't be trained here is refused."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -145,7 +146,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     membership = tmp_path / "cgroup"
     monkeypatch.setattr(memory, "CGROUPS", tmp_path)
     monkeypatch.setattr(memory, "MEMBERSHIP", membership)
-    monkeypatch.setattr(memory.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
     for groups, limit in (("0::/a/b\n", 3000), ("0::/\n", 40960), ("5:cpu,memory:/c\n0::/\n", 2500), ("0::/a\n", 3000)):
         membership.write_text(groups)
         assert memory_limit("cpu", None) == limit

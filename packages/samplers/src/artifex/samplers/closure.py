@@ -84,9 +84,7 @@ class _Traced:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         # Numbers of records are data as under jit; those of other classes may decide what their code does.
-        function = jax.tree.map(
-            lambda x: jnp.asarray(x) if isinstance(x, int | float) else x, function, is_leaf=_foreign
-        )
+        function = jax.tree.map(_as_data, function, is_leaf=_foreign)
         self._leaves, self._tree = jax.tree.flatten(function)
         self._places = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, jax.Array)]
         self._replaced: list[tuple[str, int]] = []
