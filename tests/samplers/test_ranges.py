@@ -87,7 +87,7 @@ RANGES: Final = [
     *numbers("place", (TINY, 1.0), (0.0, 1.01, INF), DpmPlusSde),
     *wholes("order", 1, 3, DpmPlusMulti, DpmPlusSingle, DpmSolverMulti, DpmSolverSingle, ErSde, Deis, UniPc),
     *wholes("order", 1, 4, Lms, Pndm),
-    *numbers("step", (0, 9), (-1, 1.5, True), uncorrected),
+    *wholes("step", 0, None, uncorrected),
     *wholes("iterations", 1, None, DdimInversion),
     *numbers("floor", (0.0, 9.0), (-TINY, INF), Consistency),
     *numbers("churn", (0.0, 1e3), (-TINY, INF), Edm),
