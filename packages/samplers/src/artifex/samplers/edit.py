@@ -76,8 +76,8 @@ class Inpainted:
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """$x_0$, known where it is known."""
-        mask = self.mask.astype(x_t.dtype)
-        known = mask * self.known.astype(x_t.dtype)
+        mask, known = (jax.lax.broadcast_to_rank(v.astype(x_t.dtype), x_t.ndim) for v in (self.mask, self.known))
+        known = mask * known
         return on_clean(lambda x0: known + (1 - mask) * x0, self.denoiser(x_t, level), x_t)
 
 
