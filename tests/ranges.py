@@ -35,7 +35,8 @@ class Range:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{getattr(self.call, '__qualname__', self.call)}.{self.name}"
+        call = getattr(self.call, "func", self.call)  # a partial's own name holds an address, another in each process
+        return f"{getattr(call, '__qualname__', type(call).__name__)}.{self.name}"
 
     def check(self) -> None:
         """What lies in the range passes, in NumPy's dtypes too; what lies outside raises one line that names it."""
