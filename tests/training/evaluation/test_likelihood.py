@@ -7,6 +7,7 @@ import pytest
 
 from artifex.schedules import EDM
 from artifex.training.evaluation import likelihood
+from artifex.training.evaluation.bits import levels_of
 from tests.samplers.test_law import Gaussian
 
 KEY = jax.random.key(0)
@@ -36,6 +37,22 @@ def test_the_bound_of_dequantised_levels() -> None:
     assert score.error is not None
     assert score.value == pytest.approx(nats / np.log(2) - np.log2(0.5), abs=0.1)
     assert score.settings["dequantised"] == "uniform, 5 levels"
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (np.arange(256) / 255 * 2 - 1, 256),
+        (np.float32([0, 255, 7]) / np.float32(127.5) - 1, 256),
+        (np.array([-1.0, 1.0, 1.0]), 2),
+        (np.arange(17) / 8 - 1, None),
+        (np.array([0.1, 0.2]), None),
+        (np.array([-1.0, 1.0, 3.0]), None),
+    ],
+    ids=["bytes", "bytes, in float32", "bits", "seventeen", "none", "out of range"],
+)
+def test_levels_are_seen(x: np.ndarray, expected: int | None) -> None:
+    assert levels_of(x.astype(np.float32)[:, None]) == expected
 
 
 def test_bad_input() -> None:

@@ -13,7 +13,7 @@ from artifex.samplers import prior, sample
 from artifex.schedules import grid
 from artifex.training import PreviewConfig, RunConfig, Toy, Trainer
 from artifex.training.cli import main
-from artifex.training.data import open_dataset
+from artifex.training.data import Arrays, open_dataset
 from artifex.training.evaluation import Features, fid
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.run import Run
@@ -65,7 +65,15 @@ def test_a_run_against_its_data(
     expected = fid(Features.of("raw values", drawn), Features.of("raw values", moons)).value
     assert float(capsys.readouterr().out.splitlines()[2].split()[1]) == pytest.approx(expected, rel=1e-3)
     assert run.ends == (999, 0)
-    assert run.levels is None
+
+
+def test_the_likelihood_of_bytes_is_dequantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without noise between them, levels have an infinite density: no number of bits is their truth."""
+    monkeypatch.chdir(tmp_path)
+    np.save("bytes.npy", np.random.default_rng(0).integers(0, 256, (64, 2), np.uint8))
+    data = Arrays(path=Path("bytes.npy"))
+    Trainer(config("discrete").model_copy(update={"data": data}), "run").fit()
+    assert Run(Path("run")).likelihood(3, 0).settings["dequantised"] == "uniform, 256 levels"
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])

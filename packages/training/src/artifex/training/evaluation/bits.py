@@ -9,6 +9,8 @@ may be below 0. The density is the samplers', along the probability flow.
 References: Theis et al. 2016, https://arxiv.org/abs/1511.01844; Song et al. 2021, https://arxiv.org/abs/2011.13456
 """
 
+from typing import Final
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,9 @@ from artifex.samplers import bits_per_dim, log_likelihood
 from artifex.schedules import Denoiser, Schedule
 from artifex.training.evaluation.features import Samples
 from artifex.training.evaluation.record import Score, Setting
+
+NEAR: Final = 1e-3
+"""How far a number may be from its level, in distances between levels: float32 rounds by 256 * 2^-24."""
 
 
 def likelihood(
@@ -97,14 +102,26 @@ def _noise(keys: Key[Array, " b"], x: Float[Array, "b *d"]) -> Float[Array, "b *
     return draws
 
 
+def levels_of(samples: Samples) -> int | None:
+    """2 or 256, the fewest of these levels in [-1, 1] that hold every number of ``samples``; None where neither does.
+
+    Bits and bytes keep their levels in any file and type; images that were scaled or rotated have left them.
+    """
+    return next((levels for levels in (2, 256) if _off(samples, levels) <= NEAR), None)
+
+
+def _off(samples: Samples, levels: int) -> float:
+    """How far the farthest number is from the nearest level, in distances between levels."""
+    place = (samples.astype(np.float64) + 1) * (levels - 1) / 2
+    return float(np.abs(place - np.clip(np.round(place), 0, levels - 1)).max())
+
+
 def _width(samples: Samples, levels: int) -> float:
     """The distance between levels, after all samples are known to be at one."""
     if levels < 2:
         raise ValueError(f"levels must be at least 2, got {levels}")
-    width = 2 / (levels - 1)
-    place = (samples.astype(np.float64) + 1) / width
-    off = float(np.abs(place - np.clip(np.round(place), 0, levels - 1)).max())
-    if off > 1e-3:
+    width, off = 2 / (levels - 1), _off(samples, levels)
+    if off > NEAR:
         raise ValueError(
             f"samples must be at one of {levels} levels in [-1, 1], got one that is {off * width:.3g} away"
         )

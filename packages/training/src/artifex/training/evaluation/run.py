@@ -14,7 +14,7 @@ from artifex.schedules import NetworkDenoiser
 from artifex.training.averages import averaged
 from artifex.training.choices import DiscreteSchedule
 from artifex.training.data import Dataset, Digits
-from artifex.training.evaluation.bits import likelihood
+from artifex.training.evaluation.bits import levels_of, likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
 from artifex.training.evaluation.record import Score, Setting
@@ -84,23 +84,18 @@ class Run:
             finite = walk[np.isfinite(schedule.at(walk).logsnr)]
         return float(finite[0]), float(finite[-1])
 
-    @property
-    def levels(self) -> int | None:
-        """How many values a number of the data can have: 17 for the digits, 256 for bytes, None for others."""
-        if isinstance(self._config.data, Digits):
-            return 17
-        return 256 if self.data.source[0][0].dtype == np.uint8 else None
-
     def likelihood(self, count: int, seed: int) -> Score:
-        """Bits per dimension of ``count`` real samples, without their labels.
+        """Bits per dimension of ``count`` real samples, without their labels; see ``levels_of`` for their levels.
 
         Raises:
             ImportError: without diffrax.
         """
         start, end = self.ends
+        x = in_memory(self.data, count).x
+        levels = 17 if isinstance(self._config.data, Digits) else levels_of(x)
         without_labels = Unconditional[Array]()(self.denoiser, None)
         found = likelihood(
-            without_labels, self._objective.schedule, in_memory(self.data, count).x, start, end, jax.random.key(seed),
-            levels=self.levels, name=f"the network of step {self.step:,}, {self.average}, without labels",
+            without_labels, self._objective.schedule, x, start, end, jax.random.key(seed),
+            levels=levels, name=f"the network of step {self.step:,}, {self.average}, without labels",
         )  # fmt: skip
         return dataclasses.replace(found, settings={**found.settings, "seed": seed})
