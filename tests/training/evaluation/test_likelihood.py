@@ -43,7 +43,7 @@ def test_the_bound_of_dequantised_levels() -> None:
     ("x", "expected"),
     [
         (np.arange(256) / 255 * 2 - 1, 256),
-        (np.float32([0, 255, 7]) / np.float32(127.5) - 1, 256),
+        (np.array([0, 255, 7], np.float32) / np.float32(127.5) - 1, 256),
         (np.array([-1.0, 1.0, 1.0]), 2),
         (np.arange(17) / 8 - 1, None),
         (np.array([0.1, 0.2]), None),
