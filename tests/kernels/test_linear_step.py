@@ -172,6 +172,12 @@ def test_philox_gives_the_published_words_and_normal_numbers() -> None:
     check_standard_normal(np.asarray(noise("xla", jax.random.key(5), 4, 2**14, kind="philox"), np.float64))
 
 
+def test_philox_draws_the_same_in_64_bits() -> None:
+    plain = noise("reference", jax.random.key(5), 3, 5, kind="philox")
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(noise("reference", jax.random.key(5), 3, 5, kind="philox"), plain)
+
+
 def test_philox_of_a_sample_is_its_keys() -> None:
     keys = sample_keys(jax.random.key(5), 4)
     whole = noise("reference", keys, 4, 7, kind="philox")

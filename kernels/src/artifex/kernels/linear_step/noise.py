@@ -51,7 +51,7 @@ def seeds(keys: Key[Array, " b"], noise: Noise) -> KeyWords:
         return jax.random.key_data(keys)
 
     def two(key: Key[Array, ""]) -> UInt32[Array, " 2"]:
-        return jax.random.bits(key, (2,))
+        return jax.random.bits(key, (2,), jnp.uint32)
 
     drawn: Array = _over(keys, two)
     return drawn
