@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -98,3 +99,10 @@ def test_clipping_holds_every_prediction_to_the_data_range() -> None:
     np.testing.assert_array_equal(clipped, 1.0)
     np.testing.assert_array_equal(by_default, clipped)
     assert float(free.min()) > 1.1
+
+
+def test_a_chain_that_ends_in_little_noise_is_walked_without_jit_too() -> None:
+    """Ten steps of the published betas end at sigma 0.3: less than ``prior`` takes, and the model's own process."""
+    little = DDPMModel(config("DDPMModel", noise_steps=10), backbone_fn=exact, rngs=nnx.Rngs(3))
+    with jax.disable_jit():
+        assert little.sample(2, "ddim", 3, rngs=nnx.Rngs(4)).shape == (2, *SHAPE)

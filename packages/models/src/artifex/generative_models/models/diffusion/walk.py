@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, Real
 from artifex.backbones import Backbone, perturbed
 from artifex.generative_models.models.diffusion.parameters import Parameters
 from artifex.guidance import Guidance
-from artifex.samplers import Sampler, Tableau, prior
+from artifex.samplers import Sampler, Tableau, noised
 from artifex.schedules import Denoiser, Estimate, Host, Schedule
 
 X = Float[Array, "b *d"]
@@ -76,7 +76,8 @@ def table(sampler: Sampler, schedule: Schedule, times: Host) -> Tableau[Host]:
 def begin(tableau: Tableau[Host], key: Key[Array, ""], shape: tuple[int, ...]) -> tuple[X, Key[Array, ""]]:
     """Where a walk of ``shape`` begins, and the key of the noise on its way."""
     start, walk = jax.random.split(key)
-    return prior(tableau, shape, start), walk
+    # A short chain may begin in less noise than ``prior`` takes: it is the model's own process all the same.
+    return noised(tableau, jnp.zeros(shape, jnp.float32), start), walk
 
 
 @dataclass(frozen=True)
