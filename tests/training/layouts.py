@@ -136,7 +136,7 @@ def read_elsewhere(folder: Path) -> float:
     network = Network(MLP(MLPConfig(hidden=8, depth=1, num_classes=2), rngs=nnx.Rngs(0)))
     state = init_state(network, make_optimiser(config.optimiser, config.steps), config.ema.build(), config.steps)
     with Checkpointer(folder / "checkpoint") as checkpointer:
-        checkpointer.save(1, state, {"seconds": 0})
+        checkpointer.save(1, state, {"seconds": 0, "config": config.model_dump(mode="json"), "data": {}})
     write_config(config, folder / "config.yaml")
     trained = Trainer.of(folder, anywhere=True).load()
     assert len(jax.tree.leaves(trained.state.parameters)[0].devices()) == 8
