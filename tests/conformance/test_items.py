@@ -24,6 +24,7 @@ class Item(TypedDict):
     tests: list[str]
     documented: NotRequired[str]
     beyond: NotRequired[list[str]]
+    also_by_place: NotRequired[list[str]]
 
 
 def items() -> list[Item]:
@@ -87,12 +88,13 @@ def test_signature_is_the_documented_one(item: Item) -> None:
     want, have = documented(item["documented"]), actual(item["name"])
     beyond = set(item.get("beyond", []))
     names = [p.name for p in want.parameters.values() if p.kind is not VARIABLE]
-    by_place = [n for n in names if want.parameters[n].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    also = item.get("also_by_place", [])
+    by_place = [n for n in names if want.parameters[n].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD or n in also]
     assert [p.name for p in have.parameters.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD] == by_place
     for name in names:
         assert name in have.parameters, f"{name} is missing"
         mine, theirs = have.parameters[name], want.parameters[name]
-        assert mine.kind is theirs.kind, name
+        assert mine.kind is theirs.kind or name in also, name
         if isinstance(theirs.default, EllipsisType):
             assert mine.default is not inspect.Parameter.empty, name
         else:

@@ -126,7 +126,11 @@ class OneOf:
         raise NotImplementedError
 
     def times(self, key: Array, batch: int) -> Float[Array, " b"]:
-        out: Array = jax.lax.switch(self.choice.schedule, [partial(t, batch=batch) for t in self.among.times], key)
+        def real(key: Array, times: TimeSampler) -> Array:
+            """Branches of one type: the times of chains are whole numbers."""
+            return times(key, batch).astype(jnp.float32)
+
+        out: Array = jax.lax.switch(self.choice.schedule, [partial(real, times=t) for t in self.among.times], key)
         return out
 
     def weight(self, level: NoiseLevel[Array]) -> Float[Array, " b"]:

@@ -101,7 +101,15 @@ def test_points_lie_where_they_are() -> None:
     assert np.allclose(centre, [(1.25 - 0.25) / 2.5, (1.25 + 0.75) / 2.5], atol=0.01)
 
 
-@pytest.mark.parametrize("shape", [(0, 2), (3, 3), (2, 4, 4, 2), (2, 4, 4)])
-def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="samples must be images"):
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((0, 2), "samples must be at least one, got none"),
+        ((3, 3), r"samples of shape \(3,\) are neither images \(h, w, c\) of up to 64 channels nor points \(2,\)"),
+        ((2, 4, 4, 65), r"samples of shape \(4, 4, 65\) are neither images"),
+        ((2, 4, 4), r"samples of shape \(4, 4\) are neither images"),
+    ],
+)
+def test_what_is_no_picture_is_refused(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         samples_picture(np.zeros(shape, np.float32))

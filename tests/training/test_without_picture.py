@@ -241,11 +241,11 @@ def test_what_is_in_the_way_of_later_results_is_known_at_the_start(
         (["--metrics", "mmd,fid", "--count", "2"], "fid: generated must be at least 3 samples for features of width 2"),
         (
             ["--metrics", "precision_recall", "--count", "3"],
-            "precision_recall: k must be in [1, 2] for 3 gen",
+            "precision_recall: k = 3 needs at least 4 samples of either kind, got 3 generated and 3 real",
         ),
         (
             ["--metrics", "density_coverage", "--count", "5"],
-            "density_coverage: k must be in [1, 4] for 5 gen",
+            "density_coverage: k = 5 needs at least 6 samples of either kind, got 5 generated and 5 real",
         ),
         (["--metrics", "inception_score"], "inception_score: features must come with class probabilities, got none"),
         (["--bits", "2"], "--bits needs diffrax: pip install 'artifex-samplers[ode]'"),

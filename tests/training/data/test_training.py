@@ -1,5 +1,6 @@
 """What a run tells of data that can't be read."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -33,16 +34,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_corrupt_image_ends_a_run_in_one_line_or_is_counted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run.yaml"]) == 1
     out, err = capsys.readouterr()
-    assert out == "data: 4 images of 2x2 pixels and 3 channels in images\n  no classes\n"
+    assert out.startswith(
+        "data: 4 images of 2x2 pixels and 3 channels in images\n  no classes\n604 parameters; at least "
+    )
     assert err.count("\n") == 1
     assert "images/2.png can't be read: " in err
     assert "data.corrupt=skip" in err
     assert main(["train", "run.yaml", "--set", "data.corrupt=skip", "--out", "skipped"]) == 0
-    assert "1 files that can't be read were skipped, as images/2.png\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"1 files that can't be read were skipped, as \S*/images/2\.png\n", out)
 
 
 def test_a_folder_that_is_not_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run.yaml", "--set", "data.path=none"]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "No such file or directory: 'none'" in err
+    assert err.endswith("none: no such file or directory\n")

@@ -4,8 +4,8 @@
 embedding turns slowly below that), ``cond`` a class label; the label ``num_classes`` is the null label, "no condition".
 """
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Protocol, get_args, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Real
 
 from artifex.kernels.ranges import check_number, check_whole
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 X = Float[Array, "b *d"]
 Time = Real[Array, " b"]
@@ -63,8 +60,9 @@ class TextCondition:
     ids: Real[Array, "b i"] | None = None
 
 
-def check_kinds(config: "DataclassInstance") -> None:
-    """Raise ValueError unless fields of type int hold whole numbers, no bools, and those of type float finite ones."""
+def check_kinds(config: object) -> None:
+    """Raise ValueError unless a dataclass's ints are whole numbers, no bools, and its floats finite ones."""
+    assert is_dataclass(config)
     for part in fields(config):
         value, inner = getattr(config, part.name), get_args(part.type)
         kinds = {part.type, *inner, *(kind for one in inner for kind in get_args(one))}
