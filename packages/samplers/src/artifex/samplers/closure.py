@@ -16,10 +16,10 @@ from typing import Any, Final, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import Jaxpr, Literal, Var, jaxpr_as_fun
 from jax.tree_util import Partial, PyTreeDef
 
-from artifex.samplers.code import Code
+from artifex.samplers.code import ClosedJaxpr, Code
 from artifex.schedules import record, static, traceable
 from artifex.schedules.record import is_record
 
@@ -60,7 +60,8 @@ def closure_converted(function: F, *examples: Any, beside: object = None) -> F: 
         )
     arrays = (*map(_plain, closed.consts), *traced.data)
     known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arrays, examples, beside)))
-    code = Code(closed.jaxpr, gradients=not known)
+    # Compiled walks keep the code, which since JAX 0.12 would keep the constants too.
+    code = Code(ClosedJaxpr(closed.jaxpr, [None] * len(closed.consts)).jaxpr, gradients=not known)
     return cast("F", _Converted(arrays, code, jax.tree.structure(shape[0])))
 
 
@@ -123,7 +124,7 @@ def _origin(jaxpr: Jaxpr, var: Var | Literal) -> Var | Literal:
         if len(bodies) != 1 or len(bodies[0].invars) != len(eqn.invars) or len(bodies[0].outvars) != len(eqn.outvars):
             break
         source = _origin(bodies[0], bodies[0].outvars[i])
-        if source not in bodies[0].invars:
+        if not isinstance(source, Var) or source not in bodies[0].invars:
             break
         var = eqn.invars[bodies[0].invars.index(source)]
     return var

@@ -9,8 +9,11 @@ from itertools import count
 from typing import Any, Final
 
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend import core
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 
+# Since JAX 0.12 both are one class, and this name of it has no type.
+ClosedJaxpr: Any = vars(core)["ClosedJaxpr"]
 GRADIENTS: Final = ("custom_jvp_call", "custom_vjp_call")
 """Primitives whose parameters hold functions that are made anew by each trace, and matter to gradients alone."""
 
@@ -78,10 +81,8 @@ def _jaxpr(jaxpr: Jaxpr, gradients: bool) -> Hashable:
 
 def _value(x: Any, gradients: bool) -> Hashable:  # noqa: ANN401 -- a parameter of any primitive
     """``x`` as something that is equal for equal meaning."""
-    if isinstance(x, Jaxpr):
-        return _jaxpr(x, gradients)
-    if isinstance(x, ClosedJaxpr):
-        return _jaxpr(x.jaxpr, gradients), tuple(map(Same, x.consts))
+    if isinstance(x, Jaxpr | ClosedJaxpr):
+        return _jaxpr(getattr(x, "jaxpr", x), gradients), tuple(map(Same, getattr(x, "consts", ())))
     if isinstance(x, np.ndarray | np.generic):
         return x.shape, x.dtype, x.tobytes()
     if isinstance(x, float):

@@ -155,7 +155,7 @@ def _converted(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X,
 
 def level_like(tableau: Tableau[Host] | Tableau[Array], x: X) -> NoiseLevel[Array]:
     """A level of the shapes and dtypes that a walk of ``x`` calls its denoiser at, one a sample."""
-    first = in_dtype(jax.tree.map(lambda v: v[:1], tableau.level), jnp.promote_types(x.dtype, jnp.float32))
+    first = in_dtype(jax.tree.map(lambda v: v[:1], tableau.level), accumulation_dtype(x.dtype))
     out: NoiseLevel[Array] = jax.tree.map(lambda v: jnp.zeros(x.shape[:1], v.dtype), first)
     return out
 
