@@ -1,9 +1,13 @@
 """What all tests share."""
 
 import os
+import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 
+import jax
+import jax.numpy as jnp
 import pytest
 from jaxtyping import config
 
@@ -23,3 +27,21 @@ def unhooked() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", before)
+
+
+@cache
+def compiles_float16() -> bool:
+    """Whether XLA has float16 on this machine: for processors without F16C its conversions are not linked."""
+    try:
+        jax.jit(lambda x: x.astype(jnp.float16) * 2).lower(jnp.ones(2)).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "materialize symbols" not in str(error):
+            raise
+        return False
+    return True
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests of float16, by their names, where there is none."""
+    if re.search(r"(?<!b)float16", item.nodeid) and not compiles_float16():
+        pytest.skip("XLA compiles no float16 for this processor, which lacks F16C")
