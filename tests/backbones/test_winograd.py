@@ -48,12 +48,20 @@ def compared() -> list[tuple[Host, Host, Host]]:
     return list(zip(ours, theirs, exact, strict=True))
 
 
-@pytest.mark.parametrize("which", range(4), ids=["output", "by image", "by kernel", "tangent"])
-def test_derivatives_to_float64(compared: list[tuple[Host, Host, Host]], which: int) -> None:
-    """Off by no more than the module says, with a little to spare."""
+@pytest.mark.parametrize(
+    ("which", "length"),
+    list(enumerate((9 * 48, 9 * 40, 2 * 8 * 6, 9 * 48))),
+    ids=["output", "by image", "by kernel", "tangent"],
+)
+def test_derivatives_to_float64(compared: list[tuple[Host, Host, Host]], which: int, length: int) -> None:
+    """Off by no more than a plain sum, or by 2.3 times what such a sum loses on the narrowest of processors.
+
+    A sum of n terms in a row, each rounded by 2^-24 / sqrt(3) of what was summed so far, is off by 2^-24 sqrt(n / 6) of
+    its own size; on any processor at least four such rows of n / 4 terms run side by side.
+    """
     ours, theirs, exact = compared[which]
     off, plainly = (np.sqrt(np.mean((a - exact) ** 2)) for a in (ours, theirs))
-    assert 0 < off < 3 * plainly
+    assert 0 < off < max(3 * plainly, 2.3 * 2.0**-24 * np.sqrt(length / 4 / 6) * exact.std())
     np.testing.assert_allclose(ours, exact, atol=2e-5 * exact.std())
 
 
