@@ -1,4 +1,4 @@
-r"""What each parameter of a network is for, and which of them are matrices between hidden layers.
+r"""Roles of a network's parameters, and which of them are matrices between hidden layers.
 
 An optimiser may treat parameters by their role. Muon (Jordan et al. 2024) is for matrices that turn hidden activations
 into hidden activations; it leaves to AdamW the first and the last layer, tables, what embeds a condition, projections
@@ -48,7 +48,7 @@ from artifex.backbones.uvit import UViT, UViTBlock
 
 @dataclass(frozen=True)
 class Role:
-    """What a parameter is for.
+    """The role of a parameter.
 
     Attributes:
         name: ``hidden`` is a matrix between hidden activations, or several.
@@ -98,7 +98,7 @@ ROLES: Final[Mapping[type[nnx.Module], Mapping[str, Role]]] = {
     AutoencoderKL: {"quant_conv": OUTPUT, "post_quant_conv": INPUT},
     MLPBlock: {"first": HIDDEN, "emb": MODULATION, "second": HIDDEN},
 }  # fmt: skip
-"""What each class here states of its own layers; those inside of a layer state their own."""
+"""Roles by class, of its own layers; those inside of a layer state their own."""
 
 _VECTORS: Final = ("bias", "scale", "gamma", "beta", "gain")
 _KERNELS: Final = ("kernel", "weight")
@@ -109,7 +109,7 @@ _FUSED: Final = {"qkv": QKV, "to_qkv": QKV, "kv": PAIR, "to_kv": PAIR}
 
 @dataclass(frozen=True)
 class Matrices:
-    """How a hidden kernel is read as matrices; axes that are neither count them, as the layers of a scan do.
+    """The matrices in a hidden kernel; axes that are neither count them, as the layers of a scan do.
 
     Attributes:
         reduction: axes of what comes in, counted from the last axis of ``shape``.
@@ -128,7 +128,7 @@ def parameter_roles(network: nnx.Module) -> dict[str, Role]:
 
 
 def hidden_matrices(network: nnx.Module) -> dict[str, Matrices]:
-    """How each hidden kernel is read as matrices, by its path.
+    """The matrices in each hidden kernel, by its path.
 
     A convolution's kernel ``(k, k, in, out)`` is one matrix ``(k k in, out)``; one of several axes for heads is one of
     their product; fused kernels, groups of a convolution and layers stacked for a scan are so many matrices.
@@ -156,7 +156,7 @@ def _parameters(network: nnx.Module) -> Iterator[tuple[str, Role, object, tuple[
 
 
 def _stated(path: tuple[object, ...], owners: list[object]) -> Role | None:
-    """What the outermost class that states anything of a parameter, or of its layer's kernel, states."""
+    """The role that the outermost class states for a parameter, or for its layer's kernel."""
     if path[-1] in _VECTORS:
         return VECTOR
     for depth, owner in enumerate(owners):
@@ -205,7 +205,7 @@ def _ends(network: nnx.Module) -> dict[str, Role]:
 
 
 def _widths(layer: nnx.Module) -> tuple[int, int]:
-    """How many numbers, at one place, go into a layer and come out."""
+    """The numbers of inputs and outputs of a layer at one place."""
     shape = next(getattr(layer, name).get_raw_value().shape for name in _KERNELS if hasattr(layer, name))
     ins, outs = _axes(layer, len(shape))
     channels = not isinstance(layer, nnx.LinearGeneral)  # those of a convolution; a plain layer has nothing else
@@ -234,7 +234,7 @@ def _matrices(path: str, owner: object, role: Role, shape: tuple[int, ...]) -> M
 
 
 def _axes(owner: object, rank: int) -> tuple[int, int]:
-    """How many axes of a kernel are of what comes in, and of what goes out; those before are of a stack."""
+    """The numbers of input and output axes of a kernel; those before them are of a stack."""
     if isinstance(owner, nnx.LinearGeneral):
         return _count(owner.in_features), _count(owner.out_features)
     if isinstance(owner, nnx.Linear):

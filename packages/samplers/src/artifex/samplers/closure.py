@@ -115,7 +115,7 @@ class _Traced:
 
 
 def _origin(jaxpr: Jaxpr, var: Var | Literal) -> Var | Literal:
-    """What ``var`` is a mere copy of, through calls that hand on an argument."""
+    """The variable that ``var`` is a copy of, through calls that hand on an argument."""
     makers = {out: (eqn, i) for eqn in jaxpr.eqns for i, out in enumerate(eqn.outvars)}
     while isinstance(var, Var) and var in makers:
         eqn, i = makers[var]

@@ -40,7 +40,7 @@ class Prediction(Protocol):
         ...
 
     def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
-        """What the network is given in place of ``x_t``, and its time, one a sample: int32 at the steps of a chain."""
+        """The network's input in place of ``x_t``, and its time, one a sample: int32 at the steps of a chain."""
         return x_t, jnp.broadcast_to(level.t, x_t.shape[:1])
 
 

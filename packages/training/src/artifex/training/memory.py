@@ -1,4 +1,4 @@
-"""How much memory training takes at least, and how much there is: what can't fit is refused before it is begun.
+"""The least memory of training, and the memory there is: what can't fit is refused before it is begun.
 
 Counted are parameters, their averages and the optimiser's state, all kept from step to step, a gradient for each
 parameter, and activations: what the forward pass keeps for the backward pass, as JAX traces it. A compiled step takes
@@ -31,7 +31,7 @@ MEMBERSHIP: Final = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Memory:
-    """What a run takes at least, in bytes of all devices that share one memory.
+    """The least memory of a run, in bytes of all devices that share one memory.
 
     Attributes:
         count: parameters of the network.
@@ -82,7 +82,7 @@ def memory_of(
     mesh: Mesh | None = None,
     activations: int = 0,
 ) -> Memory:
-    """What training takes at least; only shapes are looked at.
+    """The least memory of training; only shapes are looked at.
 
     Args:
         network: of arrays, or of their shapes, as ``nnx.eval_shape`` gives them.

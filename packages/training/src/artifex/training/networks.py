@@ -96,7 +96,7 @@ def config_of(kind: str, preset: str | None = None) -> NetworkConfig:
 
 
 def open_fields(kind: str, preset: str | None = None) -> dict[str, Any]:
-    """What of a network neither the data nor another part of the configuration decides, with its values.
+    """Fields of a network that neither the data nor another part of the configuration decides, with values.
 
     Without a preset they are those for images of 8x8, as the digits are, or points of the plane.
     """

@@ -1,4 +1,4 @@
-"""What is reported of a step, and who is called with it."""
+"""The report of a step, and the callbacks that receive it."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

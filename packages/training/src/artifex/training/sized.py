@@ -1,4 +1,4 @@
-"""How large a network is where nothing is said of it: as the data is.
+"""Sizes of networks that are not configured: by the data.
 
 | Longest side | Transformers: hidden, depth, heads | U-Nets: base channels, blocks a level |
 | --- | --- | --- |

@@ -233,7 +233,7 @@ class Trainer:
         )  # fmt: skip
 
     def _resumed(self, checkpointer: Checkpointer, batches: Stream) -> tuple[Changes, Mapping[str, Any], int]:
-        """What changed since the last checkpoint, its configuration and its step; raises what ``changes`` does."""
+        """The changes since the last checkpoint, its configuration and its step; raises what ``changes`` does."""
         step = checkpointer.latest()
         notes = checkpointer.notes(step)
         changed = changes(notes["config"], self.config)
@@ -243,7 +243,7 @@ class Trainer:
 
     @property
     def memory(self) -> Memory:
-        """How many parameters the network has, and what training it takes at least; a step is traced for it."""
+        """The network's number of parameters, and the least memory of training; a step is traced for it."""
         rows = -(-self.config.batch_size // (self.config.accumulate * shares(self._several)))
         kept = activations_of(self.network, self.objective, self.shape, rows)
         return memory_of(self.network, self.optimiser, self.average, self._several, kept)

@@ -85,7 +85,7 @@ class Family(Generic[C, M]):
         return load(self, config, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=rename)
 
     def again(self, config: C) -> C:
-        """What is read of a config that was written."""
+        """The config as it is read after it was written."""
         return self.read(Fields(self.write(config)))
 
     def save(self, model: M, folder: Path, shard_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""What a network's config holds and diffusers' fields can't express, in a field more, which diffusers passes over.
+"""Settings that diffusers' fields can't express, in a field of their own that diffusers passes over.
 
 Such are a label for "no class", how an input of SDXL is shared between a vector and numbers, or ``remat``.
 """

@@ -66,7 +66,7 @@ def transformer(spatial: Shape) -> dict[str, Name]:
 
 
 def shares(width: int, features: int, context: int) -> tuple[int, int]:
-    """How much of an input of SDXL is the text's vector, and how many numbers come with it.
+    """Width of the text's vector in SDXL's input, and the number of ids beside it.
 
     The config has the sum alone: of the vector and of ``features`` a number, six for SDXL and five for its refiner,
     whose aesthetic score stands for two. The context is as long as the vector with one text encoder, which the refiner

@@ -169,7 +169,7 @@ def _extractor(name: str | None, real: Dataset) -> Extractor:
 
 
 def _taken(data: Dataset, count: int | None) -> int:
-    """How many examples are taken of a data set."""
+    """The number of examples taken of a data set."""
     return len(data) if count is None else min(count, len(data))
 
 

@@ -1,4 +1,4 @@
-"""What the values of options must be, and the error of a command."""
+"""Parsers of the values of options, and the error of a command."""
 
 import math
 from collections.abc import Callable

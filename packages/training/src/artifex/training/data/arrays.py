@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Read(NamedTuple):
-    """What a file held.
+    """The content of a file.
 
     Attributes:
         source: the examples.

@@ -1,4 +1,4 @@
-"""What a data set holds, in lines for people."""
+"""A summary of a data set, in lines for people."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -17,7 +17,7 @@ _OPENED: Final = 500
 
 
 def summary(data: Dataset) -> str:
-    """How many examples of which shape there are, the classes with their counts, and what was left out.
+    """The number and shape of examples, the classes with their counts, and what was left out.
 
     Of an image folder up to 500 files are opened that may hold several images.
     """

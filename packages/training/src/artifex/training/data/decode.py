@@ -22,7 +22,7 @@ _SCALED: Final = ("PNG", "PPM")
 
 @dataclass(frozen=True)
 class Form:
-    """What every image is brought to.
+    """The form that every image is brought to.
 
     Attributes:
         mode: colours or shades.
@@ -40,7 +40,7 @@ class Form:
 
     @property
     def channels(self) -> int:
-        """How many channels images have."""
+        """The number of channels."""
         return _CHANNELS[self.mode]
 
 

@@ -73,7 +73,7 @@ def open_dataset(config: DataConfig, *, empty_classes: bool = False) -> Dataset:
 
 
 def _classes(config: MnistIdx | Arrays, source: ArraySource, empty_classes: bool) -> int | None:
-    """How many classes a configuration names or counts; None is as many as have examples."""
+    """The number of classes that a configuration names or counts; None is as many as have examples."""
     if config.classes is not None:
         return len(config.classes)
     if config.num_classes is None and empty_classes and source.labels is not None:

@@ -145,7 +145,7 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """What a process is sent in place of a mapped file's content: where in the file the array lies."""
+    """The message to a process in place of a mapped file's content: where in the file the array lies."""
 
     path: Path
     dtype: np.dtype

@@ -13,7 +13,7 @@ NAMES: Final[Mapping[Part, tuple[str, ...]]] = MappingProxyType(
         "test": ("test", "testing"),
     }
 )
-"""What each is called, in any case."""
+"""The names of each split, in any case."""
 
 
 def parts_of(names: Iterable[str]) -> dict[Part, list[str]]:

@@ -13,7 +13,7 @@ JUNK: Final = ("@eaDir", "__MACOSX", "__pycache__")
 
 @dataclass(frozen=True)
 class Found:
-    """What lies below a folder.
+    """The files below a folder.
 
     Attributes:
         files: names of the images, with slashes, in the order of their characters.

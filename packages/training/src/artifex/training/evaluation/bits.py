@@ -23,7 +23,7 @@ from artifex.training.evaluation.features import Samples
 from artifex.training.evaluation.record import Score, Setting
 
 NEAR: Final = 1e-3
-"""How far a number may be from its level, in distances between levels: float32 rounds by 256 * 2^-24."""
+"""The distance that a number may be from its level, in distances between levels: float32 rounds by 256 * 2^-24."""
 
 
 def likelihood(
@@ -111,7 +111,7 @@ def levels_of(samples: Samples) -> int | None:
 
 
 def _off(samples: Samples, levels: int) -> float:
-    """How far the farthest number is from the nearest level, in distances between levels."""
+    """The largest distance of a number from the nearest level, in distances between levels."""
     place = (samples.astype(np.float64) + 1) * (levels - 1) / 2
     return float(np.abs(place - np.clip(np.round(place), 0, levels - 1)).max())
 

@@ -34,7 +34,7 @@ _CHECKS: Final[Mapping[Metric, Callable[[int, int, Features], None]]] = {
     "sliced_wasserstein": lambda generated, real, of: None,
     "mmd": lambda generated, real, of: discrepancy.check_least(generated, real, 2),
 }
-"""What each metric needs: of as many generated and real samples, with features such as these."""
+"""The requirements of each metric: of as many generated and real samples, with features such as these."""
 
 
 @dataclass(frozen=True)

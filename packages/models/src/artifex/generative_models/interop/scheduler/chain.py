@@ -1,4 +1,4 @@
-"""What the schedulers of a discrete chain have in common: the chain, the prediction, bounds of the data."""
+"""The common part of the schedulers of a discrete chain: the chain, the prediction, bounds of the data."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -30,7 +30,7 @@ MORE_SHAPES: Final[Mapping[str, tuple[str, ...]]] = {
     "HeunDiscreteScheduler": ("exp",),
 }
 FLOOR: Final = 2.0**-24
-r"""What diffusers takes for $\\bar\\alpha = 0$ where it needs a finite noise level."""
+r"""The value that diffusers takes for $\\bar\\alpha = 0$ where it needs a finite noise level."""
 
 
 def read_chain(kind: str, fields: Fields) -> Discrete:

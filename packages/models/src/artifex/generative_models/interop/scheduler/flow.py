@@ -13,7 +13,7 @@ from artifex.samplers import Consistency, Euler, Heun
 from artifex.schedules import Flow, Host, RectifiedFlow, grid
 
 SHORT_OF_ONE: Final = 1e-6
-r"""What UniPC takes off a $\\sigma$ of 1, where its log-SNR would be infinite."""
+r"""The amount that UniPC takes off a $\\sigma$ of 1, where its log-SNR would be infinite."""
 
 
 def read_shift(fields: Fields, plain: float, image_seq_len: int | None) -> float | None:

@@ -14,7 +14,7 @@ RHO: Final = 7.0
 
 
 def read_spread(fields: Fields) -> Spread | None:
-    """How noise levels are spread, if not by times.
+    """The spread of noise levels, if not by times.
 
     Raises:
         CheckpointError: If more than one way is asked for.

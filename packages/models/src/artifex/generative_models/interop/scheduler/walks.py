@@ -140,7 +140,7 @@ def solver_walk(
 
 
 def _clipped(levels: Host, fields: Fields) -> int:
-    r"""How many of the noisiest steps have a $\lambda$ below ``lambda_min_clipped``."""
+    r"""The number of noisiest steps that have a $\lambda$ below ``lambda_min_clipped``."""
     value = fields.take("lambda_min_clipped", -np.inf)
     try:
         least = float(value)  # type: ignore[arg-type]  # JSON has no infinity: some files hold it as a word

@@ -1,1 +1,1 @@
-"""What each command understands: its options, their ranges and help; light to import."""
+"""The options of each command, their ranges and help; light to import."""
