@@ -14,7 +14,7 @@ from flax import nnx
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from artifex.backbones import UNet, UNetConfig
-from artifex.schedules import Discrete, Velocity, betas
+from artifex.schedules import Discrete, V, betas
 from artifex.training import (
     Checkpointer,
     Network,
@@ -33,12 +33,12 @@ def test_a_save_blocks_for_less_than_a_step(benchmark: BenchmarkFixture, tmp_pat
     """The demo's U-Net, 432 arrays and 10.6 MB: ``save`` of a finished state, with steps in between as in training."""
     config = TrainingConfig()
     parts = Network(UNet(UNetConfig.digits(), rngs=nnx.Rngs(0)))
-    objective = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=10)
-    optimiser, average = make_optimiser(config.optimiser, config.steps), config.ema.build()
-    train_step = make_train_step(parts, objective, optimiser, average)
+    objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=10)
+    optimizer, average = make_optimiser(config.optimizer, config.steps), config.ema.build()
+    train_step = make_train_step(parts, objective, optimizer, average)
     batch = next(open_dataset(Digits()).batches(config.batch_size, 0))
     x0, labels = jnp.asarray(batch.x), jnp.asarray(batch.labels)
-    state, steps, numbers = init_state(parts, optimiser, average, config.steps), list[float](), count()
+    state, steps, numbers = init_state(parts, optimizer, average, config.steps), list[float](), count()
 
     def some_steps() -> None:
         nonlocal state

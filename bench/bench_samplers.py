@@ -16,8 +16,8 @@ from flax import nnx
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig
-from artifex.samplers import Ddim, Ddpm, DpmPlusMulti, Lms, Sampler, UniPc, prior, sample
-from artifex.schedules import Clean, Discrete, NetworkDenoiser, betas, grid
+from artifex.samplers import DDIM, DDPM, LMS, DPMSolverPPMultistep, Sampler, UniPC, prior, sample
+from artifex.schedules import X0, Discrete, NetworkDenoiser, betas, grid
 
 STEPS: Final = 50
 BATCH: Final = 8
@@ -39,11 +39,11 @@ NETWORKS: Final[Mapping[str, tuple[Callable[[], nnx.Module], tuple[int, ...]]]] 
     ),
 }
 SAMPLERS: Final[Mapping[str, Sampler]] = {
-    "ddim": Ddim(),
-    "ddpm": Ddpm(),
-    "dpm++ 2m": DpmPlusMulti(2),
-    "unipc-3": UniPc(3),
-    "lms-4": Lms(4),
+    "ddim": DDIM(),
+    "ddpm": DDPM(),
+    "dpm++ 2m": DPMSolverPPMultistep(2),
+    "unipc-3": UniPC(3),
+    "lms-4": LMS(4),
 }
 
 
@@ -68,8 +68,8 @@ def walks(network: str) -> tuple[Callable[[], jax.Array], Mapping[str, Callable[
         out, _ = jax.lax.scan(call, x, times)
         return out
 
-    denoiser: NetworkDenoiser[State, None] = NetworkDenoiser(apply, Clean(), state)
-    x, key = prior(Ddim().tableau(SCHEDULE, TIMES), (BATCH, *shape), jax.random.key(0)), jax.random.key(1)
+    denoiser: NetworkDenoiser[State, None] = NetworkDenoiser(apply, X0(), state)
+    x, key = prior(DDIM().tableau(SCHEDULE, TIMES), (BATCH, *shape), jax.random.key(0)), jax.random.key(1)
     times = jnp.asarray(TIMES[:-1], jnp.float32)
 
     def walk(sampler: Sampler) -> Callable[[], jax.Array]:

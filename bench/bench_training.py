@@ -31,8 +31,8 @@ def test_loop_over_bare_steps(benchmark: BenchmarkFixture) -> None:
     """Ten steps of the loop and ten bare ones, of one batch and without looking at them, in turns; ``ratio``."""
     trainer = Trainer(CONFIG)
     parts = Network(trainer.network)
-    step = make_train_step(parts, trainer.objective, trainer.optimiser, trainer.average)
-    own = init_state(parts, trainer.optimiser, trainer.average, CONFIG.steps)
+    step = make_train_step(parts, trainer.objective, trainer.optimizer, trainer.average)
+    own = init_state(parts, trainer.optimizer, trainer.average, CONFIG.steps)
     x0, labels = (jnp.asarray(a) for a in next(trainer.data.batches(CONFIG.batch_size, 0)))
     loop, bare, heard, began = list[float](), list[float](), list[float](), 0.0
 

@@ -19,7 +19,7 @@ def make_step(
     *,
     rate: float,
     decay: float,
-    abreast: int = 1,
+    parallel_microbatches: int = 1,
 ) -> Callable[[], float]:
     """A function that makes a step and returns the loss before it.
 
@@ -30,7 +30,7 @@ def make_step(
         target: what the output should be.
         rate: of learning.
         decay: of weights.
-        abreast: in how many parts at once the batch is worked through, see `artifex.training.parts`.
+        parallel_microbatches: in how many parts at once the batch is worked through, see `artifex.training.parts`.
     """
     optimizer = optax.adamw(rate, weight_decay=decay)
     # As `artifex.training.train` does: between steps the state is a list, which a compiled function takes at once.
@@ -42,8 +42,10 @@ def make_step(
 
     def update(leaves: list[jax.Array], batch: tuple[Any, ...]) -> tuple[list[jax.Array], jax.Array]:
         params, moments = jax.tree.unflatten(tree, leaves)
-        total = sum_over_parts(lambda _, part: jax.value_and_grad(loss)(params, *part), batch, abreast=abreast)
-        value, grads = jax.tree.map(lambda a: a / abreast, total)
+        total = sum_over_parts(
+            lambda _, part: jax.value_and_grad(loss)(params, *part), batch, parallel_microbatches=parallel_microbatches
+        )
+        value, grads = jax.tree.map(lambda a: a / parallel_microbatches, total)
         updates, moments = optimizer.update(grads, moments, params)
         return jax.tree.leaves((optax.apply_updates(params, updates), moments)), value
 

@@ -27,7 +27,7 @@ left of it. Loops with several outputs (`race.LARGER_LOOPS`, for our side, as th
 work here, 1% off the digits'. Tried without gain: layer norms computed anew in the backward pass, a sigmoid for the
 tanh, other orders of the kernels' gradients, a narrowing layer's as a transposed product, the gradients of Q, K and V
 joined before they are transposed (3% slower), compiler flags (vectors of 512 bits, XNNPACK, oneDNN, fast maths), and
-two devices in place of two cores, which cost a second optimiser and an all-reduce.
+two devices in place of two cores, which cost a second optimizer and an all-reduce.
 """
 
 import os
@@ -254,7 +254,7 @@ def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, obj
             return nnx.merge(graph, params)(x, t, y)
 
         run, inputs = jax.jit(apply), (x, t, y)
-        step = make_step(apply, params, inputs, target, rate=RATE, decay=DECAY, abreast=ABREAST[key])
+        step = make_step(apply, params, inputs, target, rate=RATE, decay=DECAY, parallel_microbatches=ABREAST[key])
 
         def forward(run: Any = run, params: Any = params, inputs: Any = inputs) -> Any:  # noqa: ANN401
             return jax.block_until_ready(run(params, *inputs))  # type: ignore[no-untyped-call]

@@ -16,19 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from artifex.guidance import (
-    Apg,
+    APG,
     Autoguidance,
-    CfgPlusPlus,
-    CfgZero,
+    CFGPlusPlus,
+    CFGRescale,
+    CFGZeroStar,
     ClassifierFree,
     Conditional,
     Guidance,
     Interval,
-    Rescaled,
     bind,
 )
-from artifex.samplers import Ddim, prior, sample
-from artifex.schedules import EDM, Clean, Host, NoiseLevel, grid, record
+from artifex.samplers import DDIM, prior, sample
+from artifex.schedules import EDM, X0, HostArray, NoiseLevel, grid, record
 
 DOCS: Final = Path(__file__).parents[1]
 INK: Final = "#1f2933"
@@ -49,7 +49,7 @@ SPREAD: Final = 0.09
 BLUR: Final = 0.13
 """What the network takes each lobe to be wider than it is, as one that has not learned all of the data."""
 PATH: Final = EDM()
-TABLE: Final = Ddim().tableau(PATH, np.append(grid.karras(PATH, 40, 20.0, 0.02)[:-1], 0.0))
+TABLE: Final = DDIM().tableau(PATH, np.append(grid.karras(PATH, 40, 20.0, 0.02)[:-1], 0.0))
 
 
 def scores(x: jax.Array, variance: jax.Array | float) -> jax.Array:
@@ -82,17 +82,17 @@ METHODS: Final[Mapping[str, Guidance[jax.Array]]] = {
     "conditional, no guidance": Conditional(),
     "CFG, $w=4$": ClassifierFree(W, NONE),
     "CFG in an interval, $w=4$": ClassifierFree(Interval(W, 0.1, 0.6), NONE),
-    "CFG rescaled, $w=4$": ClassifierFree(Rescaled(W, 0.7, Clean()), NONE),
-    "APG, $w=4$": ClassifierFree(Apg(W), NONE),
-    "CFG-Zero*, $w=4$": ClassifierFree(CfgZero(W), NONE),
-    r"CFG++, $\lambda=0.6$": ClassifierFree(CfgPlusPlus(0.6), NONE),
-    "APG in an interval, $w=4$": ClassifierFree(Apg(Interval(W, 0.1, 0.6)), NONE),
+    "CFG rescaled, $w=4$": ClassifierFree(CFGRescale(W, 0.7, X0()), NONE),
+    "APG, $w=4$": ClassifierFree(APG(W), NONE),
+    "CFG-Zero*, $w=4$": ClassifierFree(CFGZeroStar(W), NONE),
+    r"CFG++, $\lambda=0.6$": ClassifierFree(CFGPlusPlus(0.6), NONE),
+    "APG in an interval, $w=4$": ClassifierFree(APG(Interval(W, 0.1, 0.6)), NONE),
     "autoguidance, $w=4$": Autoguidance(W, Network(3 * BLUR)),
     "autoguidance, $w=2$": Autoguidance(2.0, Network(3 * BLUR)),
 }
 
 
-def draw_samples(guidance: Guidance[jax.Array]) -> tuple[Host, npt.NDArray[np.integer]]:
+def draw_samples(guidance: Guidance[jax.Array]) -> tuple[HostArray, npt.NDArray[np.integer]]:
     """Points and their classes."""
     labels = jnp.arange(SAMPLES) % 2
     start = prior(TABLE, (SAMPLES, POINTS, 2), jax.random.key(0))
@@ -100,7 +100,7 @@ def draw_samples(guidance: Guidance[jax.Array]) -> tuple[Host, npt.NDArray[np.in
     return np.asarray(points, np.float64), np.asarray(labels)
 
 
-def measure(points: Host, labels: npt.NDArray[np.integer]) -> tuple[float, float, float]:
+def measure(points: HostArray, labels: npt.NDArray[np.integer]) -> tuple[float, float, float]:
     """Certainty of the own class; lobes in use, of seven; share of points within three deviations of a lobe."""
     own, used, inside = [], [], []
     for label in (0, 1):

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from artifex.schedules import VE, CosineVP, Discrete, Host, NoiseLevel, RectifiedFlow, Schedule, betas
+from artifex.schedules import VE, CosineVP, Discrete, HostArray, NoiseLevel, RectifiedFlow, Schedule, betas
 
 OUT: Final = Path(__file__).parents[1] / "images" / "schedules.png"
 INK: Final = "#1f2933"
@@ -31,7 +31,7 @@ class Curve:
     colour: str
     places: tuple[float | None, float | None, float | None]
 
-    def level(self, part: Host) -> NoiseLevel[Host]:
+    def level(self, part: HostArray) -> NoiseLevel[HostArray]:
         """The levels at these parts of the whole time."""
         return self.schedule.at(self.first + part * (self.last - self.first))
 
@@ -54,7 +54,7 @@ PANELS: Final = (
 )
 
 
-def values(curve: Curve, part: Host) -> tuple[Host, Host, Host]:
+def values(curve: Curve, part: HostArray) -> tuple[HostArray, HostArray, HostArray]:
     """What the three panels show."""
     level = curve.level(part)
     return level.alpha, level.sigma, level.logsnr

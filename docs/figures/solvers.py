@@ -17,28 +17,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from artifex.samplers import (
-    Ddpm,
-    Deis,
-    Dpm2,
-    DpmPlusMulti,
-    DpmPlusSde,
-    DpmPlusSingle,
-    DpmSolverMulti,
-    DpmSolverSingle,
-    Edm,
-    ErSde,
+    DDPM,
+    DEIS,
+    DPM2,
+    ERSDE,
+    LMS,
+    PNDM,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
+    DPMSolverPPSDE,
+    DPMSolverPPSinglestep,
+    DPMSolverSinglestep,
+    EDMStochastic,
     Euler,
     EulerAncestral,
     Heun,
-    Lms,
-    Pndm,
     Sampler,
     Tableau,
-    UniPc,
+    UniPC,
     prior,
     sample,
 )
-from artifex.schedules import EDM, Host, NoiseLevel, grid, record
+from artifex.schedules import EDM, HostArray, NoiseLevel, grid, record
 
 DOCS: Final = Path(__file__).parents[1]
 INK: Final = "#1f2933"
@@ -89,59 +89,59 @@ class Curve:
 FLOWS: Final = (
     Curve("Euler", Euler(), "#7b8794"),
     Curve("Heun", Heun(), "#b0b8c1"),
-    Curve("LMS, order 4", Lms(), "#0b3c49"),
-    Curve("DPM++ 2S", DpmPlusSingle(2), "#74b3a4"),
-    Curve("DPM++ 2M", DpmPlusMulti(2), "#2f7f93"),
-    Curve("DPM++ 3M as peers have it", DpmPlusMulti(3, compat=True), "#d9822b", "--"),
-    Curve("DPM++ 3M", DpmPlusMulti(3), "#d9822b"),
-    Curve("DPM++ 3S", DpmPlusSingle(3), "#e0b13c"),
-    Curve("UniPC-3", UniPc(3, lower_final=False), "#a8431a"),
+    Curve("LMS, order 4", LMS(), "#0b3c49"),
+    Curve("DPM++ 2S", DPMSolverPPSinglestep(2), "#74b3a4"),
+    Curve("DPM++ 2M", DPMSolverPPMultistep(2), "#2f7f93"),
+    Curve("DPM++ 3M as peers have it", DPMSolverPPMultistep(3, diffusers_compat=True), "#d9822b", "--"),
+    Curve("DPM++ 3M", DPMSolverPPMultistep(3), "#d9822b"),
+    Curve("DPM++ 3S", DPMSolverPPSinglestep(3), "#e0b13c"),
+    Curve("UniPC-3", UniPC(3, lower_order_final=False), "#a8431a"),
 )
 NOISY: Final = (
     Curve("Euler ancestral = DDPM", EulerAncestral(), "#7b8794"),
-    Curve("EDM, churn 40", Edm(inflation=1.0), "#b0b8c1"),
-    Curve("DPM2 ancestral", Dpm2(eta=1.0), "#74b3a4"),
-    Curve("DPM++ SDE", DpmPlusSde(), "#e0b13c"),
-    Curve("DPM++ 2S ancestral", DpmPlusSingle(2, eta=1.0), "#0b3c49"),
-    Curve("DPM++ 2M SDE", DpmPlusMulti(2, eta=1.0), "#2f7f93"),
-    Curve("DPM++ 3M SDE", DpmPlusMulti(3, eta=1.0, slope="heun"), "#d9822b"),
-    Curve("ER-SDE-3", ErSde(3), "#a8431a"),
+    Curve("EDM, churn 40", EDMStochastic(inflation=1.0), "#b0b8c1"),
+    Curve("DPM2 ancestral", DPM2(eta=1.0), "#74b3a4"),
+    Curve("DPM++ SDE", DPMSolverPPSDE(), "#e0b13c"),
+    Curve("DPM++ 2S ancestral", DPMSolverPPSinglestep(2, eta=1.0), "#0b3c49"),
+    Curve("DPM++ 2M SDE", DPMSolverPPMultistep(2, eta=1.0), "#2f7f93"),
+    Curve("DPM++ 3M SDE", DPMSolverPPMultistep(3, eta=1.0, slope="heun"), "#d9822b"),
+    Curve("ER-SDE-3", ERSDE(3), "#a8431a"),
 )
 RANKED: Final[Mapping[str, Sampler]] = {
-    "`Euler()`, `Ddim()`": Euler(),
+    "`Euler()`, `DDIM()`": Euler(),
     "`Heun()`": Heun(),
-    "`Dpm2()`": Dpm2(),
-    "`DpmSolverSingle(3)`": DpmSolverSingle(3),
-    "`DpmSolverMulti(2)`": DpmSolverMulti(2),
-    "`DpmSolverMulti(3)`": DpmSolverMulti(3),
-    "`DpmPlusSingle(2)`": DpmPlusSingle(2),
-    "`DpmPlusSingle(3)`": DpmPlusSingle(3),
-    "`DpmPlusMulti(2)`": DpmPlusMulti(2),
-    "`DpmPlusMulti(3)`": DpmPlusMulti(3),
-    "`DpmPlusMulti(3, compat=True)`": DpmPlusMulti(3, compat=True),
-    "`UniPc(2)`": UniPc(2),
-    "`UniPc(3)`": UniPc(3),
-    '`UniPc(3, extrapolates="noise")`': UniPc(3, extrapolates="noise"),
-    "`Deis(3)`": Deis(3),
-    '`Deis(3, "logsnr")`': Deis(3, "logsnr"),
-    "`Lms(4)`": Lms(4),
-    "`Pndm()`": Pndm(),
-    '`Pndm(warmup="runge-kutta")`': Pndm(warmup="runge-kutta"),
-    "`Ddpm()`, `EulerAncestral()`": Ddpm(),
-    "`Dpm2(eta=1.0)`": Dpm2(eta=1.0),
-    "`DpmPlusSingle(2, eta=1.0)`": DpmPlusSingle(2, eta=1.0),
-    "`DpmPlusMulti(2, eta=1.0)`": DpmPlusMulti(2, eta=1.0),
-    '`DpmPlusMulti(3, eta=1.0, slope="heun")`': DpmPlusMulti(3, eta=1.0, slope="heun"),
-    "`DpmPlusSde()`": DpmPlusSde(),
-    "`DpmSolverMulti(2, eta=1.0)`": DpmSolverMulti(2, eta=1.0),
-    "`Edm()`": Edm(),
-    '`Edm(step="euler")`': Edm(step="euler"),
-    '`Edm(step="dpm2")`': Edm(step="dpm2"),
-    "`ErSde(3)`": ErSde(3),
+    "`DPM2()`": DPM2(),
+    "`DPMSolverSinglestep(3)`": DPMSolverSinglestep(3),
+    "`DPMSolverMultistep(2)`": DPMSolverMultistep(2),
+    "`DPMSolverMultistep(3)`": DPMSolverMultistep(3),
+    "`DPMSolverPPSinglestep(2)`": DPMSolverPPSinglestep(2),
+    "`DPMSolverPPSinglestep(3)`": DPMSolverPPSinglestep(3),
+    "`DPMSolverPPMultistep(2)`": DPMSolverPPMultistep(2),
+    "`DPMSolverPPMultistep(3)`": DPMSolverPPMultistep(3),
+    "`DPMSolverPPMultistep(3, diffusers_compat=True)`": DPMSolverPPMultistep(3, diffusers_compat=True),
+    "`UniPC(2)`": UniPC(2),
+    "`UniPC(3)`": UniPC(3),
+    '`UniPC(3, predict="noise")`': UniPC(3, predict="noise"),
+    "`DEIS(3)`": DEIS(3),
+    '`DEIS(3, "logsnr")`': DEIS(3, "logsnr"),
+    "`LMS(4)`": LMS(4),
+    "`PNDM()`": PNDM(),
+    '`PNDM(warmup="runge-kutta")`': PNDM(warmup="runge-kutta"),
+    "`DDPM()`, `EulerAncestral()`": DDPM(),
+    "`DPM2(eta=1.0)`": DPM2(eta=1.0),
+    "`DPMSolverPPSinglestep(2, eta=1.0)`": DPMSolverPPSinglestep(2, eta=1.0),
+    "`DPMSolverPPMultistep(2, eta=1.0)`": DPMSolverPPMultistep(2, eta=1.0),
+    '`DPMSolverPPMultistep(3, eta=1.0, slope="heun")`': DPMSolverPPMultistep(3, eta=1.0, slope="heun"),
+    "`DPMSolverPPSDE()`": DPMSolverPPSDE(),
+    "`DPMSolverMultistep(2, eta=1.0)`": DPMSolverMultistep(2, eta=1.0),
+    "`EDMStochastic()`": EDMStochastic(),
+    '`EDMStochastic(step="euler")`': EDMStochastic(step="euler"),
+    '`EDMStochastic(step="dpm2")`': EDMStochastic(step="dpm2"),
+    "`ERSDE(3)`": ERSDE(3),
 }
 
 
-def within(sampler: Sampler, calls: int, times: Callable[[int], Host]) -> Tableau[Host] | None:
+def within(sampler: Sampler, calls: int, times: Callable[[int], HostArray]) -> Tableau[HostArray] | None:
     """The table with the most steps that makes at most ``calls`` calls; None where the order needs more."""
     for steps in range(calls, 0, -1):
         try:
@@ -153,18 +153,18 @@ def within(sampler: Sampler, calls: int, times: Callable[[int], Host]) -> Tablea
     return None
 
 
-def falling(start: float, end: float) -> Callable[[int], Host]:
+def falling(start: float, end: float) -> Callable[[int], HostArray]:
     """Grids whose noise falls by one factor a step."""
     return lambda steps: np.geomspace(start, end, steps + 1)
 
 
-def quantile_of(x: Host, data: Mixture, sigma: float) -> Host:
+def quantile_of(x: HostArray, data: Mixture, sigma: float) -> HostArray:
     """The share of the noisy one-dimensional data that lies below ``x``."""
     off = (x[:, None] - np.asarray(data.means)[:, 0]) / np.sqrt(2 * (np.asarray(data.stds) ** 2 + sigma**2))
     return np.asarray((np.vectorize(math.erfc)(-off) / 2) @ np.asarray(data.weights))
 
 
-def at_quantile(q: Host, data: Mixture, sigma: float) -> Host:
+def at_quantile(q: HostArray, data: Mixture, sigma: float) -> HostArray:
     """Where that share is ``q``, by bisection."""
     low, high = np.full_like(q, -100.0), np.full_like(q, 100.0)
     for _ in range(70):
@@ -174,7 +174,7 @@ def at_quantile(q: Host, data: Mixture, sigma: float) -> Host:
     return (low + high) / 2
 
 
-def flow_errors(sampler: Sampler, budgets: Sequence[int]) -> tuple[Host, Host]:
+def flow_errors(sampler: Sampler, budgets: Sequence[int]) -> tuple[HostArray, HostArray]:
     """Calls, and the root mean square distance from the exact probability flow of the mixture on the line."""
     q = (np.arange(64) + 0.5) / 64
     start, end = at_quantile(q, LINE, 10.0), at_quantile(q, LINE, 0.02)
@@ -186,7 +186,7 @@ def flow_errors(sampler: Sampler, budgets: Sequence[int]) -> tuple[Host, Host]:
     return np.array(found).T[0], np.array(found).T[1]
 
 
-def law_errors(sampler: Sampler, budgets: Sequence[int]) -> tuple[Host, Host]:
+def law_errors(sampler: Sampler, budgets: Sequence[int]) -> tuple[HostArray, HostArray]:
     """Calls, and the 2-Wasserstein distance of the walk's law from N(0.4, 0.5^2) with the last noise, both exact."""
     found = []
     for calls in budgets:
@@ -196,7 +196,7 @@ def law_errors(sampler: Sampler, budgets: Sequence[int]) -> tuple[Host, Host]:
     return np.array(found).T[0], np.array(found).T[1]
 
 
-def law(table: Tableau[Host], mean: float, variance: float) -> tuple[float, float]:
+def law(table: Tableau[HostArray], mean: float, variance: float) -> tuple[float, float]:
     """Mean and variance at the end of a walk on Gaussian data: all is affine, so both follow by recursion."""
     n = table.evaluate.shape[1]  # the states are 1, x_e, x_b and n - 3 older predictions
     sigma = table.level.sigma
@@ -217,14 +217,14 @@ def law(table: Tableau[Host], mean: float, variance: float) -> tuple[float, floa
     return float(centre[1]), float(second[1, 1])
 
 
-def sliced(points: Host, reference: Host) -> float:
+def sliced(points: HostArray, reference: HostArray) -> float:
     """The mean over 128 directions of the Wasserstein distance between the projections."""
     angle = np.pi * (np.arange(128) + 0.5) / 128
     lines = np.stack([np.cos(angle), np.sin(angle)])
     return float(np.mean(np.abs(np.sort(points @ lines, axis=0) - reference)))
 
 
-def exact_projections() -> Host:
+def exact_projections() -> HostArray:
     """Quantiles of the plane's mixture along each of the directions of ``sliced``."""
     q, columns = (np.arange(SAMPLES) + 0.5) / SAMPLES, []
     for angle in np.pi * (np.arange(128) + 0.5) / 128:

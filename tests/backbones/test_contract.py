@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import MLP, Backbone, DiT, DiTConfig, MLPConfig, UNet, UNetConfig
-from artifex.schedules import EDM, CosineVP, Flow, NetworkDenoiser, Preconditioned, RectifiedFlow, Velocity
+from artifex.schedules import EDM, CosineVP, EDMPreconditioned, FlowVelocity, NetworkDenoiser, RectifiedFlow, V
 
 UNET = UNetConfig(
     in_channels=1, base_channels=8, channel_mults=(1, 2), num_res_blocks=1, attention_levels=(), head_dim=8, groups=4,
@@ -124,7 +124,7 @@ def test_edms_preconditioning_goes_around_it(config: Config) -> None:
     q = column**2 + data**2
     out = run(state, jnp.asarray(x / np.sqrt(q), jnp.float32), jnp.asarray(np.log(sigma) / 4, jnp.float32), LABELS)
     expected = data**2 / q * np.asarray(x) + column * data / np.sqrt(q) * np.asarray(out)
-    denoiser = NetworkDenoiser(run, Preconditioned(data), state)
+    denoiser = NetworkDenoiser(run, EDMPreconditioned(data), state)
     got = denoiser(x, EDM().at(jnp.asarray(sigma, jnp.float32)), LABELS)
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
@@ -139,8 +139,8 @@ def test_a_dit_that_predicts_velocities_is_sit() -> None:
     column = t[:, None, None, None]
     cos, sin = np.cos(np.pi / 2 * column), np.sin(np.pi / 2 * column)
     for schedule, prediction, (a, s, da, ds), speed in (
-        (RectifiedFlow(), Flow(), (1 - column, column, -1.0, 1.0), 1.0),
-        (CosineVP(), Velocity(), (cos, sin, -np.pi / 2 * sin, np.pi / 2 * cos), np.pi / 2),
+        (RectifiedFlow(), FlowVelocity(), (1 - column, column, -1.0, 1.0), 1.0),
+        (CosineVP(), V(), (cos, sin, -np.pi / 2 * sin, np.pi / 2 * cos), np.pi / 2),
     ):
         level = schedule.at(jnp.asarray(t, jnp.float32))
         x0 = np.asarray(NetworkDenoiser(run, prediction, state)(x, level, LABELS), np.float64)

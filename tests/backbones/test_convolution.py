@@ -16,11 +16,13 @@ from artifex.backbones.doubled import double, nine_products
 from artifex.backbones.winograd import winograd
 
 RNG = np.random.default_rng(0)
-Host = np.ndarray
+HostArray = np.ndarray
 Conv = Callable[[Array, Array], Array]
 
 
-def exact(x: Host, w: Host, g: Host, stride: int, padding: tuple[int, int]) -> tuple[Host, Host, Host]:
+def exact(
+    x: HostArray, w: HostArray, g: HostArray, stride: int, padding: tuple[int, int]
+) -> tuple[HostArray, HostArray, HostArray]:
     """``y``, and the gradients of ``sum(g y)`` by ``x`` and ``w``, in float64: one shift of the image at a time."""
     x, w, g = (a.astype(np.float64) for a in (x, w, g))
     padded = np.pad(x, ((0, 0), padding, padding, (0, 0)))

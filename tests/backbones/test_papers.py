@@ -17,7 +17,7 @@ from jaxtyping import Array
 from artifex.backbones import EDM2Config, EDM2UNet, UViT, UViTConfig, force_weight_norm
 
 erf = np.vectorize(math.erf, otypes=[float])
-Host = np.ndarray[Any, np.dtype[np.float64]]
+HostArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def randomised(make: Any, config: Any) -> Any:  # noqa: ANN401 -- either network
@@ -39,16 +39,16 @@ def run(model: Any, *args: Array) -> Array:  # noqa: ANN401 -- likewise
     return out
 
 
-def array(variable: Any) -> Host:  # noqa: ANN401 -- a variable of nnx
+def array(variable: Any) -> HostArray:  # noqa: ANN401 -- a variable of nnx
     return np.asarray(variable[...], np.float64)
 
 
-def linear(x: Host, layer: nnx.Linear) -> Host:
+def linear(x: HostArray, layer: nnx.Linear) -> HostArray:
     out = x @ array(layer.kernel)
     return out if layer.bias is None else out + array(layer.bias)
 
 
-def convolve(x: Host, kernel: Host) -> Host:
+def convolve(x: HostArray, kernel: HostArray) -> HostArray:
     """``(h, w, c)`` with ``(k, k, c, o)``, zeros around."""
     k = kernel.shape[0]
     wide = np.pad(x, ((k // 2, k // 2), (k // 2, k // 2), (0, 0)))
@@ -56,25 +56,25 @@ def convolve(x: Host, kernel: Host) -> Host:
     return np.asarray(sum(wide[i : i + h, j : j + w] @ kernel[i, j] for i in range(k) for j in range(k)))
 
 
-def heads(x: Host, n: int) -> Host:
+def heads(x: HostArray, n: int) -> HostArray:
     """``(tokens, n d)`` as ``(n, tokens, d)``."""
     return x.reshape(len(x), n, -1).transpose(1, 0, 2)
 
 
-def attend(q: Host, k: Host, v: Host) -> Host:
+def attend(q: HostArray, k: HostArray, v: HostArray) -> HostArray:
     scores = np.exp(q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1]))
     found = scores / scores.sum(-1, keepdims=True) @ v
     return np.asarray(found.transpose(1, 0, 2).reshape(q.shape[1], -1))
 
 
-def layer_norm(x: Host, layer: nnx.LayerNorm) -> Host:
+def layer_norm(x: HostArray, layer: nnx.LayerNorm) -> HostArray:
     centred = x - x.mean(-1, keepdims=True)
     unit = centred / np.sqrt(centred.var(-1, keepdims=True) + 1e-5)
-    out: Host = unit * array(layer.scale) + array(layer.bias)
+    out: HostArray = unit * array(layer.scale) + array(layer.bias)
     return out
 
 
-def uvit(model: UViT, x: Host, t: float, label: int) -> Host:
+def uvit(model: UViT, x: HostArray, t: float, label: int) -> HostArray:
     """Bao et al. 2022, https://arxiv.org/abs/2209.12152, section 3."""
     config = model.config
     p, n = config.patch, config.size // config.patch
@@ -87,7 +87,7 @@ def uvit(model: UViT, x: Host, t: float, label: int) -> Host:
             tokens.append(linear(patch.reshape(-1), model.stem))
     h = np.stack(tokens) + array(model.positions)
 
-    def block(block: Any, h: Host, skip: Host | None = None) -> Host:  # noqa: ANN401 -- a block of the network
+    def block(block: Any, h: HostArray, skip: HostArray | None = None) -> HostArray:  # noqa: ANN401 -- a block of the network
         if skip is not None:
             h = linear(np.concatenate([h, skip], axis=-1), block.join)
         kernel = array(block.attend.qkv.kernel).reshape(config.hidden, 3 * config.hidden)
@@ -110,31 +110,31 @@ def uvit(model: UViT, x: Host, t: float, label: int) -> Host:
     return convolve(out, array(model.smooth.kernel)) + array(model.smooth.bias)
 
 
-def silu(x: Host) -> Host:
-    out: Host = x * (1 + np.tanh(x / 2)) / 2 / 0.596
+def silu(x: HostArray) -> HostArray:
+    out: HostArray = x * (1 + np.tanh(x / 2)) / 2 / 0.596
     return out
 
 
-def mp_sum(a: Host, b: Host, t: float) -> Host:
-    out: Host = ((1 - t) * a + t * b) / np.sqrt((1 - t) ** 2 + t**2)
+def mp_sum(a: HostArray, b: HostArray, t: float) -> HostArray:
+    out: HostArray = ((1 - t) * a + t * b) / np.sqrt((1 - t) ** 2 + t**2)
     return out
 
 
-def pixel_norm(x: Host) -> Host:
-    out: Host = x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True))
+def pixel_norm(x: HostArray) -> HostArray:
+    out: HostArray = x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True))
     return out
 
 
-def edm2(model: EDM2UNet, x: Host, c_noise: float, label: int) -> Host:
+def edm2(model: EDM2UNet, x: HostArray, c_noise: float, label: int) -> HostArray:
     """Karras et al. 2024, https://arxiv.org/abs/2312.02696, appendix B: configuration G."""
     config = model.config
 
-    def weight(layer: Any, x: Host) -> Host:  # noqa: ANN401 -- a layer of the network
+    def weight(layer: Any, x: HostArray) -> HostArray:  # noqa: ANN401 -- a layer of the network
         w = array(layer.kernel)
         w = w / np.sqrt(np.sum(w**2, axis=tuple(range(w.ndim - 1))))
         return x @ w if w.ndim == 2 else convolve(x, w)
 
-    def block(block: Any, x: Host, emb: Host) -> Host:  # noqa: ANN401 -- a block of the network
+    def block(block: Any, x: HostArray, emb: HostArray) -> HostArray:  # noqa: ANN401 -- a block of the network
         if block.resample == "down":
             x = (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4
         if block.resample == "up":

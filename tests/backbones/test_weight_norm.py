@@ -54,14 +54,14 @@ def test_other_parameters_and_dtypes_stay_as_they_are() -> None:
 def test_a_step_of_a_users_own_turns_weights_and_does_not_lengthen_them() -> None:
     layer = UnitConv(CONFIG, 5, 4, 0, rngs=nnx.Rngs(0))
     nnx.update(layer, force_weight_norm(nnx.state(layer, nnx.Param)))
-    optimiser = nnx.Optimizer(layer, optax.sgd(0.5), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(layer, optax.sgd(0.5), wrt=nnx.Param)
     x, y = (jnp.asarray(np.random.default_rng(i).normal(size=(16, n)), jnp.float32) for i, n in enumerate((5, 4)))
     kernel = layer.kernel[...]
     gradient = nnx.grad(lambda layer: jnp.sum((layer(x) - y) ** 2))(layer)
     # It has no part along a unit's weights, so that a step alone makes them longer.
     along = jnp.sum(gradient["kernel"][...] * kernel, axis=0)
     np.testing.assert_allclose(along, np.zeros(4), atol=1e-4)
-    optimiser.update(layer, gradient)
+    optimizer.update(layer, gradient)
     moved = np.asarray(layer.kernel[...])
     assert (np.linalg.norm(moved, axis=0) > 1.1 * np.sqrt(5)).all()
     nnx.update(layer, force_weight_norm(nnx.state(layer, nnx.Param)))

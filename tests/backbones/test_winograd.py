@@ -14,7 +14,7 @@ from artifex.backbones.convolution import conv
 from artifex.backbones.winograd import A, B, G, winograd
 
 RNG = np.random.default_rng(0)
-Host = np.ndarray
+HostArray = np.ndarray
 
 
 def plain(x: Array, w: Array) -> Array:
@@ -29,7 +29,7 @@ def test_matrices_filter_any_row_exactly() -> None:
 
 
 @pytest.fixture(scope="module")
-def compared() -> list[tuple[Host, Host, Host]]:
+def compared() -> list[tuple[HostArray, HostArray, HostArray]]:
     """What is returned, its gradients and a tangent: of Winograd, of the plain sum in float32, and in float64."""
     shapes = ((2, 8, 6, 48), (3, 3, 48, 40), (2, 8, 6, 40))
     x, w, g, u, v = (RNG.normal(size=s) for s in (*shapes, *shapes[:2]))
@@ -53,7 +53,9 @@ def compared() -> list[tuple[Host, Host, Host]]:
     list(enumerate((9 * 48, 9 * 40, 2 * 8 * 6, 9 * 48))),
     ids=["output", "by image", "by kernel", "tangent"],
 )
-def test_derivatives_to_float64(compared: list[tuple[Host, Host, Host]], which: int, length: int) -> None:
+def test_derivatives_to_float64(
+    compared: list[tuple[HostArray, HostArray, HostArray]], which: int, length: int
+) -> None:
     """Off by no more than a plain sum, or by 2.3 times what such a sum loses on the narrowest of processors.
 
     A sum of n terms in a row, each rounded by 2^-24 / sqrt(3) of what was summed so far, is off by 2^-24 sqrt(n / 6) of

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.schedules import Denoiser, Host, NoiseLevel, T
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, T
 
 MEANS: Final = np.array([[-1.0, 0.3], [0.8, -0.5]])
 SHARES: Final = np.array([0.35, 0.65])
@@ -23,10 +23,10 @@ X: Final = np.random.default_rng(0).normal(size=(4, 2))
 LABELS: Final = np.array([0, 1, 1, 0])
 ALPHA: Final = 0.8
 SIGMA: Final = 0.6
-HERE: Final[NoiseLevel[Host]] = NoiseLevel(*(np.full(4, v) for v in (7.0, ALPHA, SIGMA)))
+HERE: Final[NoiseLevel[HostArray]] = NoiseLevel(*(np.full(4, v) for v in (7.0, ALPHA, SIGMA)))
 
 
-def on_device(level: NoiseLevel[Host] = HERE) -> NoiseLevel[Array]:
+def on_device(level: NoiseLevel[HostArray] = HERE) -> NoiseLevel[Array]:
     """A level in JAX's precision."""
     moved: NoiseLevel[Array] = jax.tree.map(jnp.asarray, level)
     return moved
@@ -68,12 +68,12 @@ def denoise(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
     return out
 
 
-def eps(x0: Host, level: NoiseLevel[Host] = HERE, x_t: Host = X) -> Host:
+def eps(x0: HostArray, level: NoiseLevel[HostArray] = HERE, x_t: HostArray = X) -> HostArray:
     """The noise that an x0 means."""
     return np.asarray((x_t - level.alpha[:, None] * x0) / level.sigma[:, None])
 
 
-def clean(noise: Host, level: NoiseLevel[Host] = HERE, x_t: Host = X) -> Host:
+def clean(noise: HostArray, level: NoiseLevel[HostArray] = HERE, x_t: HostArray = X) -> HostArray:
     """The x0 that a noise means."""
     return np.asarray((x_t - level.sigma[:, None] * noise) / level.alpha[:, None])
 
@@ -83,7 +83,7 @@ def _call(guided: Denoiser, x_t: Float[Array, "b d"], level: NoiseLevel[Array]) 
     return guided(x_t, level)
 
 
-def call(guided: Denoiser, level: NoiseLevel[Host] = HERE, x_t: Host = X) -> Host:
+def call(guided: Denoiser, level: NoiseLevel[HostArray] = HERE, x_t: HostArray = X) -> HostArray:
     """What a guided denoiser gives in JAX's precision; compiled once for each structure."""
     return np.asarray(_call(guided, jnp.asarray(x_t), on_device(level)), np.float64)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from artifex.guidance import Apg, ClassifierFree, Conditional, Guidance, Interval, apply_guidance
-from artifex.schedules import Host, NoiseLevel, T
+from artifex.guidance import APG, ClassifierFree, Conditional, Guidance, Interval, apply_guidance
+from artifex.schedules import HostArray, NoiseLevel, T
 from tests.guidance.exact import (
     ALPHA,
     HERE,
@@ -37,7 +37,7 @@ def one_gaussian(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
     return out
 
 
-def closed_form(w: float | Host) -> Host:
+def closed_form(w: float | HostArray) -> HostArray:
     """Guidance moves the centre along the line between the classes, and the gain is that of either."""
     centre = MIDDLE + np.reshape(w, (-1, 1)) * (MEANS[LABELS] - MIDDLE)
     return np.asarray(centre + GAIN * (X - ALPHA * centre))
@@ -51,8 +51,8 @@ def test_moves_the_centre_along_the_line_between_the_classes(null: Array | None)
 
 def test_scale_may_be_one_a_sample_or_a_function_of_the_level() -> None:
     each = np.array([0.0, 1.0, 2.0, 3.0])
-    by_sample = ClassifierFree(jnp.asarray(each, jnp.float32), jnp.array(2))
-    np.testing.assert_allclose(call(by_sample(one_gaussian, Y)), closed_form(each), atol=1e-5)
+    batch_parallel = ClassifierFree(jnp.asarray(each, jnp.float32), jnp.array(2))
+    np.testing.assert_allclose(call(batch_parallel(one_gaussian, Y)), closed_form(each), atol=1e-5)
     by_level = ClassifierFree(lambda level: 5 * level.alpha, jnp.array(2))
     np.testing.assert_allclose(call(by_level(one_gaussian, Y)), closed_form(4.0), atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_all_settings_and_conditions_are_data_of_a_compiled_call() -> None:
         call(ClassifierFree(w, jnp.array(2))(counting, labels))
     assert len(traces) == 1
     for w in (2.0, 4.0):
-        call(ClassifierFree(Apg(Interval(w, 0.1 * w, w), 0.1 * w, w), jnp.array(w < 3, int))(counting, Y))
+        call(ClassifierFree(APG(Interval(w, 0.1 * w, w), 0.1 * w, w), jnp.array(w < 3, int))(counting, Y))
     assert len(traces) == 3  # within the interval and outside
 
 
@@ -125,9 +125,9 @@ def test_known_settings_are_looked_at_within_a_users_jit_too() -> None:
 
     @jax.jit
     def run(x: Array) -> Array:
-        guidance = ClassifierFree(Apg(Interval(3.0, low, high), radius=high), jnp.array(2))
+        guidance = ClassifierFree(APG(Interval(3.0, low, high), radius=high), jnp.array(2))
         return guidance(denoise, Y)(x, on_device())
 
     assert run(jnp.asarray(X, jnp.float32)).shape == X.shape
     with pytest.raises(ValueError, match=r"radius must be positive, got -1\.0"):
-        jax.jit(lambda: Apg(3.0, radius=wrong))()
+        jax.jit(lambda: APG(3.0, radius=wrong))()

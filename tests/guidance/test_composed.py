@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.guidance import Apg, ClassifierFree, Composed
+from artifex.guidance import APG, ClassifierFree, Composed
 from tests.guidance.exact import HERE, LABELS, Counted, X, call, clean, denoise, eps
 
 Y = jnp.asarray(LABELS)
@@ -25,8 +25,8 @@ def test_all_run_in_one_batch() -> None:
     assert network.batches == [16]
 
 
-@pytest.mark.parametrize(("rule", "null"), [(3.0, None), (Apg(3.0), jnp.array(2))], ids=["calls", "batch"])
-def test_of_one_condition_it_is_classifier_free(rule: float | Apg, null: jax.Array | None) -> None:
+@pytest.mark.parametrize(("rule", "null"), [(3.0, None), (APG(3.0), jnp.array(2))], ids=["calls", "batch"])
+def test_of_one_condition_it_is_classifier_free(rule: float | APG, null: jax.Array | None) -> None:
     got = call(Composed(rule, (), null)(denoise, Y))
     np.testing.assert_allclose(got, call(ClassifierFree(rule, null)(denoise, Y)), atol=1e-6)
 

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from artifex.backbones import Backbone, DiT, DiTConfig, perturbed
 from artifex.generative_models.models.diffusion.walk import PureBackbone
-from artifex.guidance import Apg, Autoguidance, ClassifierFree, PerturbedAttention, SkipLayers, Together
+from artifex.guidance import APG, Autoguidance, ClassifierFree, Combined, PerturbedAttention, SkipLayers
 from artifex.schedules import ConditionalDenoiser, Epsilon, NetworkDenoiser, NoiseLevel, T
 from tests.guidance.exact import (
     ALPHA,
@@ -50,9 +50,9 @@ def test_autoguidance_is_its_closed_form() -> None:
 
 
 def test_any_rule_goes_with_any_kind() -> None:
-    got = call(Autoguidance(Apg(2.5), blurred)(denoise, Y))
+    got = call(Autoguidance(APG(2.5), blurred)(denoise, Y))
     strong, weak = (jnp.asarray(d(X, HERE, LABELS), jnp.float32) for d in (denoise, blurred))
-    want = Apg(2.5).combine(strong, weak, strong, on_device())
+    want = APG(2.5).combine(strong, weak, strong, on_device())
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -62,13 +62,13 @@ def test_together_adds_up_and_predicts_the_strong_one_once() -> None:
     def weaker(x_t: Array, level: NoiseLevel[Array], cond: Array | None) -> Array:
         return 0.5 * weak(x_t, level, cond)
 
-    both: Together[Array] = Together((ClassifierFree(3.0, jnp.array(2)), Autoguidance(1.5, weaker)))
+    both: Combined[Array] = Combined((ClassifierFree(3.0, jnp.array(2)), Autoguidance(1.5, weaker)))
     got = call(both(strong, Y))
     c, u = denoise(X, HERE, LABELS), denoise(X, HERE, None)
     np.testing.assert_allclose(got, c + 2 * (c - u) + 0.5 * (c - 0.5 * c), atol=1e-5)
     jax.effects_barrier()  # type: ignore[no-untyped-call]
     assert (strong.batches, weak.batches) == ([8], [4])
-    off: Together[Array] = Together((ClassifierFree(1.0), Autoguidance(1.0, weaker)))
+    off: Combined[Array] = Combined((ClassifierFree(1.0), Autoguidance(1.0, weaker)))
     np.testing.assert_allclose(call(off(denoise, Y)), c, atol=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_what_needs_no_condition() -> None:
 
     free = denoise(X, HERE, None)
     np.testing.assert_allclose(call(Autoguidance[Array](3.0, narrower)(denoise, None)), 2 * free, atol=1e-5)
-    both: Together[Array] = Together((Autoguidance(3.0, narrower), ClassifierFree(2.0)))
+    both: Combined[Array] = Combined((Autoguidance(3.0, narrower), ClassifierFree(2.0)))
     with pytest.raises(ValueError, match="needs a condition to steer to"):
         call(both(denoise, None))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from artifex.guidance import ByStep, Classifier, ClassifierFree, Interval, bind, linear_guidance_schedule
-from artifex.samplers import Ddim, sample
+from artifex.samplers import DDIM, sample
 from artifex.schedules import EDM, NoiseLevel, grid
 from tests.guidance.exact import HERE, LABELS, Counted, X, call, classify, denoise
 
@@ -25,7 +25,7 @@ def test_inside_there_is_guidance_and_outside_none() -> None:
 def test_steps_outside_call_the_network_once() -> None:
     network = Counted()
     schedule = EDM()
-    table = Ddim().tableau(schedule, grid.karras(schedule, 8, 80.0, 0.002))
+    table = DDIM().tableau(schedule, grid.karras(schedule, 8, 80.0, 0.002))
     guided = ClassifierFree(Interval(3.0, 0.3, 5.0), jnp.array(2))(network, Y)
     sample(guided, table, 80 * jnp.asarray(X, jnp.float32)).block_until_ready()
     jax.effects_barrier()  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ def test_steps_outside_call_the_network_once() -> None:
 
 
 def test_the_scale_inside_may_be_any() -> None:
-    table = Ddim().tableau(EDM(), np.array([4.0, 2.0, 1.0, 0.0]))
+    table = DDIM().tableau(EDM(), np.array([4.0, 2.0, 1.0, 0.0]))
     scale = bind(Interval(ByStep(linear_guidance_schedule, 2.0, 6.0), 1.5, 3.0), table)
     levels = NoiseLevel(jnp.asarray(table.level.t), jnp.ones(3), jnp.array([4.0, 2.0, 1.0]))
     np.testing.assert_allclose(scale(levels), [1.0, 4.0, 1.0])

@@ -11,11 +11,12 @@ from jaxtyping import Array
 
 from artifex import guidance
 from artifex.guidance import (
-    Apg,
+    APG,
     Autoguidance,
     ByStep,
-    CfgPlusPlus,
-    CfgZero,
+    CFGPlusPlus,
+    CFGRescale,
+    CFGZeroStar,
     Classifier,
     ClassifierFree,
     Composed,
@@ -25,7 +26,6 @@ from artifex.guidance import (
     Linear,
     Loss,
     PerturbedAttention,
-    Rescaled,
     SkipLayers,
     Thresholded,
     ZeroInit,
@@ -53,19 +53,19 @@ def weaker(x_t: Array, level: NoiseLevel[Array], cond: None) -> Array:
 
 SCHEDULES: Final = (linear_guidance_schedule, cosine_guidance_schedule)
 RANGES: Final = [
-    *numbers("scale", *SCALE, Apg, CfgZero, Linear, Rescaled, Interval),
+    *numbers("scale", *SCALE, APG, CFGZeroStar, Linear, CFGRescale, Interval),
     *numbers("scale", *SCALE, partial(Classifier, network), partial(Loss, network)),
     *numbers("rule", *SCALE, ClassifierFree, partial(Autoguidance, weaker=weaker), partial(Composed, others=())),
     *numbers("rule", *SCALE, PerturbedAttention, SkipLayers, layers=("blocks.0",)),
     *numbers("first", *SCALE, ZeroInit),
     *numbers("scale", *NUMBER, apply_guidance, conditional=X, unconditional=X),
-    *numbers("parallel", *NUMBER, Apg),
-    *numbers("radius", (TINY, INF), (0.0, -1.0), Apg),
+    *numbers("parallel", *NUMBER, APG),
+    *numbers("radius", (TINY, INF), (0.0, -1.0), APG),
     *numbers("outside", *NUMBER, Interval, scale=2.0),
     *numbers("low", (0.0, 1.6), (-TINY, 1.61, INF), Interval, scale=2.0),
     *numbers("high", (0.2, INF), (0.19, 0.0, -INF), Interval, scale=2.0),
-    *numbers("strength", (0.0, 1.0, np.array([0.0, 1.0])), (-TINY, 1.01, INF, np.array([0.5, 1.01])), CfgPlusPlus),
-    *numbers("share", (0.0, 1.0), (-TINY, 1.01, INF), Rescaled),
+    *numbers("strength", (0.0, 1.0, np.array([0.0, 1.0])), (-TINY, 1.01, INF, np.array([0.5, 1.01])), CFGPlusPlus),
+    *numbers("share", (0.0, 1.0), (-TINY, 1.01, INF), CFGRescale),
     *numbers("quantile", (TINY, 1.0), (0.0, 1.01, INF), Thresholded, guidance=Conditional()),
     *numbers("limit", (TINY, 9.0), (0.0, -1.0, INF), Thresholded, guidance=Conditional()),
     *numbers("ceiling", (1.0, INF), (0.99, -INF), Thresholded, guidance=Conditional()),

@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import Array
 
 from artifex.guidance import ByStep, ClassifierFree, bind, cosine_guidance_schedule, linear_guidance_schedule
-from artifex.samplers import Ddim
+from artifex.samplers import DDIM
 from artifex.schedules import VP, NoiseLevel, grid
 from tests.guidance.exact import HERE, LABELS, X, call, denoise
 
@@ -34,7 +34,7 @@ def test_steps_outside_the_walk(schedule: Callable[[int, int], Array]) -> None:
 
 
 def test_a_scale_by_the_step_is_bound_to_the_walk() -> None:
-    table = Ddim().tableau(VP(), grid.uniform(5))
+    table = DDIM().tableau(VP(), grid.uniform(5))
     guidance = bind(ClassifierFree(ByStep(linear_guidance_schedule, 2.0, 6.0), jnp.array(2)), table)
     guided = guidance(denoise, jnp.asarray(LABELS))
     told, free = (denoise(X, HERE, cond) for cond in (LABELS, None))

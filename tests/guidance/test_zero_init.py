@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from artifex.guidance import CfgZero, ClassifierFree, FirstSteps, Thresholded, ZeroInit, bind
+from artifex.guidance import CFGZeroStar, ClassifierFree, FirstSteps, Thresholded, ZeroInit, bind
 from artifex.samplers import Euler, sample
 from artifex.schedules import RectifiedFlow
 from tests.guidance.exact import ALPHA, HERE, LABELS, SIGMA, Counted, X, call, denoise, with_variance
@@ -17,7 +17,7 @@ TIMES = np.array([1.0, 0.8, 0.5, 0.3, 0.0])
 
 def test_first_steps_stand_still_and_call_nothing() -> None:
     network, x = Counted(), jnp.asarray(X, jnp.float32)
-    inside: ClassifierFree[Array] = ClassifierFree(CfgZero(3.0), jnp.array(2))
+    inside: ClassifierFree[Array] = ClassifierFree(CFGZeroStar(3.0), jnp.array(2))
     table = Euler().tableau(RectifiedFlow(), TIMES)
     got = sample(bind(ZeroInit(inside, FirstSteps(2)), table)(network, Y), table, x)
     jax.effects_barrier()  # type: ignore[no-untyped-call]

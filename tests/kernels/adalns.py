@@ -15,7 +15,7 @@ from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
 from tests.kernels.agreement import assert_within, quick
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding, wide
 
 Body = Callable[..., tuple[Array, Array]]
@@ -31,7 +31,7 @@ NAMES: Final = ("h", "y", "d_x", "d_branch", "d_gate", "d_scale", "d_shift")
 EPSILON: Final = 1e-6
 
 
-def exact(args: Sequence[Host], sizes: bool = False) -> tuple[Host, ...]:
+def exact(args: Sequence[HostArray], sizes: bool = False) -> tuple[HostArray, ...]:
     """What ``NAMES`` say, in float64, the gradients by hand.
 
     With ``sizes``, what the terms would come to if none cancelled, times how much rounding of ``h`` grows in the norm.
@@ -58,7 +58,7 @@ def exact(args: Sequence[Host], sizes: bool = False) -> tuple[Host, ...]:
     return h, y, d_h, gate[:, None] * d_h, d_gate, d_scale, d_y.sum(1)
 
 
-def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[Host]:
+def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[HostArray]:
     """The arguments of ``exact``: numbers that ``dtype`` holds exactly, the tokens ``size`` times as large."""
     rng = np.random.default_rng(seed)
     vector = (shape[0], shape[2])
@@ -81,7 +81,7 @@ def both_ways(name: str) -> Callable[..., tuple[Array, ...]]:
     return run
 
 
-def check(name: str, shape: Shape, args: list[Host], dtype: DTypeLike = np.float32) -> None:
+def check(name: str, shape: Shape, args: list[HostArray], dtype: DTypeLike = np.float32) -> None:
     """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
     full = wide(dtype)
     dtypes = (dtype, dtype, full, full, full, dtype, dtype)

@@ -10,13 +10,13 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 
 quick: Final = {"xla_backend_optimization_level": 0}
 """Options of ``jax.jit`` where compiling takes longer than running."""
 
 
-def assert_within(name: str, got: Array, want: Host, relative: float, size: Host) -> None:
+def assert_within(name: str, got: Array, want: HostArray, relative: float, size: HostArray) -> None:
     """``got`` is ``want`` to within ``relative`` of ``size``, place by place."""
     assert got.shape == want.shape, name
     error, bound = np.abs(np.asarray(got, np.float64) - want), relative * size + float(np.finfo(np.float32).tiny)

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from artifex.kernels.platform import shaped
 from tests.kernels import exact
-from tests.kernels.exact import Hidden, Host
+from tests.kernels.exact import Hidden, HostArray
 from tests.kernels.tolerance import rounding, spacing, wide
 
 Segments = tuple[Array, Array]
@@ -47,21 +47,21 @@ CROSS: Final = Layout(b=1, t=3, s=11, h=2, d=1, e=4, bias=(1, 1, 1, 11), mask=(1
 
 @dataclass(frozen=True)
 class Inputs:
-    q: Host
-    k: Host
-    v: Host
-    bias: Host | None
+    q: HostArray
+    k: HostArray
+    v: HostArray
+    bias: HostArray | None
     mask: Hidden | None
     segments: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None
-    d_out: Host
-    d_lse: Host
+    d_out: HostArray
+    d_lse: HostArray
 
 
 def inputs(layout: Layout, seed: int, size: float = 1.0, dtype: npt.DTypeLike = np.float32) -> Inputs:
     """Normal numbers that ``dtype`` holds exactly, ``q`` ``size`` times as large; about half of the keys are hidden."""
     rng = np.random.default_rng(seed)
 
-    def normal(*shape: int) -> Host:
+    def normal(*shape: int) -> HostArray:
         return np.asarray(rng.normal(size=shape).astype(dtype), np.float64)
 
     def some_of(count: int, *shape: int) -> npt.NDArray[np.int32]:
@@ -129,7 +129,7 @@ def check(body: Body, layout: Layout, x: Inputs, scale: float, dtype: npt.DTypeL
     products = abs(scale) * np.einsum("bthd,bshd->bhts", np.abs(x.q), np.abs(x.k)) + np.abs(added)
     length = (layout.d + 4) * float(products.max()) + layout.d + layout.e + layout.s + layout.t * layout.b * layout.h
 
-    def close(got: Array, want: Host, size: float) -> None:
+    def close(got: Array, want: HostArray, size: float) -> None:
         assert got.dtype == dtype
         np.testing.assert_allclose(np.asarray(got, np.float64), want, rtol=0, atol=rounding(dtype, length) * size)
 

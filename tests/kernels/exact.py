@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Host = npt.NDArray[np.float64]
+HostArray = npt.NDArray[np.float64]
 Hidden = npt.NDArray[np.bool_]
 
 
@@ -13,16 +13,24 @@ Hidden = npt.NDArray[np.bool_]
 class Attention:
     """What attention gives for cotangents ``d_out`` and ``d_lse``."""
 
-    out: Host
-    lse: Host
-    d_q: Host
-    d_k: Host
-    d_v: Host
-    d_bias: Host
+    out: HostArray
+    lse: HostArray
+    d_q: HostArray
+    d_k: HostArray
+    d_v: HostArray
+    d_bias: HostArray
 
 
 def attention(
-    q: Host, k: Host, v: Host, bias: Host, seen: Hidden, scale: float, d_out: Host, d_lse: Host, sizes: bool = False
+    q: HostArray,
+    k: HostArray,
+    v: HostArray,
+    bias: HostArray,
+    seen: Hidden,
+    scale: float,
+    d_out: HostArray,
+    d_lse: HostArray,
+    sizes: bool = False,
 ) -> Attention:
     """Forward and backward in one; ``bias`` and ``seen`` are of shape ``(b, h, t, s)``.
 
@@ -52,8 +60,8 @@ def attention(
     )
 
 
-def folded(x: Host, shape: tuple[int, ...]) -> Host:
+def folded(x: HostArray, shape: tuple[int, ...]) -> HostArray:
     """``x`` summed down to the shape that was broadcast to it: the gradient of broadcasting."""
     axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if n != m)
-    summed: Host = np.sum(x, axis=axes, keepdims=True)
+    summed: HostArray = np.sum(x, axis=axes, keepdims=True)
     return summed

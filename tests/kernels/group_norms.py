@@ -16,7 +16,7 @@ from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
 from tests.kernels.agreement import assert_within, quick
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding, wide
 
 Body = Callable[..., Array]
@@ -32,7 +32,7 @@ NAMES: Final = ("y", "d_x", "d_weight", "d_bias")
 EPSILON: Final = 1e-6
 
 
-def exact(args: Sequence[Host], groups: int, silu: bool, sizes: bool = False) -> tuple[Host, ...]:
+def exact(args: Sequence[HostArray], groups: int, silu: bool, sizes: bool = False) -> tuple[HostArray, ...]:
     """What ``NAMES`` say, in float64, the gradients by hand.
 
     With ``sizes``, what the terms would come to if none cancelled, times how much rounding of ``x`` and of a mean of
@@ -41,7 +41,7 @@ def exact(args: Sequence[Host], groups: int, silu: bool, sizes: bool = False) ->
     x, weight, bias, d_y = args
     b, p, c = x.shape
 
-    def group(v: Host) -> Host:
+    def group(v: HostArray) -> HostArray:
         means = v.reshape(b, p, groups, -1).mean((1, 3))
         return np.repeat(means, c // groups, axis=-1)[:, None]
 
@@ -65,7 +65,7 @@ def exact(args: Sequence[Host], groups: int, silu: bool, sizes: bool = False) ->
     return u, d_x, np.sum(d_u * normal, 1), np.sum(d_u, 1)
 
 
-def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[Host]:
+def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[HostArray]:
     """The arrays of ``exact``: numbers that ``dtype`` holds exactly, ``x`` ``size`` times as large."""
     rng = np.random.default_rng(seed)
     vector = (shape[0], shape[2])
@@ -88,7 +88,7 @@ def both_ways(name: str, groups: int, silu: bool) -> Callable[..., tuple[Array, 
 
 
 def check(
-    name: str, shape: Shape, groups: int, args: list[Host], dtype: DTypeLike = np.float32, silu: bool = True
+    name: str, shape: Shape, groups: int, args: list[HostArray], dtype: DTypeLike = np.float32, silu: bool = True
 ) -> None:
     """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
     full = wide(dtype)

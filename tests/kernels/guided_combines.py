@@ -12,12 +12,12 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
 
 from artifex.kernels import DynamicThreshold, Implementation, guided_combine
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding
 
 THRESHOLD: Final = DynamicThreshold(quantile=0.8, limit=0.5, ceiling=4.0)
 
-Parts = Sequence[Host]
+Parts = Sequence[HostArray]
 """Conditional, unconditional, scale and, where there is one, rescale."""
 
 
@@ -43,7 +43,7 @@ def both_ways(body: Implementation, threshold: DynamicThreshold | None) -> Calla
     return run
 
 
-def exact(parts: Parts, threshold: DynamicThreshold | None) -> Host:
+def exact(parts: Parts, threshold: DynamicThreshold | None) -> HostArray:
     """The papers' formulas in float64, one sample after another."""
     out = []
     for c, u, scale, *rescale in zip(*parts, strict=True):

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from scipy.stats import kstest  # type: ignore[import-untyped]
 
 from artifex.kernels import Implementation, Noise, linear_step, sample_keys
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding
 
 
@@ -44,7 +44,7 @@ def noise(body: Implementation, key: Array, *shape: int, scale: ArrayLike = 1.0,
     return compiled(body)(terms, jnp.zeros(1), jnp.asarray(scale), key, noise=kind)
 
 
-def exact_sum(terms: Sequence[Array], weights: Array) -> tuple[Host, Host]:
+def exact_sum(terms: Sequence[Array], weights: Array) -> tuple[HostArray, HostArray]:
     """The weighted sum in float64, and the same of absolute values: what its rounding is proportional to."""
     stacked = np.stack([np.asarray(x, np.float64) for x in terms])
     w = np.broadcast_to(np.asarray(weights, np.float64), (stacked.shape[1], len(terms)))
@@ -151,7 +151,7 @@ def check_transforms(body: Implementation) -> None:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-5), got, one)
 
 
-def check_standard_normal(z: Host) -> None:
+def check_standard_normal(z: HostArray) -> None:
     """``z`` of shape (streams, n): mean, variance, no correlation of streams, and the whole distribution."""
     b, n = z.shape
     # Five standard deviations of each statistic.

@@ -16,7 +16,7 @@ from artifex.kernels.qk_norm_rope.pallas import pallas
 from artifex.kernels.qk_norm_rope.reference import Norm, reference
 from artifex.kernels.qk_norm_rope.xla import xla
 from tests.kernels.agreement import assert_within, quick
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding, wide
 
 Body = Callable[..., Array]
@@ -38,7 +38,7 @@ def layouts(draw: st.DrawFn) -> tuple[int, ...]:
     return b, draw(st.sampled_from([1, b])), *(draw(st.integers(1, n)) for n in (7, 4, 3, 5))
 
 
-def exact(args: Sequence[Host], norm: str, sizes: bool = False) -> tuple[Host, Host, Host]:
+def exact(args: Sequence[HostArray], norm: str, sizes: bool = False) -> tuple[HostArray, HostArray, HostArray]:
     """The rotated norm and its gradients by ``x`` and ``gain``, in float64, pairs as complex numbers.
 
     With ``sizes``, what the terms would come to if none cancelled, times how much rounding of ``x`` grows in the norm.
@@ -47,12 +47,12 @@ def exact(args: Sequence[Host], norm: str, sizes: bool = False) -> tuple[Host, H
     shape = x.shape
     a, n = angles.shape[-2:]
 
-    def turn(v: Host, by: Host) -> Host:
+    def turn(v: HostArray, by: HostArray) -> HostArray:
         pairs = v.reshape(*shape[:3], a, 2, n)
         z = (pairs[..., 0, :] + 1j * pairs[..., 1, :]) * np.exp(1j * by)[:, :, None]
         return np.stack([z.real, z.imag], -2).reshape(shape)
 
-    def swapped(v: Host) -> Host:
+    def swapped(v: HostArray) -> HostArray:
         """The sum of both sizes of each pair, twice."""
         pairs = np.abs(v).reshape(*shape[:3], a, 2, n)
         return np.broadcast_to(pairs.sum(-2, keepdims=True), pairs.shape).reshape(shape)
@@ -75,7 +75,7 @@ def exact(args: Sequence[Host], norm: str, sizes: bool = False) -> tuple[Host, H
     return swapped(normal * gain), rstd * growth * d_x, np.sum(d_z * normal, (0, 1, 2))
 
 
-def inputs(layout: tuple[int, ...], seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[Host]:
+def inputs(layout: tuple[int, ...], seed: int, size: float = 1.0, dtype: DTypeLike = np.float32) -> list[HostArray]:
     """The arrays of ``exact``: heads, ``size`` times as large, and cotangents that ``dtype`` holds exactly."""
     b, b_positions, t, h, a, n = layout
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def both_ways(name: str, norm: Norm) -> Callable[..., tuple[Array, ...]]:
     return run
 
 
-def check(name: str, norm: Norm, args: list[Host], dtype: DTypeLike = np.float32) -> None:
+def check(name: str, norm: Norm, args: list[HostArray], dtype: DTypeLike = np.float32) -> None:
     """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
     full = wide(dtype)
     x, gain, angles, d_y = args

@@ -17,7 +17,7 @@ from artifex.kernels.qk_norm_rope.pallas import pallas
 from artifex.kernels.qk_norm_rope.reference import Norm, reference
 from artifex.kernels.qk_norm_rope.xla import xla
 from tests.kernels.agreement import assert_transforms
-from tests.kernels.exact import Host
+from tests.kernels.exact import HostArray
 from tests.kernels.lowering import Platform, lowered
 from tests.kernels.qk_norms import BODIES, EPSILON, NORMS, ODD, Body, check, inputs, layouts
 
@@ -138,7 +138,7 @@ def test_position_zero_is_the_norm_alone(name: Implementation, seed: int) -> Non
         np.testing.assert_allclose(y, normal, rtol=1e-4, atol=1e-6)
 
 
-def scores(pair: tuple[Array, Array]) -> Host:
+def scores(pair: tuple[Array, Array]) -> HostArray:
     q, k = (np.asarray(x, np.float64) for x in pair)
     return np.asarray(np.einsum("bthd,bshd->bhts", q, k))
 

@@ -11,8 +11,8 @@ import pytest
 
 from artifex.backbones.interop import CheckpointError
 from artifex.generative_models.interop import read_scheduler
-from artifex.samplers import Ddim, Ddpm, DpmPlusMulti, Euler, EulerAncestral, Pndm, Sampler, UniPc
-from artifex.schedules import Clean, Epsilon, Flow, Prediction, Velocity
+from artifex.samplers import DDIM, DDPM, PNDM, DPMSolverPPMultistep, Euler, EulerAncestral, Sampler, UniPC
+from artifex.schedules import X0, Epsilon, FlowVelocity, Prediction, V
 from tests.parity.reference import SAMPLES, START, walk
 
 SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
@@ -21,9 +21,9 @@ SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012
 @pytest.mark.parametrize(
     ("kind", "fields", "sampler", "times"),
     [
-        ("DDIMScheduler", {**SD, "steps_offset": 1, "set_alpha_to_one": False}, Ddim(), [751, 501, 251, 1, 0]),
-        ("DDPMScheduler", {"variance_type": "fixed_large"}, Ddpm("large"), [750, 500, 250, 0, -1]),
-        ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}, Pndm(), [751, 501, 251, 1, 0]),
+        ("DDIMScheduler", {**SD, "steps_offset": 1, "set_alpha_to_one": False}, DDIM(), [751, 501, 251, 1, 0]),
+        ("DDPMScheduler", {"variance_type": "fixed_large"}, DDPM("large"), [750, 500, 250, 0, -1]),
+        ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}, PNDM(), [751, 501, 251, 1, 0]),
         ("EulerDiscreteScheduler", {}, Euler(), [999, 832.5, 666, 499.5, 333, 166.5, 0, -1]),
         (
             "EulerAncestralDiscreteScheduler",
@@ -31,8 +31,8 @@ SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012
             EulerAncestral(),
             [999, 749, 499, 249, -1],
         ),
-        ("DPMSolverMultistepScheduler", {}, DpmPlusMulti(), [999, 749, 500, 250, -1]),
-        ("UniPCMultistepScheduler", {"timestep_spacing": "leading"}, UniPc(), [800, 600, 400, 200, -1]),
+        ("DPMSolverMultistepScheduler", {}, DPMSolverPPMultistep(), [999, 749, 500, 250, -1]),
+        ("UniPCMultistepScheduler", {"timestep_spacing": "leading"}, UniPC(), [800, 600, 400, 200, -1]),
     ],
 )
 def test_class_and_spacing(kind: str, fields: dict[str, object], sampler: Sampler, times: list[float]) -> None:
@@ -47,7 +47,7 @@ def test_flow_matching_tells_the_network_a_thousandfold_time() -> None:
     found = read_scheduler(
         {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "num_train_timesteps": 1000}
     )
-    assert isinstance(found.prediction, Flow)
+    assert isinstance(found.prediction, FlowVelocity)
     np.testing.assert_allclose(
         found.times(4) * found.time_scale,
         [1000.0, 857.6923217773438, 602.1505737304688, 8.928571701049805, 0.0],
@@ -118,7 +118,7 @@ def test_samples_are_those_of_diffusers(name: str) -> None:
     assert compared >= 4
 
 
-@pytest.mark.parametrize(("said", "kind"), [("epsilon", Epsilon), ("v_prediction", Velocity)])
+@pytest.mark.parametrize(("said", "kind"), [("epsilon", Epsilon), ("v_prediction", V)])
 def test_predictions_bounds_and_tables(said: str, kind: type[Prediction]) -> None:
     found = read_scheduler({"_class_name": "DDIMScheduler", "prediction_type": said, "clip_sample_range": 2.0})
     assert isinstance(found.prediction, kind)
@@ -221,9 +221,9 @@ def test_fields_of_another_class_change_nothing() -> None:
     ("fields", "kind"),
     [
         ({"predict_epsilon": True}, Epsilon),
-        ({"predict_epsilon": False}, Clean),
-        ({"predict_epsilon": False, "prediction_type": "v_prediction"}, Velocity),
-        ({"prediction_type": "original_sample"}, Clean),
+        ({"predict_epsilon": False}, X0),
+        ({"predict_epsilon": False, "prediction_type": "v_prediction"}, V),
+        ({"prediction_type": "original_sample"}, X0),
     ],
 )
 def test_spellings_of_a_prediction(fields: dict[str, object], kind: type[Prediction]) -> None:

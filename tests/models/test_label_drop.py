@@ -27,7 +27,7 @@ from artifex.generative_models.models.diffusion import (
     ScoreDiffusionModel,
 )
 
-Host = np.ndarray[Any, np.dtype[Any]]
+HostArray = np.ndarray[Any, np.dtype[Any]]
 COUNT: Final = 4096
 CLASSES: Final = 3
 SHAPE: Final = (2, 2, 1)
@@ -66,7 +66,7 @@ def made(kind: str, rate: float | None = None) -> Any:  # noqa: ANN401
     return KINDS[kind](ModelConfig(name="drop", model_class=kind, input_dim=SHAPE, parameters=given))
 
 
-def seen(kind: str, rate: float | None = None, *, training: bool = True, seed: int | None = None) -> Host:
+def seen(kind: str, rate: float | None = None, *, training: bool = True, seed: int | None = None) -> HostArray:
     """The labels that the network is called with for ``LABELS``."""
     model, x, t = made(kind, rate), jnp.zeros((COUNT, *SHAPE)), jnp.zeros(COUNT, jnp.int32)
     if kind == "dit":
@@ -77,7 +77,7 @@ def seen(kind: str, rate: float | None = None, *, training: bool = True, seed: i
     return np.asarray(out).reshape(COUNT, -1)[:, 0].astype(int)
 
 
-def check(labels: Host, rate: float) -> None:
+def check(labels: HostArray, rate: float) -> None:
     dropped = labels == CLASSES
     np.testing.assert_array_equal(labels[~dropped], LABELS[~dropped])
     assert abs(dropped.sum() - rate * COUNT) <= 4.5 * np.sqrt(COUNT * rate * (1 - rate))

@@ -29,7 +29,7 @@ from artifex.generative_models.models.diffusion import (
 )
 from artifex.guidance import (
     Autoguidance,
-    CfgPlusPlus,
+    CFGPlusPlus,
     ClassifierFree,
     Guidance,
     Interval,
@@ -37,9 +37,9 @@ from artifex.guidance import (
     PerturbedAttention,
     SkipLayers,
 )
-from artifex.samplers import Ddim, Dpm2, Pndm, Tableau, corrected, predictor_corrector, sample
-from artifex.schedules import VP, Denoiser, Discrete, Epsilon, Host, NetworkDenoiser, NoiseLevel, betas, grid
-from artifex.schedules.timesteps import LowDiscrepancy, Steps, TimeSampler, Uniform
+from artifex.samplers import DDIM, DPM2, PNDM, Tableau, predictor_corrector, sample, with_corrector
+from artifex.schedules import VP, Denoiser, Discrete, Epsilon, HostArray, NetworkDenoiser, NoiseLevel, betas, grid
+from artifex.schedules.time_samplers import LowDiscrepancy, Steps, TimeSampler, Uniform
 from artifex.training import Objective, Trainer, parse_config
 
 State = nnx.State[Any, Any]
@@ -115,8 +115,8 @@ X, IMAGES = jnp.ones((2, 2)), jnp.ones((2, *IMAGE))
 T, Y = jnp.asarray([4, 1]), jnp.asarray([0, 1])
 HERE: Final = {1, 4}
 BASE = DiffusionModel(of("DiffusionModel"), looking, rngs=rngs())
-DDPM = DDPMModel(of("DDPMModel"), backbone_fn=looking, rngs=rngs())
-DDIM = DDIMModel(of("DDIMModel", ddim_steps=3), backbone_fn=looking, rngs=rngs())
+DDPM_MODEL = DDPMModel(of("DDPMModel"), backbone_fn=looking, rngs=rngs())
+DDIM_MODEL = DDIMModel(of("DDIMModel", ddim_steps=3), backbone_fn=looking, rngs=rngs())
 LDM = LDMModel(of("LDMModel"), backbone_fn=looking, rngs=rngs())
 DIT = DiTModel(of("DiTModel", IMAGE), backbone_fn=looking, rngs=rngs())
 TRANSFORMER = DiTModel(of("DiTModel", IMAGE), backbone_fn=around_dit, rngs=rngs())
@@ -147,14 +147,14 @@ CALLS: Final[dict[str, tuple[Callable[[], object], set[int]]]] = {
     "base: call in training": (lambda: BASE(X, T, training=True, conditioning=Y), HERE),
     "base: call of int8": (lambda: BASE(X, T.astype(jnp.int8)), HERE),
     "base: generate": (lambda: BASE.generate(2, rngs=rngs()), ALL),
-    "ddpm: call": (lambda: DDPM(X, T), HERE),
-    "ddpm: sample": (lambda: DDPM.sample(2, rngs=rngs()), ALL),
-    "ddpm: sample in fewer steps": (lambda: DDPM.sample(2, steps=3, rngs=rngs()), WALKED),
-    "ddpm: sample by DDIM": (lambda: DDPM.sample((2, 2), "ddim", 2, rngs=rngs()), {8, 3}),
-    "ddim: sample": (lambda: DDIM.ddim_sample(2, 3, rngs=rngs()), WALKED),
-    "ddim: sample with noise": (lambda: DDIM.ddim_sample(2, 3, 1.0, rngs=rngs(), conditioning=Y), WALKED),
-    "ddim: generate": (lambda: DDIM.generate(2, rngs=rngs()), WALKED),
-    "ddim: reverse": (lambda: DDIM.ddim_reverse(X, 3), WALKED),
+    "ddpm: call": (lambda: DDPM_MODEL(X, T), HERE),
+    "ddpm: sample": (lambda: DDPM_MODEL.sample(2, rngs=rngs()), ALL),
+    "ddpm: sample in fewer steps": (lambda: DDPM_MODEL.sample(2, steps=3, rngs=rngs()), WALKED),
+    "ddpm: sample by DDIM": (lambda: DDPM_MODEL.sample((2, 2), "ddim", 2, rngs=rngs()), {8, 3}),
+    "ddim: sample": (lambda: DDIM_MODEL.ddim_sample(2, 3, rngs=rngs()), WALKED),
+    "ddim: sample with noise": (lambda: DDIM_MODEL.ddim_sample(2, 3, 1.0, rngs=rngs(), conditioning=Y), WALKED),
+    "ddim: generate": (lambda: DDIM_MODEL.generate(2, rngs=rngs()), WALKED),
+    "ddim: reverse": (lambda: DDIM_MODEL.ddim_reverse(X, 3), WALKED),
     "ldm: call": (lambda: LDM(X, T), HERE),
     "ldm: sample": (lambda: LDM.sample(2, rngs=rngs()), ALL),
     "ldm: trajectory": (lambda: LDM.sample(2, rngs=rngs(), return_trajectory=True), ALL),
@@ -172,7 +172,7 @@ CALLS: Final[dict[str, tuple[Callable[[], object], set[int]]]] = {
     "classifier": (lambda: TOWARDS.generate(2, conditioning=Y, rngs=rngs()), ALL),
     "classifier: call": (lambda: ClassifierGuidance(Looked(), 2.0)(BASE, X, T, class_label=1), HERE),
     "autoguidance": (lambda: guided(Autoguidance(2.0, weaker())), WALKED),
-    "CFG++": (lambda: guided(ClassifierFree(CfgPlusPlus(0.5), jnp.asarray(2))), WALKED),
+    "CFG++": (lambda: guided(ClassifierFree(CFGPlusPlus(0.5), jnp.asarray(2))), WALKED),
     "an interval": (lambda: guided(ClassifierFree(Interval(2.0, 0.01, 1.0), jnp.asarray(2))), WALKED),
     "a loss": (lambda: guided(Loss(lambda x: jnp.sum(x**2, axis=(1, 2, 3)))), WALKED),
     "perturbed attention": (lambda: guided(PerturbedAttention(("within.blocks.0",)), TRANSFORMER), WALKED),
@@ -189,14 +189,14 @@ def test_models(name: str) -> None:
 def test_models_in_jit() -> None:
     call, sampled = nnx.jit(lambda m, t: m(X, t)["predicted_noise"]), nnx.jit(lambda m: m.ddim_sample(2, 3))
     assert seen_by(lambda: call(BASE, T)) == HERE
-    assert seen_by(lambda: sampled(DDIM)) == WALKED
+    assert seen_by(lambda: sampled(DDIM_MODEL)) == WALKED
 
 
 def test_models_in_64_bits() -> None:
     with jax.enable_x64(True):
         assert jnp.asarray([4, 1]).dtype == jnp.int64
         assert seen_by(lambda: BASE(X, jnp.asarray([4, 1]))) == HERE
-        assert seen_by(lambda: DDIM.ddim_sample(2, 4, rngs=rngs())) == {8, 6, 3, 1}
+        assert seen_by(lambda: DDIM_MODEL.ddim_sample(2, 4, rngs=rngs())) == {8, 6, 3, 1}
 
 
 SCHEDULE = Discrete(betas.linear(CHAIN))
@@ -215,7 +215,7 @@ def denoiser(dtype: str | None = None) -> NetworkDenoiser[Any, Any]:
     return NetworkDenoiser(apply, Epsilon(), state)
 
 
-def walk(tableau: Tableau[Host]) -> object:
+def walk(tableau: Tableau[HostArray]) -> object:
     return sample(denoiser(), tableau, X, jax.random.key(0))
 
 
@@ -225,18 +225,18 @@ def plain(x_t: Array, level: NoiseLevel[Array]) -> Array:
 
 
 SAMPLED: Final[dict[str, tuple[Callable[[], object], set[int]]]] = {
-    "ddim": (lambda: walk(Ddim().tableau(SCHEDULE, TRAILING)), WALKED),
-    "times of one's own": (lambda: walk(Ddim().tableau(SCHEDULE, np.array([4.0, 2.0, -1.0]))), {4, 2}),
+    "ddim": (lambda: walk(DDIM().tableau(SCHEDULE, TRAILING)), WALKED),
+    "times of one's own": (lambda: walk(DDIM().tableau(SCHEDULE, np.array([4.0, 2.0, -1.0]))), {4, 2}),
     "a warm-up halfway between whole steps": (
-        lambda: walk(Pndm(warmup="runge-kutta").tableau(SCHEDULE, np.array([8.0, 6.0, 4.0, 2.0, 0.0]))),
+        lambda: walk(PNDM(warmup="runge-kutta").tableau(SCHEDULE, np.array([8.0, 6.0, 4.0, 2.0, 0.0]))),
         {8, 7, 6, 5, 4, 3, 2},
     ),
-    "corrections": (lambda: walk(corrected(Ddim(1.0).tableau(SCHEDULE, TRAILING))), WALKED),
+    "corrections": (lambda: walk(with_corrector(DDIM(1.0).tableau(SCHEDULE, TRAILING))), WALKED),
     "corrections of measured size": (
-        lambda: predictor_corrector(denoiser(), Ddim(1.0).tableau(SCHEDULE, TRAILING), X, jax.random.key(0)),
+        lambda: predictor_corrector(denoiser(), DDIM(1.0).tableau(SCHEDULE, TRAILING), X, jax.random.key(0)),
         WALKED,
     ),
-    "a plain function": (lambda: sample(plain, Ddim().tableau(SCHEDULE, TRAILING), X), WALKED),
+    "a plain function": (lambda: sample(plain, DDIM().tableau(SCHEDULE, TRAILING), X), WALKED),
 }
 
 
@@ -247,7 +247,7 @@ def test_samplers(name: str) -> None:
 
 
 def test_same_bits_as_with_floats() -> None:
-    tableau = Ddim(1.0).tableau(SCHEDULE, TRAILING)
+    tableau = DDIM(1.0).tableau(SCHEDULE, TRAILING)
     got, want = (sample(denoiser(dtype), tableau, X, jax.random.key(0)) for dtype in ("int32", "float32"))
     np.testing.assert_array_equal(got, want)
     level, other = SCHEDULE.at(T), SCHEDULE.at(T.astype(jnp.float32))
@@ -255,7 +255,7 @@ def test_same_bits_as_with_floats() -> None:
     np.testing.assert_array_equal(level.sigma, other.sigma)
 
 
-def floats(times: Sequence[float], tableau: Tableau[Host]) -> None:
+def floats(times: Sequence[float], tableau: Tableau[HostArray]) -> None:
     """A walk along ``tableau`` gives networks these times, in float32."""
     SEEN.clear()
 
@@ -270,13 +270,13 @@ def floats(times: Sequence[float], tableau: Tableau[Host]) -> None:
 
 
 def test_times_that_are_real_stay_floats() -> None:
-    floats([5, 2.5, 0], Ddim().tableau(SCHEDULE, np.array([5, 2.5, 0, -1])))
-    floats([8, 16 / 3, 8 / 3, 0], Ddim().tableau(SCHEDULE, grid.linspace(CHAIN, 4, whole=False)))
-    floats([1.0, 0.5], Ddim().tableau(VP(), np.array([1.0, 0.5, 0.0])))
+    floats([5, 2.5, 0], DDIM().tableau(SCHEDULE, np.array([5, 2.5, 0, -1])))
+    floats([8, 16 / 3, 8 / 3, 0], DDIM().tableau(SCHEDULE, grid.linspace(CHAIN, 4, whole=False)))
+    floats([1.0, 0.5], DDIM().tableau(VP(), np.array([1.0, 0.5, 0.0])))
     # whole times of a path that is no chain
-    floats([1.0], Ddim().tableau(VP(), np.array([1.0, 0.0])))
+    floats([1.0], DDIM().tableau(VP(), np.array([1.0, 0.0])))
     half = SCHEDULE.inverse_logsnr(np.array([SCHEDULE.at(np.array([5.0, 3.0])).logsnr.mean()]))
-    floats([5, half[0]], Dpm2().tableau(SCHEDULE, np.array([5.0, 3.0])))
+    floats([5, half[0]], DPM2().tableau(SCHEDULE, np.array([5.0, 3.0])))
 
 
 def test_the_score_model_has_real_times() -> None:
@@ -326,4 +326,4 @@ def test_the_trainer() -> None:
     assert seen_by(lambda: trainer.fit().state.parameters) == ALL
     trained = trainer.fit()
     walked: Denoiser = trained.denoiser
-    assert seen_by(lambda: sample(walked, Ddim().tableau(trainer.objective.schedule, TRAILING), X)) == WALKED
+    assert seen_by(lambda: sample(walked, DDIM().tableau(trainer.objective.schedule, TRAILING), X)) == WALKED

@@ -33,7 +33,7 @@ torch: Any = importlib.import_module("torch")
 diffusers: Any = importlib.import_module("diffusers")
 
 Tensor: TypeAlias = Any
-Host = npt.NDArray[np.float64]
+HostArray = npt.NDArray[np.float64]
 Options = Mapping[str, object]
 
 OUT: Final = Path(__file__).with_name("reference.npz")
@@ -55,9 +55,9 @@ BETAS: Final = np.linspace(0.00085**0.5, 0.012**0.5, TRAIN) ** 2
 class Run(NamedTuple):
     """What came of a run: the sample, the times that the network was told, and the sigmas of the steps."""
 
-    sample: Host
-    told: Host
-    sigmas: Host
+    sample: HostArray
+    told: HostArray
+    sigmas: HostArray
 
 
 class Peer(Protocol):
@@ -102,7 +102,7 @@ def tensor(values: npt.ArrayLike) -> Tensor:
     return torch.as_tensor(np.asarray(values, np.float64)).to(torch.float32)
 
 
-def array(values: Tensor) -> Host:
+def array(values: Tensor) -> HostArray:
     """On the way back."""
     return np.asarray(values, np.float64)
 
@@ -370,7 +370,7 @@ def widened() -> Iterator[None]:
             torch.set_default_dtype(single)
 
 
-def packed(name: str, arrays: Sequence[Host], dtype: npt.DTypeLike) -> dict[str, npt.NDArray[Any]]:
+def packed(name: str, arrays: Sequence[HostArray], dtype: npt.DTypeLike) -> dict[str, npt.NDArray[Any]]:
     """Arrays of several lengths as one, and their lengths."""
     return {name: np.concatenate(arrays).astype(dtype), f"{name}_lengths": np.array([len(x) for x in arrays])}
 

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from tests.parity.make_reference import NOISE, START, Host, Tensor, W, array, diffusers, tensor, torch, widened
+from tests.parity.make_reference import NOISE, START, HostArray, Tensor, W, array, diffusers, tensor, torch, widened
 
 Config = dict[str, Any]
 Peer: TypeAlias = Any
@@ -176,7 +176,7 @@ def frame(name: str, config: Mapping[str, object]) -> str:
     return "ve" if name in (*EULER, "EulerAncestralDiscrete") else "vp"
 
 
-def walked(made: Peer, name: str, config: Config, steps: int) -> tuple[Host, Host]:
+def walked(made: Peer, name: str, config: Config, steps: int) -> tuple[HostArray, HostArray]:
     """The sample, and the times that the network was given. Thresholding asks for an axis beside the channels'."""
     scheduler, kind = copy.deepcopy(made), type(made)
     sized = bool(config.get("use_dynamic_shifting"))
@@ -213,7 +213,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     diffusers.utils.logging.set_verbosity_error()
     configs: dict[str, Config] = {}
-    runs: dict[str, tuple[Host, Host]] = {}
+    runs: dict[str, tuple[HostArray, HostArray]] = {}
     for title, config in cases():
         name = title.split(":")[0]
         configs[title] = {**config, "_class_name": f"{name}Scheduler"}

@@ -7,24 +7,24 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from artifex.samplers import Tableau
-from artifex.schedules import Host
+from artifex.schedules import HostArray
 
 Precision = Literal["shipped", "wide"]
 
 FILE: Final[Mapping[str, Any]] = np.load(Path(__file__).with_name("reference.npz"))
-W: Final[Host] = FILE["w"]
-START: Final[Host] = FILE["start"]
-NOISE: Final[Host] = FILE["noise"]
+W: Final[HostArray] = FILE["w"]
+START: Final[HostArray] = FILE["start"]
+NOISE: Final[HostArray] = FILE["noise"]
 LABELS: Final[Mapping[str, str]] = {str(pair).split("/")[0]: str(pair).split("/")[1] for pair in FILE["labels"]}
 """The peer's own name of each scheduler."""
 
 
-def network(x: Host, t: float) -> Host:
+def network(x: HostArray, t: float) -> HostArray:
     """What all peers were run with."""
     return np.asarray(np.tanh(x @ W) + 0.1 * np.sin(t))
 
 
-def clean(prediction: str, x: Host, alpha: float, sigma: float, told: float) -> Host:
+def clean(prediction: str, x: HostArray, alpha: float, sigma: float, told: float) -> HostArray:
     r"""$x_0$, from what the network says when it is told ``told``, taken for ``prediction``."""
     if prediction == "edm":
         total = np.hypot(sigma, 0.5)
@@ -38,13 +38,13 @@ def clean(prediction: str, x: Host, alpha: float, sigma: float, told: float) -> 
 
 
 def walk(
-    table: Tableau[Host],
-    told: Host,
+    table: Tableau[HostArray],
+    told: HostArray,
     prediction: str,
-    x: Host,
+    x: HostArray,
     draws: Callable[[int], int] | None = None,
     boundary: Callable[[float], tuple[float, float]] | None = None,
-) -> Host:
+) -> HostArray:
     """The table's walk.
 
     Args:
@@ -74,20 +74,20 @@ def walk(
     return x_e
 
 
-def _samples(precision: Precision) -> dict[str, dict[tuple[str, int], Host]]:
-    out: dict[str, dict[tuple[str, int], Host]] = {}
+def _samples(precision: Precision) -> dict[str, dict[tuple[str, int], HostArray]]:
+    out: dict[str, dict[tuple[str, int], HostArray]] = {}
     for run, sample in zip(map(str, FILE["runs"]), np.asarray(FILE[precision], np.float64), strict=True):
         name, prediction, steps = run.split("/")
         out.setdefault(name, {})[prediction, int(steps)] = sample
     return out
 
 
-def _walks(field: str) -> dict[str, Host]:
+def _walks(field: str) -> dict[str, HostArray]:
     parts = np.split(np.asarray(FILE[field], np.float64), np.cumsum(FILE[f"{field}_lengths"])[:-1])
     return dict(zip(map(str, FILE["walks"]), parts, strict=True))
 
 
-TOLD: Final[Mapping[Precision, Mapping[str, Host]]] = {
+TOLD: Final[Mapping[Precision, Mapping[str, HostArray]]] = {
     "shipped": _walks("told_shipped"),
     "wide": _walks("told_wide"),
 }
@@ -96,7 +96,7 @@ TOLD: Final[Mapping[Precision, Mapping[str, Host]]] = {
 SIGMAS: Final = _walks("sigmas_shipped")
 """The peer's own sigma over alpha, likewise, where it keeps any."""
 
-SAMPLES: Final[Mapping[Precision, Mapping[str, Mapping[tuple[str, int], Host]]]] = {
+SAMPLES: Final[Mapping[Precision, Mapping[str, Mapping[tuple[str, int], HostArray]]]] = {
     "shipped": _samples("shipped"),
     "wide": _samples("wide"),
 }

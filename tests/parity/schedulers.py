@@ -9,12 +9,12 @@ import numpy as np
 
 from artifex.generative_models.interop import Scheduler
 from artifex.samplers import Tableau
-from artifex.schedules import EDM, Epsilon, Flow, Host, Preconditioned, Velocity
+from artifex.schedules import EDM, EDMPreconditioned, Epsilon, FlowVelocity, HostArray, V
 
 FILE: Final[Mapping[str, Any]] = np.load(Path(__file__).with_name("schedulers.npz"))
-W: Final[Host] = FILE["w"]
-START: Final[Host] = FILE["start"]
-NOISE: Final[Host] = FILE["noise"]
+W: Final[HostArray] = FILE["w"]
+START: Final[HostArray] = FILE["start"]
+NOISE: Final[HostArray] = FILE["noise"]
 CONFIGS: Final[Mapping[str, dict[str, Any]]] = json.loads(str(FILE["configs"]))
 """Fields of ``scheduler_config.json``, by a name."""
 
@@ -24,9 +24,9 @@ FIELDS: Final[Mapping[str, list[str]]] = json.loads(str(FILE["fields"]))
 SEQUENCE: Final = 1024
 
 
-def _runs() -> dict[str, dict[int, tuple[Host, Host]]]:
+def _runs() -> dict[str, dict[int, tuple[HostArray, HostArray]]]:
     told = np.split(np.asarray(FILE["told"], np.float64), np.cumsum(FILE["told_lengths"])[:-1])
-    out: dict[str, dict[int, tuple[Host, Host]]] = {}
+    out: dict[str, dict[int, tuple[HostArray, HostArray]]] = {}
     for run, sample, times in zip(map(str, FILE["runs"]), FILE["samples"], told, strict=True):
         name, steps = run.rsplit("/", 1)
         out.setdefault(name, {})[int(steps)] = sample, times
@@ -37,10 +37,10 @@ RUNS: Final = _runs()
 """Sample and times that the network was given, by name and number of steps; NaN for what diffusers can't do."""
 
 
-def _clean(scheduler: Scheduler, x: Host, alpha: float, sigma: float) -> Host:
+def _clean(scheduler: Scheduler, x: HostArray, alpha: float, sigma: float) -> HostArray:
     r"""$x_0$ from the network ``tanh(x W)``, within the scheduler's bounds."""
     kind = scheduler.prediction
-    if isinstance(kind, Preconditioned):
+    if isinstance(kind, EDMPreconditioned):
         c_in = 1 / np.hypot(sigma, alpha * kind.sigma_data)
         out = np.tanh(c_in * x @ W)
         x0 = alpha * (kind.sigma_data * c_in) ** 2 * x + sigma * kind.sigma_data * c_in * out
@@ -49,9 +49,9 @@ def _clean(scheduler: Scheduler, x: Host, alpha: float, sigma: float) -> Host:
         x0 = out
         if isinstance(kind, Epsilon):
             x0 = (x - sigma * out) / alpha
-        elif isinstance(kind, Velocity):
+        elif isinstance(kind, V):
             x0 = alpha * x - sigma * out
-        elif isinstance(kind, Flow):
+        elif isinstance(kind, FlowVelocity):
             x0 = x - sigma * out
     if scheduler.threshold is not None:
         reach = np.quantile(np.abs(x0), scheduler.threshold.quantile, axis=1, keepdims=True)
@@ -60,7 +60,7 @@ def _clean(scheduler: Scheduler, x: Host, alpha: float, sigma: float) -> Host:
     return np.asarray(x0 if scheduler.clip is None else np.clip(x0, -scheduler.clip, scheduler.clip))
 
 
-def walked(scheduler: Scheduler, table: Tableau[Host]) -> Host:
+def walked(scheduler: Scheduler, table: Tableau[HostArray]) -> HostArray:
     """The sample, in float64."""
     x_e = x_b = START * (table.level.sigma[0] if scheduler.schedule == EDM() else 1.0)
     history = [np.zeros_like(x_e)] * (table.evaluate.shape[1] - 3)

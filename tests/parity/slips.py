@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from artifex.samplers import (
-    Ddpm,
+    DDPM,
     Tableau,
     ddim_weights,
-    lean,
+    difference_weights,
     levels,
     moments,
     multistep,
-    path_of,
+    steps_along,
     tabulate,
 )
 from artifex.samplers.tableau import split_end
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AssumedGap:
 
     train: int = 1000
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         t, end = split_end(levels(schedule, times))
         s = schedule.at(np.maximum(times[:-1] - self.train // (len(times) - 1), -1.0))
         keep, fresh, _ = ddim_weights(t, s, 0.0)
@@ -36,8 +36,8 @@ class AssumedGap:
 class NoisyEnd:
     """DDPM with the large variance, which adds noise to the clean data at the end too."""
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
-        table = Ddpm("large").tableau(schedule, times)
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
+        table = DDPM("large").tableau(schedule, times)
         last = np.append(table.noise[:-1], table.level.sigma[-1])
         return replace(table, noise=last)
 
@@ -46,10 +46,10 @@ class NoisyEnd:
 class Negated3M:
     """The SDE form of DPM-Solver++(3M), with half the weight of the second difference, less a whole one."""
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
-        steps = path_of(schedule, times)
-        orders = steps.orders(3, lower_final=None)
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
+        steps = steps_along(schedule, times)
+        orders = steps.orders(3, lower_order_final=None)
         integrals = moments(2 * steps.h, 2) / [1, 2] - [0, 1]
         integrals[orders == 2, 0] = -np.expm1(-2 * steps.h[orders == 2]) / 2
-        older = steps.b.alpha[:, None] * lean(steps.nodes(2), integrals, orders)
+        older = steps.b.alpha[:, None] * difference_weights(steps.nodes(2), integrals, orders)
         return multistep(steps, older, share=steps.shrink)

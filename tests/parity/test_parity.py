@@ -19,39 +19,39 @@ from jaxtyping import Array, Float
 
 from artifex.generative_models.interop.scheduler.singlestep import SinglestepOnGrid
 from artifex.samplers import (
-    Consistency,
-    Ddim,
-    DdimInversion,
-    Ddpm,
-    Deis,
-    Dpm2,
-    DpmPlusMulti,
-    DpmPlusSde,
-    DpmPlusSingle,
-    DpmSolverMulti,
-    Edm,
+    DDIM,
+    DDPM,
+    DEIS,
+    DPM2,
+    LMS,
+    PNDM,
+    DDIMInversion,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
+    DPMSolverPPSDE,
+    DPMSolverPPSinglestep,
+    EDMStochastic,
     Euler,
     EulerAncestral,
     Heun,
-    Lms,
-    Pndm,
+    MultistepConsistency,
     Sampler,
-    UniPc,
+    UniPC,
     sample,
 )
 from artifex.schedules import (
     EDM,
-    Clean,
+    X0,
     Discrete,
+    EDMPreconditioned,
     Epsilon,
-    Flow,
-    Host,
+    FlowVelocity,
+    HostArray,
     NetworkDenoiser,
-    Preconditioned,
     Prediction,
     RectifiedFlow,
     Schedule,
-    Velocity,
+    V,
     betas,
     grid,
 )
@@ -60,7 +60,7 @@ from tests.parity.slips import AssumedGap, Negated3M, NoisyEnd
 from tests.samplers.analytic import BIMODAL, at
 from tests.samplers.analytic import walk as free_walk
 
-Times = Callable[[int], Host]
+Times = Callable[[int], HostArray]
 Slope = Literal["midpoint", "heun"]
 X = Float[Array, "b d"]
 
@@ -71,43 +71,43 @@ EXPLODING: Final = EDM()
 STRAIGHT: Final = RectifiedFlow()
 
 
-def same(t: Host) -> Host:
+def same(t: HostArray) -> HostArray:
     return t
 
 
-def thousandfold(t: Host) -> Host:
+def thousandfold(t: HostArray) -> HostArray:
     return 1000 * t
 
 
-def cut(t: Host) -> Host:
+def cut(t: HostArray) -> HostArray:
     return np.floor(1000 * t)
 
 
-def c_noise(t: Host) -> Host:
+def c_noise(t: HostArray) -> HostArray:
     return np.log(t) / 4
 
 
-def leading(k: int) -> Host:
+def leading(k: int) -> HostArray:
     return grid.leading(1000, k)
 
 
-def offset(k: int) -> Host:
+def offset(k: int) -> HostArray:
     return grid.leading(1000, k, offset=1, end=0)
 
 
-def trailing(k: int) -> Host:
+def trailing(k: int) -> HostArray:
     return grid.trailing(1000, k)
 
 
-def linspace(k: int) -> Host:
+def linspace(k: int) -> HostArray:
     return grid.linspace(1000, k)
 
 
-def even(k: int) -> Host:
+def even(k: int) -> HostArray:
     return grid.linspace(1000, k, whole=False)
 
 
-def sigma_even(k: int) -> Host:
+def sigma_even(k: int) -> HostArray:
     """Evenly spaced times, with sigma between those of the chain interpolated linearly."""
     every = np.arange(1000.0)
     return grid.from_sigmas(CHAIN, np.append(np.interp(even(k)[:-1], every, np.exp(-CHAIN.at(every).logsnr / 2)), 0))
@@ -123,50 +123,50 @@ def noisy(times: Times) -> Times:
     return lambda k: np.append(times(k)[:-1], 0)
 
 
-def karras(k: int) -> Host:
+def karras(k: int) -> HostArray:
     return grid.karras(CHAIN, k, 999, 0)
 
 
-def exponential(k: int) -> Host:
+def exponential(k: int) -> HostArray:
     return grid.exponential(CHAIN, k, 999, 0)
 
 
-def edm_karras(k: int) -> Host:
+def edm_karras(k: int) -> HostArray:
     return grid.karras(EXPLODING, k, 80, 0.002)
 
 
-def edm_exponential(k: int) -> Host:
+def edm_exponential(k: int) -> HostArray:
     return grid.exponential(EXPLODING, k, 80, 0.002)
 
 
-def flow(k: int) -> Host:
+def flow(k: int) -> HostArray:
     return np.append(np.linspace(1, 0.001, k), 0)
 
 
-def flow_once(k: int) -> Host:
+def flow_once(k: int) -> HostArray:
     """Shifted by 3."""
     return np.append(grid.shifted(np.linspace(1, 0.001, k), 3), 0)
 
 
-def flow_twice(k: int) -> Host:
+def flow_twice(k: int) -> HostArray:
     """Shifted by 3 between ends of which the lower is shifted already."""
     low = grid.shifted(np.array([0.001]), 3)[0]
     return np.append(grid.shifted(np.linspace(1, low, k), 3), 0)
 
 
-def flow_below(k: int) -> Host:
+def flow_below(k: int) -> HostArray:
     """Shifted by 3, from 0.999."""
     return grid.shifted(np.linspace(0.999, 0, k + 1), 3)
 
 
-def flow_dented(k: int) -> Host:
+def flow_dented(k: int) -> HostArray:
     """Shifted by 3, to the lowest time of a chain and then to clean data, and 1 - 1e-6 for 1."""
     times = np.append(grid.shifted(np.linspace(1, 0.001, k + 1)[:-1], 3), 0)
     times[0] -= 1e-6
     return times
 
 
-def lcm(k: int) -> Host:
+def lcm(k: int) -> HostArray:
     """Some of the 50 times of the distillation."""
     return np.append(trailing(50)[np.arange(k) * 50 // k], -1)
 
@@ -196,7 +196,7 @@ class Row:
     sampler: Sampler
     times: Times
     schedule: Schedule = CHAIN
-    told: Callable[[Host], Host] | None = same
+    told: Callable[[HostArray], HostArray] | None = same
     theirs: bool = False
     shipped: float = 1e-5
     wide: float = 1e-12
@@ -211,32 +211,34 @@ def edm_row(sampler: Sampler, times: Times = edm_karras, draws: Callable[[int], 
 
 def churned_row(step: Literal["euler", "heun", "dpm2"], calls: int) -> Row:
     """k-diffusion draws before each step, ours with the last call of the one before."""
-    return edm_row(Edm(40, 0.05, 50, 1.003, step), draws=lambda row: (row + 1) // calls)
+    return edm_row(EDMStochastic(40, 0.05, 50, 1.003, step), draws=lambda row: (row + 1) // calls)
 
 
-def multi(order: int = 2, eta: float = 0.0, slope: Slope = "midpoint", compat: bool = False) -> DpmPlusMulti:
+def multi(
+    order: int = 2, eta: float = 0.0, slope: Slope = "midpoint", diffusers_compat: bool = False
+) -> DPMSolverPPMultistep:
     """As k-diffusion has it: at full order to the end."""
-    return DpmPlusMulti(order, eta, slope, compat, lower_final=False)
+    return DPMSolverPPMultistep(order, eta, slope, diffusers_compat, lower_order_final=False)
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "ddpm leading": Row(Ddpm(), leading),
-    "ddpm trailing": Row(Ddpm(), trailing, wide=1e-9),  # it floors variances at 1e-20
-    "ddpm linspace": Row(Ddpm(), linspace),
-    "ddpm large": Row(Ddpm("large"), leading),
+    "ddpm leading": Row(DDPM(), leading),
+    "ddpm trailing": Row(DDPM(), trailing, wide=1e-9),  # it floors variances at 1e-20
+    "ddpm linspace": Row(DDPM(), linspace),
+    "ddpm large": Row(DDPM("large"), leading),
     "ddpm large trailing": Row(NoisyEnd(), trailing),
-    "ddpm learned": Row(Ddpm("learned"), leading),
-    "ddpm zero-snr": Row(Ddpm(), trailing, ZERO_SNR, wide=1e-9),
-    "ddim leading": Row(Ddim(), leading),
-    "ddim trailing": Row(Ddim(), trailing),
+    "ddpm learned": Row(DDPM("learned"), leading),
+    "ddpm zero-snr": Row(DDPM(), trailing, ZERO_SNR, wide=1e-9),
+    "ddim leading": Row(DDIM(), leading),
+    "ddim trailing": Row(DDIM(), trailing),
     "ddim linspace": Row(AssumedGap(), linspace),
-    "ddim linspace mended": Row(Ddim(), linspace),
+    "ddim linspace mended": Row(DDIM(), linspace),
     "ddim uneven": Row(AssumedGap(), trailing),
-    "ddim uneven mended": Row(Ddim(), trailing),
-    "ddim eta 1": Row(Ddim(1.0), leading),
-    "ddim offset": Row(Ddim(), offset),
-    "ddim zero-snr": Row(Ddim(), trailing, ZERO_SNR),
-    "ddim inverse": Row(DdimInversion(), leading, only=("epsilon",)),
+    "ddim uneven mended": Row(DDIM(), trailing),
+    "ddim eta 1": Row(DDIM(1.0), leading),
+    "ddim offset": Row(DDIM(), offset),
+    "ddim zero-snr": Row(DDIM(), trailing, ZERO_SNR),
+    "ddim inverse": Row(DDIMInversion(), leading, only=("epsilon",)),
     "euler leading": Row(Euler(), leading),
     "euler trailing": Row(Euler(), trailing),
     "euler linspace": Row(Euler(), sigma_even, told=None),
@@ -253,143 +255,143 @@ ROWS: Final[Mapping[str, Row]] = {
     "heun linspace": Row(Heun("ratio"), sigma_even, told=None, theirs=True),
     "heun karras": Row(Heun("ratio"), karras, theirs=True),
     "heun exponential": Row(Heun("ratio"), exponential, theirs=True),
-    "dpm2 leading": Row(Dpm2(), leading),
-    "dpm2 trailing": Row(Dpm2(), trailing),
-    "dpm2 linspace": Row(Dpm2(), sigma_even, told=None),
-    "dpm2 karras": Row(Dpm2(), karras, told=None, theirs=True),
-    "dpm2 exponential": Row(Dpm2(), exponential, theirs=True),
-    "dpm2 a leading": Row(Dpm2(1.0), leading),
-    "dpm2 a trailing": Row(Dpm2(1.0), trailing),
-    "dpm2 a linspace": Row(Dpm2(1.0), sigma_even, told=None),
-    "dpm2 a karras": Row(Dpm2(1.0), karras, told=None, theirs=True),
-    "dpm2 a exponential": Row(Dpm2(1.0), exponential, theirs=True),
-    "lms leading": Row(Lms(), leading),
-    "lms trailing": Row(Lms(), trailing),
-    "lms linspace": Row(Lms(), sigma_even, told=None),
-    "lms karras": Row(Lms(), karras, theirs=True),
-    "lms exponential": Row(Lms(), exponential, theirs=True),
-    "pndm": Row(Pndm(), leading, only=("epsilon",)),
-    "pndm runge-kutta": Row(Pndm(warmup="runge-kutta"), leading, only=("epsilon",)),
-    "pndm offset": Row(Pndm(), offset, only=("epsilon",)),
-    "pndm trailing": Row(Pndm(), trailing, only=("epsilon",)),
-    "dpm++ 2m leading": Row(DpmPlusMulti(), more(leading)),
-    "dpm++ 2m trailing": Row(DpmPlusMulti(), trailing),
-    "dpm++ 2m linspace": Row(DpmPlusMulti(), more(linspace)),
-    "dpm++ 1m": Row(DpmPlusMulti(1), more(linspace)),
-    "dpm++ 3m": Row(DpmPlusMulti(3, compat=True), more(linspace)),
-    "dpm++ 2m heun": Row(DpmPlusMulti(slope="heun"), more(linspace)),
-    "dpm++ 2m karras": Row(DpmPlusMulti(), karras, told=np.round),
-    "dpm++ 2m exponential": Row(DpmPlusMulti(), exponential, told=np.floor, theirs=True),
-    "dpm++ 2m lu": Row(DpmPlusMulti(), exponential, told=np.round),
-    "dpm++ 2m sigma-min": Row(DpmPlusMulti(), noisy(more(linspace))),
-    "dpm++ 2m zero-snr": Row(DpmPlusMulti(), trailing, FLOOR),
-    "dpm++ 2m flow": Row(DpmPlusMulti(), flow_below, STRAIGHT, told=cut),
-    "dpm++ 2m sde": Row(DpmPlusMulti(eta=1.0), more(linspace)),
-    "dpm++ 2m sde heun": Row(DpmPlusMulti(eta=1.0, slope="heun"), more(linspace)),
+    "dpm2 leading": Row(DPM2(), leading),
+    "dpm2 trailing": Row(DPM2(), trailing),
+    "dpm2 linspace": Row(DPM2(), sigma_even, told=None),
+    "dpm2 karras": Row(DPM2(), karras, told=None, theirs=True),
+    "dpm2 exponential": Row(DPM2(), exponential, theirs=True),
+    "dpm2 a leading": Row(DPM2(1.0), leading),
+    "dpm2 a trailing": Row(DPM2(1.0), trailing),
+    "dpm2 a linspace": Row(DPM2(1.0), sigma_even, told=None),
+    "dpm2 a karras": Row(DPM2(1.0), karras, told=None, theirs=True),
+    "dpm2 a exponential": Row(DPM2(1.0), exponential, theirs=True),
+    "lms leading": Row(LMS(), leading),
+    "lms trailing": Row(LMS(), trailing),
+    "lms linspace": Row(LMS(), sigma_even, told=None),
+    "lms karras": Row(LMS(), karras, theirs=True),
+    "lms exponential": Row(LMS(), exponential, theirs=True),
+    "pndm": Row(PNDM(), leading, only=("epsilon",)),
+    "pndm runge-kutta": Row(PNDM(warmup="runge-kutta"), leading, only=("epsilon",)),
+    "pndm offset": Row(PNDM(), offset, only=("epsilon",)),
+    "pndm trailing": Row(PNDM(), trailing, only=("epsilon",)),
+    "dpm++ 2m leading": Row(DPMSolverPPMultistep(), more(leading)),
+    "dpm++ 2m trailing": Row(DPMSolverPPMultistep(), trailing),
+    "dpm++ 2m linspace": Row(DPMSolverPPMultistep(), more(linspace)),
+    "dpm++ 1m": Row(DPMSolverPPMultistep(1), more(linspace)),
+    "dpm++ 3m": Row(DPMSolverPPMultistep(3, diffusers_compat=True), more(linspace)),
+    "dpm++ 2m heun": Row(DPMSolverPPMultistep(slope="heun"), more(linspace)),
+    "dpm++ 2m karras": Row(DPMSolverPPMultistep(), karras, told=np.round),
+    "dpm++ 2m exponential": Row(DPMSolverPPMultistep(), exponential, told=np.floor, theirs=True),
+    "dpm++ 2m lu": Row(DPMSolverPPMultistep(), exponential, told=np.round),
+    "dpm++ 2m sigma-min": Row(DPMSolverPPMultistep(), noisy(more(linspace))),
+    "dpm++ 2m zero-snr": Row(DPMSolverPPMultistep(), trailing, FLOOR),
+    "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, told=cut),
+    "dpm++ 2m sde": Row(DPMSolverPPMultistep(eta=1.0), more(linspace)),
+    "dpm++ 2m sde heun": Row(DPMSolverPPMultistep(eta=1.0, slope="heun"), more(linspace)),
     "dpm++ 3m sde": Row(Negated3M(), more(linspace)),
-    "dpm-solver 1m": Row(DpmSolverMulti(1), noisy(more(linspace))),
-    "dpm-solver 2m": Row(DpmSolverMulti(2), noisy(more(linspace))),
-    "dpm-solver 3m": Row(DpmSolverMulti(3, compat=True), noisy(more(linspace))),
-    "dpm-solver 2m heun": Row(DpmSolverMulti(slope="heun"), noisy(more(linspace))),
-    "dpm-solver 1m sde": Row(DpmSolverMulti(1, eta=1.0), noisy(more(linspace))),
-    "dpm-solver 2m sde": Row(DpmSolverMulti(eta=1.0), noisy(more(linspace))),
-    "dpm-solver 2m sde heun": Row(DpmSolverMulti(eta=1.0, slope="heun"), noisy(more(linspace))),
-    "dpm++ 1s": Row(DpmPlusSingle(1), more(linspace)),
+    "dpm-solver 1m": Row(DPMSolverMultistep(1), noisy(more(linspace))),
+    "dpm-solver 2m": Row(DPMSolverMultistep(2), noisy(more(linspace))),
+    "dpm-solver 3m": Row(DPMSolverMultistep(3, diffusers_compat=True), noisy(more(linspace))),
+    "dpm-solver 2m heun": Row(DPMSolverMultistep(slope="heun"), noisy(more(linspace))),
+    "dpm-solver 1m sde": Row(DPMSolverMultistep(1, eta=1.0), noisy(more(linspace))),
+    "dpm-solver 2m sde": Row(DPMSolverMultistep(eta=1.0), noisy(more(linspace))),
+    "dpm-solver 2m sde heun": Row(DPMSolverMultistep(eta=1.0, slope="heun"), noisy(more(linspace))),
+    "dpm++ 1s": Row(DPMSolverPPSinglestep(1), more(linspace)),
     "dpm++ 2s": Row(SinglestepOnGrid(2), more(linspace)),
     "dpm++ 3s": Row(SinglestepOnGrid(3), more(linspace)),
-    "dpm++ sde": Row(DpmPlusSde(), trailing, told=None),
-    "dpm++ sde karras": Row(DpmPlusSde(), karras, told=None, theirs=True),
+    "dpm++ sde": Row(DPMSolverPPSDE(), trailing, told=None),
+    "dpm++ sde karras": Row(DPMSolverPPSDE(), karras, told=None, theirs=True),
     "dpm++ 2s karras": Row(SinglestepOnGrid(2), karras, told=np.round),
     "dpm++ 2s exponential": Row(SinglestepOnGrid(2), exponential, told=np.floor, theirs=True),
-    "unipc-2 leading": Row(UniPc(), more(leading)),
-    "unipc-2 trailing": Row(UniPc(), trailing),
-    "unipc-2 linspace": Row(UniPc(), more(linspace)),
-    "unipc-1": Row(UniPc(1), more(linspace)),
-    "unipc-3": Row(UniPc(3), more(linspace)),
-    "unipc-2 bh1": Row(UniPc(2, "bh1"), noisy(more(linspace))),
-    "unipc-3 bh1": Row(UniPc(3, "bh1"), noisy(more(linspace))),
-    "unipc-2 bh1 to clean": Row(UniPc(2, "bh1"), more(linspace), only=()),
-    "unipc-2 uncorrected": Row(UniPc(corrector=False), more(linspace)),
-    "unipc-1 noise": Row(UniPc(1, extrapolates="noise"), noisy(more(linspace))),
-    "unipc-2 noise": Row(UniPc(extrapolates="noise"), noisy(more(linspace))),
-    "unipc-3 noise": Row(UniPc(3, extrapolates="noise"), noisy(more(linspace))),
-    "unipc-3 noise bh1": Row(UniPc(3, "bh1", "noise"), noisy(more(linspace))),
-    "unipc-2 karras": Row(UniPc(), karras, told=np.round),
-    "unipc-2 exponential": Row(UniPc(), exponential, told=np.floor, theirs=True),
-    "unipc-2 zero-snr": Row(UniPc(), trailing, FLOOR),
-    "unipc-2 flow": Row(UniPc(), flow_dented, STRAIGHT, told=cut),
-    "deis-2 leading": Row(Deis(2, "logsnr"), noisy(more(leading))),
-    "deis-2 trailing": Row(Deis(2, "logsnr"), noisy(trailing)),
-    "deis-2 linspace": Row(Deis(2, "logsnr"), noisy(more(linspace))),
-    "deis-1": Row(Deis(1, "logsnr"), noisy(more(linspace))),
-    "deis-3": Row(Deis(3, "logsnr"), noisy(more(linspace)), shipped=3e-4),  # it cancels in float32
+    "unipc-2 leading": Row(UniPC(), more(leading)),
+    "unipc-2 trailing": Row(UniPC(), trailing),
+    "unipc-2 linspace": Row(UniPC(), more(linspace)),
+    "unipc-1": Row(UniPC(1), more(linspace)),
+    "unipc-3": Row(UniPC(3), more(linspace)),
+    "unipc-2 bh1": Row(UniPC(2, "bh1"), noisy(more(linspace))),
+    "unipc-3 bh1": Row(UniPC(3, "bh1"), noisy(more(linspace))),
+    "unipc-2 bh1 to clean": Row(UniPC(2, "bh1"), more(linspace), only=()),
+    "unipc-2 uncorrected": Row(UniPC(corrector=False), more(linspace)),
+    "unipc-1 noise": Row(UniPC(1, predict="noise"), noisy(more(linspace))),
+    "unipc-2 noise": Row(UniPC(predict="noise"), noisy(more(linspace))),
+    "unipc-3 noise": Row(UniPC(3, predict="noise"), noisy(more(linspace))),
+    "unipc-3 noise bh1": Row(UniPC(3, "bh1", "noise"), noisy(more(linspace))),
+    "unipc-2 karras": Row(UniPC(), karras, told=np.round),
+    "unipc-2 exponential": Row(UniPC(), exponential, told=np.floor, theirs=True),
+    "unipc-2 zero-snr": Row(UniPC(), trailing, FLOOR),
+    "unipc-2 flow": Row(UniPC(), flow_dented, STRAIGHT, told=cut),
+    "deis-2 leading": Row(DEIS(2, "logsnr"), noisy(more(leading))),
+    "deis-2 trailing": Row(DEIS(2, "logsnr"), noisy(trailing)),
+    "deis-2 linspace": Row(DEIS(2, "logsnr"), noisy(more(linspace))),
+    "deis-1": Row(DEIS(1, "logsnr"), noisy(more(linspace))),
+    "deis-3": Row(DEIS(3, "logsnr"), noisy(more(linspace)), shipped=3e-4),  # it cancels in float32
     "edm euler": edm_row(Euler()),
     "edm euler exponential": edm_row(Euler(), edm_exponential),
-    "edm dpm++ 2m": edm_row(DpmPlusMulti()),
-    "edm dpm++ 3m": edm_row(DpmPlusMulti(3, compat=True)),
-    "edm dpm++ 2m sde": edm_row(DpmPlusMulti(eta=1.0)),
+    "edm dpm++ 2m": edm_row(DPMSolverPPMultistep()),
+    "edm dpm++ 3m": edm_row(DPMSolverPPMultistep(3, diffusers_compat=True)),
+    "edm dpm++ 2m sde": edm_row(DPMSolverPPMultistep(eta=1.0)),
     "flow euler": Row(Euler(), flow, STRAIGHT, told=thousandfold),
     "flow euler shifted": Row(Euler(), flow_twice, STRAIGHT, told=thousandfold),
     "flow heun": Row(Heun(), flow, STRAIGHT, told=thousandfold),
-    "lcm": Row(Consistency(), lcm, boundary=lcm_boundary),
+    "lcm": Row(MultistepConsistency(), lcm, boundary=lcm_boundary),
     "k euler": edm_row(Euler()),
     "k euler exponential": edm_row(Euler(), edm_exponential),
     "k euler churn": churned_row("euler", 1),
     "k euler a": edm_row(EulerAncestral()),
     "k heun": edm_row(Heun()),
     "k heun churn": churned_row("heun", 2),
-    "k dpm2": edm_row(Dpm2()),
+    "k dpm2": edm_row(DPM2()),
     "k dpm2 churn": churned_row("dpm2", 2),
-    "k dpm2 a": edm_row(Dpm2(1.0)),
-    "k lms": edm_row(Lms()),
-    "k dpm++ 2s": edm_row(DpmPlusSingle()),
-    "k dpm++ 2s a": edm_row(DpmPlusSingle(eta=1.0)),
-    "k dpm++ sde": edm_row(DpmPlusSde()),
-    "k dpm++ sde 0.3": edm_row(DpmPlusSde(0.4, 0.3)),
+    "k dpm2 a": edm_row(DPM2(1.0)),
+    "k lms": edm_row(LMS()),
+    "k dpm++ 2s": edm_row(DPMSolverPPSinglestep()),
+    "k dpm++ 2s a": edm_row(DPMSolverPPSinglestep(eta=1.0)),
+    "k dpm++ sde": edm_row(DPMSolverPPSDE()),
+    "k dpm++ sde 0.3": edm_row(DPMSolverPPSDE(0.4, 0.3)),
     "k dpm++ 2m": edm_row(multi()),
     "k dpm++ 2m exponential": edm_row(multi(), edm_exponential),
     "k dpm++ 2m sde": edm_row(multi(eta=1.0)),
     "k dpm++ 2m sde heun": edm_row(multi(eta=1.0, slope="heun")),
-    "k dpm++ 3m": edm_row(multi(3, slope="heun", compat=True)),
-    "k dpm++ 3m sde": edm_row(multi(3, 1.0, slope="heun", compat=True)),
+    "k dpm++ 3m": edm_row(multi(3, slope="heun", diffusers_compat=True)),
+    "k dpm++ 3m sde": edm_row(multi(3, 1.0, slope="heun", diffusers_compat=True)),
 }
 
 DEVIATIONS: Final[Mapping[str, Row]] = {
-    "ddim linspace": Row(Ddim(), linspace),
-    "ddim uneven": Row(Ddim(), trailing),
-    "dpm++ 3m": Row(DpmPlusMulti(3), more(linspace)),
-    "dpm++ 3m sde": Row(DpmPlusMulti(3, eta=1.0), more(linspace)),
-    "dpm-solver 3m": Row(DpmSolverMulti(3), noisy(more(linspace))),
+    "ddim linspace": Row(DDIM(), linspace),
+    "ddim uneven": Row(DDIM(), trailing),
+    "dpm++ 3m": Row(DPMSolverPPMultistep(3), more(linspace)),
+    "dpm++ 3m sde": Row(DPMSolverPPMultistep(3, eta=1.0), more(linspace)),
+    "dpm-solver 3m": Row(DPMSolverMultistep(3), noisy(more(linspace))),
     "k dpm++ 3m": edm_row(multi(3, slope="heun")),
-    "pndm": Row(Pndm(), leading, only=("v_prediction",)),
-    "ddim inverse": Row(DdimInversion(), leading, only=("v_prediction",)),
-    "unipc-2 bh1 to clean": Row(UniPc(2, "bh1"), more(linspace)),
-    "ddpm large trailing": Row(Ddpm("large"), trailing),
-    "deis-2 linspace": Row(Deis(2, "logsnr"), more(linspace)),
-    "dpm++ 2m sigma-min": Row(DpmPlusMulti(), more(linspace)),
-    "dpm++ 2m zero-snr": Row(DpmPlusMulti(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
+    "pndm": Row(PNDM(), leading, only=("v_prediction",)),
+    "ddim inverse": Row(DDIMInversion(), leading, only=("v_prediction",)),
+    "unipc-2 bh1 to clean": Row(UniPC(2, "bh1"), more(linspace)),
+    "ddpm large trailing": Row(DDPM("large"), trailing),
+    "deis-2 linspace": Row(DEIS(2, "logsnr"), more(linspace)),
+    "dpm++ 2m sigma-min": Row(DPMSolverPPMultistep(), more(linspace)),
+    "dpm++ 2m zero-snr": Row(DPMSolverPPMultistep(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
     "euler zero-snr": Row(Euler(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
-    "dpm++ 2m karras": Row(DpmPlusMulti(), karras),
-    "dpm++ 2m exponential": Row(DpmPlusMulti(), exponential),
-    "dpm++ 2m flow": Row(DpmPlusMulti(), flow_below, STRAIGHT, told=thousandfold),
+    "dpm++ 2m karras": Row(DPMSolverPPMultistep(), karras),
+    "dpm++ 2m exponential": Row(DPMSolverPPMultistep(), exponential),
+    "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, told=thousandfold),
     "flow euler shifted": Row(Euler(), flow_once, STRAIGHT, told=thousandfold),
     "euler linspace": Row(Euler(), even),
-    "lms linspace": Row(Lms(), even),
-    "lcm": Row(Consistency(), lcm),
+    "lms linspace": Row(LMS(), even),
+    "lcm": Row(MultistepConsistency(), lcm),
     "euler karras": Row(Euler(), karras),
     "heun exponential": Row(Heun("ratio"), exponential),
 }
 
 KINDS: Final[Mapping[str, Prediction]] = {
     "epsilon": Epsilon(),
-    "v_prediction": Velocity(),
-    "sample": Clean(),
-    "edm": Preconditioned(0.5),
-    "flow": Flow(),
+    "v_prediction": V(),
+    "sample": X0(),
+    "edm": EDMPreconditioned(0.5),
+    "flow": FlowVelocity(),
 }
 
 
-def start(schedule: Schedule, sigma: float) -> Host:
+def start(schedule: Schedule, sigma: float) -> HostArray:
     return START * sigma if schedule == EXPLODING else START
 
 
@@ -493,11 +495,11 @@ def test_one_walk_gives_them_in_float32(run: str) -> None:
 @pytest.mark.parametrize(
     ("sampler", "order"),
     [
-        (DpmPlusMulti(3, eta=1.0), 3),
-        (DpmPlusMulti(3, eta=1.0, compat=True), 2),
+        (DPMSolverPPMultistep(3, eta=1.0), 3),
+        (DPMSolverPPMultistep(3, eta=1.0, diffusers_compat=True), 2),
         (Negated3M(), 1),
-        (DpmSolverMulti(3), 3),
-        (DpmSolverMulti(3, compat=True), 2),
+        (DPMSolverMultistep(3), 3),
+        (DPMSolverMultistep(3, diffusers_compat=True), 2),
     ],
 )
 def test_a_slip_costs_its_method_an_order(sampler: Sampler, order: int) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.samplers import Tableau
-from artifex.schedules import Host, NoiseLevel
+from artifex.schedules import HostArray, NoiseLevel
 
-Denoise = Callable[[Host, float, float], Host]
+Denoise = Callable[[HostArray, float, float], HostArray]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Mixture:
     means: tuple[float, ...]
     stds: tuple[float, ...]
 
-    def _parts(self, alpha: float, sigma: float) -> tuple[Host, Host, Host]:
+    def _parts(self, alpha: float, sigma: float) -> tuple[HostArray, HostArray, HostArray]:
         means, stds = np.asarray(self.means), np.asarray(self.stds)
         return means, stds**2, alpha**2 * stds**2 + sigma**2
 
-    def denoise(self, x: Host, alpha: float, sigma: float) -> Host:
+    def denoise(self, x: HostArray, alpha: float, sigma: float) -> HostArray:
         means, variances, noisy = self._parts(alpha, sigma)
         off = np.asarray(x)[..., None] - alpha * means
         logits = np.log(self.weights) - 0.5 * np.log(noisy) - 0.5 * off**2 / noisy
@@ -32,7 +32,7 @@ class Mixture:
         share /= share.sum(axis=-1, keepdims=True)
         return np.asarray(np.sum(share * (means + alpha * variances / noisy * off), axis=-1))
 
-    def flow(self, x: float, a: NoiseLevel[Host], b: NoiseLevel[Host]) -> float:
+    def flow(self, x: float, a: NoiseLevel[HostArray], b: NoiseLevel[HostArray]) -> float:
         """Where the probability flow carries ``x``: in one dimension it keeps the quantile."""
         goal, low, high = self._quantile(x, a), -50.0, 50.0
         for _ in range(100):
@@ -40,7 +40,7 @@ class Mixture:
             low, high = (middle, high) if self._quantile(middle, b) < goal else (low, middle)
         return (low + high) / 2
 
-    def _quantile(self, x: float, level: NoiseLevel[Host]) -> float:
+    def _quantile(self, x: float, level: NoiseLevel[HostArray]) -> float:
         means, _, noisy = self._parts(float(level.alpha), float(level.sigma))
         off = (x - level.alpha * means) / np.sqrt(2 * noisy)
         return sum(w * math.erfc(-z) / 2 for w, z in zip(self.weights, off, strict=True))
@@ -50,17 +50,17 @@ GAUSSIAN = Mixture((1.0,), (0.4,), (0.5,))
 BIMODAL = Mixture((0.3, 0.7), (-0.8, 0.6), (0.2, 0.3))
 
 
-def at(level: NoiseLevel[Host], i: int) -> NoiseLevel[Host]:
+def at(level: NoiseLevel[HostArray], i: int) -> NoiseLevel[HostArray]:
     return NoiseLevel(t=np.asarray(level.t[i]), alpha=np.asarray(level.alpha[i]), sigma=np.asarray(level.sigma[i]))
 
 
 def walk(
-    table: Tableau[Host],
+    table: Tableau[HostArray],
     denoise: Denoise,
-    x: Host,
-    noise: Host | None = None,
-    exact: Mapping[int, Host] | None = None,
-) -> Host:
+    x: HostArray,
+    noise: HostArray | None = None,
+    exact: Mapping[int, HostArray] | None = None,
+) -> HostArray:
     """The table's walk as its definition says it; ``exact`` replaces where chosen rows go to."""
     x_e = x_b = np.asarray(x, np.float64)
     history = [np.zeros_like(x_e)] * (table.evaluate.shape[1] - 3)

@@ -19,19 +19,19 @@ from jaxtyping import Array
 
 from artifex.guidance import Autoguidance, Classifier, ClassifierFree, Loss
 from artifex.samplers import (
-    Ddim,
-    Ddpm,
+    DDIM,
+    DDPM,
     Inpainted,
     log_likelihood,
     predictor_corrector,
     probability_flow,
     sample,
     sample_trajectory,
-    sample_watched,
+    sample_with_callback,
 )
 from artifex.schedules import (
     EDM,
-    Clean,
+    X0,
     Clipped,
     Denoiser,
     Discrete,
@@ -45,7 +45,7 @@ from artifex.schedules import (
 from tests.samplers.compilations import compilations
 
 SIGMA: Final = 2.0
-ONCE: Final = Ddim().tableau(EDM(), np.array([SIGMA, 0.0]))
+ONCE: Final = DDIM().tableau(EDM(), np.array([SIGMA, 0.0]))
 X: Final = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], np.float32)
 FIRST, SECOND = np.array([0.5, -2.0, 1.0], np.float32), np.array([3.0, 1.0, -0.25], np.float32)
 Level = NoiseLevel[jax.Array]
@@ -226,26 +226,26 @@ CASES: Final[dict[str, Callable[[], Case]]] = {
     "nnx, closed over": lambda: module(lambda net: lambda x_t, level: net(x_t, level)),
     "nnx, with its own transformations": lambda: module(lambda net: net, Rematerialised),
     "nnx as parameters": lambda: module(
-        lambda net: NetworkDenoiser(lambda m, x_t, t, cond: m(x_t, t), Clean(), net), Rematerialised
+        lambda net: NetworkDenoiser(lambda m, x_t, t, cond: m(x_t, t), X0(), net), Rematerialised
     ),
     "nnx, split": lambda: module(
         lambda net: NetworkDenoiser(
-            lambda state, x_t, t, cond: nnx.merge(nnx.graphdef(net), state)(x_t, t), Clean(), nnx.state(net)
+            lambda state, x_t, t, cond: nnx.merge(nnx.graphdef(net), state)(x_t, t), X0(), nnx.state(net)
         )
     ),
     "nnx under nnx.jit": lambda: module(lambda net: nnx.jit(lambda x_t, level: net(x_t, level))),
     "equinox": lambda: held(lambda h: Equinox(h.w)),
     "equinox under filter_jit": lambda: held(lambda h: eqx.filter_jit(Equinox(h.w))),
     "equinox, its method": lambda: held(lambda h: Equinox(h.w).__call__),
-    "linen": lambda: held(lambda h: NetworkDenoiser(linen_apply, Clean(), {"w": h.w})),
+    "linen": lambda: held(lambda h: NetworkDenoiser(linen_apply, X0(), {"w": h.w})),
     "haiku": lambda: held(
-        lambda h: NetworkDenoiser(lambda p, x_t, t, cond: haiku_like(p, None, x_t), Clean(), {"linear": {"w": h.w}})
+        lambda h: NetworkDenoiser(lambda p, x_t, t, cond: haiku_like(p, None, x_t), X0(), {"linear": {"w": h.w}})
     ),
     "haiku, closed over": lambda: held(lambda h: lambda x_t, level: haiku_like({"linear": {"w": h.w}}, None, x_t)),
     "a network that closes over its weights": lambda: held(
-        lambda h: NetworkDenoiser(lambda p, x_t, t, cond: h.w * x_t, Clean(), None)
+        lambda h: NetworkDenoiser(lambda p, x_t, t, cond: h.w * x_t, X0(), None)
     ),
-    "a frozen value of one that changes": lambda: same(lambda h: NetworkDenoiser(Frozen(h), Clean(), None)),
+    "a frozen value of one that changes": lambda: same(lambda h: NetworkDenoiser(Frozen(h), X0(), None)),
     "a record around a function": lambda: held(lambda h: Inner(lambda x_t, level: h.w * x_t)),
     "a record around an object": lambda: same(lambda h: Inner(h)),
     "a record around a method": lambda: same(lambda h: Inner(h.method)),
@@ -325,8 +325,8 @@ def log_density(x: Numbers, w: Numbers, start: float, end: float) -> Numbers:
 
 def test_every_walk_sees_present_weights_and_is_compiled_once() -> None:
     holder, x, key = Holder(), jnp.asarray(X), jax.random.key(0)
-    short = Ddim().tableau(EDM(), np.array([SIGMA, 1.0, 0.0]))
-    noisy = Ddpm().tableau(EDM(), np.array([SIGMA, 0.0]))
+    short = DDIM().tableau(EDM(), np.array([SIGMA, 1.0, 0.0]))
+    noisy = DDPM().tableau(EDM(), np.array([SIGMA, 0.0]))
     seen: list[Numbers] = []
 
     def watch(index: Array, state: Array, clean: Array) -> None:
@@ -336,7 +336,7 @@ def test_every_walk_sees_present_weights_and_is_compiled_once() -> None:
         holder.w = jnp.asarray(w)
         with compilations() as compiled:
             _, kept = sample_trajectory(gaussian(holder), short, x)
-            sample_watched(gaussian(holder), ONCE, x, watch=watch)
+            sample_with_callback(gaussian(holder), ONCE, x, watch=watch)
             jax.effects_barrier()  # type: ignore[no-untyped-call]
             renewed = predictor_corrector(gaussian(holder), noisy, x, key, corrections=0)
             ends = probability_flow(gaussian(holder), EDM(), x, SIGMA, 0.1)
@@ -365,10 +365,10 @@ def test_a_number_that_changed() -> None:
 
 def test_an_optimiser_step_between_two_walks() -> None:
     net = Module()
-    optimiser = nnx.Optimizer(net, optax.sgd(0.5), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(net, optax.sgd(0.5), wrt=nnx.Param)
     grads = nnx.grad(lambda net: jnp.sum(net.w[...]))(net)
     before = sample(net, ONCE, jnp.asarray(X))
-    optimiser.update(net, grads)
+    optimizer.update(net, grads)
     np.testing.assert_allclose(before, FIRST * X, rtol=1e-6)
     np.testing.assert_allclose(sample(net, ONCE, jnp.asarray(X)), (FIRST - 0.5) * X, rtol=1e-6)
 
@@ -413,7 +413,7 @@ def test_a_chain_gives_a_function_its_timesteps() -> None:
     chain = Discrete(betas.linear(10))
     for table in (np.arange(10.0, dtype=np.float32), np.arange(10.0, dtype=np.float32)[::-1].copy()):
         denoise = partial(lambda table, x_t, level: jnp.asarray(table)[level.t][:, None] * x_t, table)
-        got = sample(denoise, Ddim().tableau(chain, np.array([7.0, -1.0])), jnp.asarray(X))
+        got = sample(denoise, DDIM().tableau(chain, np.array([7.0, -1.0])), jnp.asarray(X))
         np.testing.assert_allclose(got, table[7] * X, rtol=1e-6)
 
 
@@ -452,6 +452,6 @@ def test_records_and_values_are_not_traced_to_be_seen() -> None:
             return w * x_t
 
     for w in (FIRST, SECOND):
-        denoiser = Clipped(NetworkDenoiser(Apply(), Clean(), jnp.asarray(w)))
+        denoiser = Clipped(NetworkDenoiser(Apply(), X0(), jnp.asarray(w)))
         np.testing.assert_allclose(sample(denoiser, ONCE, jnp.asarray(X)), np.clip(w * X, -1, 1), rtol=1e-6)
     assert len(traces) == 1

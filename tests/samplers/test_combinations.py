@@ -20,16 +20,16 @@ from artifex.guidance import ClassifierFree
 from artifex.kernels import sample_keys
 from artifex.samplers import Inpainted, Tableau, sample
 from artifex.schedules import (
-    Clean,
+    X0,
+    EDMPreconditioned,
     Epsilon,
-    Flow,
-    Host,
+    FlowVelocity,
+    HostArray,
     NetworkDenoiser,
     NoiseLevel,
-    Preconditioned,
     Prediction,
     Score,
-    Velocity,
+    V,
     expand,
     record,
 )
@@ -39,11 +39,11 @@ from tests.samplers.test_law import COVARIANCE, MEAN, law
 
 PREDICTIONS: Final[Mapping[str, Prediction]] = {
     "epsilon": Epsilon(),
-    "clean": Clean(),
-    "velocity": Velocity(),
+    "clean": X0(),
+    "velocity": V(),
     "score": Score(),
-    "flow": Flow(),
-    "preconditioned": Preconditioned(),
+    "flow": FlowVelocity(),
+    "preconditioned": EDMPreconditioned(),
 }
 SCALES: Final = (1.0, 2.5)
 WITHOUT: Final = np.array([-0.3, 0.2])  # the data's mean without the condition; with it, MEAN
@@ -73,7 +73,7 @@ def network(name: str) -> Callable[[Known, Array, Array, Array | None], Array]:
     def apply(known: Known, x_t: Float[Array, "b d"], t: Float[Array, " b"], cond: Array | None) -> Float[Array, "b d"]:
         place = jnp.argmin(jnp.abs(known[0] - t[:, None]), axis=1)
         level = NoiseLevel(t=t, alpha=known[1][place], sigma=known[2][place])
-        if isinstance(prediction, Preconditioned):  # this network sees a scaled sample
+        if isinstance(prediction, EDMPreconditioned):  # this network sees a scaled sample
             x_t = x_t / expand(prediction.c_in(level), x_t)
         alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
         assert cond is not None
@@ -105,20 +105,20 @@ class Spoken:
 
 
 @cache
-def draws(rows: int) -> Host:
+def draws(rows: int) -> HostArray:
     """The noise of each row."""
     keys = sample_keys(KEY, len(WHICH))
     draw = jax.jit(jax.vmap(lambda k, i: jax.random.normal(jax.random.fold_in(k, i), (2,)), in_axes=(0, None)))
     return np.stack([np.asarray(draw(keys, i), np.float64) for i in range(rows)])
 
 
-def closed_form(x: Host, alpha: float, sigma: float) -> Host:
+def closed_form(x: HostArray, alpha: float, sigma: float) -> HostArray:
     gain = alpha * VARIANCES / (alpha**2 * VARIANCES + sigma**2)
     conditional, without = (m + ((x - alpha * m) @ BASIS * gain) @ BASIS.T for m in (MEAN, WITHOUT))
     return np.asarray(MASK * KNOWN + (1 - MASK) * (without + SCALE[:, None] * (conditional - without)))
 
 
-def spoken(table: Tableau[Host]) -> Spoken:
+def spoken(table: Tableau[HostArray]) -> Spoken:
     level, c_noise = table.level, -np.clip(table.level.logsnr, -80, 80) / 8
     t, alpha, sigma, told = (jnp.asarray(a, jnp.float32) for a in (level.t, level.alpha, level.sigma, c_noise))
     return Spoken((t, alpha, sigma), told, jnp.asarray(WHICH))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from artifex.samplers import (
-    DpmPlusMulti,
-    DpmSolverMulti,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
     Sampler,
     Tableau,
-    UniPc,
+    UniPC,
 )
-from artifex.schedules import EDM, Discrete, Host, Schedule, betas, grid
+from artifex.schedules import EDM, Discrete, HostArray, Schedule, betas, grid
 from tests.samplers.analytic import GAUSSIAN, walk
 from tests.samplers.cases import DETERMINISTIC, IMPROPER, SOLVERS, walks
 
@@ -21,18 +21,18 @@ FEW: Final = (1, 2, 3)
 START: Final = np.array([-1.3, 0.2, 0.7])
 SHORT: Final = Discrete(betas.linear(12, 0.02, 0.4))
 EXTRA: Final[Mapping[str, Sampler]] = {
-    "dpm++ 3m euler": DpmPlusMulti(3, euler_at_final=True),
-    "dpm-solver 3m euler": DpmSolverMulti(3, euler_at_final=True),
-    "unipc-3 uncorrected": UniPc(3, uncorrected=(0, 1)),
+    "dpm++ 3m euler": DPMSolverPPMultistep(3, euler_at_final=True),
+    "dpm-solver 3m euler": DPMSolverMultistep(3, euler_at_final=True),
+    "unipc-3 uncorrected": UniPC(3, uncorrected=(0, 1)),
 }
 ALL: Final = {**SOLVERS, **EXTRA}
 
 
-def started(table: Tableau[Host]) -> Host:
+def started(table: Tableau[HostArray]) -> HostArray:
     return np.asarray(table.level.alpha[0] * 0.4 + START * table.level.sigma[0])
 
 
-def gaussian_walk(table: Tableau[Host], x: Host) -> Host:
+def gaussian_walk(table: Tableau[HostArray], x: HostArray) -> HostArray:
     return walk(table, GAUSSIAN.denoise, x, np.random.default_rng(0).standard_normal((table.rows, 3)))
 
 
@@ -71,7 +71,7 @@ def test_one_step_of_a_multistep_method_is_ddim(name: str) -> None:
         np.testing.assert_allclose(gaussian_walk(table, x), want, rtol=1e-9, atol=1e-12, err_msg=place)
 
 
-def every(schedule: Discrete) -> tuple[Schedule, Host]:
+def every(schedule: Discrete) -> tuple[Schedule, HostArray]:
     return schedule, grid.every(schedule.steps)
 
 
@@ -102,14 +102,14 @@ def test_all_steps_end_in_the_range_of_the_data(name: str) -> None:
         assert np.all(np.abs(end - 0.4) < 4 * 0.5)
 
 
-@pytest.mark.parametrize("kind", [DpmPlusMulti, DpmSolverMulti])
+@pytest.mark.parametrize("kind", [DPMSolverPPMultistep, DPMSolverMultistep])
 @pytest.mark.parametrize("steps", [2, 3, 20])
 def test_euler_at_final_is_of_first_order_in_the_last_step_alone(
-    kind: type[DpmPlusMulti | DpmSolverMulti], steps: int
+    kind: type[DPMSolverPPMultistep | DPMSolverMultistep], steps: int
 ) -> None:
     times = grid.karras(EDM(), steps, 80.0, 0.002, clean=False)
-    plain = kind(3, lower_final=False).tableau(EDM(), times)
-    euler = kind(3, lower_final=False, euler_at_final=True).tableau(EDM(), times)
+    plain = kind(3, lower_order_final=False).tableau(EDM(), times)
+    euler = kind(3, lower_order_final=False, euler_at_final=True).tableau(EDM(), times)
     np.testing.assert_array_equal(euler.evaluate[:-1], plain.evaluate[:-1])
     np.testing.assert_array_equal(euler.evaluate[-1, 3:], 0)
     assert plain.evaluate[-1, 3] != 0
@@ -118,11 +118,11 @@ def test_euler_at_final_is_of_first_order_in_the_last_step_alone(
 def test_steps_that_stay_uncorrected() -> None:
     """The corrector of step i acts in row i + 1: with all of them left out, nothing but the predictor is left."""
     times = grid.karras(EDM(), 6, 80.0, 0.002)
-    whole, none = UniPc(3).tableau(EDM(), times), UniPc(3, uncorrected=tuple(range(6))).tableau(EDM(), times)
-    some = UniPc(3, uncorrected=(0, 2)).tableau(EDM(), times)
+    whole, none = UniPC(3).tableau(EDM(), times), UniPC(3, uncorrected=tuple(range(6))).tableau(EDM(), times)
+    some = UniPC(3, uncorrected=(0, 2)).tableau(EDM(), times)
     np.testing.assert_array_equal(some.base[[1, 3]], none.base[[1, 3]])
     np.testing.assert_array_equal(some.base[[0, 2, 4, 5]], whole.base[[0, 2, 4, 5]])
     x = started(whole)
-    only = UniPc(3, corrector=False).tableau(EDM(), times)
+    only = UniPC(3, corrector=False).tableau(EDM(), times)
     np.testing.assert_allclose(gaussian_walk(none, x), gaussian_walk(only, x), rtol=1e-12)
     assert np.abs(gaussian_walk(whole, x) - gaussian_walk(only, x)).max() > 1e-3

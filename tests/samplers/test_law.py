@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
-from artifex.samplers import Dpm2, DpmPlusMulti, EulerAncestral, Tableau
-from artifex.schedules import EDM, Host, NoiseLevel, expand, record
+from artifex.samplers import DPM2, DPMSolverPPMultistep, EulerAncestral, Tableau
+from artifex.schedules import EDM, HostArray, NoiseLevel, expand, record
 from tests.samplers.analytic import GAUSSIAN, walk
 from tests.samplers.cases import DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, falling, walks
 
@@ -37,7 +37,7 @@ def denoiser() -> Gaussian:
     return Gaussian(*(jnp.asarray(a, jnp.float32) for a in (MEAN, basis, variances)))
 
 
-def law(table: Tableau[Host], mean: Host, covariance: Host) -> tuple[Host, Host]:
+def law(table: Tableau[HostArray], mean: HostArray, covariance: HostArray) -> tuple[HostArray, HostArray]:
     """Mean and covariance of the walk's end, from the law of the data at its first level, by linear recursion."""
     d, columns = len(mean), table.evaluate.shape[1]
     eye, a, s = np.eye(d), table.level.alpha, table.level.sigma
@@ -74,7 +74,7 @@ def law(table: Tableau[Host], mean: Host, covariance: Host) -> tuple[Host, Host]
 
 @pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC, "ddpm large", "dpm-solver 2m sde"])
 def test_the_law_tends_to_the_data(name: str) -> None:
-    def off(steps: int) -> Host:
+    def off(steps: int) -> HostArray:
         table = SOLVERS[name].tableau(EDM(), falling(10.0, 0.05, steps))
         mean, covariance = law(table, MEAN, COVARIANCE)
         return np.array([np.abs(mean - MEAN).max(), np.abs(covariance - COVARIANCE - 0.05**2 * np.eye(2)).max()])
@@ -99,7 +99,7 @@ def test_the_law_is_that_of_the_walk(name: str) -> None:
         np.testing.assert_allclose(covariance, ends.T @ ends, atol=1e-9 * max(1, covariance.max()), err_msg=place)
 
 
-def centred(x: Host, alpha: float, sigma: float) -> Host:
+def centred(x: HostArray, alpha: float, sigma: float) -> HostArray:
     """The denoiser of Gaussian data without a mean."""
     noisy = alpha**2 * COVARIANCE + sigma**2 * np.eye(2)
     return np.asarray(x @ np.linalg.solve(noisy, alpha * COVARIANCE))
@@ -107,7 +107,7 @@ def centred(x: Host, alpha: float, sigma: float) -> Host:
 
 def test_the_posterior_step_is_exact_where_the_data_has_one_point() -> None:
     """For data without spread the ancestral step is the posterior itself: the law is right at every step count."""
-    for sampler in (EulerAncestral(), DpmPlusMulti(2, eta=1.0), Dpm2(eta=1.0)):
+    for sampler in (EulerAncestral(), DPMSolverPPMultistep(2, eta=1.0), DPM2(eta=1.0)):
         table = sampler.tableau(EDM(), falling(10.0, 0.5, 4))
         mean, covariance = law(table, MEAN, np.zeros((2, 2)))
         np.testing.assert_allclose(mean, MEAN, atol=1e-12)

@@ -10,15 +10,24 @@ from jaxtyping import Array, Float
 
 from artifex.guidance import ClassifierFree
 from artifex.kernels import sample_keys
-from artifex.samplers import Ddpm, DpmPlusMulti, Inpainted, corrected, predictor_corrector, prior, resample, sample
-from artifex.schedules import Clipped, Discrete, Epsilon, Host, NetworkDenoiser, NoiseLevel, betas, grid, record
+from artifex.samplers import (
+    DDPM,
+    DPMSolverPPMultistep,
+    Inpainted,
+    predictor_corrector,
+    prior,
+    resample,
+    sample,
+    with_corrector,
+)
+from artifex.schedules import Clipped, Discrete, Epsilon, HostArray, NetworkDenoiser, NoiseLevel, betas, grid, record
 from tests.samplers.test_law import COVARIANCE, MEAN, Gaussian, denoiser, law
 
 STEPS: Final = 12
 BETAS: Final = betas.linear(STEPS, 1e-2, 0.5)
 CHAIN: Final = Discrete(BETAS)
 TIMES: Final = grid.every(STEPS)
-LEARNED: Final = Ddpm("learned").tableau(CHAIN, TIMES)
+LEARNED: Final = DDPM("learned").tableau(CHAIN, TIMES)
 
 ABAR: Final = np.cumprod(1 - BETAS)
 BEFORE: Final = np.append(1.0, ABAR[:-1])
@@ -36,7 +45,7 @@ class WithV:
         return jnp.concatenate([self.denoiser(x_t, level), jnp.broadcast_to(self.v, x_t.shape)], axis=-1)
 
 
-def variance(v: Host | float, i: int) -> Host:
+def variance(v: HostArray | float, i: int) -> HostArray:
     """Nichol and Dhariwal's equation 15; no noise is added at the end of the chain."""
     if i == 0:
         return np.zeros(())
@@ -55,7 +64,7 @@ def test_the_law_under_a_constant_v(v: float) -> None:
         shift = clean * (np.eye(2) - np.sqrt(ABAR[i]) * gain) @ MEAN / (1 - ABAR[i])
         mean, covariance = move @ mean + shift, move @ covariance @ move.T + variance(v, i) * np.eye(2)
 
-    names = {-1.0: Ddpm("small"), 1.0: Ddpm("large")}
+    names = {-1.0: DDPM("small"), 1.0: DDPM("large")}
     if v in names:
         for one, other in zip(law(names[v].tableau(CHAIN, TIMES), MEAN, COVARIANCE), (mean, covariance), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-12)
@@ -103,7 +112,7 @@ def test_a_respaced_chain_and_one_without_signal() -> None:
     """The two ends of the range are the small and the large variance of the sub-sequence, and the last row has none."""
     for chain in (Discrete(betas.linear(1000)), Discrete(betas.rescale_zero_terminal_snr(betas.linear(1000)))):
         times = grid.trailing(1000, 25)
-        table, small, large = (Ddpm(v).tableau(chain, times) for v in ("learned", "small", "large"))
+        table, small, large = (DDPM(v).tableau(chain, times) for v in ("learned", "small", "large"))
         np.testing.assert_allclose(table.noise, small.noise, rtol=1e-14)
         np.testing.assert_allclose(table.noise * np.exp(table.stretch), large.noise, rtol=1e-12)
         assert table.noise[-1] == 0
@@ -111,10 +120,10 @@ def test_a_respaced_chain_and_one_without_signal() -> None:
 
 
 def test_other_methods_look_at_the_data_alone() -> None:
-    table, key = DpmPlusMulti(2, eta=1.0).tableau(CHAIN, TIMES), jax.random.key(1)
+    table, key = DPMSolverPPMultistep(2, eta=1.0).tableau(CHAIN, TIMES), jax.random.key(1)
     x = prior(table, (3, 4), jax.random.key(0))
     np.testing.assert_array_equal(sample(both, table, x, key), sample(clean, table, x, key))
-    plain = Ddpm().tableau(CHAIN, TIMES)
+    plain = DDPM().tableau(CHAIN, TIMES)
     want = predictor_corrector(clean, plain, x, key)
     np.testing.assert_allclose(predictor_corrector(both, plain, x, key), want, atol=1e-6)
 
@@ -145,8 +154,8 @@ def test_who_cannot_walk_it() -> None:
         sample(lambda x_t, level: x_t[:, :3], LEARNED, x, key)
     with pytest.raises(ValueError, match="only a method with noise of its own can go back"):
         resample(LEARNED)
-    with pytest.raises(ValueError, match="only a method with noise of its own can be corrected"):
-        corrected(LEARNED)
+    with pytest.raises(ValueError, match="only a method with noise of its own can be with_corrector"):
+        with_corrector(LEARNED)
     network: NetworkDenoiser[None, None] = NetworkDenoiser(lambda p, x, t, c: x, Epsilon(), None, variance=True)
     with pytest.raises(ValueError, match=r"must give twice its input's channels, \(3, 8\), got \(3, 4\)"):
         sample(network, LEARNED, x, key)
@@ -154,6 +163,6 @@ def test_who_cannot_walk_it() -> None:
 
 def test_a_step_to_clean_data_draws_no_noise_and_needs_no_key() -> None:
     x, ends = jnp.ones((2, 2)), TIMES[-2:]
-    out = sample(WithV(denoiser(), jnp.float32(0.3)), Ddpm("learned").tableau(CHAIN, ends), x)
+    out = sample(WithV(denoiser(), jnp.float32(0.3)), DDPM("learned").tableau(CHAIN, ends), x)
     clean = denoiser()(x, jax.tree.map(lambda v: jnp.full(2, v, jnp.float32), CHAIN.at(ends[:1])))
     np.testing.assert_allclose(out, clean, rtol=1e-6)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from artifex.samplers import (
-    Ddim,
-    Deis,
-    Dpm2,
-    DpmPlusMulti,
-    DpmPlusSingle,
-    DpmSolverMulti,
-    DpmSolverSingle,
-    Edm,
-    ErSde,
+    DDIM,
+    DEIS,
+    DPM2,
+    ERSDE,
+    LMS,
+    PNDM,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
+    DPMSolverPPSinglestep,
+    DPMSolverSinglestep,
+    EDMStochastic,
     Euler,
     Heun,
-    Lms,
-    Pndm,
     Sampler,
-    UniPc,
+    UniPC,
 )
-from artifex.schedules import EDM, VP, CosineVP, Host, NoiseLevel, RectifiedFlow, Schedule, grid
+from artifex.schedules import EDM, VP, CosineVP, HostArray, NoiseLevel, RectifiedFlow, Schedule, grid
 from tests.samplers.analytic import BIMODAL, GAUSSIAN, Mixture, at, walk
 from tests.samplers.cases import DETERMINISTIC, falling
 
@@ -33,10 +33,10 @@ def errors(
     sampler: Sampler,
     data: Mixture,
     x: float,
-    grids: Sequence[Host],
+    grids: Sequence[HostArray],
     exact: int = 0,
     schedule: Schedule | None = None,
-) -> Host:
+) -> HostArray:
     """How far each walk ends from the exact probability flow; the first ``exact`` steps are the flow's own."""
     out = []
     for times in grids:
@@ -48,13 +48,13 @@ def errors(
     return np.asarray(out)
 
 
-def slope(errors: Host, steps: Sequence[int]) -> float:
+def slope(errors: HostArray, steps: Sequence[int]) -> float:
     """Of the last stretch."""
     return float(np.log(errors[-2] / errors[-1]) / np.log(steps[-1] / steps[-2]))
 
 
 def test_the_exact_flow_is_exact() -> None:
-    def level(sigma: float) -> NoiseLevel[Host]:
+    def level(sigma: float) -> NoiseLevel[HostArray]:
         return EDM().at(np.asarray(sigma))
 
     assert GAUSSIAN.flow(13.416239856425513, level(10.0), level(0.05)) == pytest.approx(1.0532419153728578, abs=1e-12)
@@ -65,17 +65,17 @@ def test_the_exact_flow_is_exact() -> None:
     ("sampler", "expected"),
     [
         (Euler(), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
-        (Ddim(), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
-        (DpmSolverSingle(1), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
+        (DDIM(), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
+        (DPMSolverSinglestep(1), [4.136e-2, 2.102e-2, 1.060e-2, 5.319e-3, 2.665e-3]),
         (Heun(), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
         (Heun(frame="ratio"), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
-        (Edm(churn=0), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
-        (Dpm2(), [2.958e-3, 7.234e-4, 1.788e-4, 4.446e-5, 1.108e-5]),
-        (DpmSolverSingle(2), [2.958e-3, 7.234e-4, 1.788e-4, 4.446e-5, 1.108e-5]),
-        (DpmPlusSingle(2), [2.695e-3, 6.911e-4, 1.748e-4, 4.397e-5, 1.102e-5]),
-        (DpmPlusMulti(2), [2.505e-3, 6.538e-4, 1.655e-4, 4.155e-5, 1.041e-5]),
-        (Lms(2), [1.168e-2, 3.225e-3, 8.488e-4, 2.178e-4, 5.517e-5]),
-        (Lms(3), [5.116e-3, 8.053e-4, 1.144e-4, 1.556e-5, 2.110e-6]),
+        (EDMStochastic(churn=0), [6.103e-3, 1.474e-3, 3.623e-4, 8.983e-5, 2.236e-5]),
+        (DPM2(), [2.958e-3, 7.234e-4, 1.788e-4, 4.446e-5, 1.108e-5]),
+        (DPMSolverSinglestep(2), [2.958e-3, 7.234e-4, 1.788e-4, 4.446e-5, 1.108e-5]),
+        (DPMSolverPPSinglestep(2), [2.695e-3, 6.911e-4, 1.748e-4, 4.397e-5, 1.102e-5]),
+        (DPMSolverPPMultistep(2), [2.505e-3, 6.538e-4, 1.655e-4, 4.155e-5, 1.041e-5]),
+        (LMS(2), [1.168e-2, 3.225e-3, 8.488e-4, 2.178e-4, 5.517e-5]),
+        (LMS(3), [5.116e-3, 8.053e-4, 1.144e-4, 1.556e-5, 2.110e-6]),
     ],
     ids=repr,
 )
@@ -87,8 +87,8 @@ def test_errors_on_a_gaussian(sampler: Sampler, expected: list[float]) -> None:
 @pytest.mark.parametrize(
     ("sampler", "expected"),
     [
-        (DpmPlusMulti(3), [6.30e-5, 9.01e-7, 1.37e-8, 1.70e-9]),
-        (DpmPlusMulti(3, compat=True), [1.22e-4, 9.35e-6, 6.08e-7, 1.53e-7]),
+        (DPMSolverPPMultistep(3), [6.30e-5, 9.01e-7, 1.37e-8, 1.70e-9]),
+        (DPMSolverPPMultistep(3, diffusers_compat=True), [1.22e-4, 9.35e-6, 6.08e-7, 1.53e-7]),
     ],
     ids=repr,
 )
@@ -98,57 +98,57 @@ def test_errors_of_the_third_order_on_a_mixture(sampler: Sampler, expected: list
 
 
 ORDERS: Final = (
-    (Ddim(), 1, 0),
+    (DDIM(), 1, 0),
     (Euler(), 1, 0),
     (Heun(), 2, 0),
     (Heun(frame="ratio"), 2, 0),
-    (Dpm2(), 2, 0),
-    (Edm(churn=0), 2, 0),
-    (DpmSolverSingle(1), 1, 0),
-    (DpmSolverSingle(2), 2, 0),
-    (DpmSolverSingle(3), 3, 0),
-    (DpmSolverMulti(1), 1, 0),
-    (DpmSolverMulti(2), 2, 0),
-    (DpmSolverMulti(3), 3, 2),
-    (DpmSolverMulti(2, slope="heun"), 2, 0),
-    (DpmSolverMulti(3, compat=True), 2, 2),
-    (DpmPlusSingle(1), 1, 0),
-    (DpmPlusSingle(2), 2, 0),
-    (DpmPlusSingle(3), 3, 0),
-    (DpmPlusMulti(1), 1, 0),
-    (DpmPlusMulti(2), 2, 0),
-    (DpmPlusMulti(2, slope="heun"), 2, 0),
-    (DpmPlusMulti(3), 3, 2),
-    (DpmPlusMulti(3, compat=True), 2, 2),
-    (UniPc(1, corrector=False), 1, 0),
-    (UniPc(2, corrector=False, lower_final=False), 2, 0),
-    (UniPc(3, corrector=False, lower_final=False), 3, 2),
-    (UniPc(1, "bh1", lower_final=False), 2, 0),
-    (UniPc(1, "bh2", lower_final=False), 2, 0),
-    (UniPc(2, "bh1", lower_final=False), 3, 1),
-    (UniPc(2, "bh2", lower_final=False), 3, 1),
-    (UniPc(3, "bh1", lower_final=False), 4, 2),
-    (UniPc(3, "bh2", lower_final=False), 4, 2),
-    (UniPc(3, "bh2", "noise", corrector=False, lower_final=False), 3, 2),
-    (UniPc(1, "bh1", "noise", lower_final=False), 2, 0),
-    (UniPc(2, "bh2", "noise", lower_final=False), 3, 1),
-    (UniPc(3, "bh1", "noise", lower_final=False), 4, 2),
-    (UniPc(3, "bh2", "noise", lower_final=False), 4, 2),
-    (Deis(1), 1, 0),
-    (Deis(2), 2, 0),
-    (Deis(3), 3, 2),
-    (Deis(2, "logsnr"), 2, 0),
-    (Deis(3, "logsnr"), 3, 2),
-    (Lms(1), 1, 0),
-    (Lms(2), 2, 0),
-    (Lms(3), 3, 2),
-    (Lms(4), 4, 3),
-    (Pndm(), 2, 0),
-    (Pndm(warmup="euler"), 2, 0),
-    (Pndm(warmup="runge-kutta"), 2, 0),
-    (ErSde(1, offset=1e300), 1, 0),
-    (ErSde(2, offset=1e300), 2, 0),
-    (ErSde(3, offset=1e300), 3, 2),
+    (DPM2(), 2, 0),
+    (EDMStochastic(churn=0), 2, 0),
+    (DPMSolverSinglestep(1), 1, 0),
+    (DPMSolverSinglestep(2), 2, 0),
+    (DPMSolverSinglestep(3), 3, 0),
+    (DPMSolverMultistep(1), 1, 0),
+    (DPMSolverMultistep(2), 2, 0),
+    (DPMSolverMultistep(3), 3, 2),
+    (DPMSolverMultistep(2, slope="heun"), 2, 0),
+    (DPMSolverMultistep(3, diffusers_compat=True), 2, 2),
+    (DPMSolverPPSinglestep(1), 1, 0),
+    (DPMSolverPPSinglestep(2), 2, 0),
+    (DPMSolverPPSinglestep(3), 3, 0),
+    (DPMSolverPPMultistep(1), 1, 0),
+    (DPMSolverPPMultistep(2), 2, 0),
+    (DPMSolverPPMultistep(2, slope="heun"), 2, 0),
+    (DPMSolverPPMultistep(3), 3, 2),
+    (DPMSolverPPMultistep(3, diffusers_compat=True), 2, 2),
+    (UniPC(1, corrector=False), 1, 0),
+    (UniPC(2, corrector=False, lower_order_final=False), 2, 0),
+    (UniPC(3, corrector=False, lower_order_final=False), 3, 2),
+    (UniPC(1, "bh1", lower_order_final=False), 2, 0),
+    (UniPC(1, "bh2", lower_order_final=False), 2, 0),
+    (UniPC(2, "bh1", lower_order_final=False), 3, 1),
+    (UniPC(2, "bh2", lower_order_final=False), 3, 1),
+    (UniPC(3, "bh1", lower_order_final=False), 4, 2),
+    (UniPC(3, "bh2", lower_order_final=False), 4, 2),
+    (UniPC(3, "bh2", "noise", corrector=False, lower_order_final=False), 3, 2),
+    (UniPC(1, "bh1", "noise", lower_order_final=False), 2, 0),
+    (UniPC(2, "bh2", "noise", lower_order_final=False), 3, 1),
+    (UniPC(3, "bh1", "noise", lower_order_final=False), 4, 2),
+    (UniPC(3, "bh2", "noise", lower_order_final=False), 4, 2),
+    (DEIS(1), 1, 0),
+    (DEIS(2), 2, 0),
+    (DEIS(3), 3, 2),
+    (DEIS(2, "logsnr"), 2, 0),
+    (DEIS(3, "logsnr"), 3, 2),
+    (LMS(1), 1, 0),
+    (LMS(2), 2, 0),
+    (LMS(3), 3, 2),
+    (LMS(4), 4, 3),
+    (PNDM(), 2, 0),
+    (PNDM(warmup="euler"), 2, 0),
+    (PNDM(warmup="runge-kutta"), 2, 0),
+    (ERSDE(1, offset=1e300), 1, 0),
+    (ERSDE(2, offset=1e300), 2, 0),
+    (ERSDE(3, offset=1e300), 3, 2),
 )
 """Deterministic samplers, their orders, and the exact steps that they start with."""
 
@@ -163,7 +163,7 @@ def test_order_on_a_mixture(sampler: Sampler, order: int, exact: int) -> None:
 def test_every_deterministic_sampler_of_the_table_has_a_line() -> None:
     """Where UniPC's order falls over the last steps, that is what would be measured: its line leaves that out."""
     shown = {sampler for sampler, _, _ in ORDERS}
-    asked = {n: replace(s, lower_final=False) if isinstance(s, UniPc) else s for n, s in DETERMINISTIC.items()}
+    asked = {n: replace(s, lower_order_final=False) if isinstance(s, UniPC) else s for n, s in DETERMINISTIC.items()}
     assert [name for name, sampler in asked.items() if sampler not in shown] == []
 
 
@@ -172,11 +172,11 @@ def test_every_deterministic_sampler_of_the_table_has_a_line() -> None:
     [
         (Heun(), 2),
         (Heun("ratio"), 2),
-        (Dpm2(), 2),
-        (DpmPlusSingle(3), 3),
-        (DpmPlusMulti(2), 2),
-        (Deis(2), 2),
-        (Lms(2), 2),
+        (DPM2(), 2),
+        (DPMSolverPPSinglestep(3), 3),
+        (DPMSolverPPMultistep(2), 2),
+        (DEIS(2), 2),
+        (LMS(2), 2),
     ],
     ids=repr,
 )
@@ -194,16 +194,16 @@ def test_plms_is_of_fourth_order_where_the_ratio_falls_evenly(
 ) -> None:
     """Started by Runge and Kutta's method it needs no exact steps."""
     steps = (320, 640)
-    found = errors(Pndm(warmup=warmup), BIMODAL, 1.5, [np.linspace(2.0, 0.2, n + 1) for n in steps], exact=exact)
+    found = errors(PNDM(warmup=warmup), BIMODAL, 1.5, [np.linspace(2.0, 0.2, n + 1) for n in steps], exact=exact)
     assert slope(found, steps) == pytest.approx(4, abs=0.15)
 
 
 def test_the_start_of_plms_is_a_step_of_heun() -> None:
     """Two steps of first order are one of Heun's and one of DDIM."""
 
-    def walked(sampler: Sampler, times: Sequence[float], x: Host) -> Host:
+    def walked(sampler: Sampler, times: Sequence[float], x: HostArray) -> HostArray:
         return walk(sampler.tableau(EDM(), np.array(times)), BIMODAL.denoise, x)
 
     start = np.asarray(1.5)
     middle = walked(Heun(frame="ratio"), (2.0, 1.0), start)
-    np.testing.assert_allclose(walked(Pndm(1), (2.0, 1.0, 0.5), start), walked(Ddim(), (1.0, 0.5), middle), rtol=1e-9)
+    np.testing.assert_allclose(walked(PNDM(1), (2.0, 1.0, 0.5), start), walked(DDIM(), (1.0, 0.5), middle), rtol=1e-9)

@@ -13,26 +13,25 @@ from jaxtyping import Array
 
 from artifex import samplers
 from artifex.samplers import (
-    Consistency,
-    Ddim,
-    DdimInversion,
-    Ddpm,
-    Deis,
-    Dpm2,
-    DpmPlusMulti,
-    DpmPlusSde,
-    DpmPlusSingle,
-    DpmSolverMulti,
-    DpmSolverSingle,
-    Edm,
-    ErSde,
+    DDIM,
+    DDPM,
+    DEIS,
+    DPM2,
+    ERSDE,
+    LMS,
+    PNDM,
+    DDIMInversion,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
+    DPMSolverPPSDE,
+    DPMSolverPPSinglestep,
+    DPMSolverSinglestep,
+    EDMStochastic,
     EulerAncestral,
     Inpainted,
-    Lms,
-    Pndm,
-    UniPc,
+    MultistepConsistency,
+    UniPC,
     bits_per_dim,
-    corrected,
     log_likelihood,
     moments,
     phi,
@@ -41,13 +40,14 @@ from artifex.samplers import (
     resample,
     sample_trajectory,
     tail,
+    with_corrector,
 )
 from artifex.schedules import VP, Discrete, NoiseLevel, betas, grid
 from tests.ranges import Range, numbers, uncovered, wholes
 
 INF: Final = math.inf
 TINY: Final = 1e-30
-TABLE: Final = Ddpm().tableau(Discrete(betas.linear(6)), grid.every(6))
+TABLE: Final = DDPM().tableau(Discrete(betas.linear(6)), grid.every(6))
 X: Final = jnp.ones((1, 2))
 
 
@@ -76,32 +76,33 @@ def kept(after: Sequence[int]) -> object:
     return traced(lambda x: sample_trajectory(denoise, TABLE, x, jax.random.key(0), after=after))
 
 
-def uncorrected(step: int) -> UniPc:
-    return UniPc(uncorrected=(step,))
+def uncorrected(step: int) -> UniPC:
+    return UniPC(uncorrected=(step,))
 
 
 RANGES: Final = [
-    *numbers("eta", (0.0, 1.0), (-TINY, 1.01, INF), Ddim),
-    *numbers("eta", (0.0, 9.0), (-TINY, INF), Dpm2, DpmPlusMulti, DpmPlusSde, DpmPlusSingle),
-    *numbers("eta", (0.0, 9.0), (-TINY, INF), DpmSolverMulti, EulerAncestral),
-    *numbers("place", (TINY, 1.0), (0.0, 1.01, INF), DpmPlusSde),
-    *wholes("order", 1, 3, DpmPlusMulti, DpmPlusSingle, DpmSolverMulti, DpmSolverSingle, ErSde, Deis, UniPc),
-    *wholes("order", 1, 4, Lms, Pndm),
+    *numbers("eta", (0.0, 1.0), (-TINY, 1.01, INF), DDIM),
+    *numbers("eta", (0.0, 9.0), (-TINY, INF), DPM2, DPMSolverPPMultistep, DPMSolverPPSDE, DPMSolverPPSinglestep),
+    *numbers("eta", (0.0, 9.0), (-TINY, INF), DPMSolverMultistep, EulerAncestral),
+    *numbers("place", (TINY, 1.0), (0.0, 1.01, INF), DPMSolverPPSDE),
+    *wholes("order", 1, 3, DPMSolverPPMultistep, DPMSolverPPSinglestep, DPMSolverMultistep, DPMSolverSinglestep),
+    *wholes("order", 1, 3, ERSDE, DEIS, UniPC),
+    *wholes("order", 1, 4, LMS, PNDM),
     *wholes("step", 0, None, uncorrected),
-    *wholes("iterations", 1, None, DdimInversion),
-    *numbers("floor", (0.0, 9.0), (-TINY, INF), Consistency),
-    *numbers("churn", (0.0, 1e3), (-TINY, INF), Edm),
-    *numbers("low", (0.0, 50.0), (-TINY, 50.1, INF), Edm),
-    *numbers("high", (0.05, INF), (0.04, -INF), Edm),
-    *numbers("inflation", (TINY, 2.0), (0.0, INF), Edm),
-    *numbers("power", (TINY, 9.0), (0.0, INF), ErSde),
-    *numbers("offset", (0.0, 1e3), (-TINY, INF), ErSde),
+    *wholes("iterations", 1, None, DDIMInversion),
+    *numbers("floor", (0.0, 9.0), (-TINY, INF), MultistepConsistency),
+    *numbers("churn", (0.0, 1e3), (-TINY, INF), EDMStochastic),
+    *numbers("low", (0.0, 50.0), (-TINY, 50.1, INF), EDMStochastic),
+    *numbers("high", (0.05, INF), (0.04, -INF), EDMStochastic),
+    *numbers("inflation", (TINY, 2.0), (0.0, INF), EDMStochastic),
+    *numbers("power", (TINY, 9.0), (0.0, INF), ERSDE),
+    *numbers("offset", (0.0, 1e3), (-TINY, INF), ERSDE),
     *numbers("strength", (TINY, 1.0), (0.0, 1.01, INF), tail, times=np.linspace(1, 0, 5)),
     *wholes("jump", 1, None, resample, tableau=TABLE),
     *wholes("repeats", 1, None, resample, tableau=TABLE),
-    *wholes("corrections", 0, None, corrected, tableau=TABLE),
+    *wholes("corrections", 0, None, with_corrector, tableau=TABLE),
     *wholes("corrections", 0, None, corrections),
-    *numbers("snr", (TINY, 0.99), (0.0, 1.0, INF), corrected, tableau=TABLE),
+    *numbers("snr", (TINY, 0.99), (0.0, 1.0, INF), with_corrector, tableau=TABLE),
     *numbers("snr", (TINY, 9.0), (0.0, -1.0, INF), corrections),
     *numbers("rtol", (TINY, 1.0), (0.0, -1.0, INF), flow, likelihood),
     *numbers("atol", (TINY, 1.0), (0.0, -1.0, INF), flow, likelihood),
@@ -127,7 +128,7 @@ def test_a_range_is_held_at_both_ends(row: Range) -> None:
 
 def test_every_number_of_a_public_dataclass_has_its_range() -> None:
     """The parts of a table are arrays, which ``tabulate`` checks; the steps of UniPC have a row through a function."""
-    elsewhere = {"Stage.data", "Stage.noise", "Stage.share", "UniPc.uncorrected"}
+    elsewhere = {"Stage.data", "Stage.noise", "Stage.share", "UniPC.uncorrected"}
     assert uncovered([samplers], RANGES) - elsewhere == set()
 
 

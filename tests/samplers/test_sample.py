@@ -11,19 +11,19 @@ from jaxtyping import Array, Float
 
 from artifex.guidance import ClassifierFree
 from artifex.samplers import (
-    Ddim,
-    Ddpm,
-    DpmPlusMulti,
+    DDIM,
+    DDPM,
+    LMS,
+    DPMSolverPPMultistep,
     EulerAncestral,
-    Lms,
     Sampler,
     Tableau,
-    UniPc,
+    UniPC,
     prior,
     sample,
     sample_trajectory,
 )
-from artifex.schedules import VP, Discrete, Host, NoiseLevel, betas, expand, grid, record
+from artifex.schedules import VP, Discrete, HostArray, NoiseLevel, betas, expand, grid, record
 from tests.samplers.cases import IMPROPER, SOLVERS, STOCHASTIC, walks
 from tests.samplers.compilations import compilations
 
@@ -45,7 +45,7 @@ class Shrink:
 TRACES: list[tuple[int, ...]] = []
 
 
-def table(name: str, steps: int = 6) -> Tableau[Host]:
+def table(name: str, steps: int = 6) -> Tableau[HostArray]:
     schedule, times = walks(steps)["vp"]
     return SOLVERS[name].tableau(schedule, times)
 
@@ -56,7 +56,7 @@ def test_threads_do_not_meet(name: str) -> None:
     sampler, (schedule, times) = SOLVERS[name], walks(6)["vp"]
     denoise = Shrink(jnp.asarray(0.7))
 
-    def one(seed: int) -> Host:
+    def one(seed: int) -> HostArray:
         plan = sampler.tableau(schedule, times)
         x = prior(plan, (3, 4), jax.random.key(seed))
         return np.asarray(sample(denoise, plan, x, jax.random.key(100 + seed)))
@@ -87,13 +87,13 @@ def test_one_key_gives_each_place_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(Ddim(0.3), Ddpm("large")), (EulerAncestral(), DpmPlusMulti(1, eta=0.4)), (UniPc(3), UniPc(3, "bh1"))],
+    [(DDIM(0.3), DDPM("large")), (EulerAncestral(), DPMSolverPPMultistep(1, eta=0.4)), (UniPC(3), UniPC(3, "bh1"))],
     ids=repr,
 )
 def test_other_numbers_trace_nothing(first: Sampler, second: Sampler, request: pytest.FixtureRequest) -> None:
     width = 3 + len(request.node.name)  # no shape that another test has compiled for
 
-    def go(sampler: Sampler, times: Host, factor: float, seed: int) -> int:
+    def go(sampler: Sampler, times: HostArray, factor: float, seed: int) -> int:
         plan, before = sampler.tableau(SCHEDULE, times), len(TRACES)
         x = prior(plan, (2, width), jax.random.key(seed))
         sample(Shrink(jnp.asarray(factor)), plan, x, jax.random.key(seed))
@@ -108,7 +108,7 @@ def test_another_guidance_scale_compiles_nothing() -> None:
     def conditional(x_t: Array, level: NoiseLevel[jax.Array], cond: Array | None) -> Float[Array, "b d"]:
         return jnp.tanh(x_t) + (0 if cond is None else expand(cond, x_t))
 
-    plan, x, labels = Ddim().tableau(SCHEDULE, grid.uniform(5)), jnp.ones((2, 5)), jnp.full(2, 0.1)
+    plan, x, labels = DDIM().tableau(SCHEDULE, grid.uniform(5)), jnp.ones((2, 5)), jnp.full(2, 0.1)
     for scales in ((1.5, 3.0, 0.0), (jnp.asarray(1.5), jnp.asarray(3.0), jnp.asarray(0.0))):
         ends = [sample(ClassifierFree[Array](scales[0])(conditional, labels), plan, x)]
         with compilations() as compiled:
@@ -117,7 +117,7 @@ def test_another_guidance_scale_compiles_nothing() -> None:
         assert ends[2][0, 0] < ends[0][0, 0] < ends[1][0, 0]
 
 
-@pytest.mark.parametrize("sampler", [Ddim(1.0), Lms(3), UniPc(3)], ids=repr)
+@pytest.mark.parametrize("sampler", [DDIM(1.0), LMS(3), UniPC(3)], ids=repr)
 def test_memory_is_flat_in_the_steps(sampler: Sampler) -> None:
     shape = (16, 32, 32, 3)
 
@@ -188,5 +188,5 @@ def test_keys_that_do_not_fit(unhooked: None) -> None:
 
 def test_a_chain_of_one_step() -> None:
     schedule = Discrete(betas.linear(1))
-    plan = Ddim().tableau(schedule, grid.every(1))
+    plan = DDIM().tableau(schedule, grid.every(1))
     assert sample(Shrink(jnp.asarray(0.7)), plan, jnp.ones((2, 3))).shape == (2, 3)

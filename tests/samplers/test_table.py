@@ -8,31 +8,31 @@ import pytest
 
 from artifex import samplers
 from artifex.samplers import (
-    DdimInversion,
-    Ddpm,
-    Deis,
-    DpmPlusMulti,
-    DpmPlusSde,
-    DpmPlusSingle,
-    DpmSolverMulti,
-    Edm,
+    DDPM,
+    DEIS,
+    LMS,
+    PNDM,
+    DDIMInversion,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
+    DPMSolverPPSDE,
+    DPMSolverPPSinglestep,
+    EDMStochastic,
     EulerAncestral,
-    Lms,
-    Pndm,
     Sampler,
-    UniPc,
+    UniPC,
     levels,
     tabulate,
 )
-from artifex.samplers.rows import lean, moments, phi
-from artifex.schedules import EDM, VP, Discrete, Host, NoiseLevel, betas, grid
+from artifex.samplers.multistep import difference_weights, moments, phi
+from artifex.schedules import EDM, VP, Discrete, HostArray, NoiseLevel, betas, grid
 from tests.samplers.analytic import BIMODAL, walk
 from tests.samplers.cases import CHAIN, DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, falling, walks
 
 
 def test_every_sampler_is_tried() -> None:
     public = {x for x in vars(samplers).values() if isinstance(x, type) and issubclass(x, Sampler) and x is not Sampler}
-    assert public - {type(sampler) for sampler in SOLVERS.values()} == {DdimInversion}
+    assert public - {type(sampler) for sampler in SOLVERS.values()} == {DDIMInversion}
 
 
 @pytest.mark.parametrize("steps", [4, 20, 300])
@@ -56,7 +56,7 @@ def test_noise_adds_up(name: str) -> None:
         table = SOLVERS[name].tableau(schedule, times)
         source = np.eye(table.rows + 1)  # the start's noise, and each row's
 
-        def nothing(x: Host, alpha: float, sigma: float, place: str = place) -> Host:
+        def nothing(x: HostArray, alpha: float, sigma: float, place: str = place) -> HostArray:
             assert np.sum(x**2) == pytest.approx(sigma**2, rel=1e-9), place
             return np.zeros_like(x)
 
@@ -68,7 +68,7 @@ def test_eta_measures_the_fresh_noise() -> None:
     times = falling(10.0, 0.05, 12)
     h = np.log(times[:-1] / times[1:])
     for eta in (0.4, 1.0, 2.0):
-        table = DpmPlusMulti(2, eta=eta).tableau(EDM(), times)
+        table = DPMSolverPPMultistep(2, eta=eta).tableau(EDM(), times)
         np.testing.assert_allclose(table.noise, times[1:] * np.sqrt(-np.expm1(-2 * eta * h)), rtol=1e-10)
         ancestral = EulerAncestral(eta).tableau(EDM(), times).noise
         np.testing.assert_allclose(ancestral, times[1:] * np.minimum(eta * np.sqrt(-np.expm1(-2 * h)), 1), rtol=1e-10)
@@ -125,13 +125,13 @@ def test_closed_ends_are_of_first_order(name: str) -> None:
 @pytest.mark.parametrize(
     ("sampler", "steps", "lowers"),
     [
-        (DpmPlusMulti(3), 14, True),
-        (DpmPlusMulti(3), 15, False),
-        (DpmPlusMulti(3, lower_final=True), 30, True),
-        (DpmSolverMulti(3, lower_final=False), 5, False),
-        (UniPc(3, corrector=False), 30, True),
-        (Deis(3), 14, True),
-        (Deis(3), 15, False),
+        (DPMSolverPPMultistep(3), 14, True),
+        (DPMSolverPPMultistep(3), 15, False),
+        (DPMSolverPPMultistep(3, lower_order_final=True), 30, True),
+        (DPMSolverMultistep(3, lower_order_final=False), 5, False),
+        (UniPC(3, corrector=False), 30, True),
+        (DEIS(3), 14, True),
+        (DEIS(3), 15, False),
     ],
     ids=repr,
 )
@@ -156,10 +156,10 @@ def test_solvers_that_are_one() -> None:
     same(STOCHASTIC["ddpm small"], STOCHASTIC["ddim eta 1"])
     same(STOCHASTIC["ddpm small"], EulerAncestral())
     same(STOCHASTIC["ddpm small"], STOCHASTIC["dpm++ 1m sde"])
-    same(UniPc(2, corrector=False), DpmPlusMulti(2, lower_final=True))
-    same(UniPc(2, extrapolates="noise", corrector=False), DpmSolverMulti(2, lower_final=True))
-    same(DpmPlusSde(0), DpmPlusSingle(2))
-    same(Edm(churn=0, step="dpm2"), DETERMINISTIC["dpm2"])
+    same(UniPC(2, corrector=False), DPMSolverPPMultistep(2, lower_order_final=True))
+    same(UniPC(2, predict="noise", corrector=False), DPMSolverMultistep(2, lower_order_final=True))
+    same(DPMSolverPPSDE(0), DPMSolverPPSinglestep(2))
+    same(EDMStochastic(churn=0, step="dpm2"), DETERMINISTIC["dpm2"])
 
 
 def test_an_inversion_undoes_ddim() -> None:
@@ -168,7 +168,7 @@ def test_an_inversion_undoes_ddim() -> None:
     forth, x = SOLVERS["ddim"].tableau(schedule, times), np.array([-1.2, 0.1, 0.9])
     clean = walk(forth, BIMODAL.denoise, x)
     off = [
-        np.abs(walk(DdimInversion(k).tableau(schedule, times), BIMODAL.denoise, clean) - x).max() for k in (1, 3, 9, 30)
+        np.abs(walk(DDIMInversion(k).tableau(schedule, times), BIMODAL.denoise, clean) - x).max() for k in (1, 3, 9, 30)
     ]
     assert off[0] < 0.3
     assert off[1] < off[0]
@@ -196,7 +196,7 @@ def test_phi_functions() -> None:
 def test_lean_integrates_polynomials() -> None:
     h = np.array([0.3, 0.7])
     nodes = np.array([[-1.2, -2.0, -3.5], [-0.8, -1.9, -2.4]])
-    weights = lean(nodes, moments(h, 3), np.array([4, 3]))
+    weights = difference_weights(nodes, moments(h, 3), np.array([4, 3]))
     np.testing.assert_allclose(weights[0] @ nodes[0] ** 3, moments(h, 3)[0, 2])
     np.testing.assert_allclose((weights * nodes**2).sum(1), moments(h, 3)[:, 1])
     assert weights[1, 2] == 0
@@ -205,13 +205,13 @@ def test_lean_integrates_polynomials() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: DpmPlusMulti(0),
-        lambda: DpmPlusMulti(4),
-        lambda: DpmSolverMulti(4),
-        lambda: UniPc(4),
-        lambda: Deis(4),
-        lambda: Lms(5),
-        lambda: Pndm(5),
+        lambda: DPMSolverPPMultistep(0),
+        lambda: DPMSolverPPMultistep(4),
+        lambda: DPMSolverMultistep(4),
+        lambda: UniPC(4),
+        lambda: DEIS(4),
+        lambda: LMS(5),
+        lambda: PNDM(5),
     ],
 )
 def test_an_order_out_of_range(make: type[Sampler]) -> None:
@@ -222,16 +222,16 @@ def test_an_order_out_of_range(make: type[Sampler]) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (Ddpm, {"variance": "middle"}, "variance must be 'small', 'large' or 'learned', got 'middle'"),
-        (DpmSolverMulti, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
-        (DpmSolverMulti, {"eta": -1.0}, r"eta must be finite and at least 0, got -1\.0"),
-        (DpmPlusMulti, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
-        (DpmPlusSde, {"place": 0.0}, r"place must be in \(0, 1\], got 0\.0"),
-        (UniPc, {"variant": "bh3"}, "variant must be 'bh1' or 'bh2', got 'bh3'"),
-        (UniPc, {"extrapolates": "flow"}, "extrapolates must be 'data' or 'noise', got 'flow'"),
-        (Pndm, {"warmup": "none"}, "warmup must be 'heun', 'euler' or 'runge-kutta', got 'none'"),
-        (Edm, {"step": "lms"}, "step must be 'heun', 'euler' or 'dpm2', got 'lms'"),
-        (Edm, {"churn": -1.0}, r"churn must be finite and at least 0, got -1\.0"),
+        (DDPM, {"variance": "middle"}, "variance must be 'small', 'large' or 'learned', got 'middle'"),
+        (DPMSolverMultistep, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
+        (DPMSolverMultistep, {"eta": -1.0}, r"eta must be finite and at least 0, got -1\.0"),
+        (DPMSolverPPMultistep, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
+        (DPMSolverPPSDE, {"place": 0.0}, r"place must be in \(0, 1\], got 0\.0"),
+        (UniPC, {"variant": "bh3"}, "variant must be 'bh1' or 'bh2', got 'bh3'"),
+        (UniPC, {"predict": "flow"}, "predict must be 'data' or 'noise', got 'flow'"),
+        (PNDM, {"warmup": "none"}, "warmup must be 'heun', 'euler' or 'runge-kutta', got 'none'"),
+        (EDMStochastic, {"step": "lms"}, "step must be 'heun', 'euler' or 'dpm2', got 'lms'"),
+        (EDMStochastic, {"churn": -1.0}, r"churn must be finite and at least 0, got -1\.0"),
     ],
 )
 def test_bad_settings(
@@ -248,7 +248,7 @@ def test_levels_that_do_not_fall(times: list[float]) -> None:
 
 
 @pytest.mark.parametrize("times", [np.array([]), np.array([1.0]), np.ones((2, 2))])
-def test_no_steps(times: Host) -> None:
+def test_no_steps(times: HostArray) -> None:
     with pytest.raises(ValueError, match="times must be of shape"):
         levels(EDM(), times)
 

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifex.schedules import Discrete, Host, betas
+from artifex.schedules import Discrete, HostArray, betas
 
-TABLES: Final[dict[str, Callable[[int], Host]]] = {
+TABLES: Final[dict[str, Callable[[int], HostArray]]] = {
     "linear": betas.linear,
     "scaled_linear": betas.scaled_linear,
     "sigmoid": betas.sigmoid,
     "geometric": betas.geometric,
     "exponential": betas.exponential,
     "cosine": betas.cosine,
-    "sigmoid_signal": betas.sigmoid_signal,
+    "sigmoid_alpha_bar": betas.sigmoid_alpha_bar,
     "laplace": betas.laplace,
     "zero terminal": lambda n: betas.rescale_zero_terminal_snr(betas.scaled_linear(max(n, 2))),
     "shifted": lambda n: betas.shifted(betas.cosine(n), 4.0),
@@ -35,14 +35,14 @@ each = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
         ),
     ],
 )
-def test_signal_that_is_left(table: Host, abar: list[float]) -> None:
+def test_signal_that_is_left(table: HostArray, abar: list[float]) -> None:
     got = Discrete(table).alphas_cumprod[[0, 249, 499, 749, 999]]
     np.testing.assert_allclose(got, abar, rtol=1e-9, atol=1e-15)
 
 
 @each
 @pytest.mark.parametrize("n", [1, 2, 10, 1000])
-def test_tables_are_betas(table: Callable[[int], Host], n: int) -> None:
+def test_tables_are_betas(table: Callable[[int], HostArray], n: int) -> None:
     got = table(n)
     assert got.dtype == np.float64
     assert np.all((got > 0) & (got <= 1))
@@ -75,7 +75,7 @@ def test_laplace_quantiles(mu: float, b: float) -> None:
 
 @pytest.mark.parametrize(("start", "end", "tau"), [(-3.0, 3.0, 1.0), (0.0, 3.0, 0.3)])
 def test_sigmoid_signal(start: float, end: float, tau: float) -> None:
-    abar = Discrete(betas.sigmoid_signal(1000, start, end, tau)).alphas_cumprod
+    abar = Discrete(betas.sigmoid_alpha_bar(1000, start, end, tau)).alphas_cumprod
 
     def s(u: float) -> float:
         return float(1 / (1 + np.exp(-(start + u * (end - start)) / tau)))
@@ -85,9 +85,9 @@ def test_sigmoid_signal(start: float, end: float, tau: float) -> None:
 
 
 @each
-def test_alphas_cumprod_and_back(table: Callable[[int], Host]) -> None:
+def test_alphas_cumprod_and_back(table: Callable[[int], HostArray]) -> None:
     got = table(100)
-    abar: Host = np.cumprod(1 - got, dtype=np.float64)
+    abar: HostArray = np.cumprod(1 - got, dtype=np.float64)
     np.testing.assert_allclose(betas.from_alphas_cumprod(abar), got, rtol=1e-10)
 
 
@@ -105,7 +105,7 @@ def test_zero_terminal_snr(start: float, end: float, n: int) -> None:
 
 @each
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_shifted_moves_the_snr(table: Callable[[int], Host], factor: float) -> None:
+def test_shifted_moves_the_snr(table: Callable[[int], HostArray], factor: float) -> None:
     abar = np.cumprod(1 - table(50))
     new = np.cumprod(1 - betas.shifted(table(50), factor))
     np.testing.assert_allclose(new * (1 - abar) * factor**2, abar * (1 - new), rtol=1e-9, atol=1e-15)
@@ -121,9 +121,9 @@ def test_shifted_moves_the_snr(table: Callable[[int], Host], factor: float) -> N
         (lambda: betas.exponential(10, 0.0), "rate must be positive and finite, got 0.0"),
         (lambda: betas.cosine(10, -1.0), "s must be finite and at least 0, got -1.0"),
         (lambda: betas.cosine(10, cap=1.5), r"cap must be in \(0, 1\], got 1.5"),
-        (lambda: betas.sigmoid_signal(10, 3.0, 3.0), "end must be finite and above 3, got 3.0"),
+        (lambda: betas.sigmoid_alpha_bar(10, 3.0, 3.0), "end must be finite and above 3, got 3.0"),
         (lambda: betas.laplace(10, b=0.0), "b must be positive and finite, got 0.0"),
-        (lambda: betas.from_signal(lambda u: 1 + u, 10), "signal must fall .* got values from 1.0 to 2.0"),
+        (lambda: betas.from_alpha_bar(lambda u: 1 + u, 10), "signal must fall .* got values from 1.0 to 2.0"),
         (lambda: betas.from_alphas_cumprod(np.array([])), r"at least 1, got \(0,\)"),
         (lambda: betas.from_alphas_cumprod(np.array([0.5, 0.6])), "must fall within .* from 0.5 to 0.6"),
         (lambda: betas.from_alphas_cumprod(np.array([1.5, 0.6])), "must fall within .* from 1.5 to 0.6"),
@@ -132,6 +132,6 @@ def test_shifted_moves_the_snr(table: Callable[[int], Host], factor: float) -> N
         (lambda: betas.shifted(np.zeros((2, 2)), 1.0), r"betas must be of shape .* got \(2, 2\)"),
     ],
 )
-def test_bad_input(make: Callable[[], Host], message: str) -> None:
+def test_bad_input(make: Callable[[], HostArray], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

@@ -18,7 +18,7 @@ from artifex.schedules import (
     VP,
     CosineVP,
     Discrete,
-    Host,
+    HostArray,
     NoiseLevel,
     RectifiedFlow,
     Schedule,
@@ -47,7 +47,7 @@ CASES: Final[dict[str, tuple[Schedule, float, float]]] = {
 each = pytest.mark.parametrize(("schedule", "first", "last"), CASES.values(), ids=CASES.keys())
 
 
-def host(*values: float) -> Host:
+def host(*values: float) -> HostArray:
     return np.asarray(values, np.float64)
 
 
@@ -173,8 +173,8 @@ def test_infinite_logsnr_has_a_time(schedule: Schedule, first: float, last: floa
 
 @pytest.mark.parametrize("schedule", [CosineVP(), RectifiedFlow(), RectifiedFlow(3.0), Shifted(CosineVP(), 2.0)])
 @pytest.mark.parametrize("world", [np.asarray, jnp.asarray])
-def test_pure_noise_has_no_signal(schedule: Schedule, world: Callable[[list[float]], Host]) -> None:
-    level: NoiseLevel[Host] = schedule.at(world([0.0, 1.0]))
+def test_pure_noise_has_no_signal(schedule: Schedule, world: Callable[[list[float]], HostArray]) -> None:
+    level: NoiseLevel[HostArray] = schedule.at(world([0.0, 1.0]))
     np.testing.assert_array_equal(level.alpha, [1, 0])
     np.testing.assert_array_equal(level.sigma, [0, 1])
     np.testing.assert_array_equal(level.logsnr, [np.inf, -np.inf])

@@ -11,12 +11,12 @@ from artifex.schedules import (
     Clipped,
     Denoiser,
     DynamicallyThresholded,
+    EDMPreconditioned,
     Epsilon,
     Mapped,
     NetworkDenoiser,
     NoiseLevel,
-    Preconditioned,
-    Velocity,
+    V,
 )
 
 Level = NoiseLevel[jax.Array]
@@ -35,12 +35,12 @@ def network(parameters: jax.Array, x: jax.Array, t: jax.Array, cond: None) -> ja
 
 def test_network_denoiser_reads_its_prediction() -> None:
     x = jnp.ones((2, 3))
-    got = NetworkDenoiser(network, Velocity(), jnp.asarray(0.5))(x, AT)
-    np.testing.assert_allclose(got, Velocity().clean(0.5 * x + AT.t[:, None], x, AT), rtol=1e-6)
+    got = NetworkDenoiser(network, V(), jnp.asarray(0.5))(x, AT)
+    np.testing.assert_allclose(got, V().clean(0.5 * x + AT.t[:, None], x, AT), rtol=1e-6)
 
 
 def test_network_denoiser_scales_the_input_of_f() -> None:
-    f = Preconditioned(0.5)
+    f = EDMPreconditioned(0.5)
     at = EDM().at(jnp.asarray([0.1, 10.0]))
     x = jnp.ones((2, 3))
     out = 0.5 * f.c_in(at)[:, None] * x + f.c_noise(at)[:, None]

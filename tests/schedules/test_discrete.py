@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifex.schedules import Discrete, Host, NoiseLevel, betas
+from artifex.schedules import Discrete, HostArray, NoiseLevel, betas
 from tests.schedules.test_betas import TABLES
 
 CHAINS: Final = {
@@ -159,7 +159,7 @@ def test_the_table_is_a_copy_and_read_only() -> None:
         (np.array([0.1, np.nan]), "got values from nan"),
     ],
 )
-def test_bad_tables(table: Host, message: str) -> None:
+def test_bad_tables(table: HostArray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Discrete(table)
 

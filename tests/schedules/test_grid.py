@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta as beta_distribution  # type: ignore[import-untyped]
 
-from artifex.schedules import EDM, VE, VP, Discrete, Host, RectifiedFlow, Schedule, betas, grid
+from artifex.schedules import EDM, VE, VP, Discrete, HostArray, RectifiedFlow, Schedule, betas, grid
 
 CHAIN: Final = Discrete(betas.scaled_linear(1000))
 
@@ -40,13 +40,13 @@ def test_quadratic() -> None:
 
 
 @pytest.mark.parametrize("spacing", [grid.trailing, grid.quadratic, grid.linspace])
-def test_one_step_starts_at_noise(spacing: Callable[[int, int], Host]) -> None:
+def test_one_step_starts_at_noise(spacing: Callable[[int, int], HostArray]) -> None:
     np.testing.assert_array_equal(spacing(1000, 1), [999, -1])
 
 
 @pytest.mark.parametrize("spacing", [grid.leading, grid.trailing, grid.quadratic, grid.linspace])
 @pytest.mark.parametrize("k", [1, 2, 7, 10, 50, 300, 999, 1000])
-def test_discrete_grids_fall_within_the_chain(spacing: Callable[[int, int], Host], k: int) -> None:
+def test_discrete_grids_fall_within_the_chain(spacing: Callable[[int, int], HostArray], k: int) -> None:
     times = spacing(1000, k)
     assert times.shape == (k + 1,)
     assert times.dtype == np.float64
@@ -161,7 +161,7 @@ def test_custom_copies() -> None:
         (lambda: grid.custom(CHAIN, np.array([1000.0, 2.0])), r"t must be in \[-1, 999\], got values from 2.0 to 1000"),
     ],
 )
-def test_bad_input(make: Callable[[], Host], message: str) -> None:
+def test_bad_input(make: Callable[[], HostArray], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifex.schedules import (
-    Clean,
+    X0,
     Discrete,
+    EDMPreconditioned,
     Epsilon,
-    Flow,
-    Host,
+    FlowVelocity,
+    HostArray,
     NoiseLevel,
-    Preconditioned,
     Prediction,
     Score,
-    Velocity,
+    V,
     betas,
     convert,
     mix,
@@ -29,11 +29,11 @@ from artifex.schedules import (
 
 ALL: Final[dict[str, Prediction]] = {
     "Epsilon": Epsilon(),
-    "Clean": Clean(),
-    "Velocity": Velocity(),
+    "X0": X0(),
+    "V": V(),
     "Score": Score(),
-    "Flow": Flow(),
-    "Preconditioned": Preconditioned(0.5),
+    "FlowVelocity": FlowVelocity(),
+    "EDMPreconditioned": EDMPreconditioned(0.5),
 }
 each = pytest.mark.parametrize("prediction", ALL.values(), ids=ALL.keys())
 source_and_target = pytest.mark.parametrize(
@@ -46,25 +46,25 @@ LOGSNR: Final = np.linspace(-15, 15, 61)
 Level = NoiseLevel[jax.Array]
 
 
-def preserving(logsnr: Host) -> Level:
+def preserving(logsnr: HostArray) -> Level:
     return level(np.exp(-0.5 * np.logaddexp(0, -logsnr)), np.exp(-0.5 * np.logaddexp(0, logsnr)))
 
 
-def straight(logsnr: Host) -> Level:
+def straight(logsnr: HostArray) -> Level:
     return level(np.exp(-np.logaddexp(0, -logsnr / 2)), np.exp(-np.logaddexp(0, logsnr / 2)))
 
 
-def exploding(logsnr: Host) -> Level:
+def exploding(logsnr: HostArray) -> Level:
     return level(np.ones_like(logsnr), np.exp(-logsnr / 2))
 
 
-def level(alpha: Host, sigma: Host) -> Level:
+def level(alpha: HostArray, sigma: HostArray) -> Level:
     return NoiseLevel(
         t=jnp.zeros(len(alpha)), alpha=jnp.asarray(alpha, jnp.float32), sigma=jnp.asarray(sigma, jnp.float32)
     )
 
 
-Path = Callable[[Host], Level]
+Path = Callable[[HostArray], Level]
 paths = pytest.mark.parametrize("path", [preserving, straight, exploding])
 
 
@@ -80,15 +80,15 @@ def sample(path: Path) -> tuple[Level, jax.Array, jax.Array, jax.Array]:
     return at, x0, eps, mix(x0, eps, at)
 
 
-def size(x: jax.Array) -> Host:
+def size(x: jax.Array) -> HostArray:
     """The largest number of each sample."""
-    out: Host = np.max(np.abs(np.asarray(x, np.float64)), axis=1)
+    out: HostArray = np.max(np.abs(np.asarray(x, np.float64)), axis=1)
     return out
 
 
-def lost(got: jax.Array, want: jax.Array) -> Host:
+def lost(got: jax.Array, want: jax.Array) -> HostArray:
     """The largest difference in each sample."""
-    out: Host = np.max(np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64)), axis=1)
+    out: HostArray = np.max(np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64)), axis=1)
     return out
 
 
@@ -102,11 +102,11 @@ def test_target_states_its_formula(prediction: Prediction, path: Path) -> None:
     skip, out = alpha * 0.25 / q**2, sigma * 0.5 / q
     want = {
         "Epsilon": e,
-        "Clean": x,
-        "Velocity": alpha * e - sigma * x,
+        "X0": x,
+        "V": alpha * e - sigma * x,
         "Score": -e / sigma,
-        "Flow": e - x,
-        "Preconditioned": (x - skip * (alpha * x + sigma * e)) / out,
+        "FlowVelocity": e - x,
+        "EDMPreconditioned": (x - skip * (alpha * x + sigma * e)) / out,
     }[type(prediction).__name__]
     np.testing.assert_allclose(prediction.target(x0, eps, at), want, rtol=2e-5, atol=2e-6)
 
@@ -128,12 +128,12 @@ def test_clean_and_noise_read_a_target(prediction: Prediction, path: Path) -> No
 class Trip:
     """An output, taken for another kind and back, in numbers of each sample."""
 
-    there: Host
-    lost_with_pair: Host
-    lost: Host
-    lost_x0: Host
-    lost_eps: Host
-    ratio: Host
+    there: HostArray
+    lost_with_pair: HostArray
+    lost: HostArray
+    lost_x0: HostArray
+    lost_eps: HostArray
+    ratio: HostArray
 
 
 def trip(source: Prediction, target: Prediction, path: Path) -> Trip:
@@ -174,7 +174,7 @@ def test_round_trips_through_the_pair(source: Prediction, target: Prediction, pa
     assert np.all(np.isfinite(got.there))
 
 
-FAITHFUL: Final = (Velocity, Flow, Preconditioned)
+FAITHFUL: Final = (V, FlowVelocity, EDMPreconditioned)
 """Outputs that hold x0 and eps at every log-SNR, so one float32 array of them is enough for the way back."""
 
 
@@ -191,7 +191,7 @@ def test_round_trips_through_one_array(source: Prediction, target: Prediction, p
     if isinstance(target, FAITHFUL) or noise_like or source == target:
         bound = np.full_like(got.ratio, 1e-5)
     else:
-        bound = 1e-6 * np.maximum(4, 1 + (got.ratio if isinstance(target, Clean) else 1 / got.ratio))
+        bound = 1e-6 * np.maximum(4, 1 + (got.ratio if isinstance(target, X0) else 1 / got.ratio))
     assert np.all(got.lost < bound)
 
 
@@ -210,12 +210,12 @@ def test_velocity_is_minus_f_on_unit_data(logsnr: float, seed: int) -> None:
     at = preserving(np.full(len(LOGSNR), logsnr))
     x0, eps = data(seed)
     np.testing.assert_allclose(
-        Velocity().target(x0, eps, at), -Preconditioned(1.0).target(x0, eps, at), atol=2e-6, rtol=1e-6
+        V().target(x0, eps, at), -EDMPreconditioned(1.0).target(x0, eps, at), atol=2e-6, rtol=1e-6
     )
 
 
 def test_edm_pins() -> None:
-    f = Preconditioned(0.5)
+    f = EDMPreconditioned(0.5)
     at = exploding(np.full(1, -2 * np.log(0.5)))
     np.testing.assert_allclose(
         jnp.concatenate([f.c_skip(at), f.c_out(at), f.c_in(at), f.c_noise(at)]),
@@ -228,15 +228,15 @@ def test_preconditioned_input_has_unit_variance() -> None:
     """And so has its target, if the data's is 0.5: 1952 numbers tell a standard deviation to 0.016."""
     at = straight(np.full(len(LOGSNR), 1.0))
     x0, eps = data()
-    seen, told = Preconditioned(0.5).inputs(mix(0.5 * x0, eps, at), at)
+    seen, told = EDMPreconditioned(0.5).inputs(mix(0.5 * x0, eps, at), at)
     assert np.std(np.asarray(seen)) == pytest.approx(1, abs=0.05)
     np.testing.assert_allclose(told, -1 / 8, rtol=1e-5)
-    assert np.std(np.asarray(Preconditioned(0.5).target(0.5 * x0, eps, at))) == pytest.approx(1, abs=0.05)
+    assert np.std(np.asarray(EDMPreconditioned(0.5).target(0.5 * x0, eps, at))) == pytest.approx(1, abs=0.05)
 
 
 @each
 def test_other_inputs_are_as_they_are(prediction: Prediction) -> None:
-    if isinstance(prediction, Preconditioned):
+    if isinstance(prediction, EDMPreconditioned):
         return
     at = NoiseLevel(t=jnp.asarray(7.0), alpha=jnp.asarray(0.6), sigma=jnp.asarray(0.8))
     x = jnp.ones((3, 2))
@@ -258,9 +258,9 @@ def test_ends_give_no_nan(source: Prediction, target: Prediction, end: str) -> N
         assert np.all(np.isfinite(np.asarray(values)))
 
 
-@pytest.mark.parametrize("prediction", [Clean(), Velocity(), Flow(), Preconditioned()])
+@pytest.mark.parametrize("prediction", [X0(), V(), FlowVelocity(), EDMPreconditioned()])
 def test_pure_noise_still_says_what_the_data_is(prediction: Prediction) -> None:
-    """To the rounding of ``Flow``'s difference, half an ulp of 4 to 8 there and back; the others are exact."""
+    """To the rounding of ``FlowVelocity``'s difference, half an ulp of 4 to 8 there and back; the others are exact."""
     at = level(np.zeros(len(LOGSNR)), np.ones(len(LOGSNR)))
     x0, eps = data()
     np.testing.assert_allclose(prediction.clean(prediction.target(x0, eps, at), eps, at), x0, rtol=0, atol=5e-7)
@@ -301,4 +301,4 @@ def test_values(prediction: Prediction) -> None:
 
 def test_bad_sigma_data() -> None:
     with pytest.raises(ValueError, match=r"sigma_data must be positive and finite, got 0\.0"):
-        Preconditioned(0.0)
+        EDMPreconditioned(0.0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.samplers import Ddim, DdimInversion, noised, prior, tail
+from artifex.samplers import DDIM, DDIMInversion, prior, start_from, tail
 from artifex.schedules import (
     EDM,
     VE,
@@ -16,7 +16,7 @@ from artifex.schedules import (
     CosineVP,
     DefaultGrid,
     Discrete,
-    Host,
+    HostArray,
     NoiseLevel,
     RectifiedFlow,
     Schedule,
@@ -43,7 +43,7 @@ SCHEDULES: Final[Mapping[str, Schedule]] = {
     "shifted chain": Shifted(CHAIN, 2.0),
     "shifted flow": Shifted(RectifiedFlow(), 3.0),
 }
-GRIDS: Final[Mapping[str, Host]] = {
+GRIDS: Final[Mapping[str, HostArray]] = {
     "of [0, 1]": grid.uniform(5),
     "of a chain of 1000": grid.trailing(1000, 5),
     "of a chain of 100": grid.trailing(100, 5),
@@ -59,9 +59,9 @@ RIGHT: Final[Mapping[str, tuple[str, ...]]] = {
 """Those of all others are of [0, 1]."""
 
 
-def begin(schedule: Schedule, times: Host) -> float:
+def begin(schedule: Schedule, times: HostArray) -> float:
     """The noise that a walk begins with."""
-    table = Ddim().tableau(schedule, times)
+    table = DDIM().tableau(schedule, times)
     prior(table, (1, 2), jax.random.key(0))
     return float(table.level.sigma[0])
 
@@ -120,13 +120,13 @@ def test_every_grid_on_every_schedule(name: str, unit: str) -> None:
         (CHAIN, EDM().times(5), r"sigma above alpha, got sigma 0.286 and alpha 0.958 at time 80"),
     ],
 )
-def test_what_was_got_and_what_was_expected(schedule: Schedule, times: Host, message: str) -> None:
+def test_what_was_got_and_what_was_expected(schedule: Schedule, times: HostArray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         begin(schedule, times)
 
 
-@pytest.mark.parametrize("make", [grid.custom, Ddim().tableau])
-def test_the_unit_is_checked_wherever_times_enter(make: Callable[[Schedule, Host], object]) -> None:
+@pytest.mark.parametrize("make", [grid.custom, DDIM().tableau])
+def test_the_unit_is_checked_wherever_times_enter(make: Callable[[Schedule, HostArray], object]) -> None:
     with pytest.raises(ValueError, match="must run from 999"):
         make(CHAIN, grid.uniform(3))
 
@@ -135,8 +135,8 @@ def test_walks_that_begin_with_data_still_do() -> None:
     """The tail of a walk, whole times within [0, 1], and inversion start from data."""
     key, x0 = jax.random.key(0), jnp.full((1, 2), 0.5)
     for times in (tail(CHAIN.times(50), 0.1), np.array([1.0, 0.0]), np.array([1.0, 0.0, -1.0])):
-        assert noised(Ddim().tableau(CHAIN, times), x0, key).shape == (1, 2)
-    back = DdimInversion().tableau(VP(), VP().times(5))
+        assert start_from(DDIM().tableau(CHAIN, times), x0, key).shape == (1, 2)
+    back = DDIMInversion().tableau(VP(), VP().times(5))
     with pytest.raises(ValueError, match=r"got sigma 0\.58\d and alpha 0\.81\d at time 0\.2"):
         prior(back, (1, 2), key)
 

@@ -11,7 +11,7 @@ from tooling.workspace import portions
     [
         ("artifex.samplers.sample", True),
         ("artifex.samplers.sample.sample", True),
-        ("artifex.samplers.Ddim.sample", False),
+        ("artifex.samplers.DDIM.sample", False),
         ("artifex.samplers.sampled", False),
         ("artifex.kernels.sample", False),
     ],

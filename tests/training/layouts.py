@@ -22,7 +22,7 @@ from PIL import Image
 
 from artifex.backbones import MLP, DiTConfig, MLPConfig
 from artifex.samplers import sample
-from artifex.schedules import Discrete, NetworkDenoiser, Velocity, betas
+from artifex.schedules import Discrete, NetworkDenoiser, V, betas
 from artifex.training import (
     Checkpointer,
     DiscreteSchedule,
@@ -42,8 +42,8 @@ from artifex.training import (
 from artifex.training.loop import starting, state_like
 from artifex.training.mesh import MeshConfig, global_batch, make_mesh, place
 from artifex.training.networks import Plan
-from artifex.training.optimiser import make_optimiser
-from artifex.training.sampling import Drawing, SamplingConfig
+from artifex.training.optimizer import make_optimiser
+from artifex.training.sampling import SampleGenerator, SamplingConfig
 from tests.training.tiny import Turning, same
 
 LAYOUTS = {
@@ -111,17 +111,17 @@ def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None
     before = held()
     mesh = None if config is None else make_mesh(config)
     network, average, data = Network(make(mesh)), CONFIG.ema.build(), digits()
-    optimiser = make_optimiser(CONFIG.optimiser, CONFIG.steps)
-    like, shardings = state_like(network, optimiser, average, CONFIG.steps, mesh)
+    optimizer = make_optimiser(CONFIG.optimizer, CONFIG.steps)
+    like, shardings = state_like(network, optimizer, average, CONFIG.steps, mesh)
     if shardings is None:
-        state, memory = init_state(network, optimiser, average, CONFIG.steps), None
+        state, memory = init_state(network, optimizer, average, CONFIG.steps), None
     else:
-        begin = starting(optimiser, average, CONFIG.steps, shardings)
+        begin = starting(optimizer, average, CONFIG.steps, shardings)
         compiled = begin.lower(place(network.parameters, shardings.parameters)).compile()
         state, memory = compiled(place(network.parameters, shardings.parameters)), memory_of(compiled)
     start, taken = jax.tree.map(np.asarray, state), held() - before
-    objective = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=10)
-    step = make_train_step(network, objective, optimiser, average, shardings=shardings)
+    objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=10)
+    step = make_train_step(network, objective, optimizer, average, shardings=shardings)
     program = step.lower(state, *global_batch(data.batch(0, CONFIG.batch_size, 0), mesh)).compile()  # type: ignore[attr-defined]
     for k in range(CONFIG.steps):
         state, _ = program(state, *global_batch(data.batch(k, CONFIG.batch_size, 0), mesh))
@@ -134,13 +134,13 @@ def read_elsewhere(folder: Path) -> float:
         {"data": {"kind": "toy", "size": 60}, "backbone": {"kind": "mlp", "hidden": 8, "depth": 1}, "batch_size": 6}
     )
     network = Network(MLP(MLPConfig(hidden=8, depth=1, num_classes=2), rngs=nnx.Rngs(0)))
-    state = init_state(network, make_optimiser(config.optimiser, config.steps), config.ema.build(), config.steps)
+    state = init_state(network, make_optimiser(config.optimizer, config.steps), config.ema.build(), config.steps)
     with Checkpointer(folder / "checkpoint") as checkpointer:
         checkpointer.save(1, state, {"seconds": 0, "config": config.model_dump(mode="json"), "data": {}})
     write_config(config, folder / "config.yaml")
     trained = Trainer.of(folder, anywhere=True).load()
     assert len(jax.tree.leaves(trained.state.parameters)[0].devices()) == 8
-    drawing = Drawing.of(SamplingConfig(steps=2), config.schedule, trained.objective.schedule, (2,), 2)
+    drawing = SampleGenerator.of(SamplingConfig(steps=2), config.schedule, trained.objective.schedule, (2,), 2)
     one, eight = (
         next(drawing.draw(denoiser, 5, drawing.labels(5), KEY, 5))
         for denoiser in (
@@ -152,8 +152,8 @@ def read_elsewhere(folder: Path) -> float:
 
 def drawn(state: TrainState, folder: Path) -> dict[str, object]:
     """A preview of ten samples by one device and by those where ``state`` lies: their shares, and what differs."""
-    objective = Objective(Discrete(betas.cosine(1000)), Velocity())
-    drawing = Drawing.of(SamplingConfig(steps=3), DiscreteSchedule(), objective.schedule, (8, 8, 1), None)
+    objective = Objective(Discrete(betas.cosine(1000)), V())
+    drawing = SampleGenerator.of(SamplingConfig(steps=3), DiscreteSchedule(), objective.schedule, (8, 8, 1), None)
     shares, pictures = list[tuple[int, ...]](), list[np.ndarray]()
 
     def watched(*arguments: Any) -> jax.Array:  # noqa: ANN401

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.schedules import EDM, VE, VP, CosineVP, Discrete, RectifiedFlow, Schedule, Shifted, SubVP, Velocity, betas
+from artifex.schedules import EDM, VE, VP, CosineVP, Discrete, RectifiedFlow, Schedule, Shifted, SubVP, V, betas
 from artifex.training import RunConfig, parse_config
 from artifex.training.build import objective, prediction, schedule, times, weight
 from artifex.training.choices import PredictionName
@@ -39,7 +39,7 @@ def test_schedules_are_those_of_their_names(text: str) -> None:
 
 @pytest.mark.parametrize("table", betas.__all__)
 def test_every_table_of_betas_can_be_named(table: str) -> None:
-    if table in ("from_alphas_cumprod", "from_signal", "rescale_zero_terminal_snr", "shifted"):
+    if table in ("from_alphas_cumprod", "from_alpha_bar", "rescale_zero_terminal_snr", "shifted"):
         return
     made = schedule(config(schedule={"kind": "discrete", "betas": table, "steps": 20}).schedule)
     assert made == Discrete(getattr(betas, table)(20))
@@ -48,12 +48,12 @@ def test_every_table_of_betas_can_be_named(table: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_are_told_times_of_the_order_of_1000(kind: str) -> None:
     """EDM2's are of the order of 1."""
-    for said, backbone, top in (("velocity", "unet", 1000), ("epsilon", "edm2", 1), ("preconditioned", "unet", 1000)):
+    for said, backbone, top in (("v", "unet", 1000), ("epsilon", "edm2", 1), ("edm", "unet", 1000)):
         chosen = config(schedule=kind, prediction=said, backbone={"kind": backbone})
         path = schedule(chosen.schedule)
         last = jnp.array([{"discrete": 999.0, "edm": 80.0}.get(kind, 1.0)])
         told = prediction(chosen).inputs(jnp.ones((1, 2)), path.at(last))[1]
-        if said == "preconditioned":
+        if said == "edm":
             # a quarter of log(sigma / alpha), which no path here brings above 40
             assert 0 < told <= 10_000
         else:
@@ -66,21 +66,21 @@ def test_weights_are_on_the_error_of_the_output() -> None:
     alpha2, sigma2 = np.asarray(level.alpha, np.float64) ** 2, np.asarray(level.sigma, np.float64) ** 2
     snr = alpha2 / sigma2
     expected = {
-        ("velocity", "min_snr"): np.minimum(snr, 5) / (snr + 1),
+        ("v", "min_snr"): np.minimum(snr, 5) / (snr + 1),
         ("epsilon", "min_snr"): np.minimum(snr, 5) / snr,
-        ("clean", "truncated_snr"): np.maximum(snr, 1),
+        ("x0", "truncated_snr"): np.maximum(snr, 1),
         ("epsilon", "sigmoid"): 1 / (1 + snr),
         ("epsilon", "p2"): 1 / (1 + snr),
-        ("clean", "soft_min_snr"): 5 * snr / (5 + snr),
+        ("x0", "soft_min_snr"): 5 * snr / (5 + snr),
         ("score", None): sigma2,
-        ("clean", "edm"): snr + 4,
-        ("clean", "uniform"): snr,
+        ("x0", "edm"): snr + 4,
+        ("x0", "uniform"): snr,
     }
     for (said, name), value in expected.items():
         chosen = weight(config(prediction=said, weight=name))
         assert chosen is not None
         assert np.allclose(chosen(level), value, rtol=1e-4), (said, name)
-    for said, name in (("velocity", None), ("velocity", "unit"), ("epsilon", "uniform"), ("score", "unit")):
+    for said, name in (("v", None), ("v", "unit"), ("epsilon", "uniform"), ("score", "unit")):
         assert weight(config(prediction=said, weight=name)) is None
 
 
@@ -114,4 +114,4 @@ def test_every_prediction_has_a_finite_loss_on_every_schedule(kind: str) -> None
 
 def test_the_default_objective_is_plain_velocity_on_the_cosine_chain() -> None:
     chosen = objective(config(), 10)
-    assert (chosen.prediction, chosen.weight, chosen.num_classes, chosen.class_dropout) == (Velocity(), None, 10, 0.1)
+    assert (chosen.prediction, chosen.weight, chosen.num_classes, chosen.class_dropout) == (V(), None, 10, 0.1)

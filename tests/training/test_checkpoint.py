@@ -94,7 +94,7 @@ def test_another_state_is_refused_by_name(tmp_path: Path, like: dict[str, object
 
 
 def test_steps_that_are_multiples_are_kept_for_ever(tmp_path: Path) -> None:
-    with Checkpointer(tmp_path, keep=1, keep_every=10) as checkpointer:
+    with Checkpointer(tmp_path, keep=1, keep_period=10) as checkpointer:
         for step in (5, 10, 15, 20, 25, 27):
             checkpointer.save(step, {"a": jnp.zeros(1)}, {})
         checkpointer.wait()
@@ -374,8 +374,8 @@ def test_nothing_to_restore_and_nothing_to_keep_are_refused(tmp_path: Path) -> N
         checkpointer.clear()
     with pytest.raises(ValueError, match="keep must be at least 1, got 0"):
         Checkpointer(tmp_path, keep=0)
-    with pytest.raises(ValueError, match="keep_every must be at least 1, got 0"):
-        Checkpointer(tmp_path, keep_every=0)
+    with pytest.raises(ValueError, match="keep_period must be at least 1, got 0"):
+        Checkpointer(tmp_path, keep_period=0)
 
 
 def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> None:

@@ -37,11 +37,11 @@ EVERYTHING = """
 data: {kind: toy, name: spirals}
 backbone: {kind: mlp, hidden: 16}
 schedule: edm
-prediction: preconditioned
+prediction: edm
 sigma_data: 1e0
 weight: {kind: min_snr, gamma: 3}
 times: {kind: log_normal, std: 1.5}
-optimiser: {name: lion, learning_rate: 1e-4, schedule: rsqrt, options: {b1: 0.8}}
+optimizer: {name: lion, learning_rate: 1e-4, schedule: rsqrt, options: {b1: 0.8}}
 ema: {kind: power, sigma_rels: [0.05]}
 precision: {compute: bfloat16}
 checkpoint: {every: 7}
@@ -56,11 +56,11 @@ def test_every_part_is_read_from_yaml_and_written_back(tmp_path: Path) -> None:
         data=Toy(name="spirals"),
         backbone=BackboneConfig.model_validate({"kind": "mlp", "hidden": 16}),
         schedule=EdmSchedule(),
-        prediction="preconditioned",
+        prediction="edm",
         sigma_data=1.0,
         weight=MinSnrWeight(gamma=3.0),
         times=LogNormalTimes(std=1.5),
-        optimiser=OptimiserConfig(name="lion", learning_rate=1e-4, schedule="rsqrt", options={"b1": 0.8}),
+        optimizer=OptimiserConfig(name="lion", learning_rate=1e-4, schedule="rsqrt", options={"b1": 0.8}),
         ema=Power(sigma_rels=(0.05,)),
         precision=config.precision,
         checkpoint=CheckpointConfig(every=7),
@@ -107,10 +107,10 @@ def test_the_description_is_the_configuration_and_says_what_every_field_means() 
 def test_settings_are_made_in_their_order() -> None:
     config = parse_config(
         "data: digits\nschedule: {kind: discrete, betas: linear, end: 0.01}",
-        ["schedule.kind=rectified_flow", "schedule.shift=3", "optimiser.clip_norm=null", "backbone.base_channels=16"],
+        ["schedule.kind=rectified_flow", "schedule.shift=3", "optimizer.clip_norm=null", "backbone.base_channels=16"],
     )
     assert config.schedule == RectifiedFlowSchedule(shift=3.0)
-    assert config.optimiser == OptimiserConfig(clip_norm=None)
+    assert config.optimizer == OptimiserConfig(clip_norm=None)
     assert (config.backbone.preset, config.backbone.fields) == ("digits", {"base_channels": 16})
     assert parse_config("data: digits", ["steps=1", "steps=2"]).steps == 2
     assert parse_config("", ["data.kind=toy", "data.name=moons", "data.size=10"]).data == Toy(size=10)
@@ -121,8 +121,8 @@ def test_settings_are_made_in_their_order() -> None:
     [
         ("step: 3", "", "step is not known; the nearest known is steps"),
         (
-            "optimiser: {learning_rat: 1}", "",
-            "optimiser.learning_rat is not known; the nearest known is optimiser.learning_rate",
+            "optimizer: {learning_rat: 1}", "",
+            "optimizer.learning_rat is not known; the nearest known is optimizer.learning_rate",
         ),
         (
             "schedule: {kind: vp, beta_mni: 1}", "",
@@ -148,19 +148,19 @@ def test_settings_are_made_in_their_order() -> None:
         ("", "steps=0", "steps must be greater than 0, got 0"),
         ("", "steps=yes", "steps must be a valid integer, got True"),
         ("", "steps=2.5", "steps must be a valid integer, got 2.5"),
-        ("", "optimiser.learning_rate=.nan", "optimiser.learning_rate must be a finite number, got nan"),
-        ("", "optimiser.learning_rate=fast", "optimiser.learning_rate must be a valid number, got 'fast'"),
-        ("", "optimiser=3", "optimiser must have parts, got 3"),
-        ("", "optimiser.name=adamv", "optimiser.name must be 'adabelief', "),
+        ("", "optimizer.learning_rate=.nan", "optimizer.learning_rate must be a finite number, got nan"),
+        ("", "optimizer.learning_rate=fast", "optimizer.learning_rate must be a valid number, got 'fast'"),
+        ("", "optimizer=3", "optimizer must have parts, got 3"),
+        ("", "optimizer.name=adamv", "optimizer.name must be 'adabelief', "),
         (
-            "", "optimiser.options={b7: 3}",
-            "optimiser: options.b7 is not known of optax's adamw; the nearest known is b2",
+            "", "optimizer.options={b7: 3}",
+            "optimizer: options.b7 is not known of optax's adamw; the nearest known is b2",
         ),
         (
-            "optimiser: {name: sgd, weight_decay: 0.1}", "",
-            "optimiser: weight_decay must be null for sgd, which has none; got 0.1",
+            "optimizer: {name: sgd, weight_decay: 0.1}", "",
+            "optimizer: weight_decay must be null for sgd, which has none; got 0.1",
         ),
-        ("", "accumulate=3", "accumulate x abreast must divide batch_size = 64, got 3 x 1"),
+        ("", "accumulate=3", "accumulate x parallel_microbatches must divide batch_size = 64, got 3 x 1"),
         ("", "seed=4294967296", "seed must be less than 4294967296, got 4294967296"),
         ("", "times=log_normal", "times.kind must be steps or uniform for the schedule discrete, got 'log_normal'"),
         ("schedule: vp", "times.kind=uniform", ""),
@@ -174,8 +174,8 @@ def test_settings_are_made_in_their_order() -> None:
         ),
         ("version: 2", "", "version must be 1, the format that this artifex reads, got 2; it is of a newer artifex"),
         ("version: one", "", "version must be 1, the format that this artifex reads, got 'one'"),
-        ("", "steps", "--set expects key=value, for instance optimiser.learning_rate=1e-3, got 'steps'"),
-        ("", "=3", "--set expects key=value, for instance optimiser.learning_rate=1e-3, got '=3'"),
+        ("", "steps", "--set expects key=value, for instance optimizer.learning_rate=1e-3, got 'steps'"),
+        ("", "=3", "--set expects key=value, for instance optimizer.learning_rate=1e-3, got '=3'"),
         ("", "steps=[1", "--set steps: the value must be YAML, got '[1'"),
         ("steps: 3", "steps.of=2", "--set steps.of: steps must have parts, got 3"),
         ("", "data=digit", "data.kind must be one of digits, toy"),
@@ -188,7 +188,7 @@ def test_settings_are_made_in_their_order() -> None:
             "data.size must be a valid integer, got 'big'; data.size must be a list, got 'big'",
         ),
         ("", "data={kind: folder, path: a, extensions: .png}", "data.extensions must be a list, got '.png'"),
-        ("", "optimiser.options={b1: [1]}", "optimiser.options.b1 must be a valid boolean, got [1]; "),
+        ("", "optimizer.options={b1: [1]}", "optimizer.options.b1 must be a valid boolean, got [1]; "),
         ("", "data=!!python/object/apply:os.system [ls]", "--set data: the value must be YAML, got"),
     ],
 )  # fmt: skip
@@ -289,5 +289,5 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: bytes
 
 
 def test_a_number_in_scientific_notation_needs_no_point() -> None:
-    assert parse_config("data: digits\noptimiser: {learning_rate: 1e-3}").optimiser.learning_rate == 1e-3
+    assert parse_config("data: digits\noptimiser: {learning_rate: 1e-3}").optimizer.learning_rate == 1e-3
     assert yaml.safe_load("1e-3") == "1e-3"

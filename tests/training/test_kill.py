@@ -151,7 +151,7 @@ def test_kills_of_a_network_of_weights_of_fixed_length_change_nothing(server: Se
     run = {
         "data": {"kind": "arrays", "path": str(tmp_path / "images.npy")},
         "backbone": {"kind": "edm2", **small},
-        "optimiser": {"learning_rate": 0.1, "warmup_steps": 0},
+        "optimizer": {"learning_rate": 0.1, "warmup_steps": 0},
         "steps": 8,
         "batch_size": 4,
         "checkpoint": {"every": 1, "keep": 1},

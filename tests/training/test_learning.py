@@ -14,15 +14,15 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.backbones import MLP, MLPConfig
-from artifex.schedules import Discrete, NetworkDenoiser, NoiseLevel, Prediction, Schedule, T, Velocity, betas
-from artifex.schedules.timesteps import TimeSampler
+from artifex.schedules import Discrete, NetworkDenoiser, NoiseLevel, Prediction, Schedule, T, V, betas
+from artifex.schedules.time_samplers import TimeSampler
 from artifex.training import Network, Objective, PowerEma, RunConfig, build, init_state, make_train_step
 from artifex.training.choices import PredictionName, ScheduleConfig, WeightConfig
 from artifex.training.data import ToyName, toy_points
 from artifex.training.evaluation import Features, sliced_wasserstein
-from artifex.training.optimiser import OptimiserConfig, make_optimiser
+from artifex.training.optimizer import OptimiserConfig, make_optimiser
 from artifex.training.reading import parse_config
-from artifex.training.sampling import Drawing, SamplingConfig
+from artifex.training.sampling import SampleGenerator, SamplingConfig
 from artifex.training.section import kind, models
 
 TOYS: tuple[ToyName, ...] = ("moons", "spirals", "checkerboard")
@@ -41,24 +41,24 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def drawn() -> dict[ToyName, np.ndarray]:
     """Samples of three networks, trained side by side in one compiled scan of the toolkit's own step."""
-    config = parse_config("{data: {kind: toy}, schedule: edm, prediction: preconditioned, backbone: {kind: mlp}}")
+    config = parse_config("{data: {kind: toy}, schedule: edm, prediction: edm, backbone: {kind: mlp}}")
     objective, average = build.objective(config, None), PowerEma((0.1,))
     network = Network(MLP(MLPConfig(hidden=64, depth=2), rngs=nnx.Rngs(0)))
-    optimiser = make_optimiser(OptimiserConfig(learning_rate=1e-2, warmup_steps=20), STEPS)
-    step = make_train_step(network, objective, optimiser, average)
+    optimizer = make_optimiser(OptimiserConfig(learning_rate=1e-2, warmup_steps=20), STEPS)
+    step = make_train_step(network, objective, optimizer, average)
 
     def fit(points: Float[Array, "n 2"], key: Array) -> Any:  # noqa: ANN401 -- parameters of any network
         def one(state: Any, k: Int[Array, ""]) -> tuple[Any, None]:  # noqa: ANN401
             rows = jax.random.randint(jax.random.fold_in(key, k), (256,), 0, len(points))
             return step(state, points[rows], jnp.zeros(256, jnp.int32))[0], None
 
-        first = init_state(network, optimiser, average, STEPS)
+        first = init_state(network, optimizer, average, STEPS)
         return average.read(jax.lax.scan(one, first, jnp.arange(STEPS))[0].average)
 
     points = jnp.stack([toy_points(name, 20_000).x for name in TOYS])
     fitted = jax.jit(jax.vmap(fit))(points, jax.random.split(jax.random.key(0), len(TOYS)))
     sampling = SamplingConfig(sampler="dpmpp_2m", steps=20)
-    drawing = Drawing.of(sampling, config.schedule, objective.schedule, (2,), None)
+    drawing = SampleGenerator.of(sampling, config.schedule, objective.schedule, (2,), None)
     out: dict[ToyName, np.ndarray] = {}
     for i, name in enumerate(TOYS):
         denoiser = NetworkDenoiser(network.apply, objective.prediction, jax.tree.map(lambda leaf: leaf[i], fitted))  # noqa: B023
@@ -78,11 +78,11 @@ def test_toys_are_learned(name: ToyName, drawn: dict[ToyName, np.ndarray]) -> No
 def test_one_batch_is_learned_by_heart() -> None:
     """With fixed draws the 16 inputs $(x_t, t)$ all differ, and some function goes through their 16 targets: the loss
     has no floor. With fresh draws it has one, the variance of the target given $x_t$, that no network goes below."""
-    objective = Objective(Discrete(betas.cosine(1000)), Velocity())
+    objective = Objective(Discrete(betas.cosine(1000)), V())
     network = Network(MLP(MLPConfig(hidden=64, depth=2), rngs=nnx.Rngs(0)))
     x0 = jnp.asarray(toy_points("spirals", 16).x)
     fixed = objective.draw(x0, None, jax.random.key(0))
-    optimiser = optax.adam(optax.cosine_decay_schedule(5e-3, 300))
+    optimizer = optax.adam(optax.cosine_decay_schedule(5e-3, 300))
 
     @jax.jit
     def fit() -> tuple[Float[Array, " steps"], Float[Array, ""]]:
@@ -91,10 +91,10 @@ def test_one_batch_is_learned_by_heart() -> None:
 
         def one(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], Array]:
             value, gradient = jax.value_and_grad(loss)(state[0])
-            updates, inner = optimiser.update(gradient, state[1], state[0])
+            updates, inner = optimizer.update(gradient, state[1], state[0])
             return (optax.apply_updates(state[0], updates), inner), value
 
-        first = network.parameters, optimiser.init(network.parameters)
+        first = network.parameters, optimizer.init(network.parameters)
         (last, _), losses = jax.lax.scan(one, first, None, length=300)
         return losses, objective.loss(partial(network.apply, last), x0, None, jax.random.key(1))
 
@@ -183,7 +183,7 @@ def test_every_combination_trains() -> None:
     assert len(objectives) == 7 * 6 * 8
     predictions = list(dict.fromkeys(objective.prediction for objective in objectives.values()))
     weighings = {(p, w): objectives[schedules[0], p, w].weight or ones for _, p, w in configs}
-    by_schedule = [objectives[s, "velocity", "unit"] for s in schedules]
+    by_schedule = [objectives[s, "v", "unit"] for s in schedules]
     parts = Parts(
         [objective.schedule for objective in by_schedule],
         [objective.times for objective in by_schedule if objective.times is not None],
@@ -191,7 +191,7 @@ def test_every_combination_trains() -> None:
         list(weighings.values()),
     )
     network = Network(MLP(MLPConfig(hidden=16, depth=1), rngs=nnx.Rngs(0)))
-    optimiser = make_optimiser(OptimiserConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"), 20)
+    optimizer = make_optimiser(OptimiserConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"), 20)
     x0, key = jnp.asarray(toy_points("moons", 64).x), jax.random.key(0)
 
     @jax.jit
@@ -204,10 +204,10 @@ def test_every_combination_trains() -> None:
 
         def one(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
             value, gradient = jax.value_and_grad(loss)(state[0])
-            updates, inner = optimiser.update(gradient, state[1], state[0])
+            updates, inner = optimizer.update(gradient, state[1], state[0])
             return (optax.apply_updates(state[0], updates), inner), (value, optax.tree.norm(gradient))
 
-        first = network.parameters, optimiser.init(network.parameters)
+        first = network.parameters, optimizer.init(network.parameters)
         out: tuple[Array, Array] = jax.lax.scan(one, first, None, length=20)[1]
         return out
 

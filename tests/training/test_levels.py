@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from artifex.schedules import Discrete, Velocity, betas
+from artifex.schedules import Discrete, V, betas
 from artifex.training import Ema, Network, Objective, init_state, make_train_step
 from artifex.training.levels import CENTRES, level_means, levels_of, mean_loss, no_levels
-from artifex.training.optimiser import OptimiserConfig, make_optimiser
+from artifex.training.optimizer import OptimiserConfig, make_optimiser
 from tests.training.tiny import network
 
 
@@ -31,10 +31,10 @@ def test_one_bad_loss_leaves_other_levels_alone() -> None:
 
 def test_a_step_gathers_its_windows_losses() -> None:
     """Against the objective, draw by draw, outside of the step; steps 3 and 4 are a window of their own."""
-    objective, seed = Objective(Discrete(betas.cosine(50)), Velocity()), 3
-    parts, optimiser = Network(network()), make_optimiser(OptimiserConfig(), 4)
-    step = make_train_step(parts, objective, optimiser, Ema(0.0), seed=seed, accumulate=2, window=2)
-    state = init_state(parts, optimiser, Ema(0.0), 4)
+    objective, seed = Objective(Discrete(betas.cosine(50)), V()), 3
+    parts, optimizer = Network(network()), make_optimiser(OptimiserConfig(), 4)
+    step = make_train_step(parts, objective, optimizer, Ema(0.0), seed=seed, accumulate=2, window=2)
+    state = init_state(parts, optimizer, Ema(0.0), 4)
     x0 = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 2, 2, 1)), jnp.float32)
     held = np.zeros(24)
 

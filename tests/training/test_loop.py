@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.schedules import Clean, Discrete, Velocity, betas
+from artifex.schedules import X0, Discrete, V, betas
 from artifex.training import (
     CheckpointConfig,
     Checkpointer,
@@ -139,10 +139,10 @@ def test_each_loss_is_the_objective_of_its_batch_at_its_key(whole: Whole) -> Non
 def test_a_step_takes_over_the_buffers_of_its_state() -> None:
     module = network()
     parts = Network(module)
-    optimiser = make_optimiser(CONFIG.optimiser, CONFIG.steps)
-    before = init_state(parts, optimiser, Ema(), CONFIG.steps)
+    optimizer = make_optimiser(CONFIG.optimizer, CONFIG.steps)
+    before = init_state(parts, optimizer, Ema(), CONFIG.steps)
     x0, labels = data().batch(0, 4, seed=1)
-    make_train_step(parts, OBJECTIVE, optimiser, Ema())(before, jnp.asarray(x0), jnp.asarray(labels))
+    make_train_step(parts, OBJECTIVE, optimizer, Ema())(before, jnp.asarray(x0), jnp.asarray(labels))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(parts.parameters))
 
@@ -162,8 +162,8 @@ def test_a_network_learns_two_images_by_their_labels() -> None:
     images = np.stack([np.full((2, 2, 1), -0.8), np.full((2, 2, 1), 0.6)]).astype(np.float32)
     two = LabelledImages(images, np.array([0, 1], np.int32))
     schedule = Discrete(betas.cosine(50))
-    objective = Objective(schedule, Clean(), num_classes=3)
-    config = TrainingConfig(steps=1500, optimiser=OptimiserConfig(learning_rate=1e-2))
+    objective = Objective(schedule, X0(), num_classes=3)
+    config = TrainingConfig(steps=1500, optimizer=OptimiserConfig(learning_rate=1e-2))
     trained = train(network(), dataset(two).batches(16, 0), objective, config)
     assert float(trained.losses[-20:].mean()) < 0.1 * float(trained.losses[0])
     level = schedule.at(jnp.full(2, 40.0))
@@ -179,7 +179,7 @@ def test_the_denoiser_is_the_averaged_network_under_its_prediction(whole: Whole)
     assert callable(module)
     v = module(x, level.t, labels)
     alpha, sigma = (np.asarray(a, np.float64)[:, None, None, None] for a in (level.alpha, level.sigma))
-    assert isinstance(OBJECTIVE.prediction, Velocity)
+    assert isinstance(OBJECTIVE.prediction, V)
     assert np.allclose(
         whole.trained.denoiser(x, level, labels), alpha * np.asarray(x) - sigma * np.asarray(v), atol=1e-6
     )

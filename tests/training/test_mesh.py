@@ -83,7 +83,7 @@ def test_each_device_holds_its_share(layouts: dict[str, dict[str, Any]]) -> None
 
 
 def test_a_model_is_never_whole_on_one_device(told: dict[str, Any]) -> None:
-    """Not as it is drawn, nor as the optimiser's state and averages are made; its numbers are those of one device."""
+    """Not as it is drawn, nor as the optimizer's state and averages are made; its numbers are those of one device."""
     size = {name: found["held at the start"] / told["dit"]["one"]["bytes"] for name, found in told["dit"].items()}
     # The network's own parameters stay beside the state's: a fourth of it.
     assert size["one"] == pytest.approx(1.25, abs=0.01)

@@ -21,9 +21,9 @@ from artifex.backbones.residual import ResBlock
 from artifex.backbones.spatial_transformer import SpatialTransformer
 from artifex.training import OptimiserConfig, make_optimiser
 from artifex.training.leaves import map_by_name
-from artifex.training.optimiser import _OPTIMISERS, Name
+from artifex.training.optimizer import _OPTIMISERS, Name
 
-Host = np.ndarray[Any, np.dtype[np.float64]]
+HostArray = np.ndarray[Any, np.dtype[np.float64]]
 H = 8
 STEADY: dict[str, Any] = {"learning_rate": 1.0, "schedule": "constant", "warmup_steps": 0, "clip_norm": None}
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -47,7 +47,7 @@ BLOCKS: dict[str, Callable[[], nnx.Module]] = {
 QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
-def newton_schulz(g: Host) -> Host:
+def newton_schulz(g: HostArray) -> HostArray:
     """Jordan's iteration, of a matrix or its transpose."""
     x = g.T if g.shape[0] > g.shape[1] else g
     x = x / np.linalg.norm(x)
@@ -57,14 +57,14 @@ def newton_schulz(g: Host) -> Host:
     return x.T if g.shape[0] > g.shape[1] else x
 
 
-def step_of(matrix: Host) -> Host:
+def step_of(matrix: HostArray) -> HostArray:
     """The update at a learning rate of 1, of a matrix (in, out)."""
     scale: float = max(1.0, matrix.shape[1] / matrix.shape[0]) ** 0.5
-    out: Host = -scale * newton_schulz(matrix)
+    out: HostArray = -scale * newton_schulz(matrix)
     return out
 
 
-def cut(path: str, kernel: Host) -> list[Host]:
+def cut(path: str, kernel: HostArray) -> list[HostArray]:
     """The matrices (in, out) of a kernel, by hand."""
     if fnmatchcase(path, "*qkv.kernel"):
         inner = kernel.shape[0] if kernel.shape[1] == 3 else kernel.shape[-2]
@@ -78,13 +78,13 @@ def cut(path: str, kernel: Host) -> list[Host]:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_each_matrix_of_a_network_has_the_update_of_the_paper(name: str) -> None:
     network = BLOCKS[name]()
-    optimiser = make_optimiser(OptimiserConfig(name="muon", **STEADY), 10, network)
+    optimizer = make_optimiser(OptimiserConfig(name="muon", **STEADY), 10, network)
     state, roles = nnx.state(network, nnx.Param), parameter_roles(network)
     rng = np.random.default_rng(0)
     gradient = map_by_name(lambda _, leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), state)
-    updates, after = jax.jit(optimiser.update, compiler_options=QUICKLY)(gradient, optimiser.init(state), state)
-    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, optimiser.init(state))
-    given, found = dict[str, Host](), dict[str, Host]()
+    updates, after = jax.jit(optimizer.update, compiler_options=QUICKLY)(gradient, optimizer.init(state), state)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, optimizer.init(state))
+    given, found = dict[str, HostArray](), dict[str, HostArray]()
     map_by_name(lambda path, leaf: given.update({path: np.asarray(leaf, np.float64)}), gradient)
     map_by_name(lambda path, leaf: found.update({path: np.asarray(leaf, np.float64)}), updates)
     hidden = [path for path, role in roles.items() if role.name == "hidden"]
@@ -169,14 +169,14 @@ def test_the_rest_is_exactly_adamw_and_its_learning_rate_follows_the_schedule() 
 
 def test_the_momentum_is_nesterovs_in_float64() -> None:
     network = Net(q=H)
-    optimiser = make_optimiser(OptimiserConfig(name="muon", **STEADY), 10, network)
+    optimizer = make_optimiser(OptimiserConfig(name="muon", **STEADY), 10, network)
     state, rng = nnx.state(network, nnx.Param), np.random.default_rng(1)
-    carry, mean = optimiser.init(state), np.zeros((H, H))
+    carry, mean = optimizer.init(state), np.zeros((H, H))
     for k in range(1, 4):
         g = rng.normal(size=(H, H))
         mean = 0.95 * mean + 0.05 * g
         seen = 0.95 * mean / (1 - 0.95 ** (k + 1)) + 0.05 * g / (1 - 0.95**k)
-        updates, carry = optimiser.update(jax.tree.map(lambda _, g=g: jnp.asarray(g, jnp.float32), state), carry, state)
+        updates, carry = optimizer.update(jax.tree.map(lambda _, g=g: jnp.asarray(g, jnp.float32), state), carry, state)
         np.testing.assert_allclose(kernels(updates)["q"], step_of(seen), atol=ROUNDING)
 
 
@@ -203,9 +203,9 @@ def test_biases_norms_and_gains_do_not_decay(name: Name) -> None:
         given = {"weight_decay": 0.1, "options": {"adam_weight_decay": 0.1}}
     network = Decaying()
     state = jax.tree.map(jnp.ones_like, nnx.state(network, nnx.Param))
-    optimiser = make_optimiser(OptimiserConfig(name=name, **given, **STEADY), 10, network)
+    optimizer = make_optimiser(OptimiserConfig(name=name, **given, **STEADY), 10, network)
     nothing = jax.tree.map(jnp.zeros_like, state)
-    updates, _ = jax.jit(optimiser.update, compiler_options=QUICKLY)(nothing, optimiser.init(state), state)
+    updates, _ = jax.jit(optimizer.update, compiler_options=QUICKLY)(nothing, optimizer.init(state), state)
     moved = dict[str, bool]()
     map_by_name(lambda path, leaf: moved.update({path: bool(jnp.abs(leaf).max() > 1e-6)}), updates)
     assert moved == {
@@ -218,8 +218,8 @@ def test_lars_trusts_matrices_alone() -> None:
     """You et al. leave biases and norms at the plain learning rate: minus the gradient."""
     network = Decaying()
     state = jax.tree.map(jnp.ones_like, nnx.state(network, nnx.Param))
-    optimiser = make_optimiser(OptimiserConfig(name="lars", options={"momentum": 0.0}, **STEADY), 10, network)
-    updates, _ = optimiser.update(jax.tree.map(jnp.ones_like, state), optimiser.init(state), state)
+    optimizer = make_optimiser(OptimiserConfig(name="lars", options={"momentum": 0.0}, **STEADY), 10, network)
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, state), optimizer.init(state), state)
     assert np.allclose(updates["layers"][0]["bias"][...], -1)
     assert np.allclose(updates["layers"][0]["kernel"][...], -0.001)
 

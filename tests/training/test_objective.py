@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float, Int
 
-from artifex.schedules import Clean, Discrete, Epsilon, NoiseLevel, Prediction, Velocity, betas
+from artifex.schedules import X0, Discrete, Epsilon, NoiseLevel, Prediction, V, betas
 from artifex.training import Draws, Objective
 
 CHAIN = Discrete(betas.linear(100))
@@ -26,8 +26,8 @@ def cosine_weight(level: NoiseLevel[jax.Array]) -> Array:
     ("prediction", "target"),
     [
         (Epsilon(), lambda x0, eps, alpha, sigma: eps),
-        (Clean(), lambda x0, eps, alpha, sigma: x0),
-        (Velocity(), lambda x0, eps, alpha, sigma: alpha * eps - sigma * x0),
+        (X0(), lambda x0, eps, alpha, sigma: x0),
+        (V(), lambda x0, eps, alpha, sigma: alpha * eps - sigma * x0),
     ],
 )
 @pytest.mark.parametrize("weighted", [False, True])
@@ -50,7 +50,7 @@ def test_the_loss_is_that_of_numpy_in_float64(
 
 
 def test_the_loss_is_the_mean_over_its_own_draws() -> None:
-    objective = Objective(CHAIN, Velocity(), num_classes=3)
+    objective = Objective(CHAIN, V(), num_classes=3)
     x0, cond, key = jnp.ones((8, 3, 2)), jnp.arange(8) % 3, jax.random.key(5)
     losses = objective.losses(known, x0, objective.draw(x0, cond, key))
     assert np.isclose(objective.loss(known, x0, cond, key), np.mean(np.asarray(losses, np.float64)))
@@ -58,7 +58,7 @@ def test_the_loss_is_the_mean_over_its_own_draws() -> None:
 
 
 def test_the_network_that_knows_the_answer_has_no_loss() -> None:
-    objective = Objective(CHAIN, Velocity())
+    objective = Objective(CHAIN, V())
     x0, key = jax.random.normal(jax.random.key(0), (8, 4)), jax.random.key(1)
     draws = objective.draw(x0, None, key)
     level = CHAIN.at(draws.t)
@@ -71,7 +71,7 @@ def test_the_network_that_knows_the_answer_has_no_loss() -> None:
 
 
 def test_noise_is_standard_normal_and_independent_of_time() -> None:
-    draws = Objective(CHAIN, Velocity()).draw(jnp.zeros((4000, 5)), None, jax.random.key(0))
+    draws = Objective(CHAIN, V()).draw(jnp.zeros((4000, 5)), None, jax.random.key(0))
     eps = np.asarray(draws.eps, np.float64)
     # Six standard errors of each estimate.
     assert abs(eps.mean()) < 6 / np.sqrt(eps.size)
@@ -84,7 +84,7 @@ def test_noise_is_standard_normal_and_independent_of_time() -> None:
 def test_times_are_spread_evenly_over_the_steps(seed: int) -> None:
     """Where nothing else is said: a batch of n for n steps has every step once."""
     n = CHAIN.steps
-    draws = Objective(CHAIN, Velocity()).draw(jnp.zeros((n, 1)), None, jax.random.key(seed))
+    draws = Objective(CHAIN, V()).draw(jnp.zeros((n, 1)), None, jax.random.key(seed))
     assert np.array_equal(np.sort(draws.t), np.arange(n))
 
 
@@ -92,9 +92,7 @@ def test_times_are_spread_evenly_over_the_steps(seed: int) -> None:
 def test_the_right_share_of_labels_is_replaced_by_the_null_label(share: float) -> None:
     n = 10_000
     cond = jnp.arange(n) % 3
-    draws = Objective(CHAIN, Velocity(), num_classes=3, class_dropout=share).draw(
-        jnp.zeros((n, 1)), cond, jax.random.key(0)
-    )
+    draws = Objective(CHAIN, V(), num_classes=3, class_dropout=share).draw(jnp.zeros((n, 1)), cond, jax.random.key(0))
     hidden = np.asarray(draws.cond == 3)
     assert abs(hidden.mean() - share) <= 6 * np.sqrt(share * (1 - share) / n)
     assert draws.cond is not None
@@ -103,8 +101,8 @@ def test_the_right_share_of_labels_is_replaced_by_the_null_label(share: float) -
 
 def test_without_labels_the_network_gets_none() -> None:
     x0, key = jnp.zeros((2, 1)), jax.random.key(0)
-    assert Objective(CHAIN, Velocity()).draw(x0, jnp.zeros(2, jnp.int32), key).cond is None
-    assert Objective(CHAIN, Velocity(), num_classes=3).draw(x0, None, key).cond is None
+    assert Objective(CHAIN, V()).draw(x0, jnp.zeros(2, jnp.int32), key).cond is None
+    assert Objective(CHAIN, V(), num_classes=3).draw(x0, None, key).cond is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def test_without_labels_the_network_gets_none() -> None:
 )
 def test_impossible_objectives_are_refused(arguments: dict[str, float], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        Objective(CHAIN, Velocity(), **arguments)  # type: ignore[arg-type]
+        Objective(CHAIN, V(), **arguments)  # type: ignore[arg-type]
 
 
 def test_a_path_without_steps_needs_times() -> None:
@@ -129,10 +127,10 @@ def test_a_path_without_steps_needs_times() -> None:
             return logsnr
 
     with pytest.raises(ValueError, match="times must be given for Path, which has no steps; got None"):
-        Objective(Path(), Velocity())  # type: ignore[arg-type]
+        Objective(Path(), V())  # type: ignore[arg-type]
 
 
 def test_an_output_of_another_shape_is_refused() -> None:
-    objective, x0 = Objective(CHAIN, Velocity()), jnp.zeros((2, 3))
+    objective, x0 = Objective(CHAIN, V()), jnp.zeros((2, 3))
     with pytest.raises(ValueError, match=r"output of its input's shape \(2, 3\), got \(2, 1\)"):
         objective.loss(lambda x, t, cond: x[:, :1], x0, None, jax.random.key(0))

@@ -10,7 +10,7 @@ import optax
 import pytest
 from jaxtyping import Array, Int
 
-from artifex.schedules import Discrete, Velocity, betas
+from artifex.schedules import Discrete, V, betas
 from artifex.training import BackboneConfig, Ema, Network, Objective, init_state, make_train_step
 from artifex.training.networks import plan
 from tests.training.tiny import same
@@ -44,16 +44,16 @@ def run(kind: str, compute: str) -> Run:
     """Forty steps by Adam on two images, and one more at a rate of 1e-7; draws are those of every other run."""
     backbone = BackboneConfig.model_validate({"kind": kind, **NETWORKS[kind]})
     network = Network(plan(backbone, (8, 8, 1), 2, compute).make(jax.random.key(0)))
-    objective = Objective(Discrete(betas.cosine(1000)), Velocity(), num_classes=2)
-    optimiser = optax.adam(lambda k: jnp.where(k < STEPS, RATE, LITTLE))
-    step = make_train_step(network, objective, optimiser, Ema(0.9))
+    objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=2)
+    optimizer = optax.adam(lambda k: jnp.where(k < STEPS, RATE, LITTLE))
+    step = make_train_step(network, objective, optimizer, Ema(0.9))
     rows = jnp.sign(jax.random.normal(jax.random.key(1), (2, 8, 8, 1)))
 
     def one(state: Any, k: Int[Array, ""]) -> tuple[Any, Any]:  # noqa: ANN401
         labels = jnp.arange(16) % 2
         return step(state, rows[labels], labels)[0], state.parameters
 
-    first = init_state(network, optimiser, Ema(0.9), STEPS + 1)
+    first = init_state(network, optimizer, Ema(0.9), STEPS + 1)
     # It runs once: what it costs is its compilation.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     scan = jax.jit(lambda state: jax.lax.scan(one, state, jnp.arange(STEPS + 1)), compiler_options=options)
@@ -79,7 +79,7 @@ def test_bfloat16_learns_as_float32_does(kind: str) -> None:
 def test_updates_too_small_for_bfloat16_are_kept(kind: str) -> None:
     """By Adam a weight moves by about the rate, 1e-7; from 2^-10 on, bfloat16 knows no numbers nearer than 2^-17."""
     last = run(kind, "bfloat16")
-    kept = last.state.parameters, last.state.average, last.state.optimiser[0].mu, last.state.optimiser[0].nu
+    kept = last.state.parameters, last.state.average, last.state.optimizer[0].mu, last.state.optimizer[0].nu
     assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype(jnp.float32)}
     before, after = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(p)]) for p in (last.before, kept[0]))
     known = (abs(before) > 2**-10) & (abs(before) < 0.5)

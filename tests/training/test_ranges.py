@@ -26,7 +26,7 @@ SCHEDULE: Final = Discrete(betas.linear(10))
 OBJECTIVE: Final = Objective(SCHEDULE, Epsilon())
 
 
-def step(seed: int = 0, accumulate: int = 1, abreast: int = 1, window: int = 50) -> object:
+def step(seed: int = 0, accumulate: int = 1, parallel_microbatches: int = 1, window: int = 50) -> object:
     """A step that is made and not run: its settings are checked then."""
     return make_train_step(
         None,  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def step(seed: int = 0, accumulate: int = 1, abreast: int = 1, window: int = 50)
         Ema(),
         seed=seed,
         accumulate=accumulate,
-        abreast=abreast,
+        parallel_microbatches=parallel_microbatches,
         window=window,
     )
 
@@ -55,7 +55,7 @@ RANGES: Final = [
     *wholes("steps", 1, None, learning_rate, config=OptimiserConfig()),
     Range(step, "seed", (0, 1), (-1, 2**32), whole=True),
     *wholes("accumulate", 1, None, step),
-    *wholes("abreast", 1, None, step),
+    *wholes("parallel_microbatches", 1, None, step),
     *wholes("window", 1, None, step),
 ]
 

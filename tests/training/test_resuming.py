@@ -12,7 +12,7 @@ import pytest
 
 from artifex.training import Every, Trainer, TrainState, parse_config, read_config
 from artifex.training.cli import main
-from artifex.training.optimiser import Name, OptimiserConfig, make_optimiser
+from artifex.training.optimizer import Name, OptimiserConfig, make_optimiser
 from artifex.training.resuming import changes, check_changes
 from tests.training.test_cli import tree
 from tests.training.tiny import same
@@ -44,7 +44,7 @@ def test_more_steps_are_those_of_a_run_that_stopped_and_has_another_schedule(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """4 steps of 4, then up to 8: with a constant rate and no warm-up, the bits of a run that always had 8."""
-    plain = ["--set", "optimiser.schedule=constant", "--set", "optimiser.warmup_steps=0"]
+    plain = ["--set", "optimizer.schedule=constant", "--set", "optimizer.warmup_steps=0"]
     assert main(["train", "run.yaml", *plain, "--out", "whole", "--set", "steps=8"]) == 0
     assert main(["train", "run.yaml", *plain, "--out", "run"]) == 0
     capsys.readouterr()
@@ -66,14 +66,14 @@ def test_more_steps_are_those_of_a_run_that_stopped_and_has_another_schedule(
 
 def test_the_learning_rate_is_that_of_the_new_length_and_its_warm_up(folder: Path) -> None:
     """An update of SGD is as long as the gradient times the rate, which is r / 2 (1 + cos pi (k - w) / (n + 1 - w))."""
-    sgd = ["optimiser={name: sgd, clip_norm: null, learning_rate: 0.01}", "ema=none"]
+    sgd = ["optimizer={name: sgd, clip_norm: null, learning_rate: 0.01}", "ema=none"]
     Trainer(parse_config(RUN, sgd), "run").fit()
     kept, norms = list[np.ndarray](), list[float]()
 
     def keep(state: TrainState) -> None:
         kept.append(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.parameters)]))
 
-    trainer = Trainer(parse_config(RUN, [*sgd, "steps=20", "optimiser.learning_rate=0.1"]), "run")
+    trainer = Trainer(parse_config(RUN, [*sgd, "steps=20", "optimizer.learning_rate=0.1"]), "run")
     keep(trainer.load().state)
     trainer.fit(
         resume=True, callback=lambda report: norms.append(report.gradient_norm), every=[Every(1, keep)],
@@ -90,11 +90,11 @@ def test_the_learning_rate_is_that_of_the_new_length_and_its_warm_up(folder: Pat
         ("seed=1", "seed must stay 0 where a run goes on, got 1"),
         ("backbone.hidden=16", "backbone.hidden must stay 8 where a run goes on, got 16"),
         ("schedule.steps=60", "schedule.steps must stay 50 where a run goes on, got 60"),
-        ("prediction=epsilon", "prediction must stay 'velocity' where a run goes on, got 'epsilon'"),
+        ("prediction=epsilon", "prediction must stay 'v' where a run goes on, got 'epsilon'"),
         ("class_dropout=0.2", "class_dropout must stay 0.1 where a run goes on, got 0.2"),
-        ("optimiser.name=adam", "optimiser.name must stay 'adamw' where a run goes on, got 'adam'"),
-        ("optimiser.clip_norm=null", "optimiser.clip_norm must stay 1.0 where a run goes on, got None"),
-        ("optimiser.options={b1: 0.8}", "optimiser.options.b1 must stay None where a run goes on, got 0.8"),
+        ("optimizer.name=adam", "optimizer.name must stay 'adamw' where a run goes on, got 'adam'"),
+        ("optimizer.clip_norm=null", "optimizer.clip_norm must stay 1.0 where a run goes on, got None"),
+        ("optimizer.options={b1: 0.8}", "optimizer.options.b1 must stay None where a run goes on, got 0.8"),
         ("ema=none", "ema.decay must stay"),
         ("data=toy", "data.kind must stay 'arrays' where a run goes on, got 'toy'"),
         ("steps=3", "steps must be at least the 4 that are done, got 3"),
@@ -136,9 +136,9 @@ def test_all_that_may_change_at_once_and_in_a_file(folder: Path, capsys: pytest.
         .replace("batch_size: 8", "batch_size: 6")
         + """
 accumulate: 3
-abreast: 2
+parallel_microbatches: 2
 max_skipped: 3
-optimiser: {learning_rate: 1e-4, schedule: linear, warmup_steps: 3, clip_norm: 2.0, weight_decay: 0.1}
+optimizer: {learning_rate: 1e-4, schedule: linear, warmup_steps: 3, clip_norm: 2.0, weight_decay: 0.1}
 log: {every: 2}
 preview: {every: 7, steps: 2, count: 3}
 precision: {compute: bfloat16}
@@ -147,7 +147,9 @@ precision: {compute: bfloat16}
     capsys.readouterr()
     assert main(["train", "new.yaml", "--resume", "--out", "run"]) == 0
     said = capsys.readouterr().err
-    assert said.startswith("from step 4 on: abreast 2 for 1, accumulate 3 for 1, batch_size 6 for 8, data.path ")
+    assert said.startswith(
+        "from step 4 on: parallel_microbatches 2 for 1, accumulate 3 for 1, batch_size 6 for 8, data.path "
+    )
     run = Trainer.of("run").load()
     assert (run.steps_done, run.finished, run.config.batch_size) == (7, True, 6)
     assert np.isfinite(run.losses).all()

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float, Int
 
-from artifex.schedules import Clean, Discrete, NetworkDenoiser, betas
+from artifex.schedules import X0, Discrete, NetworkDenoiser, betas
 from artifex.training import build
 from artifex.training.choices import DiscreteSchedule, ScheduleConfig
 from artifex.training.reading import parse_config
-from artifex.training.sampling import SAMPLERS, Drawing, SamplerName, SamplingConfig, times
+from artifex.training.sampling import SAMPLERS, SampleGenerator, SamplerName, SamplingConfig, times
 from artifex.training.section import kind, models
 
 CHAIN = DiscreteSchedule(steps=20)
@@ -25,8 +25,8 @@ def halved(values: Array, x: Float[Array, "b *d"], t: Float[Array, " b"], cond: 
     return 0.5 * x
 
 
-def drawing(config: SamplingConfig, shape: tuple[int, ...], classes: int | None) -> Drawing:
-    return Drawing.of(config, CHAIN, PATH, shape, classes)
+def drawing(config: SamplingConfig, shape: tuple[int, ...], classes: int | None) -> SampleGenerator:
+    return SampleGenerator.of(config, CHAIN, PATH, shape, classes)
 
 
 @pytest.mark.parametrize("name", [kind(model) for model in models(ScheduleConfig)])
@@ -45,7 +45,7 @@ def test_every_sampler_walks_every_schedule_to_clean_data(name: str) -> None:
 def test_samples_are_what_guidance_makes_of_the_labels() -> None:
     """x0 = n + w (c - n) for a network whose answer is c under a label and n under none; images are held to 1."""
     values = jnp.asarray([0.1, -0.3, 0.9, 0.2])
-    denoiser = NetworkDenoiser(constant, Clean(), values)
+    denoiser = NetworkDenoiser(constant, X0(), values)
     labels = np.array([2, 0, 1, 0, 2], np.int32)
     for guidance, shape, high in ((1.5, (2,), 9.0), (3.0, (2, 2, 1), 1.0)):
         plan = drawing(SamplingConfig(steps=4, guidance=guidance), shape, 3)
@@ -59,7 +59,7 @@ def test_samples_are_what_guidance_makes_of_the_labels() -> None:
 def test_without_classes_the_network_is_told_none() -> None:
     plan = drawing(SamplingConfig(steps=3), (2,), None)
     assert plan.labels(4) is None
-    denoiser = NetworkDenoiser(constant, Clean(), jnp.zeros(1))
+    denoiser = NetworkDenoiser(constant, X0(), jnp.zeros(1))
     out = np.concatenate(list(plan.draw(denoiser, 3, None, jax.random.key(0), 64)))
     assert np.allclose(out, 0.25, atol=1e-5)
 
@@ -68,7 +68,7 @@ def test_without_classes_the_network_is_told_none() -> None:
 def test_a_sample_depends_on_its_place_and_not_on_its_batch(sampler: SamplerName) -> None:
     plan, denoiser = (
         drawing(SamplingConfig(sampler=sampler, steps=5), (3,), None),
-        NetworkDenoiser(halved, Clean(), jnp.zeros(1)),
+        NetworkDenoiser(halved, X0(), jnp.zeros(1)),
     )
     whole, parts, other = (
         np.concatenate(list(plan.draw(denoiser, 7, None, jax.random.key(seed), batch)))

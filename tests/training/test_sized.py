@@ -96,7 +96,7 @@ def test_memory_is_counted_by_hand() -> None:
     count = 2 * (64 + 8) + 3 * 8 + (16 + 8) + 3 * (64 + 8) + (16 + 2)
     assert found.count == count
     assert (found.parameters, found.gradients, found.average) == (4 * count, 4 * count, 4 * count)
-    assert 8 * count <= found.optimiser <= 8 * count + 64
+    assert 8 * count <= found.optimizer <= 8 * count + 64
     assert found.least >= 20 * count
     assert found.activations > 8 * 8 * 4
     assert str(found).startswith(f"{count:,} parameters; at least ")

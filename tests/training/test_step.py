@@ -69,11 +69,13 @@ class Spoilt(Batches):
         self._inner.close()
 
 
-@pytest.mark.parametrize(("accumulate", "abreast"), [(4, 1), (1, 4), (2, 2)])
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, abreast: int) -> None:
+@pytest.mark.parametrize(("accumulate", "parallel_microbatches"), [(4, 1), (1, 4), (2, 2)])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, parallel_microbatches: int) -> None:
     """By SGD, whose update is the gradient itself; draws are those of the whole batch."""
     whole, told = step(fresh(), *batch())
-    in_parts = make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=accumulate, abreast=abreast)
+    in_parts = make_train_step(
+        PARTS, OBJECTIVE, SGD, EMA, accumulate=accumulate, parallel_microbatches=parallel_microbatches
+    )
     parts, told_in_parts = in_parts(fresh(), *batch())
     assert np.isclose(told.loss, told_in_parts.loss, rtol=1e-6)
     assert np.isclose(told.gradient_norm, told_in_parts.gradient_norm, rtol=1e-5)
@@ -83,16 +85,18 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, abreast
 
 
 def test_a_batch_that_parts_do_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^accumulate = 2 x abreast = 3 must divide the batch of 8"):
-        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=2, abreast=3)(fresh(), *batch())
+    with pytest.raises(ValueError, match=r"^accumulate = 2 x parallel_microbatches = 3 must divide the batch of 8"):
+        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=2, parallel_microbatches=3)(fresh(), *batch())
 
 
 def test_parts_are_numbered_and_have_rows_from_all_over() -> None:
     rows = jnp.arange(12)
     # Row r is in part r mod 6: the sum of number times rows says which rows each got.
     expected = sum(int(r % 6) * int(r) for r in range(12))
-    for in_turn, abreast in ((2, 3), (3, 2), (1, 6), (6, 1)):
-        got = sum_over_parts(lambda i, part: i * part.sum(), rows, in_turn=in_turn, abreast=abreast)
+    for in_turn, parallel_microbatches in ((2, 3), (3, 2), (1, 6), (6, 1)):
+        got = sum_over_parts(
+            lambda i, part: i * part.sum(), rows, in_turn=in_turn, parallel_microbatches=parallel_microbatches
+        )
         assert int(got) == expected
 
 
@@ -101,7 +105,7 @@ def test_a_step_that_is_not_finite_changes_counters_alone() -> None:
     kept = jax.tree.map(jnp.copy, before)
     x0, labels = batch()
     after, told = step(before, x0.at[2, 0, 0, 0].set(jnp.inf), labels)
-    for name in ("parameters", "average", "optimiser"):
+    for name in ("parameters", "average", "optimizer"):
         assert same(getattr(after, name), getattr(kept, name)), name
     assert (int(after.step), int(after.skipped), int(after.in_a_row)) == (2, 1, 1)
     assert not np.isfinite(told.loss)
@@ -149,7 +153,7 @@ def test_a_users_optimiser_average_and_intervals_are_used() -> None:
 
     trained = train(
         module, batches(), OBJECTIVE, CONFIG,
-        optimiser=optax.set_to_zero(), average=Latest(), every=[Every(3, note), Every(4, note)],
+        optimizer=optax.set_to_zero(), average=Latest(), every=[Every(3, note), Every(4, note)],
     )  # fmt: skip
     assert same(trained.parameters, Network(module).parameters)
     assert [at for at, _ in seen] == [3, 4, 6, 8]

@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["train", "a file"], "a file: a configuration must be keys and values, got 'x'"),
         (["train", "toy.yaml", "--set", "step=3"], "toy.yaml: step is not known; the nearest known is steps"),
         (["train", "toy.yaml", "--set", "steps=0"], "toy.yaml: steps must be greater than 0, got 0"),
-        (["train", "toy.yaml", "--set", "steps"], "--set expects key=value, for instance optimiser.learning_rate=1e-3"),
+        (["train", "toy.yaml", "--set", "steps"], "--set expects key=value, for instance optimizer.learning_rate=1e-3"),
         (["train", "toy.yaml", "--set", "backbone=unet"], "backbone.kind 'unet' does not take the data's points (d,)"),
         (["train", "toy.yaml", "--set"], "Option '--set' requires an argument"),
         (["train", "toy.yaml", "--sets", "a=b"], "No such option: --sets"),
@@ -84,7 +84,7 @@ def test_a_run_is_trained_told_of_and_never_overwritten(folder: Path, capsys: py
 
 
 def test_a_loss_that_stays_not_finite_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    huge = ["optimiser={name: sgd, learning_rate: 1e30, clip_norm: null}", "steps=50", "max_skipped=2"]
+    huge = ["optimizer={name: sgd, learning_rate: 1e30, clip_norm: null}", "steps=50", "max_skipped=2"]
     assert main(["train", "toy.yaml", *(part for one in huge for part in ("--set", one))]) == 1
     out, err = capsys.readouterr()
     assert out.startswith(

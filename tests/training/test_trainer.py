@@ -26,7 +26,7 @@ TOY = """
 data: {kind: toy, name: moons, size: 64}
 backbone: {kind: mlp, hidden: 8, depth: 1}
 schedule: rectified_flow
-prediction: flow
+prediction: flow_velocity
 steps: 6
 batch_size: 8
 checkpoint: {every: 2}

@@ -19,9 +19,9 @@ from artifex.training import MetricsLog, Report, RunConfig, Snapshots, Trainer
 from artifex.training.cli import main
 from artifex.training.levels import levels_of
 from artifex.training.logs import keep_until
-from artifex.training.optimiser import learning_rate
+from artifex.training.optimizer import learning_rate
 from artifex.training.reading import parse_config
-from artifex.training.sampling import Drawing, SamplingConfig
+from artifex.training.sampling import SampleGenerator, SamplingConfig
 
 CONFIG = """
 data: {kind: toy, name: moons, size: 500}
@@ -81,7 +81,7 @@ def test_every_window_is_told_once_with_its_mean_loss(runs: Runs) -> None:
     assert [line["step"] for line in told] == [4, 8, 12]
     for i, line in enumerate(told):
         assert np.isclose(line["loss"], runs.losses[4 * i : 4 * i + 4].mean(), rtol=1e-5)
-        rate = learning_rate(runs.config.optimiser, 12)(line["step"] - 1)
+        rate = learning_rate(runs.config.optimizer, 12)(line["step"] - 1)
         assert np.isclose(line["learning_rate"], float(rate), rtol=1e-6)
         assert line["gradient_norm"] > 0
         assert all(-12 < centre < 12 and loss > 0 for centre, loss in line["loss_by_logsnr"])
@@ -166,7 +166,7 @@ def test_samples_are_a_picture_and_numbers(runs: Runs, tmp_path: Path, capsys: p
     )
     path, settings = trained.objective, {"sampler": "ddpm", "steps": 5}
     for got, parameters, guidance, seed in zip(same, (averages[0], *averages), (1.0, 3.0, 1.0), (0, 1, 0), strict=True):
-        drawing = Drawing.of(
+        drawing = SampleGenerator.of(
             SamplingConfig.model_validate({**settings, "guidance": guidance}),
             runs.config.schedule,
             path.schedule,

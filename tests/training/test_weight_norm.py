@@ -27,7 +27,7 @@ RATE = 0.3
 SIGN = OptimiserConfig(
     name="lion", learning_rate=RATE, schedule="constant", warmup_steps=0, weight_decay=0, options={"b1": 0.0, "b2": 0.0}
 )
-CONFIG = TrainingConfig(steps=50, batch_size=4, optimiser=SIGN)
+CONFIG = TrainingConfig(steps=50, batch_size=4, optimizer=SIGN)
 Kernels = list[np.ndarray]
 
 

@@ -262,7 +262,7 @@ def test_a_metric_that_can_not_be_is_refused_before_anything_is_drawn(
 ) -> None:
     points.fit()
     capsys.readouterr()
-    monkeypatch.setattr("artifex.training.sampling.Drawing.draw", None)
+    monkeypatch.setattr("artifex.training.sampling.SampleGenerator.draw", None)
     monkeypatch.setattr("artifex.training.cli.evaluate.find_spec", lambda name: None)
     given = [text.format(tmp=tmp_path) for text in arguments]
     assert main(["evaluate", str(points.folder), "--extractor", "raw", *given]) == 2

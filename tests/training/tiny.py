@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from artifex.backbones import EDM2Config
 from artifex.backbones.edm2 import UnitConv, mp_silu
-from artifex.schedules import Discrete, Velocity, betas
+from artifex.schedules import Discrete, V, betas
 from artifex.training import (
     Batches,
     CheckpointConfig,
@@ -24,7 +24,7 @@ from artifex.training import (
 )
 from artifex.training.data.source import ArraySource
 
-OBJECTIVE = Objective(Discrete(betas.cosine(50)), Velocity(), num_classes=3)
+OBJECTIVE = Objective(Discrete(betas.cosine(50)), V(), num_classes=3)
 
 
 class Tiny(nnx.Module):

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from artifex.guidance import (
-    Apg,
+    APG,
     Autoguidance,
     ByStep,
-    CfgPlusPlus,
-    CfgZero,
+    CFGPlusPlus,
+    CFGRescale,
+    CFGZeroStar,
     Classifier,
     ClassifierFree,
+    Combined,
     Composed,
     Contrast,
     Guidance,
@@ -21,12 +23,10 @@ from artifex.guidance import (
     Linear,
     Loss,
     PerturbedAttention,
-    Rescaled,
     Rule,
     SkipLayers,
     Steps,
     Thresholded,
-    Together,
     Walk,
     ZeroInit,
     apply_guidance,
@@ -34,7 +34,7 @@ from artifex.guidance import (
     cosine_guidance_schedule,
     linear_guidance_schedule,
 )
-from artifex.samplers import Ddim
+from artifex.samplers import DDIM
 from artifex.schedules import VP, Denoiser, NoiseLevel, grid, record
 
 
@@ -62,8 +62,8 @@ class OwnRule:
         return strong
 
 
-rules: list[Rule] = [Linear(by_level), Rescaled(Interval(4.0)), Apg(jnp.ones(4)), CfgZero(2.0), OwnRule(2.0)]
-steps: list[Steps] = [ByStep(linear_guidance_schedule), ByStep(cosine_guidance_schedule, 2.0), CfgPlusPlus(0.4)]
+rules: list[Rule] = [Linear(by_level), CFGRescale(Interval(4.0)), APG(jnp.ones(4)), CFGZeroStar(2.0), OwnRule(2.0)]
+steps: list[Steps] = [ByStep(linear_guidance_schedule), ByStep(cosine_guidance_schedule, 2.0), CFGPlusPlus(0.4)]
 null = jnp.array(10)
 contrasts: list[Contrast[Array]] = [
     ClassifierFree(rules[0], null),
@@ -75,11 +75,11 @@ guidances: list[Guidance[Array]] = [
     ClassifierFree(OwnRule(2.0), null),
     Classifier(logits, 2.0, ClassifierFree(2.0, null)),
     Loss(loss, by_level),
-    Composed(3.0, ((null, -1.0), (null, Apg())), null),
-    Together(tuple(contrasts)),
-    Thresholded(ZeroInit(ClassifierFree(CfgZero(), null))),
+    Composed(3.0, ((null, -1.0), (null, APG())), null),
+    Combined(tuple(contrasts)),
+    Thresholded(ZeroInit(ClassifierFree(CFGZeroStar(), null))),
 ]
-tableau = Ddim().tableau(VP(), grid.uniform(10))
+tableau = DDIM().tableau(VP(), grid.uniform(10))
 walk: Walk = tableau
 assert_type(bind(ClassifierFree(steps[0], null), tableau), ClassifierFree[Array])
 guided: Denoiser = bind(guidances[0], walk)(denoise, null)

@@ -27,8 +27,8 @@ from artifex.generative_models.models.diffusion import (
 from artifex.generative_models.models.diffusion.base import Out
 from artifex.generative_models.models.diffusion.parameters import DDIMParameters
 from artifex.guidance import ClassifierFree, Conditional, Guidance
-from artifex.samplers import Ddim, Ddpm, Sampler, Tableau, prior, sample, sample_trajectory
-from artifex.schedules import Denoiser, Discrete, Host, NetworkDenoiser, NoiseLevel, Schedule, Velocity, betas, grid
+from artifex.samplers import DDIM, DDPM, Sampler, Tableau, prior, sample, sample_trajectory
+from artifex.schedules import Denoiser, Discrete, HostArray, NetworkDenoiser, NoiseLevel, Schedule, V, betas, grid
 
 
 class OwnNetwork(nnx.Module):
@@ -158,10 +158,10 @@ def guidance(config: ModelConfig, rngs: nnx.Rngs, x: Array, t: Array, step: Arra
 
 def samplers(parameters: dict[str, Array], x: Array, key: Array) -> None:
     schedule = Discrete(betas.cosine(1000))
-    methods: list[Sampler] = [Ddim(eta=0.5), Ddpm("large")]
+    methods: list[Sampler] = [DDIM(eta=0.5), DDPM("large")]
     tableau = methods[0].tableau(schedule, grid.trailing(1000, 50))
-    assert_type(tableau, Tableau[Host])
-    assert_type(tableau.level.alpha, Host)
+    assert_type(tableau, Tableau[HostArray])
+    assert_type(tableau.level.alpha, HostArray)
     assert_type(prior(tableau, (4, 8), key), Array)
     assert_type(sample(own_denoiser, tableau, x), Array)
     assert_type(sample_trajectory(own_denoiser, tableau, x, key, after=[0, 9]), tuple[Array, Array])
@@ -169,7 +169,7 @@ def samplers(parameters: dict[str, Array], x: Array, key: Array) -> None:
     def apply(p: dict[str, Array], x_t: Array, time: Array, cond: Array | None) -> Array:
         return x_t
 
-    conditional: NetworkDenoiser[dict[str, Array], Array] = NetworkDenoiser(apply, Velocity(), parameters)
+    conditional: NetworkDenoiser[dict[str, Array], Array] = NetworkDenoiser(apply, V(), parameters)
     steer: Guidance[Array] = ClassifierFree(3.0, null=jax.numpy.array(10))
     denoiser: Denoiser = steer(conditional, key)
     plain: Guidance[Array] = Conditional()

@@ -5,13 +5,13 @@ from typing import assert_type
 import jax
 import numpy as np
 
-from artifex.schedules import Discrete, Epsilon, Host, NoiseLevel, Prediction, Schedule, betas, grid
+from artifex.schedules import Discrete, Epsilon, HostArray, NoiseLevel, Prediction, Schedule, betas, grid
 
 schedule = Discrete(betas.linear(1000))
 on_the_path: Schedule = schedule
 predicts: Prediction = Epsilon()
 
-assert_type(grid.trailing(1000, 50), Host)
-assert_type(schedule.at(np.arange(3.0)), NoiseLevel[Host])
+assert_type(grid.trailing(1000, 50), HostArray)
+assert_type(schedule.at(np.arange(3.0)), NoiseLevel[HostArray])
 assert_type(schedule.at(jax.numpy.arange(3.0)), NoiseLevel[jax.Array])
-assert_type(schedule.at(np.arange(3.0)).logsnr, Host)
+assert_type(schedule.at(np.arange(3.0)).logsnr, HostArray)

@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from artifex.schedules import Discrete, NetworkDenoiser, Velocity, betas
+from artifex.schedules import Discrete, NetworkDenoiser, V, betas
 from artifex.training import (
     BackboneConfig,
     Batch,
@@ -82,13 +82,13 @@ def configurations(path: Path) -> None:
         data=Digits(),
         backbone=BackboneConfig(kind="dit", preset="s_2"),
         schedule=RectifiedFlowSchedule(shift=3.0),
-        prediction="flow",
-        optimiser=OptimiserConfig(name="lion", learning_rate=1e-4),
+        prediction="flow_velocity",
+        optimizer=OptimiserConfig(name="lion", learning_rate=1e-4),
         steps=100,
     )
     RunConfig(data=Toy(), prediction="noise")  # type: ignore[arg-type]
     RunConfig(steps=100)  # type: ignore[call-arg]
-    assert_type(config.optimiser, OptimiserConfig)
+    assert_type(config.optimizer, OptimiserConfig)
     assert_type(parse_config("data: digits", ["steps=3"]), RunConfig)
     assert_type(read_config(path), RunConfig)
 
@@ -106,14 +106,14 @@ def trainers(config: RunConfig, path: Path, stop: Callable[[], bool]) -> None:
     assert_type(trained.module, nnx.Module)
     assert_type(trained.denoiser, NetworkDenoiser[nnx.State[Any, Any], Array])
     assert_type(Trainer.of(path).fit(resume=True), Trained)
-    Trainer(config, network=OwnNetwork(), optimiser=optax.sgd(1.0), average=OwnAverage())
+    Trainer(config, network=OwnNetwork(), optimizer=optax.sgd(1.0), average=OwnAverage())
 
 
 def parts(x: Array, labels: Array, state: TrainState) -> None:
-    objective = Objective(Discrete(betas.cosine(100)), Velocity())
+    objective = Objective(Discrete(betas.cosine(100)), V())
     batches: Batches = OwnBatches()
     trained = train(
-        OwnNetwork(), batches, objective, TrainingConfig(steps=3), optimiser=optax.adam(1e-3), average=OwnAverage()
+        OwnNetwork(), batches, objective, TrainingConfig(steps=3), optimizer=optax.adam(1e-3), average=OwnAverage()
     )
     assert_type(trained.steps_done, int)
     step = make_train_step(Network(OwnNetwork()), objective, optax.sgd(1.0), OwnAverage(), accumulate=4)

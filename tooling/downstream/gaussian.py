@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from artifex.guidance import ClassifierFree
-from artifex.samplers import Ddim, Ddpm, Sampler, prior, sample
+from artifex.samplers import DDIM, DDPM, Sampler, prior, sample
 from artifex.schedules import (
     Clipped,
     ConditionalDenoiser,
@@ -40,7 +40,7 @@ def main() -> None:
     schedule = Discrete(betas.linear(1000))
     conditional: ConditionalDenoiser[jax.Array] = towards
     denoiser = Clipped(ClassifierFree[jax.Array](1.0)(conditional, jnp.full((count,), 0.5)), limit=5.0)
-    for sampler in (Ddim(), Ddpm()):
+    for sampler in (DDIM(), DDPM()):
         samples = draw(sampler, schedule, denoiser, count)
         mean, std = float(jnp.mean(samples)), float(jnp.std(samples))
         print(f"{sampler}: mean {mean:.3f}, standard deviation {std:.3f}")

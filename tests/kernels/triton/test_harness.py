@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from artifex.kernels import platform
 from artifex.kernels.platform import Launch, shaped, triton_jit
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 from tests.kernels.lowering import lowered
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled
@@ -52,7 +52,7 @@ def test_interpreted_in_jit(dtype: type[np.floating]) -> None:
 
 def test_a_batch_of_batches_is_one_batch() -> None:
     x, y = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 3, 5)), jnp.float32)
-    f = by_sample(lambda x, y: (axpy(x, y, interpreter.launch),))
+    f = batch_parallel(lambda x, y: (axpy(x, y, interpreter.launch),))
     np.testing.assert_allclose(jax.jit(jax.vmap(f))(x, y)[0], 0.1 * x + y, atol=1e-6)
     np.testing.assert_allclose(jax.vmap(f, (0, None))(x, y[0])[0], 0.1 * x + y[0], atol=1e-6)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from artifex.training import LabelledImages, digits, memorisation, recognise, spread_ratio
+from artifex.training import LabelledImages, digits, memorization, recognize, spread_ratio
 
 REAL = digits()
 
@@ -12,17 +12,17 @@ def points(*values: float) -> np.ndarray:
 
 def test_real_digits_are_recognised_and_wrong_labels_are_not() -> None:
     ours = REAL.labels[:200].copy()
-    right = recognise(REAL.images[:200], ours, REAL)
+    right = recognize(REAL.images[:200], ours, REAL)
     assert right.share >= 0.98
     assert 0.97 <= right.held_out < 1
     ours[:50] = (ours[:50] + 1) % 10
-    assert right.share - 0.25 - 0.01 <= recognise(REAL.images[:200], ours, REAL).share <= right.share - 0.25 + 0.01
+    assert right.share - 0.25 - 0.01 <= recognize(REAL.images[:200], ours, REAL).share <= right.share - 0.25 + 0.01
 
 
 def test_the_held_out_accuracy_is_that_of_unseen_images() -> None:
     """With labels that mean nothing it is chance, however well the classifier knows what it saw."""
     nonsense = np.random.default_rng(0).permutation(REAL.labels)
-    found = recognise(REAL.images[:50], nonsense[:50], LabelledImages(REAL.images, nonsense))
+    found = recognize(REAL.images[:50], nonsense[:50], LabelledImages(REAL.images, nonsense))
     assert found.held_out < 0.2
 
 
@@ -51,20 +51,20 @@ def test_the_spread_is_within_classes_and_not_between_them() -> None:
 
 
 def test_copies_are_found_and_strangers_are_not() -> None:
-    assert memorisation(REAL.images[:300], REAL.images).share == 1
-    assert memorisation(REAL.images[:300], REAL.images).nearest == 0
+    assert memorization(REAL.images[:300], REAL.images).share == 1
+    assert memorization(REAL.images[:300], REAL.images).nearest == 0
     noise = np.random.default_rng(0).uniform(-1, 1, (300, 8, 8, 1)).astype(np.float32)
-    assert memorisation(noise, REAL.images).share == 0
+    assert memorization(noise, REAL.images).share == 0
 
 
 def test_unseen_real_digits_lie_as_near_as_the_percentile_says() -> None:
     """Half of the real digits, measured against the other half, cannot be copies."""
-    found = memorisation(REAL.images[::2], REAL.images[1::2])
+    found = memorization(REAL.images[::2], REAL.images[1::2])
     assert found.share < 0.03
     assert abs(found.nearest / found.nearest_real - 1) < 0.05
 
 
 def test_distances_on_a_line_are_those_of_the_pencil() -> None:
     # nearest other points: 1, 1, 2, 4
-    found = memorisation(points(0.5, 5), points(0, 1, 3, 7), percentile=50)
+    found = memorization(points(0.5, 5), points(0, 1, 3, 7), percentile=50)
     assert (found.share, found.threshold, found.nearest, found.nearest_real) == (0.5, 1.5, 1.25, 2)

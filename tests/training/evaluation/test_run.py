@@ -24,7 +24,7 @@ CONFIG = """
 data: {kind: toy, name: gaussians, size: 300}
 backbone: {kind: mlp, hidden: 16, depth: 1}
 schedule: {kind: %s}
-prediction: velocity
+prediction: v
 steps: 2
 """
 

@@ -29,12 +29,12 @@ class Body(Generic[P, R]):
 
     Attributes:
         run: computes it.
-        why_not: takes the same arguments and says why ``run`` can't take them here (platform, dtype, shape, a missing
+        unsupported_reason: takes the same arguments; why ``run`` refuses them here (platform, dtype, shape, a missing
             extra and how to install it); None where it can.
     """
 
     run: Callable[P, R]
-    why_not: Callable[P, str | None] = anywhere
+    unsupported_reason: Callable[P, str | None] = anywhere
 
 
 def dispatch(
@@ -60,12 +60,12 @@ def dispatch(
             replaced by another.
     """
     if implementation is None:
-        name = next(name for name in fastest if bodies[name].why_not(*args, **kwargs) is None)
+        name = next(name for name in fastest if bodies[name].unsupported_reason(*args, **kwargs) is None)
     elif implementation not in bodies:
         raise UnsupportedKernelError(
             f"{kernel} has no {implementation!r} body; expected one of {sorted(bodies)} or None"
         )
-    elif (reason := bodies[implementation].why_not(*args, **kwargs)) is not None:
+    elif (reason := bodies[implementation].unsupported_reason(*args, **kwargs)) is not None:
         raise UnsupportedKernelError(f"{kernel} can't run its {implementation!r} body here: {reason}")
     else:
         name = implementation

@@ -22,7 +22,7 @@ CUT: Final = ("b", "h")
 """The batch and the heads: the axes that devices may share."""
 
 
-def by_sample(f: Kernel, arguments: Sequence[str] | None = None, results: Sequence[str] | None = None) -> Kernel:
+def batch_parallel(f: Kernel, arguments: Sequence[str] | None = None, results: Sequence[str] | None = None) -> Kernel:
     """``f``, run once under ``jax.vmap``, on a batch so many times as large, and on a mesh by each device on its share.
 
     Where arrays lie differently, the first one whose batch is cut says along which axes of the mesh, and likewise for

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from artifex.kernels.barriers import apart
 
 
-def add_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
+def sum_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
     """The sum over all axes between the first and the last."""
     b, rows, c = x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]
     parts = _parts(b, rows)
@@ -23,7 +23,7 @@ def add_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
 
 
 def spread(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p c"]:
-    """``v`` along new axes between its own, to ``shape``; in reverse mode this is `add_rows`."""
+    """``v`` along new axes between its own, to ``shape``; in reverse mode this is `sum_rows`."""
     (b, c), rows = v.shape, math.prod(shape[1:-1])
     parts = _parts(b, rows)
     if parts == 1:

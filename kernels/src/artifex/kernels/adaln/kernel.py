@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from artifex.kernels.platform import alike
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 
 Kernel = Callable[..., tuple[Array, ...]]
 
@@ -33,7 +33,7 @@ def by_kernel(
         scale: likewise.
         shift: likewise.
     """
-    forward, backward = by_sample(forward), by_sample(backward)
+    forward, backward = batch_parallel(forward), batch_parallel(backward)
 
     @jax.custom_vjp
     def run(x: Array, scale: Array, shift: Array, *gated: Array) -> tuple[Array, Array]:

@@ -9,14 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels.attention.xla import xla
 from artifex.kernels.platform import alike
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 
 Segments = tuple[Int[Array, "b t"], Int[Array, "b s"]]
 """Of the tokens and of the keys."""
 
 BY_TOKEN: Final = "bth"
 BY_HEAD: Final = "bh"
-"""Where batch and heads are, as ``by_sample`` wants to know."""
+"""Where batch and heads are, as ``batch_parallel`` wants to know."""
 
 
 class Inputs(NamedTuple):
@@ -58,7 +58,7 @@ def with_gradient(
 
     @jax.custom_vjp
     def attend(x: Inputs) -> tuple[Array, Array]:
-        out, lse = by_sample(forward, _axes(x), (BY_TOKEN, BY_HEAD))(x)
+        out, lse = batch_parallel(forward, _axes(x), (BY_TOKEN, BY_HEAD))(x)
         return out, lse
 
     def ahead(x: Inputs) -> tuple[tuple[Array, Array], tuple[Inputs, Array, Array]]:
@@ -69,7 +69,7 @@ def with_gradient(
         x, out, lse = kept
         d_out, d_lse = given
         delta = jnp.einsum("bthe,bthe->bht", out, d_out, preferred_element_type=lse.dtype) - d_lse
-        pull = by_sample(backward, (*_axes(x), BY_TOKEN, BY_HEAD, BY_HEAD), (BY_TOKEN,) * 3)
+        pull = batch_parallel(backward, (*_axes(x), BY_TOKEN, BY_HEAD, BY_HEAD), (BY_TOKEN,) * 3)
         d_q, d_k, d_v = pull(x, d_out, jnp.where(jnp.isneginf(lse), jnp.inf, lse), delta)
         d_bias = None
         if x.bias is not None:

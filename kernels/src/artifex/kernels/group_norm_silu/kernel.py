@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from artifex.kernels.platform import alike
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 
 Vector = Float[Array, "b c"]
 
@@ -51,7 +51,7 @@ def by_kernel(
         return jnp.broadcast_to(means, (b, groups, c // groups)).reshape(b, c)
 
     def statistics(x: Array) -> tuple[Vector, Vector]:
-        means, squares = (v[:, :, 0] for v in by_sample(passes.moments)(x))
+        means, squares = (v[:, :, 0] for v in batch_parallel(passes.moments)(x))
         starts = jnp.arange(means.shape[1]) * passes.part
         sizes = jnp.minimum(passes.part, p - starts).astype(means.dtype)[None, :, None]
         mean = group((sizes * means).sum(1) / p)
@@ -67,16 +67,16 @@ def by_kernel(
         mean, rstd = statistics(x)
         a = weight * rstd
         m = bias - a * mean
-        (y,) = by_sample(passes.apply)(x, a, m)
+        (y,) = batch_parallel(passes.apply)(x, a, m)
         return y, (x, a, m, mean, rstd, weight)
 
     def back(kept: tuple[Array, ...], d_y: Array) -> tuple[Array, Vector, Vector]:
         x, a, m, mean, rstd, weight = kept
-        d_bias, d_weight = (v.sum((1, 2)) for v in by_sample(passes.sums)(x, d_y, a, m, mean, rstd))
+        d_bias, d_weight = (v.sum((1, 2)) for v in batch_parallel(passes.sums)(x, d_y, a, m, mean, rstd))
         # d_x = rstd (w d_u - <w d_u> - n <w d_u n>) with the norm n = (x - mean) rstd
         centre, along = group(weight * d_bias) / p, group(weight * d_weight) / p
         slope = -rstd * rstd * along
-        (d_x,) = by_sample(passes.pull)(x, d_y, a, m, slope, -rstd * centre - slope * mean)
+        (d_x,) = batch_parallel(passes.pull)(x, d_y, a, m, slope, -rstd * centre - slope * mean)
         return d_x, d_weight, d_bias
 
     run.defvjp(ahead, back)

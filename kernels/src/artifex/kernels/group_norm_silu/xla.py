@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from artifex.kernels.sums import add_rows, spread
+from artifex.kernels.sums import spread, sum_rows
 
 
 @partial(jax.jit, static_argnames=("groups", "epsilon", "silu"))
@@ -33,8 +33,8 @@ def xla(
         means = sums.reshape(b, groups, -1).mean(-1, keepdims=True) / places
         return jnp.broadcast_to(means, (b, groups, c // groups)).reshape(b, c)
 
-    mean = group(add_rows(wide))
-    var = group(add_rows(wide * wide)) - mean * mean
+    mean = group(sum_rows(wide))
+    var = group(sum_rows(wide * wide)) - mean * mean
     a = weight * lax.rsqrt(jnp.maximum(var, 0) + epsilon)
     y: Array = _ends(wide, a, bias - mean * a, silu)
     return y.astype(x.dtype)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
 from artifex.kernels.guided_combine.xla import xla
 from artifex.kernels.platform import why_no_pallas, why_no_triton
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 
 Rows = Float[Array, "b n"]
 Each = Float[Array, " b"]
@@ -52,7 +52,7 @@ def by_kernel(
 
     @jax.custom_vjp
     def combine(c: Rows, u: Rows, scale: Each, rescale: Each | None) -> Rows:
-        return by_sample(kernel)(c, u, scale, rescale)[0]
+        return batch_parallel(kernel)(c, u, scale, rescale)[0]
 
     def forward(
         c: Rows, u: Rows, scale: Each, rescale: Each | None

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from artifex.kernels.linear_step.noise import KeyWords, Noise, seeds
 from artifex.kernels.linear_step.xla import xla
 from artifex.kernels.platform import why_no_pallas, why_no_triton
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 
 Rows = tuple[Float[Array, "b n"], ...]
 Kernel = Callable[[Rows, Float[Array, "b k"], Float[Array, " b"] | None, KeyWords | None], tuple[Float[Array, "b n"]]]
@@ -87,7 +87,7 @@ def by_kernel(
     @jax.custom_vjp
     def step(rows: Rows, weights: Array, noise_scale: Array | None, words: KeyWords | None) -> Array:
         keys = unwrapped(words)
-        return by_sample(kernel)(rows, weights, noise_scale, None if keys is None else seeds(keys, noise))[0]
+        return batch_parallel(kernel)(rows, weights, noise_scale, None if keys is None else seeds(keys, noise))[0]
 
     def forward(
         rows: Rows, weights: Array, noise_scale: Array | None, words: KeyWords | None

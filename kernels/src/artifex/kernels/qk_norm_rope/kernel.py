@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from artifex.kernels.platform import alike
-from artifex.kernels.samples import by_sample
+from artifex.kernels.samples import batch_parallel
 
 Kernel = Callable[..., tuple[Array, ...]]
 
@@ -36,13 +36,13 @@ def by_kernel(
 
     @jax.custom_vjp
     def run(x: Array, gain: Array, cos: Array, sin: Array) -> Array:
-        return by_sample(forward, inputs, ("bth",))(x, gain, cos, sin)[0]
+        return batch_parallel(forward, inputs, ("bth",))(x, gain, cos, sin)[0]
 
     def ahead(*args: Array) -> tuple[Array, tuple[Array, ...]]:
         return run(*args), args
 
     def back(kept: tuple[Array, ...], d_y: Array) -> tuple[Array, ...]:
-        d_x, d_gains = by_sample(pull, (*inputs, "bth"), ("bth", "b"))(*kept, d_y)
+        d_x, d_gains = batch_parallel(pull, (*inputs, "bth"), ("bth", "b"))(*kept, d_y)
         return d_x, d_gains.sum(0, keepdims=True), jnp.zeros_like(kept[2]), jnp.zeros_like(kept[3])
 
     def pull(*args: Array) -> tuple[Array, ...]:

@@ -1,6 +1,6 @@
 r"""Roles of a network's parameters, and which of them are matrices between hidden layers.
 
-An optimiser may treat parameters by their role. Muon (Jordan et al. 2024) is for matrices that turn hidden activations
+An optimizer may treat parameters by their role. Muon (Jordan et al. 2024) is for matrices that turn hidden activations
 into hidden activations; it leaves to AdamW the first and the last layer, tables, what embeds a condition, projections
 of the condition (adaLN), biases and norms.
 

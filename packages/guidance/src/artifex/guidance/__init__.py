@@ -1,6 +1,6 @@
 """Guidance for diffusion models: wrappers from denoiser to denoiser, all on the clean data $x_0$."""
 
-from artifex.guidance.apg import Apg as Apg
+from artifex.guidance.apg import APG as APG
 from artifex.guidance.autoguidance import Autoguidance as Autoguidance
 from artifex.guidance.base import Conditional as Conditional
 from artifex.guidance.base import Guidance as Guidance
@@ -9,18 +9,19 @@ from artifex.guidance.by_step import ByStep as ByStep
 from artifex.guidance.by_step import FirstSteps as FirstSteps
 from artifex.guidance.by_step import cosine_guidance_schedule as cosine_guidance_schedule
 from artifex.guidance.by_step import linear_guidance_schedule as linear_guidance_schedule
-from artifex.guidance.cfg_plus_plus import CfgPlusPlus as CfgPlusPlus
-from artifex.guidance.cfg_zero import CfgZero as CfgZero
+from artifex.guidance.cfg_plus_plus import CFGPlusPlus as CFGPlusPlus
+from artifex.guidance.cfg_rescale import CFGRescale as CFGRescale
+from artifex.guidance.cfg_zero import CFGZeroStar as CFGZeroStar
 from artifex.guidance.cfg_zero import ZeroInit as ZeroInit
 from artifex.guidance.classifier import Classifier as Classifier
 from artifex.guidance.classifier_free import ClassifierFree as ClassifierFree
+from artifex.guidance.combined import Combined as Combined
 from artifex.guidance.composed import Composed as Composed
 from artifex.guidance.contrast import Contrast as Contrast
 from artifex.guidance.interval import Interval as Interval
 from artifex.guidance.loss import Loss as Loss
 from artifex.guidance.perturb import Perturbable as Perturbable
 from artifex.guidance.perturbed_attention import PerturbedAttention as PerturbedAttention
-from artifex.guidance.rescaled import Rescaled as Rescaled
 from artifex.guidance.rule import Linear as Linear
 from artifex.guidance.rule import Rule as Rule
 from artifex.guidance.rule import apply_guidance as apply_guidance
@@ -30,16 +31,17 @@ from artifex.guidance.scales import Walk as Walk
 from artifex.guidance.scales import bind as bind
 from artifex.guidance.skip_layers import SkipLayers as SkipLayers
 from artifex.guidance.thresholded import Thresholded as Thresholded
-from artifex.guidance.together import Together as Together
 
 __all__ = [
-    "Apg",
+    "APG",
     "Autoguidance",
     "ByStep",
-    "CfgPlusPlus",
-    "CfgZero",
+    "CFGPlusPlus",
+    "CFGRescale",
+    "CFGZeroStar",
     "Classifier",
     "ClassifierFree",
+    "Combined",
     "Composed",
     "Conditional",
     "Contrast",
@@ -50,13 +52,11 @@ __all__ = [
     "Loss",
     "Perturbable",
     "PerturbedAttention",
-    "Rescaled",
     "Rule",
     "Scale",
     "SkipLayers",
     "Steps",
     "Thresholded",
-    "Together",
     "Unconditional",
     "Walk",
     "ZeroInit",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.inner import dot, over
+from artifex.guidance.arithmetic import dot, over
 from artifex.guidance.scales import Scale, check_scale, factor_at, known
 from artifex.kernels.ranges import check_number
 from artifex.schedules import NoiseLevel, record
@@ -16,7 +16,7 @@ X = Float[Array, "b *d"]
 
 
 @record
-class Apg:
+class APG:
     r"""The step from the strong $x_0$ away from the weak one, shortened, and with less of what only scales $x_0$ up.
 
     $$\Delta = \min\Big(1, \frac{r}{\lVert x_0^+ - x_0^- \rVert}\Big) (x_0^+ - x_0^-),\quad

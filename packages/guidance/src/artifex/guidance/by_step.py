@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from artifex.guidance.scales import Walk
 from artifex.kernels.ranges import check_number, check_whole
-from artifex.schedules import ByLevel, Host, record, static
+from artifex.schedules import HostArray, ValueByTime, record, static
 
 S = TypeVar("S", float, Array)
 """A step, and what comes of it: a number gives a number, an array, traced or not, an array."""
@@ -70,7 +70,7 @@ def _part(step: S, total_steps: int) -> S:
     return step / max(total_steps - 1, 1)
 
 
-def _cos(x: float | Array | Host) -> float | Array | Host:
+def _cos(x: float | Array | HostArray) -> float | Array | HostArray:
     if isinstance(x, jax.Array):
         return jnp.cos(x)
     return np.cos(x) if isinstance(x, np.ndarray) else math.cos(x)
@@ -98,10 +98,10 @@ class ByStep:
         check_number("start", self.start)
         check_number("end", self.end)
 
-    def bind(self, walk: Walk) -> ByLevel:
+    def bind(self, walk: Walk) -> ValueByTime:
         """A number for each row of the walk."""
         rows = walk.level.t.shape[0]
-        return ByLevel(walk.level.t, self.schedule(jnp.arange(rows), rows, self.start, self.end))
+        return ValueByTime(walk.level.t, self.schedule(jnp.arange(rows), rows, self.start, self.end))
 
 
 @record
@@ -120,6 +120,6 @@ class FirstSteps:
     def __post_init__(self) -> None:
         check_whole("count", self.count, 0)
 
-    def bind(self, walk: Walk) -> ByLevel:
+    def bind(self, walk: Walk) -> ValueByTime:
         """A number for each row of the walk."""
-        return ByLevel(walk.level.t, np.where(np.arange(walk.level.t.shape[0]) < self.count, 1.0, 0.0))
+        return ValueByTime(walk.level.t, np.where(np.arange(walk.level.t.shape[0]) < self.count, 1.0, 0.0))

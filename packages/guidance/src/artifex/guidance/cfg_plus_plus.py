@@ -4,11 +4,11 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.guidance.scales import Walk, known
-from artifex.schedules import ByLevel, record
+from artifex.schedules import ValueByTime, record
 
 
 @record
-class CfgPlusPlus:
+class CFGPlusPlus:
     r"""CFG++ as a scale by the step, for ``bind``: guide $x_0$ with $\lambda \in [0, 1]$, renoise without guidance.
 
     $$x_s = \alpha_s \big(x_0^- + \lambda (x_0^+ - x_0^-)\big) + k\, (x_t - \alpha_t x_0^-) + \text{noise}$$
@@ -39,7 +39,7 @@ class CfgPlusPlus:
         if strength is not None and not np.all((strength >= 0) & (strength <= 1)):
             raise ValueError(f"strength must be in [0, 1], got {self.strength}")
 
-    def bind(self, walk: Walk) -> ByLevel:
+    def bind(self, walk: Walk) -> ValueByTime:
         """A number for each row of the walk.
 
         Raises:
@@ -51,4 +51,4 @@ class CfgPlusPlus:
             raise ValueError(
                 "CFG++ is for a method with one row a step and no base state or older predictions, got one with them"
             )
-        return ByLevel(walk.level.t, self.strength * goal / clean)
+        return ValueByTime(walk.level.t, self.strength * goal / clean)

@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from artifex.guidance.arithmetic import dot, over
 from artifex.guidance.base import Conditional, Guidance
 from artifex.guidance.by_step import FirstSteps
-from artifex.guidance.inner import dot, over
 from artifex.guidance.rule import apply_guidance
 from artifex.guidance.scales import Scale, check_scale, factor_at, scale_at
 from artifex.schedules import (
-    Clean,
+    X0,
     ConditionalDenoiser,
     Denoiser,
     Estimate,
-    Flow,
+    FlowVelocity,
     NoiseLevel,
     Prediction,
     convert,
@@ -30,12 +30,12 @@ C = TypeVar("C")
 
 
 @record
-class CfgZero:
+class CFGZeroStar:
     r"""The linear rule, from the multiple of the weak velocity that is nearest to the strong one.
 
     $$s = \frac{\langle v^+, v^- \rangle}{\lVert v^- \rVert^2},\qquad s\, v^- + w\, (v^+ - s\, v^-)$$
 
-    The paper also begins with steps that do nothing: ``ZeroInit(ClassifierFree(CfgZero(w), null))``.
+    The paper also begins with steps that do nothing: ``ZeroInit(ClassifierFree(CFGZeroStar(w), null))``.
 
     Attributes:
         scale: w.
@@ -48,7 +48,7 @@ class CfgZero:
     """
 
     scale: Scale = 4.0
-    space: Prediction = static(default=Flow())
+    space: Prediction = static(default=FlowVelocity())
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
@@ -56,7 +56,7 @@ class CfgZero:
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The guided $x_0$."""
         w = factor_at(self.scale, level, strong)
-        towards, away = (convert(x0.astype(w.dtype), x_t, level, Clean(), self.space) for x0 in (strong, weak))
+        towards, away = (convert(x0.astype(w.dtype), x_t, level, X0(), self.space) for x0 in (strong, weak))
         out = apply_guidance(towards, over(dot(towards, away), dot(away, away), 0) * away, w)
         return self.space.clean(out, x_t, level).astype(strong.dtype)
 
@@ -80,18 +80,18 @@ class ZeroInit(Generic[C]):
 
     guidance: Guidance[C] = Conditional()
     first: Scale = FirstSteps(1)
-    space: Prediction = static(default=Flow())
+    space: Prediction = static(default=FlowVelocity())
 
     def __post_init__(self) -> None:
         check_scale(self.first)
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
-        return Still(self.guidance(denoiser, cond), self.first, self.space)
+        return _UnguidedDenoiser(self.guidance(denoiser, cond), self.first, self.space)
 
 
 @record
-class Still:
+class _UnguidedDenoiser:
     """A denoiser whose velocity is zero where ``first`` is not."""
 
     denoiser: Denoiser

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
 from artifex.guidance.base import Guidance, Unconditional, given
-from artifex.guidance.climb import check_push, climb
+from artifex.guidance.gradient_step import check_push, gradient_step
 from artifex.guidance.scales import Scale
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
 
@@ -46,11 +46,11 @@ class Classifier:
 
     def __call__(self, denoiser: ConditionalDenoiser[Label], cond: Label | None) -> Denoiser:
         """The denoiser guided towards the labels ``cond``, one a sample."""
-        return Classified(self.guidance(denoiser, cond), self.logits, given(cond), self.scale)
+        return _ClassifierDenoiser(self.guidance(denoiser, cond), self.logits, given(cond), self.scale)
 
 
 @record
-class Classified:
+class _ClassifierDenoiser:
     """A denoiser that climbs a classifier's log-probability of given labels."""
 
     denoiser: Denoiser
@@ -61,7 +61,7 @@ class Classified:
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The guided $x_0$."""
         slope = jax.grad(lambda x: jnp.sum(log_prob(self.logits, x, level, self.labels)))(x_t)
-        return climb(self.denoiser(x_t, level), slope, self.scale, level)
+        return gradient_step(self.denoiser(x_t, level), slope, self.scale, level)
 
 
 def log_prob(logits: Logits, x_t: X, level: NoiseLevel[jax.Array], labels: Label) -> Float[Array, " b"]:

@@ -45,10 +45,10 @@ class ClassifierFree(Generic[C]):
     def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The same denoiser without the condition."""
         told = given(cond)
-        return denoiser, None if self.null is None else stretch(self.null, told)
+        return denoiser, None if self.null is None else broadcast_condition(self.null, told)
 
 
-def stretch(other: C, cond: C) -> C:
+def broadcast_condition(other: C, cond: C) -> C:
     """Another condition than ``cond``, of one sample or of all, for the whole batch.
 
     Raises:

@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Float
 
 from artifex.guidance.base import given
-from artifex.guidance.classifier_free import stretch
+from artifex.guidance.classifier_free import broadcast_condition
 from artifex.guidance.contrast import combine, evaluate
 from artifex.guidance.rule import Rule, as_rule
 from artifex.guidance.scales import Scale
@@ -44,11 +44,11 @@ class Composed(Generic[C]):
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser guided towards ``cond`` and all others."""
-        return Composition(denoiser, given(cond), self)
+        return _ComposedDenoiser(denoiser, given(cond), self)
 
 
 @record
-class Composition(Generic[C]):
+class _ComposedDenoiser(Generic[C]):
     """A denoiser under several conditions."""
 
     denoiser: ConditionalDenoiser[C]
@@ -59,9 +59,9 @@ class Composition(Generic[C]):
         """The guided $x_0$."""
         null, others = self.guidance.null, self.guidance.others
         conds = [
-            None if null is None else stretch(null, self.cond),
+            None if null is None else broadcast_condition(null, self.cond),
             self.cond,
-            *(stretch(other, self.cond) for other, _ in others),
+            *(broadcast_condition(other, self.cond) for other, _ in others),
         ]
         free, *each = evaluate([(self.denoiser, cond) for cond in conds], x_t, level)
         rules = [as_rule(rule) for rule in (self.guidance.rule, *(rule for _, rule in others))]

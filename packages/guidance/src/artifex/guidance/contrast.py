@@ -40,7 +40,7 @@ class Contrast(Protocol[C]):
 def steer(denoiser: ConditionalDenoiser[C], cond: C | None, *contrasts: Contrast[C]) -> Denoiser:
     """The denoiser led away from all weak predictions; those with a scale that is known to be 1 are never called."""
     active = tuple(c for c in contrasts if not _is_one(as_rule(c.rule).scale))
-    return Steered(denoiser, cond, active) if active else Bound(denoiser, cond)
+    return _SteeredDenoiser(denoiser, cond, active) if active else Bound(denoiser, cond)
 
 
 def _is_one(scale: Scale) -> bool:
@@ -48,7 +48,7 @@ def _is_one(scale: Scale) -> bool:
 
 
 @record
-class Steered(Generic[C]):
+class _SteeredDenoiser(Generic[C]):
     r"""$x_0^+ + \sum_i \big(\mathrm{rule}_i(x_0^+, x_0^{i-}) - x_0^+\big)$; with one contrast, its rule."""
 
     denoiser: ConditionalDenoiser[C]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from artifex.guidance.base import Conditional, Guidance
-from artifex.guidance.climb import check_push, climb
+from artifex.guidance.gradient_step import check_push, gradient_step
 from artifex.guidance.scales import Scale
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, halves, record
 
@@ -48,11 +48,11 @@ class Loss(Generic[C]):
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
-        return Descending(self.guidance(denoiser, cond), self.loss, self.scale)
+        return _LossDenoiser(self.guidance(denoiser, cond), self.loss, self.scale)
 
 
 @record
-class Descending:
+class _LossDenoiser:
     """A denoiser that descends a loss."""
 
     denoiser: Denoiser
@@ -70,4 +70,4 @@ class Descending:
             return -jnp.sum(each), estimate
 
         slope, estimate = jax.grad(total, has_aux=True)(x_t)
-        return climb(estimate, slope, self.scale, level)
+        return gradient_step(estimate, slope, self.scale, level)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.kernels.dtypes import accumulation_dtype
-from artifex.schedules import Host, NoiseLevel, expand
+from artifex.schedules import HostArray, NoiseLevel, expand
 
 X = Float[Array, "b *d"]
 G = TypeVar("G")
@@ -21,17 +21,17 @@ class Walk(Protocol):
     """What guidance reads of a sampler's table; an ``artifex.samplers.Tableau`` is one."""
 
     @property
-    def level(self) -> NoiseLevel[Host]:
+    def level(self) -> NoiseLevel[HostArray]:
         """Where the network is called, arrays of shape ``(rows,)``."""
         ...
 
     @property
-    def end(self) -> NoiseLevel[Host]:
+    def end(self) -> NoiseLevel[HostArray]:
         """Where the walk ends, arrays of shape ``()``."""
         ...
 
     @property
-    def evaluate(self) -> Host:
+    def evaluate(self) -> HostArray:
         """Weights of the next state, ``(rows, 3 + history)``, over the state, a base state, $x_0$ and older ones."""
         ...
 
@@ -45,7 +45,7 @@ class Steps(Protocol):
         ...
 
 
-Scale = float | Array | Host | ByLevelScale | Steps
+Scale = float | Array | HostArray | ByLevelScale | Steps
 """A guidance scale: one number, one a sample, a function of the noise level, or one of the steps of a walk."""
 
 
@@ -65,7 +65,7 @@ def _is_by_step(part: object) -> TypeGuard[Steps]:
     return hasattr(type(part), "bind")
 
 
-def known(value: float | Array | Host) -> Host | None:
+def known(value: float | Array | HostArray) -> HostArray | None:
     """``value`` on the host; None where it stands for one that is not known yet."""
     return None if isinstance(value, jax.core.Tracer) else np.asarray(value, np.float64)
 

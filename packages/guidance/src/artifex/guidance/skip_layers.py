@@ -19,7 +19,7 @@ class SkipLayers(Generic[C]):
 
     Attributes:
         layers: paths of the blocks within the network, such as ``("blocks.7", "blocks.8", "blocks.9")``.
-        rule: w, or another rule. The default, beside classifier-free guidance in ``Together``, is that of Stable
+        rule: w, or another rule. The default, beside classifier-free guidance in ``Combined``, is that of Stable
             Diffusion 3.5, which writes 2.8 = w - 1.
 
     Raises:

@@ -25,7 +25,7 @@ from artifex.kernels import sample_keys
 from artifex.kernels.ranges import check_positive, check_whole
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.sample import AnyKey, X
-from artifex.schedules import Denoiser, Host, NoiseLevel, Schedule, halves, record, static
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, Schedule, halves, record, static
 
 
 def probability_flow(
@@ -152,7 +152,7 @@ def _diffrax() -> ModuleType:
     return module
 
 
-def _ends(schedule: Schedule, start: float, end: float) -> NoiseLevel[Host]:
+def _ends(schedule: Schedule, start: float, end: float) -> NoiseLevel[HostArray]:
     level = schedule.at(np.asarray([start, end], np.float64))
     if not np.all(np.isfinite(level.logsnr)):
         raise ValueError(f"the log-SNR at start and end must be finite, got {level.logsnr[0]} and {level.logsnr[1]}")

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.kernels.ranges import check_number
-from artifex.samplers.path import path_of
+from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
-class Consistency:
+class MultistepConsistency:
     r"""No old noise: $x_b = \alpha_b (\hat x_0 + \sqrt{\rho_b^2 - \rho_0^2}\, z)$ with $\rho = \sigma / \alpha$.
 
     With $\rho_0 = 0$ this is the sampler of latent consistency models.
@@ -30,9 +30,9 @@ class Consistency:
     def __post_init__(self) -> None:
         check_number("floor", self.floor, 0)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         none = np.zeros(steps.steps)
         noise = np.sqrt(np.maximum(steps.b.sigma**2 - (steps.b.alpha * self.floor) ** 2, 0.0))
         return tabulate(steps.a, steps.end, np.column_stack([none, none, steps.b.alpha]), noise)

@@ -6,11 +6,11 @@ import numpy as np
 
 from artifex.kernels.ranges import check_number
 from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
-from artifex.schedules import Host, NoiseLevel, Schedule, T, namespace
+from artifex.schedules import HostArray, NoiseLevel, Schedule, T, namespace
 
 
 def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T, T, T]:
-    r"""The factors of $x_t$, of $\hat x_0$ and of fresh noise in the step from ``t`` to ``s``; see ``Ddim``.
+    r"""The factors of $x_t$, of $\hat x_0$ and of fresh noise in the step from ``t`` to ``s``; see ``DDIM``.
 
     Raises:
         ValueError: if ``eta`` is known to lie outside of [0, 1].
@@ -23,7 +23,7 @@ def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T,
 
 
 @dataclass(frozen=True)
-class Ddim:
+class DDIM:
     r"""Keeps the noise that is there, and replaces a part of it by fresh noise where ``eta`` is not 0.
 
     $$x_s = \alpha_s \hat x_0 + \sigma_s\big(\sqrt{1 - \eta^2 \tau}\,\hat\epsilon + \eta \sqrt{\tau}\, z\big),\quad
@@ -46,7 +46,7 @@ class Ddim:
     def __post_init__(self) -> None:
         check_number("eta", self.eta, 0, 1)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step, over ``x_e`` and the newest $x_0$."""
         t, end = split_end(level := levels(schedule, times))
         s = NoiseLevel(t=level.t[1:], alpha=level.alpha[1:], sigma=level.sigma[1:])

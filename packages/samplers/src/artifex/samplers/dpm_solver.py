@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.samplers.euler import check_eta
-from artifex.samplers.path import check_order, path_of
-from artifex.samplers.rows import Slope, check_slope, lean, moments, multistep_noise, slopes
-from artifex.samplers.stages import Stage, singlestep
+from artifex.samplers.multistep import Slope, check_slope, difference_weights, moments, multistep_eps, slopes
+from artifex.samplers.singlestep import Stage, singlestep
+from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
-class DpmSolverSingle:
+class DPMSolverSinglestep:
     r"""DPM-Solver-1, -2 and -3: as many calls of the network in a step as the order, and no memory between steps.
 
     The calls lie at $\lambda_a + r h$ with $r = 0$; $0, 1/2$; or $0, 1/3, 2/3$. Closed steps are of first order.
@@ -35,9 +35,9 @@ class DpmSolverSingle:
     def __post_init__(self) -> None:
         check_order(self.order, 3)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """``order`` rows a step."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         if self.order == 1:
             return singlestep(steps, [])
         if self.order == 2:
@@ -53,7 +53,7 @@ class DpmSolverSingle:
 
 
 @dataclass(frozen=True)
-class DpmSolverMulti:
+class DPMSolverMultistep:
     r"""DPM-Solver in its multistep form: one call a step, and a polynomial in $\lambda$ through the last predictions.
 
     $$x_b = \frac{\alpha_b}{\alpha_a} x_a -
@@ -61,14 +61,16 @@ class DpmSolverMulti:
       \sigma_b \sqrt{\eta\, (e^{2h} - 1)}\, z,\qquad M_m = h \int_0^1 e^{(1-\tau) h} \tau^m d\tau$$
 
     Closed steps are of first order and draw no noise. With ``eta`` this is the SDE form, whose noise meets the path's
-    as $h$ falls and not before: a step of $h > \log 3$ makes the old noise longer. ``DpmPlusMulti`` has none of that.
+    as $h$ falls and not before: a step of $h > \log 3$ makes the old noise longer. ``DPMSolverPPMultistep`` is
+    free of it.
 
     Attributes:
         order: 1, 2 or 3.
         eta: 0 for the probability flow, 1 for the reverse SDE.
         slope: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
-        compat: whether $M_2$ is halved, as other libraries have it, which costs the third order; see ``DpmPlusMulti``.
-        lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        diffusers_compat: whether $M_2$ is halved, as in diffusers, which costs the third order; see
+            ``DPMSolverPPMultistep``.
+        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
         euler_at_final: whether the last step alone is of first order.
 
     Raises:
@@ -80,8 +82,8 @@ class DpmSolverMulti:
     order: int = 2
     eta: float = 0.0
     slope: Slope = "midpoint"
-    compat: bool = False
-    lower_final: bool | None = None
+    diffusers_compat: bool = False
+    lower_order_final: bool | None = None
     euler_at_final: bool = False
 
     def __post_init__(self) -> None:
@@ -89,14 +91,16 @@ class DpmSolverMulti:
         check_eta(self.eta)
         check_slope(self.slope)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps = path_of(schedule, times)
-        orders = steps.orders(self.order, lower_final=self.lower_final, euler_at_final=self.euler_at_final)
-        integrals = slopes(-steps.h, orders, self.order - 1, self.slope, self.compat)
-        older = (1 + self.eta) * steps.b.sigma[:, None] * lean(steps.nodes(self.order - 1), integrals, orders)
+        steps = steps_along(schedule, times)
+        orders = steps.orders(self.order, lower_order_final=self.lower_order_final, euler_at_final=self.euler_at_final)
+        integrals = slopes(-steps.h, orders, self.order - 1, self.slope, self.diffusers_compat)
+        older = (
+            (1 + self.eta) * steps.b.sigma[:, None] * difference_weights(steps.nodes(self.order - 1), integrals, orders)
+        )
         if self.eta == 0:
-            return multistep_noise(steps, older)
+            return multistep_eps(steps, older)
         more, gone = np.where(steps.open, steps.drift, 0.0), 1 - steps.shrink**2
         noise = np.where(steps.open, steps.rho * steps.b.alpha * np.sqrt(self.eta * gone), 0.0)
-        return multistep_noise(steps, older, self.eta * more, noise)
+        return multistep_eps(steps, older, self.eta * more, noise)

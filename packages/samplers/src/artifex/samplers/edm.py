@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from artifex.samplers.path import Path, choose, path_of
-from artifex.samplers.stages import Stage, singlestep
+from artifex.samplers.singlestep import Stage, singlestep
+from artifex.samplers.steps import StepSequence, choose, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Host, NoiseLevel, Schedule
+from artifex.schedules import HostArray, NoiseLevel, Schedule
 
 
 @dataclass(frozen=True)
-class Edm:
+class EDMStochastic:
     r"""Raises the noise from $\rho$ to $\hat\rho = (1 + \gamma) \rho$, then takes a step of Heun's from there.
 
     $$\gamma = \min(S_\mathrm{churn} / N, \sqrt 2 - 1)\ \text{for}\ S_\mathrm{tmin} \le \rho \le S_\mathrm{tmax},\quad
@@ -27,7 +27,7 @@ class Edm:
         low: $S_\mathrm{tmin}$.
         high: $S_\mathrm{tmax}$.
         inflation: $S_\mathrm{noise}$, positive.
-        step: ``"heun"`` as published; ``"euler"`` and ``"dpm2"`` take that method's steps, see ``Euler`` and ``Dpm2``.
+        step: ``"heun"`` as published; ``"euler"`` and ``"dpm2"`` take that method's steps, see ``Euler`` and ``DPM2``.
 
     Raises:
         ValueError: if a setting lies outside of its range.
@@ -51,11 +51,11 @@ class Edm:
         if self.step not in ("heun", "euler", "dpm2"):
             raise ValueError(f"step must be 'heun', 'euler' or 'dpm2', got {self.step!r}")
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """The rows of its steps; the last of each adds the noise that the next step starts with."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         start = self._raised(schedule, steps)
-        raised = Path(a=start, b=steps.b, end=steps.end)
+        raised = StepSequence(a=start, b=steps.b, end=steps.end)
         scale, noise = np.ones(steps.steps), np.zeros(steps.steps)
         scale[:-1] = start.alpha[1:] / steps.a.alpha[1:]
         added = np.maximum(start.sigma[1:] ** 2 - (scale[:-1] * steps.a.sigma[1:]) ** 2, 0.0)
@@ -63,7 +63,7 @@ class Edm:
         stages = self._stages(schedule, raised)
         return singlestep(raised, stages, single=steps.b.sigma == 0, scale=scale, noise=noise)
 
-    def _stages(self, schedule: Schedule, steps: Path) -> list[Stage]:
+    def _stages(self, schedule: Schedule, steps: StepSequence) -> list[Stage]:
         """What follows the first call of a step."""
         if self.step == "euler":
             return []
@@ -71,7 +71,7 @@ class Edm:
             return [Stage(steps.between(schedule, 0.5), noise=steps.drift)]
         return [Stage(steps.b, (steps.b.alpha - steps.a.alpha) / 2, (steps.b.sigma - steps.a.sigma) / 2)]
 
-    def _raised(self, schedule: Schedule, steps: Path) -> NoiseLevel[Host]:
+    def _raised(self, schedule: Schedule, steps: StepSequence) -> NoiseLevel[HostArray]:
         """The levels that the steps start from."""
         inside = (steps.a.alpha > 0) & (steps.rho >= self.low) & (steps.rho <= self.high)
         if self.churn == 0 or not inside.any():

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifex.samplers.path import check_order, path_of
-from artifex.samplers.rows import columns, lean, multistep, unit_quadrature
+from artifex.samplers.multistep import columns, difference_weights, multistep, unit_quadrature
+from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
-class ErSde:
+class ERSDE:
     r"""Keeps the share $q = g(\rho_b) / g(\rho_a)$ of the noise, with $g(\rho) = e^{\rho^p} + c$ and $\phi = \rho g$.
 
     $$x_b / \alpha_b = \frac{\phi(\rho_b)}{\phi(\rho_a)} \frac{x_a}{\alpha_a} + \int \hat x_0\, d(\ldots) +
@@ -25,7 +25,7 @@ class ErSde:
         order: 1, 2 or 3.
         power: p, positive.
         offset: c, at least 0; a larger one draws less noise.
-        lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
         ValueError: if a setting lies outside of its range.
@@ -36,17 +36,17 @@ class ErSde:
     order: int = 3
     power: float = 0.3
     offset: float = 10.0
-    lower_final: bool | None = None
+    lower_order_final: bool | None = None
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
         if not (0 < self.power < np.inf and 0 <= self.offset < np.inf):
             raise ValueError(f"power must be positive and offset at least 0, got {self.power} and {self.offset}")
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps, count = path_of(schedule, times), self.order - 1
-        orders = steps.orders(self.order, lower_final=self.lower_final)
+        steps, count = steps_along(schedule, times), self.order - 1
+        orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
         rho, target = steps.rho, steps.b.sigma / steps.b.alpha
         share = np.where(steps.a.alpha > 0, np.exp(self._log_g(target) - self._log_g(rho)), 0.0)
 
@@ -57,10 +57,10 @@ class ErSde:
         fall = np.exp(self._log_g(target)[:, None] - self._log_g(u)) * (steps.h * target / width)[:, None]
         integrals = [1 + m * (tau ** (m - 1) * fall) @ weight for m in range(1, count + 1)]
         places = (steps.older(rho, count) - rho[:, None]) / width[:, None]
-        weights = lean(places, columns(integrals, steps.steps), orders)
+        weights = difference_weights(places, columns(integrals, steps.steps), orders)
         return multistep(steps, steps.b.alpha[:, None] * weights, share)
 
-    def _log_g(self, rho: Host) -> Host:
+    def _log_g(self, rho: HostArray) -> HostArray:
         """The logarithm of g, which itself would overflow."""
         offset = np.log(self.offset) if self.offset else -np.inf
         return np.logaddexp(rho**self.power, offset)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifex.samplers.path import path_of
-from artifex.samplers.rows import multistep
+from artifex.samplers.multistep import multistep
+from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Euler:
     References: Karras et al. 2022, https://arxiv.org/abs/2206.00364; Liu et al. 2023, https://arxiv.org/abs/2209.03003
     """
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        return multistep(path_of(schedule, times))
+        return multistep(steps_along(schedule, times))
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class EulerAncestral:
     def __post_init__(self) -> None:
         check_eta(self.eta)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         return multistep(steps, share=ancestral_share(steps.shrink, self.eta))
 
 
-def ancestral_share(shrink: Host, eta: float) -> Host:
+def ancestral_share(shrink: HostArray, eta: float) -> HostArray:
     r"""How much of the old noise an ancestral step keeps: $\rho_\downarrow / \rho_b$, from $\rho_b / \rho_a$."""
-    share: Host = np.sqrt(np.maximum(1 - eta**2 * (1 - shrink) * (1 + shrink), 0.0))
+    share: HostArray = np.sqrt(np.maximum(1 - eta**2 * (1 - shrink) * (1 + shrink), 0.0))
     return share
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 
 from artifex.samplers.euler import ancestral_share, check_eta
-from artifex.samplers.path import Path, path_of
-from artifex.samplers.stages import Stage, singlestep
+from artifex.samplers.singlestep import Stage, singlestep
+from artifex.samplers.steps import StepSequence, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Host, NoiseLevel, Schedule
+from artifex.schedules import HostArray, NoiseLevel, Schedule
 
 Frame = Literal["path", "ratio"]
 r"""Where a method takes means: of $x$ along $(\alpha, \sigma)$, or of $x / \alpha$ along $\sigma / \alpha$."""
@@ -41,9 +41,9 @@ class Heun:
         if self.frame not in ("path", "ratio"):
             raise ValueError(f"frame must be 'path' or 'ratio', got {self.frame!r}")
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """Two rows a step."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         if self.frame == "ratio":
             return singlestep(steps, [Stage(steps.b, noise=steps.drift / 2)])
         data, noise = (steps.b.alpha - steps.a.alpha) / 2, (steps.b.sigma - steps.a.sigma) / 2
@@ -51,7 +51,7 @@ class Heun:
 
 
 @dataclass(frozen=True)
-class Dpm2:
+class DPM2:
     r"""Half a step in $\log(\sigma / \alpha)$, then the whole step with the slope found there.
 
     $$x_b / \alpha_b = x_a / \alpha_a + (\rho_b - \rho_a)\, \hat\epsilon(\sqrt{\rho_a \rho_b}),\qquad
@@ -73,16 +73,16 @@ class Dpm2:
     def __post_init__(self) -> None:
         check_eta(self.eta)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """Two rows a step."""
-        steps, noise = descend(path_of(schedule, times), self.eta)
+        steps, noise = descend(steps_along(schedule, times), self.eta)
         return singlestep(steps, [Stage(steps.between(schedule, 0.5), noise=steps.drift)], noise=noise)
 
 
-def descend(steps: Path, eta: float) -> tuple[Path, Host | None]:
+def descend(steps: StepSequence, eta: float) -> tuple[StepSequence, HostArray | None]:
     """The path whose steps end as much lower as fresh noise brings them up again, and that noise."""
     if eta == 0:
         return steps, None
     share = ancestral_share(steps.shrink, eta)
     low = NoiseLevel(t=steps.b.t, alpha=steps.b.alpha, sigma=steps.b.sigma * share)
-    return Path(a=steps.a, b=low, end=steps.end), steps.b.sigma * np.sqrt((1 - share) * (1 + share))
+    return StepSequence(a=steps.a, b=low, end=steps.end), steps.b.sigma * np.sqrt((1 - share) * (1 + share))

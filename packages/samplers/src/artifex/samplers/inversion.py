@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
-from artifex.samplers.path import Path, path_of, take
+from artifex.samplers.steps import StepSequence, steps_along, take
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
-class DdimInversion:
+class DDIMInversion:
     r"""DDIM's steps backwards, from the last time to the first, with the network called at the noisier end ``a``.
 
     $$x_a = \frac{\alpha_a}{\alpha_b} x_b + \Big(\sigma_a - \frac{\alpha_a}{\alpha_b} \sigma_b\Big)
@@ -37,11 +37,11 @@ class DdimInversion:
     def __post_init__(self) -> None:
         check_whole("iterations", self.iterations, 1)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """``iterations`` rows a step, the least noise first."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         turned = slice(None, None, -1)
-        back = Path(a=take(steps.b, turned), b=take(steps.a, turned), end=take(steps.a, 0))
+        back = StepSequence(a=take(steps.b, turned), b=take(steps.a, turned), end=take(steps.a, 0))
         ratio = back.b.alpha / back.a.alpha
         drift = back.b.sigma - ratio * back.a.sigma
         slope = drift / back.b.sigma

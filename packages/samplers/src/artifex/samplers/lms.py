@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from artifex.samplers.path import Path, check_order, path_of
-from artifex.samplers.rows import columns, lean, moments, multistep_noise, unit_quadrature
+from artifex.samplers.multistep import columns, difference_weights, moments, multistep_eps, unit_quadrature
+from artifex.samplers.steps import StepSequence, check_order, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
-class Lms:
+class LMS:
     r"""The polynomial in $\rho$ through the last predictions, integrated exactly. Needs no care at clean data.
 
     Attributes:
@@ -32,9 +32,9 @@ class Lms:
     def __post_init__(self) -> None:
         check_order(self.order, 4)
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         powers = np.arange(1, self.order)
         integrals = np.broadcast_to(1 / (powers + 1), (steps.steps, self.order - 1))
         width = np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 1.0)
@@ -42,7 +42,7 @@ class Lms:
 
 
 @dataclass(frozen=True)
-class Deis:
+class DEIS:
     r"""DEIS: the polynomial through the last predictions in another variable than $\rho$, integrated over $\rho$.
 
     In time (tAB-DEIS) the integrals are Gauss and Legendre's with 32 points. In $\lambda = -\log \rho$ they are exact,
@@ -51,7 +51,7 @@ class Deis:
     Attributes:
         order: 1, 2 or 3.
         variable: ``"time"`` or ``"logsnr"``.
-        lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
         ValueError: for another ``order`` or ``variable``.
@@ -61,20 +61,20 @@ class Deis:
 
     order: int = 3
     variable: Literal["time", "logsnr"] = "time"
-    lower_final: bool | None = None
+    lower_order_final: bool | None = None
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
         if self.variable not in ("time", "logsnr"):
             raise ValueError(f"variable must be 'time' or 'logsnr', got {self.variable!r}")
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps, count = path_of(schedule, times), self.order - 1
+        steps, count = steps_along(schedule, times), self.order - 1
         if self.variable == "logsnr":
-            orders = steps.orders(self.order, lower_final=self.lower_final)
-            weights = lean(steps.nodes(count), moments(-steps.h, count), orders)
-            return multistep_noise(steps, steps.b.sigma[:, None] * weights)
+            orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
+            weights = difference_weights(steps.nodes(count), moments(-steps.h, count), orders)
+            return multistep_eps(steps, steps.b.sigma[:, None] * weights)
         place, share = unit_quadrature()
         rho = steps.rho[:, None] + place * np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 0.0)[:, None]
         span = steps.b.t - steps.a.t  # infinite where a schedule has its clean end at infinity
@@ -83,13 +83,20 @@ class Deis:
         along = (schedule.inverse_logsnr(-2 * np.log(rho)) - time[:, None]) / width[:, None]
         known = np.isfinite(span)[:, None]
         integrals = np.where(known, columns([along**m @ share for m in range(1, count + 1)], steps.steps), 0.0)
-        return _adams(steps, self.order, time, width, integrals, self.lower_final)
+        return _adams(steps, self.order, time, width, integrals, self.lower_order_final)
 
 
 def _adams(
-    steps: Path, order: int, variable: Host, width: Host, integrals: Host, lower_final: bool | None = False
-) -> Tableau[Host]:
+    steps: StepSequence,
+    order: int,
+    variable: HostArray,
+    width: HostArray,
+    integrals: HostArray,
+    lower_order_final: bool | None = False,
+) -> Tableau[HostArray]:
     """The method whose polynomials are in ``variable``, which changes by ``width`` over each step."""
     places = (steps.older(variable, order - 1) - variable[:, None]) / width[:, None]
-    weights = lean(places, integrals, steps.orders(order, closes=False, lower_final=lower_final))
-    return multistep_noise(steps, steps.drift[:, None] * weights)
+    weights = difference_weights(
+        places, integrals, steps.orders(order, closes=False, lower_order_final=lower_order_final)
+    )
+    return multistep_eps(steps, steps.drift[:, None] * weights)

@@ -5,10 +5,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from artifex.samplers.path import Flags, Path, check_order, path_of, take
-from artifex.samplers.rows import multistep_noise, noise_of, noise_rows
+from artifex.samplers.multistep import eps_rows, eps_weights, multistep_eps
+from artifex.samplers.steps import Flags, StepSequence, check_order, steps_along, take
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 ADAMS: Final = np.array(
     [
@@ -25,7 +25,7 @@ RUNGE_KUTTA: Final = np.array([[1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0],
 
 
 @dataclass(frozen=True)
-class Pndm:
+class PNDM:
     r"""PLMS: a DDIM step with the slope that four predictions give.
 
     $$x_b = \frac{\alpha_b}{\alpha_a} x_a + \alpha_b (\rho_b - \rho_a)\, \frac{
@@ -57,13 +57,13 @@ class Pndm:
         if self.warmup not in ("heun", "euler", "runge-kutta"):
             raise ValueError(f"warmup must be 'heun', 'euler' or 'runge-kutta', got {self.warmup!r}")
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step, and more to warm up, but not for a step from no signal or to clean data."""
-        steps = path_of(schedule, times)
+        steps = steps_along(schedule, times)
         orders = steps.orders(self.order, closes=False)
         older = steps.drift[:, None] * ADAMS[orders - 1]
         if self.warmup == "euler":
-            return multistep_noise(steps, older)
+            return multistep_eps(steps, older)
         if self.warmup == "heun":
             return _started(
                 schedule, steps, older, HEUN, steps.open & (np.arange(steps.steps) < min(steps.steps - 1, 1))
@@ -71,7 +71,9 @@ class Pndm:
         return _started(schedule, steps, older, RUNGE_KUTTA, steps.open & (orders < self.order))
 
 
-def _started(schedule: Schedule, steps: Path, older: Host, stages: Host, warm: Flags) -> Tableau[Host]:
+def _started(
+    schedule: Schedule, steps: StepSequence, older: HostArray, stages: HostArray, warm: Flags
+) -> Tableau[HostArray]:
     r"""The table of ``older`` where some of the first steps are of another method, of one step and several calls.
 
     After call l of such a step, with its $\hat\epsilon_l$, the walk goes from the step's beginning by the part
@@ -90,7 +92,7 @@ def _started(schedule: Schedule, steps: Path, older: Host, stages: Host, warm: F
     first = np.cumsum(calls) - calls
     i, j = np.nonzero(older)
     place = first[i] - first[i - j - 1] - 1
-    plain, _ = noise_rows(steps, older)
+    plain, _ = eps_rows(steps, older)
     history = max(place.max(initial=-1) + 1, calls.max() - 1)
     evaluate = np.zeros((calls.sum(), 3 + history))
     evaluate[first, :3] = plain[:, :3]
@@ -106,9 +108,9 @@ def _started(schedule: Schedule, steps: Path, older: Host, stages: Host, warm: F
         a, goal, rows = take(steps.a, int(step)), schedule.at(goals[step]), first[step] + np.arange(len(stages))
         ratio = goal.alpha / a.alpha
         slopes = stages * ((goal.sigma - ratio * a.sigma) / part)[:, None]
-        newest = np.diag(slopes)[:, None] * noise_of(take(level, rows))
+        newest = np.diag(slopes)[:, None] * eps_weights(take(level, rows))
         evaluate[rows, :3] = np.column_stack([newest[:, 0], ratio, newest[:, 1]])
         for call, row in enumerate(rows):
             evaluate[row, 3 : 3 + call] = slopes[call, :call][::-1]
         base[rows, np.minimum(np.arange(len(rows)), 1)] = 1
-    return tabulate(level, steps.end, evaluate, base=base, keep=noise_of(level))
+    return tabulate(level, steps.end, evaluate, base=base, keep=eps_weights(level))

@@ -23,16 +23,16 @@ from artifex.kernels import linear_step, sample_keys
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.samplers.closure import closure_converted
-from artifex.samplers.path import Path, take
-from artifex.samplers.rows import data_rows
+from artifex.samplers.multistep import x0_rows
 from artifex.samplers.sample import AnyKey, X, check_start, level_like
+from artifex.samplers.steps import StepSequence, take
 from artifex.samplers.tableau import Tableau, check_memoryless, in_dtype, tabulate
-from artifex.schedules import Denoiser, Host, NoiseLevel, expand, halves
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, expand, halves
 
 
 def predictor_corrector(
     denoise: Denoiser,
-    tableau: Tableau[Host] | Tableau[Array],
+    tableau: Tableau[HostArray] | Tableau[Array],
     x: X,
     key: AnyKey,
     *,
@@ -48,7 +48,7 @@ def predictor_corrector(
         key: one key, or one a sample.
         corrections: before each row, at least 0.
         snr: r, positive: the length of a correction in the score's direction, measured by that of its noise. It is
-            measured for each sample alone, which wants samples of many numbers; see ``corrected``.
+            measured for each sample alone, which wants samples of many numbers; see ``with_corrector``.
 
     Raises:
         ValueError: as ``sample``, for settings outside of their range, or if the method keeps a base state or older
@@ -61,7 +61,7 @@ def predictor_corrector(
     return out
 
 
-def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -> Tableau[Host]:
+def with_corrector(tableau: Tableau[HostArray], corrections: int = 1, snr: float = 0.16) -> Tableau[HostArray]:
     r"""The table with rows before each of its own that renew the noise where it stands.
 
     $$x' = \alpha \hat x_0 + \sigma (q \hat\epsilon + \sqrt{1 - q^2}\, z),\qquad q = 1 - 2 r^2$$
@@ -79,7 +79,7 @@ def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -
     check_number("snr", snr, 0, 1, "()")
     share = np.full(tableau.rows, 1 - 2 * snr**2)
     level = tableau.level
-    rows, noise = data_rows(Path(a=level, b=level, end=tableau.end), share=share)
+    rows, noise = x0_rows(StepSequence(a=level, b=level, end=tableau.end), share=share)
     assert noise is not None
     place = np.repeat(np.arange(tableau.rows), corrections + 1)
     own = np.arange(len(place)) % (corrections + 1) == corrections
@@ -91,16 +91,16 @@ def corrected(tableau: Tableau[Host], corrections: int = 1, snr: float = 0.16) -
     )
 
 
-def _check(tableau: Tableau[Host] | Tableau[Array], corrections: int, snr: float) -> None:
+def _check(tableau: Tableau[HostArray] | Tableau[Array], corrections: int, snr: float) -> None:
     check_whole("corrections", corrections, 0)
     check_positive("snr", snr)
-    check_memoryless(tableau, "be corrected")
+    check_memoryless(tableau, "be with_corrector")
 
 
 @partial(jax.jit, static_argnames="corrections")
 def _walk(
     denoise: Denoiser,
-    tableau: Tableau[Host] | Tableau[Array],
+    tableau: Tableau[HostArray] | Tableau[Array],
     x: X,
     key: AnyKey,
     snr: Float[Array, ""],

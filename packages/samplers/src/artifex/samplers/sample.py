@@ -14,7 +14,7 @@ from artifex.kernels import linear_step, sample_keys
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.tableau import Tableau, in_dtype
-from artifex.schedules import Denoiser, Host, NoiseLevel, halves
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, halves
 
 X = Float[Array, "b *d"]
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
@@ -34,7 +34,7 @@ class Carry(NamedTuple):
 
 
 def prior(
-    tableau: Tableau[Host] | Tableau[Array], shape: tuple[int, ...], key: AnyKey, dtype: jnp.dtype = FLOAT32
+    tableau: Tableau[HostArray] | Tableau[Array], shape: tuple[int, ...], key: AnyKey, dtype: jnp.dtype = FLOAT32
 ) -> X:
     r"""Where a walk begins when nothing is known: $\sigma z$ at the table's first level.
 
@@ -46,25 +46,25 @@ def prior(
 
     Raises:
         ValueError: if the first level is known to hold no more noise than data of unit size, $\sigma \le \alpha$: such
-            a walk begins at data, see ``noised``.
+            a walk begins at data, see ``start_from``.
     """
     check_noise(tableau)
     sigma = jnp.asarray(tableau.level.sigma[0], dtype)
     return linear_step([jnp.zeros(shape, dtype)], jnp.zeros(1), noise_scale=sigma, key=key)
 
 
-def check_noise(tableau: Tableau[Host] | Tableau[Array]) -> None:
+def check_noise(tableau: Tableau[HostArray] | Tableau[Array]) -> None:
     """Raises a ValueError if a walk is known to begin where there is no more noise than data."""
     t, alpha, sigma = (level[0] for level in (tableau.level.t, tableau.level.alpha, tableau.level.sigma))
     if not isinstance(alpha, jax.core.Tracer) and not isinstance(sigma, jax.core.Tracer) and not sigma > alpha:
         raise ValueError(
             f"a walk from the prior must begin in noise, with sigma above alpha, got sigma {float(sigma):.3g} and "
             f"alpha {float(alpha):.3g} at time {float(t):g}: take the schedule's own times, schedule.times(steps), or "
-            "start from data by noised"
+            "start from data by start_from"
         )
 
 
-def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None = None) -> X:
+def sample(denoise: Denoiser, tableau: Tableau[HostArray] | Tableau[Array], x: X, key: AnyKey | None = None) -> X:
     """Walks ``x`` along the table; the network is called once a row.
 
     Compiled once for each shape and structure: a second call with other coefficients, parameters or keys runs at once.
@@ -91,7 +91,7 @@ def sample(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key
 
 def sample_trajectory(
     denoise: Denoiser,
-    tableau: Tableau[Host] | Tableau[Array],
+    tableau: Tableau[HostArray] | Tableau[Array],
     x: X,
     key: AnyKey | None = None,
     *,
@@ -119,9 +119,9 @@ def sample_trajectory(
     return out, kept
 
 
-def sample_watched(
+def sample_with_callback(
     denoise: Denoiser,
-    tableau: Tableau[Host] | Tableau[Array],
+    tableau: Tableau[HostArray] | Tableau[Array],
     x: X,
     key: AnyKey | None = None,
     *,
@@ -148,12 +148,12 @@ def sample_watched(
     return out
 
 
-def _converted(denoise: Denoiser, tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None) -> Denoiser:
+def _converted(denoise: Denoiser, tableau: Tableau[HostArray] | Tableau[Array], x: X, key: AnyKey | None) -> Denoiser:
     """The denoiser with what it closes over taken out; see ``closure``."""
     return closure_converted(denoise, x, level_like(tableau, x), beside=(tableau, key))
 
 
-def level_like(tableau: Tableau[Host] | Tableau[Array], x: X) -> NoiseLevel[Array]:
+def level_like(tableau: Tableau[HostArray] | Tableau[Array], x: X) -> NoiseLevel[Array]:
     """A level of the shapes and dtypes that a walk of ``x`` calls its denoiser at, one a sample."""
     first = in_dtype(jax.tree.map(lambda v: v[:1], tableau.level), accumulation_dtype(x.dtype))
     out: NoiseLevel[Array] = jax.tree.map(lambda v: jnp.zeros(x.shape[:1], v.dtype), first)
@@ -171,7 +171,7 @@ def _slots(rows: int, after: Sequence[int] | None) -> tuple[Int[Array, " n"], in
     return jnp.asarray(slot), len(chosen)
 
 
-def check_start(tableau: Tableau[Host] | Tableau[Array], x: X, key: AnyKey | None) -> None:
+def check_start(tableau: Tableau[HostArray] | Tableau[Array], x: X, key: AnyKey | None) -> None:
     """Raises a ValueError unless a walk can start from ``x`` with ``key``."""
     if x.ndim < 1 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x must be a batch (batch, ...) of a floating dtype, got shape {x.shape} and dtype {x.dtype}")
@@ -204,7 +204,7 @@ def _stretched(v: X | None, stretch: Array, keys: Key[Array, " b"] | None) -> X:
 
 def _walk_impl(
     denoise: Denoiser,
-    tableau: Tableau[Host] | Tableau[Array],
+    tableau: Tableau[HostArray] | Tableau[Array],
     x: X,
     key: AnyKey | None,
     slot: Int[Array, " n"] | None,

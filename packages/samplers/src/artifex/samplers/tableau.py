@@ -8,7 +8,7 @@ The walk carries ``x_e``, where the network is called, ``x_b``, a base state tha
     x_e <- evaluate[i] . [x_e, x_b, D, H...] + noise[i] z        (with the new x_b, and the same standard normal z)
     H   <- keep[i]     . [x_e, D] pushed in front                (with the x_e that the network saw)
 
-and the last ``x_e`` is the sample. What goes into the history is $x_0$ itself, or what a method extrapolates instead,
+and the last ``x_e`` is the sample. What goes into the history is $x_0$ itself, or what a method predict instead,
 such as $\hat\epsilon = (x_e - \alpha D) / \sigma$. Tables are built on the host in float64.
 
 A method may leave the noise of its rows to the network: ``denoise`` then gives $[D, v]$, and $z$ in the line of
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from artifex.schedules import Host, NoiseLevel, Schedule, T, record, static
+from artifex.schedules import HostArray, NoiseLevel, Schedule, T, record, static
 from artifex.schedules.grid.time import check_unit
 from artifex.schedules.namespace import Ints
 
@@ -33,7 +33,7 @@ Table = TypeVar("Table", "Tableau[Any]", NoiseLevel[Any])
 
 
 @dataclass(frozen=True)
-class Uses:
+class ActiveColumns:
     """What of a table is in use.
 
     Attributes:
@@ -82,7 +82,7 @@ class Tableau(Generic[T]):
     base_noise: T
     keep: T
     stretch: T
-    uses: Uses = static()
+    uses: ActiveColumns = static()
 
     @property
     def rows(self) -> int:
@@ -91,15 +91,15 @@ class Tableau(Generic[T]):
 
 
 def tabulate(
-    level: NoiseLevel[Host],
-    end: NoiseLevel[Host],
-    evaluate: Host,
-    noise: Host | None = None,
-    base: Host | None = None,
-    base_noise: Host | None = None,
-    keep: Host | None = None,
-    stretch: Host | None = None,
-) -> Tableau[Host]:
+    level: NoiseLevel[HostArray],
+    end: NoiseLevel[HostArray],
+    evaluate: HostArray,
+    noise: HostArray | None = None,
+    base: HostArray | None = None,
+    base_noise: HostArray | None = None,
+    keep: HostArray | None = None,
+    stretch: HostArray | None = None,
+) -> Tableau[HostArray]:
     """A checked table; absent noise is none, an absent base is never looked at, an absent ``keep`` keeps $x_0$.
 
     With ``stretch``, and a row that draws noise, the walk wants a denoiser that gives $[x_0, v]$.
@@ -134,7 +134,7 @@ def tabulate(
     if np.any(noise < 0):
         raise ValueError(f"noise must be at least 0, got {noise.min()}")
     goes_back = bool(np.any(evaluate[:, 1]))
-    uses = Uses(
+    uses = ActiveColumns(
         evaluate=tuple(map(bool, np.any(evaluate, axis=0))),
         base=tuple(bool(used) and goes_back for used in np.any(base, axis=0)),
         noise=bool(np.any(noise) or (goes_back and np.any(base_noise))),
@@ -159,7 +159,7 @@ def tabulate(
 class Sampler(Protocol):
     """A method, with its settings: a pure function from a schedule and times to a table."""
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """The table of the walk along ``times``, noise first; the last time is where it ends.
 
         Raises:
@@ -168,7 +168,7 @@ class Sampler(Protocol):
         ...
 
 
-def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
+def levels(schedule: Schedule, times: HostArray) -> NoiseLevel[HostArray]:
     """The levels at ``times``, checked to run from noise to data.
 
     Raises:
@@ -194,14 +194,14 @@ def levels(schedule: Schedule, times: Host) -> NoiseLevel[Host]:
 def in_dtype(table: Table, dtype: jnp.dtype) -> Table:
     """``table`` as arrays of JAX: the steps of a chain as int32, all other numbers in ``dtype``."""
 
-    def one(a: Array | Host | Ints) -> Array:
+    def one(a: Array | HostArray | Ints) -> Array:
         return jnp.asarray(a, jnp.int32 if jnp.issubdtype(a.dtype, jnp.integer) else dtype)
 
     out: Table = jax.tree.map(one, table)
     return out
 
 
-def check_memoryless(tableau: Tableau[Host] | Tableau[Array], can: str) -> None:
+def check_memoryless(tableau: Tableau[HostArray] | Tableau[Array], can: str) -> None:
     """Raises a ValueError unless rows stand alone: ``can`` says what only such a method can do."""
     if tableau.uses.evaluate[1] or tableau.uses.history:
         raise ValueError(f"only a method without a base state or older predictions can {can}, got one that keeps them")
@@ -209,7 +209,7 @@ def check_memoryless(tableau: Tableau[Host] | Tableau[Array], can: str) -> None:
         raise ValueError(f"only a method with noise of its own can {can}, got one that leaves it to the network")
 
 
-def split_end(level: NoiseLevel[Host]) -> tuple[NoiseLevel[Host], NoiseLevel[Host]]:
+def split_end(level: NoiseLevel[HostArray]) -> tuple[NoiseLevel[HostArray], NoiseLevel[HostArray]]:
     """All levels but the last, and the last."""
     start = NoiseLevel(t=level.t[:-1], alpha=level.alpha[:-1], sigma=level.sigma[:-1])
     return start, NoiseLevel(

@@ -6,14 +6,14 @@ from typing import Literal
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
-from artifex.samplers.path import check_order, path_of
-from artifex.samplers.rows import lean, moments, noise_of
+from artifex.samplers.multistep import difference_weights, eps_weights, moments
+from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import Host, Schedule
+from artifex.schedules import HostArray, Schedule
 
 
 @dataclass(frozen=True)
-class UniPc:
+class UniPC:
     r"""Predicts as DPM-Solver++ does, and corrects each state once the network has been called there.
 
     Row ``i`` first redoes the step that led to it, now with the newest prediction as one more node at $\tau = 1$, and
@@ -24,22 +24,22 @@ class UniPc:
     Attributes:
         order: of the predictor, 1, 2 or 3.
         variant: ``"bh1"`` or ``"bh2"``.
-        extrapolates: ``"data"``, or ``"noise"`` in the manner of DPM-Solver, with $-h$ for $h$.
+        predict: ``"data"``, or ``"noise"`` in the manner of DPM-Solver, with $-h$ for $h$.
         corrector: whether to correct.
         uncorrected: the steps, counted from 0, whose results stay as predicted.
-        lower_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: for another ``order``, ``variant`` or ``extrapolates``.
+        ValueError: for another ``order``, ``variant`` or ``predict``.
 
     References: Zhao et al. 2023, https://arxiv.org/abs/2302.04867
     """
 
     order: int = 2
     variant: Literal["bh1", "bh2"] = "bh2"
-    extrapolates: Literal["data", "noise"] = "data"
+    predict: Literal["data", "noise"] = "data"
     corrector: bool = True
-    lower_final: bool | None = True
+    lower_order_final: bool | None = True
     uncorrected: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -48,29 +48,29 @@ class UniPc:
             check_whole("uncorrected", step, 0)
         if self.variant not in ("bh1", "bh2"):
             raise ValueError(f"variant must be 'bh1' or 'bh2', got {self.variant!r}")
-        if self.extrapolates not in ("data", "noise"):
-            raise ValueError(f"extrapolates must be 'data' or 'noise', got {self.extrapolates!r}")
+        if self.predict not in ("data", "noise"):
+            raise ValueError(f"predict must be 'data' or 'noise', got {self.predict!r}")
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
-        steps = path_of(schedule, times)
-        orders = steps.orders(self.order, lower_final=self.lower_final)
+        steps = steps_along(schedule, times)
+        orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
         # a step is: ride x + gain P + sum_j c_j (P_j - P), with P = keep . [x, D] what is extrapolated
         k, size = steps.h, steps.b.alpha
         ride = steps.b.sigma / steps.a.sigma
         gain, keep = steps.b.alpha - ride * steps.a.alpha, np.tile([0.0, 1.0], (steps.steps, 1))
-        if self.extrapolates == "noise":
+        if self.predict == "noise":
             known = steps.a.alpha > 0
             k, size = -steps.h, steps.b.sigma
             ride = np.where(known, steps.b.alpha / np.where(known, steps.a.alpha, 1.0), ride)
             gain = np.where(known, steps.drift, gain)
-            keep = np.where(known[:, None], noise_of(steps.a), keep)
+            keep = np.where(known[:, None], eps_weights(steps.a), keep)
         half_b = (k if self.variant == "bh1" else -np.expm1(-k)) / 2
         exact, places = moments(k, self.order), steps.nodes(self.order - 1)
 
         integrals = exact[:, : self.order - 1].copy()
         integrals[orders == 2, :1] = half_b[orders == 2, None]
-        older = size[:, None] * lean(places, integrals, orders)
+        older = size[:, None] * difference_weights(places, integrals, orders)
         newest = (gain - older.sum(axis=1))[:, None] * keep
         evaluate = np.column_stack([newest[:, 0], ride, newest[:, 1], older, np.zeros(steps.steps)])
         if not self.corrector:
@@ -79,7 +79,7 @@ class UniPc:
 
         exact[orders == 1, 0] = half_b[orders == 1]
         places = np.column_stack([np.ones(steps.steps), places])
-        weights = size[:, None] * lean(places, exact, orders + 1)
+        weights = size[:, None] * difference_weights(places, exact, orders + 1)
         base = np.zeros_like(evaluate)
         # the step before ended here: its own P is H[0] by now, its older ones H[1] and on
         base[1:, [0, 2]] = weights[:-1, :1] * keep[1:]

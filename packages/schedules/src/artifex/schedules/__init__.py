@@ -2,9 +2,8 @@
 
 from artifex.schedules import betas as betas
 from artifex.schedules import grid as grid
-from artifex.schedules import timesteps as timesteps
+from artifex.schedules import time_samplers as timesteps
 from artifex.schedules import weighting as weighting
-from artifex.schedules.by_level import ByLevel as ByLevel
 from artifex.schedules.continuous import EDM as EDM
 from artifex.schedules.continuous import VE as VE
 from artifex.schedules.continuous import VP as VP
@@ -20,40 +19,40 @@ from artifex.schedules.denoiser import Estimate as Estimate
 from artifex.schedules.denoiser import Mapped as Mapped
 from artifex.schedules.denoiser import NetworkDenoiser as NetworkDenoiser
 from artifex.schedules.denoiser import halves as halves
-from artifex.schedules.denoiser import on_clean as on_clean
+from artifex.schedules.denoiser import map_x0 as map_x0
 from artifex.schedules.discrete import Discrete as Discrete
-from artifex.schedules.importance import Importance as Importance
+from artifex.schedules.edm_preconditioned import EDMPreconditioned as EDMPreconditioned
 from artifex.schedules.level import DefaultGrid as DefaultGrid
 from artifex.schedules.level import NoiseLevel as NoiseLevel
 from artifex.schedules.level import Schedule as Schedule
 from artifex.schedules.level import add_noise as add_noise
 from artifex.schedules.level import expand as expand
 from artifex.schedules.level import mix as mix
-from artifex.schedules.namespace import Host as Host
+from artifex.schedules.loss_second_moment import LossSecondMoment as LossSecondMoment
+from artifex.schedules.namespace import HostArray as HostArray
 from artifex.schedules.namespace import T as T
 from artifex.schedules.namespace import namespace as namespace
-from artifex.schedules.preconditioned import Preconditioned as Preconditioned
-from artifex.schedules.prediction import Clean as Clean
+from artifex.schedules.prediction import X0 as X0
 from artifex.schedules.prediction import Epsilon as Epsilon
-from artifex.schedules.prediction import Flow as Flow
+from artifex.schedules.prediction import FlowVelocity as FlowVelocity
 from artifex.schedules.prediction import Prediction as Prediction
 from artifex.schedules.prediction import Score as Score
-from artifex.schedules.prediction import Velocity as Velocity
+from artifex.schedules.prediction import V as V
 from artifex.schedules.prediction import convert as convert
 from artifex.schedules.prediction import pair as pair
 from artifex.schedules.record import record as record
 from artifex.schedules.record import static as static
 from artifex.schedules.record import traceable as traceable
-from artifex.schedules.timesteps import TimeSampler as TimeSampler
-from artifex.schedules.variational import step_divergence as step_divergence
+from artifex.schedules.time_samplers import TimeSampler as TimeSampler
+from artifex.schedules.value_by_time import ValueByTime as ValueByTime
+from artifex.schedules.vlb import vlb_term as vlb_term
 from artifex.schedules.weighting import Weighting as Weighting
 
 __all__ = [
     "EDM",
     "VE",
     "VP",
-    "ByLevel",
-    "Clean",
+    "X0",
     "Clipped",
     "ConditionalDenoiser",
     "CosineVP",
@@ -61,15 +60,15 @@ __all__ = [
     "Denoiser",
     "Discrete",
     "DynamicallyThresholded",
+    "EDMPreconditioned",
     "Epsilon",
     "Estimate",
-    "Flow",
-    "Host",
-    "Importance",
+    "FlowVelocity",
+    "HostArray",
+    "LossSecondMoment",
     "Mapped",
     "NetworkDenoiser",
     "NoiseLevel",
-    "Preconditioned",
     "Prediction",
     "RectifiedFlow",
     "Schedule",
@@ -78,7 +77,8 @@ __all__ = [
     "SubVP",
     "T",
     "TimeSampler",
-    "Velocity",
+    "V",
+    "ValueByTime",
     "Weighting",
     "add_noise",
     "betas",
@@ -86,14 +86,14 @@ __all__ = [
     "expand",
     "grid",
     "halves",
+    "map_x0",
     "mix",
     "namespace",
-    "on_clean",
     "pair",
     "record",
     "static",
-    "step_divergence",
     "timesteps",
     "traceable",
+    "vlb_term",
     "weighting",
 ]

@@ -67,7 +67,7 @@ def halves(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
     return x0, v
 
 
-def on_clean(function: Callable[[X], X], estimate: Estimate, x_t: X) -> Estimate:
+def map_x0(function: Callable[[X], X], estimate: Estimate, x_t: X) -> Estimate:
     """``function`` of the $x_0$ in what a denoiser gave for ``x_t``; a $v$ beside it stays as it is."""
     x0, v = halves(estimate, x_t)
     return function(x0) if v is None else jnp.concatenate([function(x0), v], axis=-1)
@@ -106,7 +106,7 @@ class NetworkDenoiser(Generic[P, C]):
             )
         if not self.variance and out.shape != x_t.shape:
             raise ValueError(f"the network must give an output of its input's shape {x_t.shape}, got {out.shape}")
-        return on_clean(lambda said: self.prediction.clean(said, x_t, level), out, x_t)
+        return map_x0(lambda said: self.prediction.clean(said, x_t, level), out, x_t)
 
 
 @record
@@ -129,7 +129,7 @@ class Clipped:
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The clipped $x_0$."""
-        return on_clean(lambda x0: jnp.clip(x0, -self.limit, self.limit), self.denoiser(x_t, level), x_t)
+        return map_x0(lambda x0: jnp.clip(x0, -self.limit, self.limit), self.denoiser(x_t, level), x_t)
 
 
 @record
@@ -164,7 +164,7 @@ class DynamicallyThresholded:
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The thresholded $x_0$."""
         held = self._range()
-        return on_clean(lambda x0: guided_combine(x0, x0, 1.0, threshold=held), self.denoiser(x_t, level), x_t)
+        return map_x0(lambda x0: guided_combine(x0, x0, 1.0, threshold=held), self.denoiser(x_t, level), x_t)
 
     def _range(self) -> DynamicThreshold:
         return DynamicThreshold(self.quantile, self.limit, self.ceiling)
@@ -184,7 +184,7 @@ class Mapped:
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The mapped $x_0$."""
-        return on_clean(self._map, self.denoiser(x_t, level), x_t)
+        return map_x0(self._map, self.denoiser(x_t, level), x_t)
 
     def _map(self, x0: X) -> X:
         out = self.function(x0)

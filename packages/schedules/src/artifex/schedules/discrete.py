@@ -14,7 +14,7 @@ import numpy as np
 
 from artifex.schedules.grid.chain import trailing
 from artifex.schedules.level import NoiseLevel
-from artifex.schedules.namespace import Host, T, check_times, namespace, real, whole
+from artifex.schedules.namespace import HostArray, T, check_times, namespace, real, whole
 
 FLOOR: Final = 2.0**-24
 r"""What interpolation takes for an $\bar\alpha$, or a $1 - \bar\alpha$, of 0; a quarter of its neighbour if less.
@@ -37,7 +37,7 @@ class Discrete:
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
     """
 
-    def __init__(self, betas: Host) -> None:
+    def __init__(self, betas: HostArray) -> None:
         table = np.array(betas, np.float64)
         if table.ndim != 1 or table.size == 0:
             raise ValueError(f"betas must be of shape (n,) with n at least 1, got {table.shape}")
@@ -63,45 +63,45 @@ class Discrete:
         return len(self._betas)
 
     @property
-    def betas(self) -> Host:
+    def betas(self) -> HostArray:
         r"""$\beta_i$, ``(n,)``."""
         return self._betas
 
     @cached_property
-    def alphas_cumprod(self) -> Host:
+    def alphas_cumprod(self) -> HostArray:
         r"""$\bar\alpha_i$, ``(n,)``."""
-        out: Host = np.cumprod(1 - self._betas, dtype=np.float64)
+        out: HostArray = np.cumprod(1 - self._betas, dtype=np.float64)
         return out
 
     @cached_property
-    def posterior_variance(self) -> Host:
+    def posterior_variance(self) -> HostArray:
         r"""Variance of $q(x_{i-1} \mid x_i, x_0)$: $\beta_i (1 - \bar\alpha_{i-1}) / (1 - \bar\alpha_i)$, ``(n,)``."""
-        out: Host = self._betas * self._variance[:-1] / self._variance[1:]
+        out: HostArray = self._betas * self._variance[:-1] / self._variance[1:]
         return out
 
     @cached_property
-    def posterior_mean_coef1(self) -> Host:
+    def posterior_mean_coef1(self) -> HostArray:
         r"""The factor of $x_0$ in the mean of $q(x_{i-1} \mid x_i, x_0)$, ``(n,)``."""
         before = np.append(1.0, self.alphas_cumprod[:-1])
-        out: Host = self._betas * np.sqrt(before) / self._variance[1:]
+        out: HostArray = self._betas * np.sqrt(before) / self._variance[1:]
         return out
 
     @cached_property
-    def posterior_mean_coef2(self) -> Host:
+    def posterior_mean_coef2(self) -> HostArray:
         r"""The factor of $x_i$ in the mean of $q(x_{i-1} \mid x_i, x_0)$, ``(n,)``."""
-        out: Host = np.sqrt(1 - self._betas) * self._variance[:-1] / self._variance[1:]
+        out: HostArray = np.sqrt(1 - self._betas) * self._variance[:-1] / self._variance[1:]
         return out
 
     @cached_property
-    def _variance(self) -> Host:
+    def _variance(self) -> HostArray:
         r"""$1 - \bar\alpha$ at the times -1, 0 ... n-1; log1p keeps its digits where the first betas are tiny."""
         with np.errstate(divide="ignore"):
             logs = np.log1p(-self._betas)
-        out: Host = np.abs(np.expm1(np.append(0.0, np.cumsum(logs))))
+        out: HostArray = np.abs(np.expm1(np.append(0.0, np.cumsum(logs))))
         return out
 
     @cached_property
-    def _nodes(self) -> tuple[Host, Host, Host]:
+    def _nodes(self) -> tuple[HostArray, HostArray, HostArray]:
         """alpha, sigma and half the log-SNR at the times -1, 0 ... n-1."""
         keep = np.append(1.0, self.alphas_cumprod)
         rest = self._variance
@@ -136,7 +136,7 @@ class Discrete:
             sigma=xp.where(on_node, sigma[low], xp.exp(-0.5 * xp.logaddexp(0.0, 2 * between))),
         )
 
-    def times(self, steps: int) -> Host:
+    def times(self, steps: int) -> HostArray:
         """The chain's own grid: ``grid.trailing``, which begins at the last time and ends on clean data.
 
         Raises:
@@ -144,7 +144,7 @@ class Discrete:
         """
         return trailing(self.steps, steps)
 
-    def check_grid(self, times: Host) -> None:
+    def check_grid(self, times: HostArray) -> None:
         """Raises a ValueError for a grid over [0, 1], the time of continuous schedules; a chain counts its steps."""
         if self.steps > 2 and times.min() >= 0 and times.max() <= 1 and np.any(times != np.round(times)):
             raise ValueError(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import linear_step
-from artifex.schedules.namespace import Host, Ints, T, namespace
+from artifex.schedules.namespace import HostArray, Ints, T, namespace
 from artifex.schedules.record import record
 
 X = Float[Array, "b *d"]
@@ -60,7 +60,7 @@ class Schedule(Protocol):
 class DefaultGrid(Protocol):
     """A schedule with a grid of its own, as all of this package are; a ``Schedule`` need not be one."""
 
-    def times(self, steps: int) -> Host:
+    def times(self, steps: int) -> HostArray:
         """The times of a walk of ``steps``, noise first and clean data last, as the schedule's papers space them."""
         ...
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from artifex.kernels.dtypes import accumulation_dtype
 
-Host = npt.NDArray[np.float64]
+HostArray = npt.NDArray[np.float64]
 """An array on the host, in float64."""
 
 Ints = npt.NDArray[np.int32]
 """Whole numbers on the host, such as the timesteps of a chain."""
 
-T = TypeVar("T", Host, jax.Array)
+T = TypeVar("T", HostArray, jax.Array)
 """Either world; a formula written over it is checked for both."""
 
 
@@ -85,7 +85,7 @@ def whole(t: T) -> T | Ints:
     return steps
 
 
-def check_times(t: Host | jax.Array, low: float, high: float) -> None:
+def check_times(t: HostArray | jax.Array, low: float, high: float) -> None:
     """Raises a ValueError if a time that is is_whole outside of a trace lies outside of ``[low, high]``."""
     if isinstance(t, jax.core.Tracer):
         return

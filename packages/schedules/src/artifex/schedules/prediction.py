@@ -48,8 +48,8 @@ def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, ta
     r"""The output ``out`` of a network with ``source``, as a network with ``target`` would say it.
 
     The pair $(\hat x_0, \hat\epsilon)$ is carried, not $x_0$ alone, so the way there and back returns ``out`` to
-    within rounding wherever the array in between can hold it. Three kinds can at every level: ``Velocity``, ``Flow``
-    and ``Preconditioned``. A float32 ``Clean`` cannot hold $\epsilon$ at high log-SNR, nor ``Epsilon`` and ``Score``
+    within rounding wherever the array in between can hold it. Three kinds can at every level: ``V``, ``FlowVelocity``
+    and ``EDMPreconditioned``. A float32 ``X0`` cannot hold $\epsilon$ at high log-SNR, nor ``Epsilon`` and ``Score``
     $x_0$ at low: an ulp of the one is then $\alpha/\sigma$, or $\sigma/\alpha$, ulps of the other. Keep the ``pair``
     where both matter.
 
@@ -67,7 +67,7 @@ def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, ta
 def pair(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction) -> tuple[X, X]:
     r"""$(\hat x_0, \hat\epsilon)$ with $\alpha \hat x_0 + \sigma \hat\epsilon = x_t$.
 
-    Where $\alpha = 0$ an ``Epsilon`` or a ``Score`` says nothing of $x_0$, where $\sigma = 0$ a ``Clean`` or a
+    Where $\alpha = 0$ an ``Epsilon`` or a ``Score`` says nothing of $x_0$, where $\sigma = 0$ a ``X0`` or a
     ``Score`` says nothing of $\epsilon$: it is 0 there.
     """
     return source.clean(out, x_t, level), source.noise(out, x_t, level)
@@ -115,7 +115,7 @@ class Epsilon(Prediction):
 
 
 @dataclass(frozen=True)
-class Clean(Prediction):
+class X0(Prediction):
     r"""The data itself: $x_0$, so $\epsilon = (x_t - \alpha x_0) / \sigma$; 0 where $\sigma = 0$."""
 
     def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
@@ -132,7 +132,7 @@ class Clean(Prediction):
 
 
 @dataclass(frozen=True)
-class Velocity(Prediction):
+class V(Prediction):
     r"""$v = \alpha \epsilon - \sigma x_0$, so $x_0 = (\alpha x_t - \sigma v) / (\alpha^2 + \sigma^2)$.
 
     References: Salimans and Ho 2022, https://arxiv.org/abs/2202.00512
@@ -176,7 +176,7 @@ class Score(Prediction):
 
 
 @dataclass(frozen=True)
-class Flow(Prediction):
+class FlowVelocity(Prediction):
     r"""The velocity of a straight path: $u = \epsilon - x_0$, so $x_0 = (x_t - \sigma u) / (\alpha + \sigma)$.
 
     References: Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu et al. 2023, https://arxiv.org/abs/2209.03003

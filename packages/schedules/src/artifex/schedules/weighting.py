@@ -48,8 +48,8 @@ def weight(weighting: Weighting, prediction: Prediction, level: NoiseLevel[jax.A
 class Uniform:
     r"""Weight 1 on the error of one kind of output, whatever the network predicts.
 
-    For ``Clean`` this is 1, for ``Epsilon`` the SNR, for ``Velocity`` on a variance-preserving path SNR + 1, for
-    ``Preconditioned`` the weight of EDM.
+    For ``X0`` this is 1, for ``Epsilon`` the SNR, for ``V`` on a variance-preserving path SNR + 1, for
+    ``EDMPreconditioned`` the weight of EDM.
 
     Attributes:
         of: the kind of output.
@@ -151,10 +151,10 @@ class P2:
 
 
 @dataclass(frozen=True)
-class Edm:
+class EDMStochastic:
     r"""$(\sigma^2 + \sigma_\mathrm{data}^2) / (\sigma\, \sigma_\mathrm{data})^2$ with $\sigma^2 = 1 / \mathrm{SNR}$.
 
-    On the error of ``Preconditioned(sigma_data)`` it is 1.
+    On the error of ``EDMPreconditioned(sigma_data)`` it is 1.
 
     Attributes:
         sigma_data: standard deviation of the data, positive.

@@ -54,10 +54,10 @@ if TYPE_CHECKING:
     from artifex.training.ema import reconstruction as reconstruction
     from artifex.training.ema import sigma_rel as sigma_rel
     from artifex.training.errors import CheckpointError as CheckpointError
-    from artifex.training.evaluation.memorisation import Memorisation as Memorisation
-    from artifex.training.evaluation.memorisation import memorisation as memorisation
+    from artifex.training.evaluation.memorization import Memorisation as Memorisation
+    from artifex.training.evaluation.memorization import memorization as memorization
     from artifex.training.evaluation.recognition import Recognition as Recognition
-    from artifex.training.evaluation.recognition import recognise as recognise
+    from artifex.training.evaluation.recognition import recognize as recognize
     from artifex.training.evaluation.recognition import spread_ratio as spread_ratio
     from artifex.training.export import Exported as Exported
     from artifex.training.export import export_network as export_network
@@ -81,9 +81,9 @@ if TYPE_CHECKING:
     from artifex.training.mesh import state_shardings as state_shardings
     from artifex.training.objective import Draws as Draws
     from artifex.training.objective import Objective as Objective
-    from artifex.training.optimiser import OptimiserConfig as OptimiserConfig
-    from artifex.training.optimiser import learning_rate as learning_rate
-    from artifex.training.optimiser import make_optimiser as make_optimiser
+    from artifex.training.optimizer import OptimiserConfig as OptimiserConfig
+    from artifex.training.optimizer import learning_rate as learning_rate
+    from artifex.training.optimizer import make_optimiser as make_optimiser
     from artifex.training.pictures import denoising_figure as denoising_figure
     from artifex.training.pictures import loss_figure as loss_figure
     from artifex.training.pictures import samples_figure as samples_figure
@@ -93,8 +93,8 @@ if TYPE_CHECKING:
     from artifex.training.reading import parse_config as parse_config
     from artifex.training.reading import read_config as read_config
     from artifex.training.reading import write_config as write_config
-    from artifex.training.sampling import Drawing as Drawing
     from artifex.training.sampling import PreviewConfig as PreviewConfig
+    from artifex.training.sampling import SampleGenerator as SampleGenerator
     from artifex.training.sampling import SamplingConfig as SamplingConfig
     from artifex.training.signals import Stop as Stop
     from artifex.training.trainer import Trainer as Trainer
@@ -114,7 +114,6 @@ __all__ = [
     "Dataset",
     "Digits",
     "DiscreteSchedule",
-    "Drawing",
     "Draws",
     "EdmSchedule",
     "EdmWeight",
@@ -145,6 +144,7 @@ __all__ = [
     "RectifiedFlowSchedule",
     "Report",
     "RunConfig",
+    "SampleGenerator",
     "SamplingConfig",
     "SigmoidWeight",
     "Snapshots",
@@ -179,11 +179,11 @@ __all__ = [
     "make_mesh",
     "make_optimiser",
     "make_train_step",
-    "memorisation",
+    "memorization",
     "open_dataset",
     "parse_config",
     "read_config",
-    "recognise",
+    "recognize",
     "reconstruction",
     "samples_figure",
     "sigma_rel",
@@ -199,7 +199,7 @@ _HOMES: Final = {
     "export": ("Exported", "export_network", "load_exported"),
     "signals": ("Stop",),
     "sampling": (
-        "Drawing",
+        "SampleGenerator",
         "PreviewConfig",
         "SamplingConfig",
     ),
@@ -260,8 +260,8 @@ _HOMES: Final = {
         "reconstruction",
         "sigma_rel",
     ),
-    "evaluation.memorisation": ("Memorisation", "memorisation"),
-    "evaluation.recognition": ("Recognition", "recognise", "spread_ratio"),
+    "evaluation.memorization": ("Memorisation", "memorization"),
+    "evaluation.recognition": ("Recognition", "recognize", "spread_ratio"),
     "loop": (
         "Callback",
         "Every",
@@ -279,7 +279,7 @@ _HOMES: Final = {
         "Draws",
         "Objective",
     ),
-    "optimiser": (
+    "optimizer": (
         "OptimiserConfig",
         "learning_rate",
         "make_optimiser",

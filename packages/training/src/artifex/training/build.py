@@ -14,25 +14,25 @@ from artifex.schedules import (
     EDM,
     VE,
     VP,
-    Clean,
+    X0,
     CosineVP,
     Discrete,
+    EDMPreconditioned,
     Epsilon,
-    Flow,
+    FlowVelocity,
     NoiseLevel,
-    Preconditioned,
     Prediction,
     RectifiedFlow,
     Schedule,
     Score,
     Shifted,
     SubVP,
-    Velocity,
+    V,
     betas,
     timesteps,
     weighting,
 )
-from artifex.schedules.timesteps import TimeSampler
+from artifex.schedules.time_samplers import TimeSampler
 from artifex.schedules.weighting import Weighting
 from artifex.training.choices import (
     CosineVpSchedule,
@@ -65,32 +65,32 @@ from artifex.training.objective import Objective
 
 X = Float[Array, "b *d"]
 Time = Real[Array, " b"]
-Host = Float[np.ndarray, "*b"]
+HostArray = Float[np.ndarray, "*b"]
 
-_TABLES: Final[Mapping[Table, Callable[..., Host]]] = {
+_TABLES: Final[Mapping[Table, Callable[..., HostArray]]] = {
     "linear": betas.linear,
     "scaled_linear": betas.scaled_linear,
     "cosine": betas.cosine,
     "sigmoid": betas.sigmoid,
     "geometric": betas.geometric,
     "exponential": betas.exponential,
-    "sigmoid_signal": betas.sigmoid_signal,
+    "sigmoid_alpha_bar": betas.sigmoid_alpha_bar,
     "laplace": betas.laplace,
 }
 _PREDICTIONS: Final[Mapping[PredictionName, Callable[[float], Prediction]]] = {
     "epsilon": lambda _: Epsilon(),
-    "clean": lambda _: Clean(),
-    "velocity": lambda _: Velocity(),
+    "x0": lambda _: X0(),
+    "v": lambda _: V(),
     "score": lambda _: Score(),
-    "flow": lambda _: Flow(),
-    "preconditioned": Preconditioned,
+    "flow_velocity": lambda _: FlowVelocity(),
+    "edm": EDMPreconditioned,
 }
 UNIT: Final = 1000.0
 """The range of the times that networks are made for."""
 
 
 @dataclass(frozen=True)
-class Told(Prediction):
+class ScaledTime(Prediction):
     """Another prediction, its network told a multiple of the time: networks are made for times of the order of 1000.
 
     Attributes:
@@ -147,13 +147,13 @@ def prediction(config: RunConfig) -> Prediction:
     """What the network says, told times in the range that it is made for."""
     inner = _PREDICTIONS[config.prediction](config.sigma_data)
     factor = 1.0 if isinstance(config.schedule, DiscreteSchedule) else UNIT
-    if config.prediction == "preconditioned":
+    if config.prediction == "edm":
         factor = UNIT
     elif isinstance(config.schedule, EdmSchedule):
         factor = UNIT / config.schedule.sigma_max
     if config.backbone.kind == "edm2":
         factor /= UNIT
-    return inner if factor == 1 else Told(inner, factor)
+    return inner if factor == 1 else ScaledTime(inner, factor)
 
 
 def weight(config: RunConfig) -> Callable[[NoiseLevel[jax.Array]], Array] | None:
@@ -175,7 +175,7 @@ def weight(config: RunConfig) -> Callable[[NoiseLevel[jax.Array]], Array] | None
         case P2Weight():
             named = weighting.P2(chosen.k, chosen.gamma)
         case EdmWeight():
-            named = weighting.Edm(config.sigma_data)
+            named = weighting.EDMStochastic(config.sigma_data)
         case SigmoidWeight():
             named = weighting.Sigmoid(chosen.bias)
     if isinstance(named, weighting.Uniform) and named.of == inner:

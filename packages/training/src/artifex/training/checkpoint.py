@@ -48,21 +48,21 @@ class Checkpointer:
     Args:
         folder: where checkpoints lie, one folder a step; made at the first save. All processes must see it.
         keep: how many of the last are kept, at least 1.
-        keep_every: steps that are multiples of it are kept for ever, at least 1; None keeps the last alone.
+        keep_period: steps that are multiples of it are kept for ever, at least 1; None keeps the last alone.
         say: is told, in one line, of a checkpoint that is passed over; None logs a warning.
 
     Raises:
-        ValueError: if ``keep`` or ``keep_every`` is below 1.
+        ValueError: if ``keep`` or ``keep_period`` is below 1.
     """
 
     def __init__(
-        self, folder: Path, keep: int = 2, keep_every: int | None = None, say: Callable[[str], None] | None = None
+        self, folder: Path, keep: int = 2, keep_period: int | None = None, say: Callable[[str], None] | None = None
     ) -> None:
         check_whole("keep", keep, 1)
-        if keep_every is not None:
-            check_whole("keep_every", keep_every, 1)
+        if keep_period is not None:
+            check_whole("keep_period", keep_period, 1)
         self.folder = expanded(folder).absolute()
-        self._keep, self._keep_every = keep, keep_every
+        self._keep, self._keep_every = keep, keep_period
         self._say = logging.getLogger(__name__).warning if say is None else say
         self._flaws: dict[int, str | None] = {}
         self._said: set[int] = set()

@@ -10,8 +10,10 @@ from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_valida
 from artifex.training.section import Section, kinds
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
-Table = Literal["linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_signal", "laplace"]
-PredictionName = Literal["epsilon", "clean", "velocity", "score", "flow", "preconditioned"]
+Table = Literal[
+    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_alpha_bar", "laplace"
+]
+PredictionName = Literal["epsilon", "x0", "v", "score", "flow_velocity", "edm"]
 
 
 class DiscreteSchedule(Section):

@@ -1,4 +1,4 @@
-"""Everything that a run is: data, network, loss, optimiser, averages, and where its results go."""
+"""Everything that a run is: data, network, loss, optimizer, averages, and where its results go."""
 
 from typing import Annotated, Final, Literal
 
@@ -17,7 +17,7 @@ from artifex.training.data import DataConfig
 from artifex.training.dtypes import check_dtype
 from artifex.training.ema import Constant, EmaConfig
 from artifex.training.mesh import MeshConfig
-from artifex.training.optimiser import OptimiserConfig
+from artifex.training.optimizer import OptimiserConfig
 from artifex.training.sampling import PreviewConfig
 from artifex.training.section import Section, kinds
 
@@ -26,7 +26,7 @@ VERSION: Final = 1
 
 
 class PrecisionConfig(Section):
-    """What is computed in; parameters, their average and the optimiser are float32 whatever it says.
+    """What is computed in; parameters, their average and the optimizer are float32 whatever it says.
 
     Attributes:
         compute: dtype inside the network, float32 or bfloat16. float16 would need its loss scaled, or small gradients
@@ -49,12 +49,12 @@ class CheckpointConfig(Section):
     Attributes:
         every: steps between checkpoints.
         keep: how many of the last are kept.
-        keep_every: steps that are multiples of it are kept for ever; null keeps the last alone.
+        keep_period: steps that are multiples of it are kept for ever; null keeps the last alone.
     """
 
     every: PositiveInt = 500
     keep: PositiveInt = 2
-    keep_every: PositiveInt | None = None
+    keep_period: PositiveInt | None = None
 
 
 class LogConfig(Section):
@@ -91,7 +91,7 @@ class TaskConfig(Section):
     workers: int = Field(default=0, ge=0)
     backbone: Annotated[BackboneConfig, kinds("unet", preset="digits")] = BackboneConfig(kind="unet", preset="digits")
     schedule: ScheduleConfig = DiscreteSchedule()
-    prediction: PredictionName = "velocity"
+    prediction: PredictionName = "v"
     sigma_data: PositiveFloat = 0.5
     weight: WeightConfig | None = None
     times: TimesConfig | None = None
@@ -118,10 +118,10 @@ class TrainingConfig(Section):
         steps: updates of the parameters.
         batch_size: examples an update, over all devices.
         accumulate: parts that a batch is worked through in, one after the other, to save memory.
-        abreast: parts that each of these is worked through in at once, to keep the cores of a CPU busy with a small
-            network; accumulate x abreast divides batch_size.
+        parallel_microbatches: parts of each of these that are computed side by side, to keep the cores of a CPU busy
+            with a small network; accumulate x parallel_microbatches divides batch_size.
         seed: of everything random.
-        optimiser: how parameters are updated.
+        optimizer: how parameters are updated.
         ema: the averages that samples are drawn with.
         checkpoint: when the run is saved.
         log: what is told of the run.
@@ -132,9 +132,9 @@ class TrainingConfig(Section):
     steps: int = Field(default=2000, gt=0, lt=2**31)
     batch_size: PositiveInt = 64
     accumulate: PositiveInt = 1
-    abreast: PositiveInt = 1
+    parallel_microbatches: PositiveInt = 1
     seed: int = Field(default=0, ge=0, lt=2**32)
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimiserConfig = OptimiserConfig()
     ema: Annotated[EmaConfig, kinds("constant")] = Constant()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
@@ -142,10 +142,10 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _parts(self) -> "TrainingConfig":
-        if self.batch_size % (self.accumulate * self.abreast):
+        if self.batch_size % (self.accumulate * self.parallel_microbatches):
             raise ValueError(
-                f"accumulate x abreast must divide batch_size = {self.batch_size}, "
-                f"got {self.accumulate} x {self.abreast}"
+                f"accumulate x parallel_microbatches must divide batch_size = {self.batch_size}, "
+                f"got {self.accumulate} x {self.parallel_microbatches}"
             )
         return self
 

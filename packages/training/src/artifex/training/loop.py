@@ -38,7 +38,7 @@ from artifex.training.mesh import (
     state_shardings,
 )
 from artifex.training.objective import Draws, Label, Objective, Time, X
-from artifex.training.optimiser import make_optimiser
+from artifex.training.optimizer import make_optimiser
 from artifex.training.parts import sum_over_parts
 from artifex.training.report import Callback as Callback
 from artifex.training.report import Report as Report
@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
         step: how many batches were seen.
         parameters: of the network.
         average: what ``Average`` keeps of them.
-        optimiser: state of the optimiser.
+        optimizer: state of the optimizer.
         skipped: how many steps changed nothing, since their loss or gradient was not finite.
         in_a_row: how many of the last steps did so.
         losses: of each step so far, 0 for those to come, ``(steps,)``.
@@ -65,7 +65,7 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     parameters: Parameters
     average: Any
-    optimiser: optax.OptState
+    optimizer: optax.OptState
     skipped: Int[Array, ""]
     in_a_row: Int[Array, ""]
     losses: Float[Array, " steps"]
@@ -208,7 +208,7 @@ class Trained:
 
 def init_state(
     network: Network,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     average: Average[Any],
     steps: int,
     shardings: TrainState | None = None,
@@ -217,34 +217,34 @@ def init_state(
 
     Args:
         network: what to train.
-        optimiser: any of optax.
+        optimizer: any of optax.
         average: what to keep of the parameters.
         steps: how many there will be.
         shardings: where the arrays lie, on more than one device, see ``state_shardings``: there each is made. None is
             one device.
     """
     if shardings is None:
-        return _first(network.parameters, optimiser, average, steps)
-    out: TrainState = starting(optimiser, average, steps, shardings)(place(network.parameters, shardings.parameters))
+        return _first(network.parameters, optimizer, average, steps)
+    out: TrainState = starting(optimizer, average, steps, shardings)(place(network.parameters, shardings.parameters))
     return out
 
 
 def starting(
-    optimiser: optax.GradientTransformation, average: Average[Any], steps: int, shardings: TrainState
+    optimizer: optax.GradientTransformation, average: Average[Any], steps: int, shardings: TrainState
 ) -> Wrapped:
     """``init_state`` on more than one device, compiled: from the parameters, each where it lies, to the state."""
-    make = partial(_first, optimiser=optimiser, average=average, steps=steps)
+    make = partial(_first, optimizer=optimizer, average=average, steps=steps)
     return jax.jit(make, out_shardings=shardings)
 
 
 def _first(
-    parameters: Parameters, optimiser: optax.GradientTransformation, average: Average[Any], steps: int
+    parameters: Parameters, optimizer: optax.GradientTransformation, average: Average[Any], steps: int
 ) -> TrainState:
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         parameters=jax.tree.map(jnp.array, parameters),
         average=average.init(parameters),
-        optimiser=optimiser.init(parameters),
+        optimizer=optimizer.init(parameters),
         skipped=jnp.zeros((), jnp.int32),
         in_a_row=jnp.zeros((), jnp.int32),
         losses=jnp.zeros(steps, jnp.float32),
@@ -253,14 +253,14 @@ def _first(
 
 
 def state_like(
-    network: Network, optimiser: optax.GradientTransformation, average: Average[Any], steps: int, mesh: Mesh | None
+    network: Network, optimizer: optax.GradientTransformation, average: Average[Any], steps: int, mesh: Mesh | None
 ) -> tuple[TrainState, TrainState | None]:
     """What ``init_state`` would give, as shapes that know where they lie, and where; None is one device.
 
     Raises:
         ValueError: as ``rules_of`` and ``state_shardings`` do.
     """
-    shapes = jax.eval_shape(lambda parameters: _first(parameters, optimiser, average, steps), network.parameters)
+    shapes = jax.eval_shape(lambda parameters: _first(parameters, optimizer, average, steps), network.parameters)
     if mesh is None:
         return shapes, None
     shardings = state_shardings(shapes, mesh, rules_of(network.kind, mesh))
@@ -282,12 +282,12 @@ TrainStep = Callable[[TrainState, X, Label], tuple[TrainState, StepMetrics]]
 def make_train_step(
     network: Network,
     objective: Objective,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     average: Average[Any],
     *,
     seed: int = 0,
     accumulate: int = 1,
-    abreast: int = 1,
+    parallel_microbatches: int = 1,
     window: int = 50,
     shardings: TrainState | None = None,
 ) -> TrainStep:
@@ -300,12 +300,12 @@ def make_train_step(
     Args:
         network: what to train.
         objective: the loss.
-        optimiser: any of optax.
+        optimizer: any of optax.
         average: what to keep of the parameters.
         seed: of noise, times, dropped labels and dropout, in [0, 2^32).
         accumulate: parts that a batch is worked through in, one after the other, to save memory: the draws are those
             of the whole batch, and so is the gradient.
-        abreast: parts that each of these is worked through in at once, see ``sum_over_parts``.
+        parallel_microbatches: parts that each of these is worked through in at once, see ``sum_over_parts``.
         window: steps over which losses are gathered by noise level before that begins anew.
         shardings: where the arrays of the state lie, on more than one device; see ``state_shardings``.
 
@@ -314,7 +314,7 @@ def make_train_step(
     """
     check_whole("seed", seed, 0, 2**32 - 1)
     check_whole("accumulate", accumulate, 1)
-    check_whole("abreast", abreast, 1)
+    check_whole("parallel_microbatches", parallel_microbatches, 1)
     check_whole("window", window, 1)
     root = jax.random.key(seed)
 
@@ -330,16 +330,16 @@ def make_train_step(
     ) -> tuple[Parameters, tuple[Float[Array, ""], Levels]]:
         of_shares = loss_of if shardings is None else fetching(loss_of, shardings.parameters)
         gradient = jax.grad(of_shares, has_aux=True)
-        if accumulate * abreast == 1:
+        if accumulate * parallel_microbatches == 1:
             one: tuple[Parameters, tuple[Float[Array, ""], Levels]] = gradient(parameters, key, x0, draws)
             return one
         total, (loss, levels) = sum_over_parts(
             lambda i, part: gradient(parameters, jax.random.fold_in(key, i), *part),
             (x0, draws),
             in_turn=accumulate,
-            abreast=abreast,
+            parallel_microbatches=parallel_microbatches,
         )
-        parts = accumulate * abreast
+        parts = accumulate * parallel_microbatches
         return jax.tree.map(lambda a: a / parts, total), (loss / parts, levels)
 
     @partial(jax.jit, donate_argnums=0)
@@ -354,7 +354,7 @@ def make_train_step(
         step = state.step + 1
         # Optax itself promotes: Adam's bias correction takes a power of a float with a whole number.
         with jax.numpy_dtype_promotion("standard"):
-            updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
+            updates, optimiser_state = optimizer.update(gradient, state.optimizer, state.parameters)
         parameters = force_weight_norm(optax.apply_updates(state.parameters, updates))
         averaged = average.update(state.average, parameters, step - skipped)
 
@@ -367,7 +367,7 @@ def make_train_step(
             step=step,
             parameters=unless_skipped(parameters, state.parameters),
             average=unless_skipped(averaged, state.average),
-            optimiser=unless_skipped(optimiser_state, state.optimiser),
+            optimizer=unless_skipped(optimiser_state, state.optimizer),
             skipped=skipped,
             in_a_row=in_a_row,
             losses=state.losses.at[state.step].set(loss),
@@ -385,7 +385,7 @@ def train(
     objective: Objective,
     config: TrainingConfig | None = None,
     *,
-    optimiser: optax.GradientTransformation | None = None,
+    optimizer: optax.GradientTransformation | None = None,
     average: Average[Any] | None = None,
     checkpointer: Checkpointer | None = None,
     resume: bool = False,
@@ -404,7 +404,7 @@ def train(
         batches: what to learn, from its start.
         objective: the loss.
         config: how to train; None takes the defaults.
-        optimiser: in place of the one that ``config`` names.
+        optimizer: in place of the one that ``config`` names.
         average: in place of the one that ``config`` names.
         checkpointer: saves every ``config.checkpoint.every`` steps, at the end, when stopped, and when data or a
             callback fails; without ``resume`` its earlier checkpoints are deleted just before the first of these.
@@ -423,13 +423,13 @@ def train(
         NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
     """
     config = TrainingConfig() if config is None else config
-    optimiser = make_optimiser(config.optimiser, config.steps, network) if optimiser is None else optimiser
+    optimizer = make_optimiser(config.optimizer, config.steps, network) if optimizer is None else optimizer
     average = config.ema.build() if average is None else average
     parts = Network(network)
     if mesh is not None:
-        check_mesh(mesh, network, config.batch_size, config.accumulate, config.abreast)
+        check_mesh(mesh, network, config.batch_size, config.accumulate, config.parallel_microbatches)
         stop = None if stop is None else agreed(stop, mesh)
-    _, shardings = state_like(parts, optimiser, average, config.steps, mesh)
+    _, shardings = state_like(parts, optimizer, average, config.steps, mesh)
     before = 0.0
     if resume:
         if checkpointer is None:
@@ -438,15 +438,15 @@ def train(
         notes = checkpointer.notes(step)
         check_changes(changes(notes["config"], config), step or 0)
         batches.restore(notes["data"])
-        like, _ = state_like(parts, optimiser, average, notes["config"]["steps"], mesh)
+        like, _ = state_like(parts, optimizer, average, notes["config"]["steps"], mesh)
         state, before = checkpointer.restore(like, step), float(notes["seconds"])
         state = state._replace(losses=with_room(state.losses, config.steps))
     else:
-        state = init_state(parts, optimiser, average, config.steps, shardings)
+        state = init_state(parts, optimizer, average, config.steps, shardings)
     train_step = make_train_step(
-        parts, objective, optimiser, average,
-        seed=config.seed, accumulate=config.accumulate, abreast=config.abreast, window=config.log.every,
-        shardings=shardings,
+        parts, objective, optimizer, average,
+        seed=config.seed, accumulate=config.accumulate, parallel_microbatches=config.parallel_microbatches,
+        window=config.log.every, shardings=shardings,
     )  # fmt: skip
     # What calling a compiled step costs grows with what has to be taken apart and put together again for it.
     leaves, structure = jax.tree.flatten(state)

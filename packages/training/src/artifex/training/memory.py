@@ -1,6 +1,6 @@
 """The least memory of training, and the memory there is: what can't fit is refused before it is begun.
 
-Counted are parameters, their averages and the optimiser's state, all kept from step to step, a gradient for each
+Counted are parameters, their averages and the optimizer's state, all kept from step to step, a gradient for each
 parameter, and activations: what the forward pass keeps for the backward pass, as JAX traces it. A compiled step takes
 more than that, as it computes with other arrays on its way.
 """
@@ -37,7 +37,7 @@ class Memory:
         count: parameters of the network.
         parameters: bytes that they take.
         gradients: bytes of theirs.
-        optimiser: bytes of the optimiser's state.
+        optimizer: bytes of the optimizer's state.
         average: bytes of the averages.
         activations: bytes that the forward pass keeps for the backward pass; 0 where they were not looked at.
         limit: bytes that there are; None where that is not known.
@@ -46,7 +46,7 @@ class Memory:
     count: int
     parameters: int
     gradients: int
-    optimiser: int
+    optimizer: int
     average: int
     activations: int
     limit: int | None
@@ -54,7 +54,7 @@ class Memory:
     @property
     def least(self) -> int:
         """Bytes of all of it."""
-        return self.parameters + self.gradients + self.optimiser + self.average + self.activations
+        return self.parameters + self.gradients + self.optimizer + self.average + self.activations
 
     def __str__(self) -> str:
         """One line: the count, and what of the memory each part takes."""
@@ -63,7 +63,7 @@ class Memory:
 
     @property
     def _parts(self) -> str:
-        parts = ("parameters", "gradients", "optimiser", "average", "activations")
+        parts = ("parameters", "gradients", "optimizer", "average", "activations")
         return ", ".join(f"{name} {_size(getattr(self, name))}" for name in parts)
 
     def check(self) -> None:
@@ -77,7 +77,7 @@ class Memory:
 
 def memory_of(
     network: nnx.Module,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     average: Average[Any],
     mesh: Mesh | None = None,
     activations: int = 0,
@@ -86,7 +86,7 @@ def memory_of(
 
     Args:
         network: of arrays, or of their shapes, as ``nnx.eval_shape`` gives them.
-        optimiser: any of optax.
+        optimizer: any of optax.
         average: what is kept of the parameters.
         mesh: of several devices, by which arrays may be cut; None is one device.
         activations: bytes of them on each device, as ``activations_of`` counts them.
@@ -94,7 +94,7 @@ def memory_of(
     Raises:
         ValueError: as ``state_like`` does.
     """
-    state, _ = state_like(Network(network), optimiser, average, 1, mesh)
+    state, _ = state_like(Network(network), optimizer, average, 1, mesh)
     parameters = jax.tree.leaves(state.parameters)
     device = jax.local_devices()[0]
     # Devices of a CPU share its memory.
@@ -104,7 +104,7 @@ def memory_of(
         return sharing * sum(_bytes(leaf) for leaf in jax.tree.leaves(tree))
 
     return Memory(
-        sum(leaf.size for leaf in parameters), held(state.parameters), held(state.parameters), held(state.optimiser),
+        sum(leaf.size for leaf in parameters), held(state.parameters), held(state.parameters), held(state.optimizer),
         held(state.average), sharing * activations, memory_limit(device.platform, device.memory_stats()),
     )  # fmt: skip
 

@@ -3,7 +3,7 @@ r"""Where the arrays of a run lie: devices in a mesh of three axes, and an axis 
 | Axis | What is cut along it |
 | --- | --- |
 | ``data`` | the batch |
-| ``fsdp`` | the batch, and parameters, averages and the optimiser's moments; a step gathers a parameter for its use |
+| ``fsdp`` | the batch, and parameters, averages and the optimizer's moments; a step gathers a parameter for its use |
 | ``tensor`` | the work inside a layer, by heads or by columns and rows of its kernel, and its parameters with it |
 
 A parameter lies along ``tensor`` as its backbone's rule says, and along ``fsdp`` by its largest axis that is still
@@ -55,7 +55,7 @@ class MeshConfig(Section):
 
     Attributes:
         data: copies of the model, each with its share of the batch.
-        fsdp: shares of the batch that also share one copy of parameters, averages and optimiser state.
+        fsdp: shares of the batch that also share one copy of parameters, averages and optimizer state.
         tensor: devices that share the work of each layer; for the backbone dit alone.
     """
 
@@ -146,7 +146,11 @@ def rules_of(backbone: type[nnx.Module], mesh: Mesh | AbstractMesh) -> Rules:
 
 
 def check_mesh(
-    mesh: Mesh | AbstractMesh, backbone: nnx.Module, batch_size: int, accumulate: int = 1, abreast: int = 1
+    mesh: Mesh | AbstractMesh,
+    backbone: nnx.Module,
+    batch_size: int,
+    accumulate: int = 1,
+    parallel_microbatches: int = 1,
 ) -> None:
     """Look whether a run fits a mesh, before it is begun.
 
@@ -154,8 +158,12 @@ def check_mesh(
         ValueError: if devices would get unequal parts of a batch, and as `rules_of` and `state_shardings` do.
     """
     data, fsdp = mesh.shape["data"], mesh.shape["fsdp"]
-    if batch_size % (data * fsdp * accumulate * abreast):
-        parts = "".join(f" x {k} = {n}" for k, n in (("accumulate", accumulate), ("abreast", abreast)) if n > 1)
+    if batch_size % (data * fsdp * accumulate * parallel_microbatches):
+        parts = "".join(
+            f" x {k} = {n}"
+            for k, n in (("accumulate", accumulate), ("parallel_microbatches", parallel_microbatches))
+            if n > 1
+        )
         raise ValueError(
             f"batch_size must be a multiple of mesh.data = {data} x mesh.fsdp = {fsdp}{parts}, got {batch_size}"
         )
@@ -267,7 +275,7 @@ def shares(mesh: Mesh | None) -> int:
     return 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def shared_out(rows: np.ndarray, mesh: Mesh | None) -> jax.Array:
+def shard_batch(rows: np.ndarray, mesh: Mesh | None) -> jax.Array:
     """Rows that every process has all of, cut along ``data`` and ``fsdp``; None is one device."""
     if mesh is None or shares(mesh) == 1:
         return jnp.asarray(rows)

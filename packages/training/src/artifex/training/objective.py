@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key, Real
 from artifex.kernels.dtypes import common_dtype
 from artifex.kernels.ranges import check_number, check_whole
 from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, mix
-from artifex.schedules.timesteps import LowDiscrepancy, Steps, TimeSampler
+from artifex.schedules.time_samplers import LowDiscrepancy, Steps, TimeSampler
 
 X = Float[Array, "b *d"]
 Time = Real[Array, " b"]

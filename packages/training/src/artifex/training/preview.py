@@ -16,7 +16,7 @@ from artifex.training.labelled import labelled_picture
 from artifex.training.loop import Network, TrainState
 from artifex.training.objective import Objective
 from artifex.training.pictures import why_no_picture, write
-from artifex.training.sampling import Drawing, Labels, Samples
+from artifex.training.sampling import Labels, SampleGenerator, Samples
 
 BATCH: Final = 64
 
@@ -45,7 +45,7 @@ class Preview:
     def __init__(
         self,
         folder: Path,
-        drawing: Drawing,
+        drawing: SampleGenerator,
         count: int,
         network: Network,
         objective: Objective,

@@ -36,7 +36,7 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
 
     Args:
         path: the file.
-        overrides: ``key=value``, each a place by its dots and a value in YAML: ``optimiser.learning_rate=1e-3``. In
+        overrides: ``key=value``, each a place by its dots and a value in YAML: ``optimizer.learning_rate=1e-3``. In
             their order, after the file.
 
     Raises:
@@ -107,7 +107,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     place, equals, text = override.partition("=")
     keys = place.strip().split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set expects key=value, for instance optimiser.learning_rate=1e-3, got {override!r}")
+        raise ConfigError(f"--set expects key=value, for instance optimizer.learning_rate=1e-3, got {override!r}")
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError:

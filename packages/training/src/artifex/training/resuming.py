@@ -1,7 +1,7 @@
 """Going on with a run: which settings may change on the way, and what becomes of the state where they do.
 
 What a run learns and what its state is made of stay: the data but for where it lies, the network, the schedule, the
-prediction and its weights, the optimiser and its options, the averages, and the seed. How far, how fast and on what
+prediction and its weights, the optimizer and its options, the averages, and the seed. How far, how fast and on what
 machine it goes on may change.
 """
 
@@ -20,8 +20,8 @@ from artifex.training.files import replacing
 from artifex.training.reading import ConfigError, read_config, validated, write_config
 
 MAY_CHANGE: Final = (
-    "steps", "batch_size", "accumulate", "abreast", "max_skipped", "workers", "optimiser.learning_rate",
-    "optimiser.schedule", "optimiser.warmup_steps", "optimiser.clip_norm", "optimiser.weight_decay", "precision",
+    "steps", "batch_size", "accumulate", "parallel_microbatches", "max_skipped", "workers", "optimizer.learning_rate",
+    "optimizer.schedule", "optimizer.warmup_steps", "optimizer.clip_norm", "optimizer.weight_decay", "precision",
     "checkpoint", "log", "preview", "mesh", "memory", "data.path", "data.labels", "data.corrupt",
 )  # fmt: skip
 """Settings, and parts of them, that may change from one part of a run to the next."""
@@ -53,7 +53,7 @@ def check_changes(changed: Changes, step: int) -> None:
         f"{name} must stay {old!r} where a run goes on, got {new!r}"
         for name, (old, new) in changed.items()
         if not any(name == free or name.startswith(f"{free}.") for free in MAY_CHANGE)
-        or (name == "optimiser.clip_norm" and None in (old, new))  # the optimiser's state has another structure
+        or (name == "optimizer.clip_norm" and None in (old, new))  # the optimizer's state has another structure
     ]
     if refused:
         raise ValueError("; ".join(refused))

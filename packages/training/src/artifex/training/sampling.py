@@ -13,30 +13,30 @@ from pydantic import PositiveInt
 
 from artifex.guidance import ClassifierFree, Unconditional
 from artifex.samplers import (
-    Ddim,
-    Ddpm,
-    Deis,
-    Dpm2,
-    DpmPlusMulti,
-    DpmPlusSde,
-    DpmPlusSingle,
-    Edm,
-    ErSde,
+    DDIM,
+    DDPM,
+    DEIS,
+    DPM2,
+    ERSDE,
+    LMS,
+    PNDM,
+    DPMSolverPPMultistep,
+    DPMSolverPPSDE,
+    DPMSolverPPSinglestep,
+    EDMStochastic,
     Euler,
     EulerAncestral,
     Heun,
-    Lms,
-    Pndm,
     Sampler,
     Tableau,
-    UniPc,
-    noised,
+    UniPC,
     sample,
+    start_from,
 )
-from artifex.schedules import Clipped, DefaultGrid, Denoiser, Host, NetworkDenoiser, Schedule, grid
+from artifex.schedules import Clipped, DefaultGrid, Denoiser, HostArray, NetworkDenoiser, Schedule, grid
 from artifex.training.choices import EdmSchedule, ScheduleConfig
 from artifex.training.distributed import on_host
-from artifex.training.mesh import shared_out, shares
+from artifex.training.mesh import shard_batch, shares
 from artifex.training.section import Section
 
 SamplerName = Literal[
@@ -44,22 +44,22 @@ SamplerName = Literal[
     "euler_ancestral", "heun", "lms", "pndm", "unipc",
 ]  # fmt: skip
 SAMPLERS: Final[Mapping[SamplerName, Sampler]] = {
-    "ddim": Ddim(),
-    "ddpm": Ddpm(),
-    "deis": Deis(),
-    "dpm2": Dpm2(),
-    "dpmpp_2m": DpmPlusMulti(2),
-    "dpmpp_2s": DpmPlusSingle(2),
-    "dpmpp_3m": DpmPlusMulti(3),
-    "dpmpp_sde": DpmPlusSde(),
-    "edm": Edm(),
-    "er_sde": ErSde(),
+    "ddim": DDIM(),
+    "ddpm": DDPM(),
+    "deis": DEIS(),
+    "dpm2": DPM2(),
+    "dpmpp_2m": DPMSolverPPMultistep(2),
+    "dpmpp_2s": DPMSolverPPSinglestep(2),
+    "dpmpp_3m": DPMSolverPPMultistep(3),
+    "dpmpp_sde": DPMSolverPPSDE(),
+    "edm": EDMStochastic(),
+    "er_sde": ERSDE(),
     "euler": Euler(),
     "euler_ancestral": EulerAncestral(),
     "heun": Heun(),
-    "lms": Lms(),
-    "pndm": Pndm(),
-    "unipc": UniPc(),
+    "lms": LMS(),
+    "pndm": PNDM(),
+    "unipc": UniPC(),
 }
 
 Samples = Float32[np.ndarray, "b *d"]
@@ -93,7 +93,7 @@ class PreviewConfig(SamplingConfig):
     count: PositiveInt = 40
 
 
-def times(config: ScheduleConfig, schedule: Schedule, steps: int) -> Host:
+def times(config: ScheduleConfig, schedule: Schedule, steps: int) -> HostArray:
     """The schedule's own times of a walk of ``steps``, between the levels that ``config`` has for EDM's.
 
     Raises:
@@ -106,7 +106,7 @@ def times(config: ScheduleConfig, schedule: Schedule, steps: int) -> Host:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class SampleGenerator:
     """Draws samples of a network.
 
     Attributes:
@@ -116,7 +116,7 @@ class Drawing:
         guidance: scale of classifier-free guidance.
     """
 
-    walk: Tableau[Host]
+    walk: Tableau[HostArray]
     shape: tuple[int, ...]
     num_classes: int | None
     guidance: float
@@ -129,7 +129,7 @@ class Drawing:
         schedule: Schedule,
         shape: Sequence[int],
         num_classes: int | None,
-    ) -> "Drawing":
+    ) -> "SampleGenerator":
         """As a configuration says.
 
         Raises:
@@ -179,11 +179,11 @@ class Drawing:
         for first in range(0, count, size):
             # The last batch is filled up, so that all of them are of one shape, compiled once.
             rows = np.minimum(np.arange(first, first + size), count - 1)
-            places = shared_out(rows, mesh)
+            places = shard_batch(rows, mesh)
             pairs = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(places)
-            guided = self._guided(denoiser, None if labels is None else shared_out(labels[rows], mesh))
+            guided = self._guided(denoiser, None if labels is None else shard_batch(labels[rows], mesh))
             # The schedule's own first level, however much noise a short chain ends with.
-            start = noised(self.walk, jnp.zeros((size, *self.shape)), pairs[:, 0])
+            start = start_from(self.walk, jnp.zeros((size, *self.shape)), pairs[:, 0])
             drawn = on_host(sample(guided, self.walk, start, pairs[:, 1]))
             yield np.asarray(drawn, np.float32)[: count - first]
 

@@ -22,7 +22,7 @@ from artifex.training.logs import check_tensorboard
 from artifex.training.loop import Callback, Every, Network, Trained, state_like, train
 from artifex.training.memory import Memory, activations_of, memory_of
 from artifex.training.mesh import MeshConfig, check_mesh, make_mesh, shares
-from artifex.training.optimiser import make_optimiser
+from artifex.training.optimizer import make_optimiser
 from artifex.training.reading import read_config, write_config
 from artifex.training.resuming import Changes, changes, check_changes, keep_config
 from artifex.training.watch import check_places, drawing_of, watching
@@ -43,7 +43,7 @@ class Trainer:
             beginning is the home folder.
         data: in place of ``config.data``; without it, the names of classes that are found go into ``config``.
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
-        optimiser: in place of ``config.optimiser``.
+        optimizer: in place of ``config.optimizer``.
         average: in place of ``config.ema``.
         anywhere: only read what was trained, on any devices. Where they are not those of ``config.mesh``, each holds
             all of the network; the batch need not fit them. The data is not opened where the last checkpoint of
@@ -69,7 +69,7 @@ class Trainer:
         *,
         data: Dataset | None = None,
         network: nnx.Module | None = None,
-        optimiser: optax.GradientTransformation | None = None,
+        optimizer: optax.GradientTransformation | None = None,
         average: Average[Any] | None = None,
         anywhere: bool = False,
     ) -> None:
@@ -88,17 +88,17 @@ class Trainer:
             labels = planned.num_classes
         shapes = planned.shapes() if network is None else network
         self.objective = build.objective(config, labels)
-        self.optimiser = make_optimiser(config.optimiser, config.steps, shapes) if optimiser is None else optimiser
+        self.optimizer = make_optimiser(config.optimizer, config.steps, shapes) if optimizer is None else optimizer
         self.average = config.ema.build() if average is None else average
         if not anywhere and config.memory == "check":
-            memory_of(shapes, self.optimiser, self.average, self._several).check()
+            memory_of(shapes, self.optimizer, self.average, self._several).check()
         self.network = planned.make(first_key(config.seed), self._several) if network is None else network
         if config.log.tensorboard:
             check_tensorboard()
         if config.preview is not None:
             drawing_of(self)
         if not anywhere:
-            check_mesh(self.mesh, self.network, config.batch_size, config.accumulate, config.abreast)
+            check_mesh(self.mesh, self.network, config.batch_size, config.accumulate, config.parallel_microbatches)
 
     @classmethod
     def of(cls, folder: Path | str, *, anywhere: bool = False) -> "Trainer":
@@ -160,7 +160,7 @@ class Trainer:
         if self.folder is not None:
             check_places(self.folder)
             kept = self.config.checkpoint
-            checkpointer = Checkpointer(self.folder / CHECKPOINT, kept.keep, kept.keep_every)
+            checkpointer = Checkpointer(self.folder / CHECKPOINT, kept.keep, kept.keep_period)
             if resume:
                 _, stored, done = self._resumed(checkpointer, batches)
                 if jax.process_index() == 0:
@@ -175,7 +175,7 @@ class Trainer:
                     callback, more = watch.enter_context(watching(self, self.folder, done, key, callback))
                     every = (*every, *more)
                 return train(
-                    self.network, batches, self.objective, self.config, optimiser=self.optimiser, average=self.average,
+                    self.network, batches, self.objective, self.config, optimizer=self.optimizer, average=self.average,
                     checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
                     mesh=self._several,
                 )  # fmt: skip
@@ -198,7 +198,7 @@ class Trainer:
         with self._saved or Checkpointer(self.folder / CHECKPOINT) as checkpointer:
             notes = checkpointer.notes(step)
             steps = notes["config"]["steps"]  # as many as there were to be then
-            like, _ = state_like(parts, self.optimiser, self.average, steps, self._several)
+            like, _ = state_like(parts, self.optimizer, self.average, steps, self._several)
             state = checkpointer.restore(like, step)
         return Trained(state, parts, self.objective, self.config, self.average, float(notes["seconds"]))
 
@@ -246,7 +246,7 @@ class Trainer:
         """The network's number of parameters, and the least memory of training; a step is traced for it."""
         rows = -(-self.config.batch_size // (self.config.accumulate * shares(self._several)))
         kept = activations_of(self.network, self.objective, self.shape, rows)
-        return memory_of(self.network, self.optimiser, self.average, self._several, kept)
+        return memory_of(self.network, self.optimizer, self.average, self._several, kept)
 
     @property
     def _several(self) -> Mesh | None:

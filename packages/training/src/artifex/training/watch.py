@@ -13,10 +13,10 @@ import jax
 from artifex.training.ema import Power, PowerEma, Snapshots
 from artifex.training.logs import MetricsLog
 from artifex.training.loop import Callback, Every, Network, Report
-from artifex.training.optimiser import learning_rate
+from artifex.training.optimizer import learning_rate
 from artifex.training.pictures import why_no_picture
 from artifex.training.preview import Preview
-from artifex.training.sampling import Drawing, PreviewConfig
+from artifex.training.sampling import PreviewConfig, SampleGenerator
 
 if TYPE_CHECKING:
     from artifex.training.trainer import Trainer
@@ -68,7 +68,7 @@ def watching(
         config.log.every,
         done=done,
         batch_size=config.batch_size,
-        learning_rate=learning_rate(config.optimiser, config.steps),
+        learning_rate=learning_rate(config.optimizer, config.steps),
         board=folder / TENSORBOARD if config.log.tensorboard else None,
     ) as log:
 
@@ -80,10 +80,10 @@ def watching(
         yield tell, _at_intervals(trainer, folder, done, key, log.show)
 
 
-def drawing_of(trainer: "Trainer") -> Drawing:
+def drawing_of(trainer: "Trainer") -> SampleGenerator:
     """How samples of a run are drawn, as its previews say."""
     config, objective = trainer.config, trainer.objective
-    return Drawing.of(
+    return SampleGenerator.of(
         config.preview or PreviewConfig(), config.schedule, objective.schedule, trainer.shape,
         objective.num_classes,
     )  # fmt: skip

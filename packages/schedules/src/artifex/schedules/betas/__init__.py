@@ -3,24 +3,24 @@ r"""Beta tables: $\beta_i$ is the variance that step $i$ of the discrete chain a
 Each function gives a float64 NumPy array of shape ``(n,)`` with values in [0, 1].
 """
 
-from artifex.schedules.betas.rescaled import from_alphas_cumprod as from_alphas_cumprod
-from artifex.schedules.betas.rescaled import rescale_zero_terminal_snr as rescale_zero_terminal_snr
-from artifex.schedules.betas.rescaled import shifted as shifted
-from artifex.schedules.betas.signal import cosine as cosine
-from artifex.schedules.betas.signal import from_signal as from_signal
-from artifex.schedules.betas.signal import laplace as laplace
-from artifex.schedules.betas.signal import sigmoid_signal as sigmoid_signal
-from artifex.schedules.betas.stated import exponential as exponential
-from artifex.schedules.betas.stated import geometric as geometric
-from artifex.schedules.betas.stated import linear as linear
-from artifex.schedules.betas.stated import scaled_linear as scaled_linear
-from artifex.schedules.betas.stated import sigmoid as sigmoid
+from artifex.schedules.betas.alpha_bar import cosine as cosine
+from artifex.schedules.betas.alpha_bar import from_alpha_bar as from_alpha_bar
+from artifex.schedules.betas.alpha_bar import laplace as laplace
+from artifex.schedules.betas.alpha_bar import sigmoid_alpha_bar as sigmoid_alpha_bar
+from artifex.schedules.betas.explicit import exponential as exponential
+from artifex.schedules.betas.explicit import geometric as geometric
+from artifex.schedules.betas.explicit import linear as linear
+from artifex.schedules.betas.explicit import scaled_linear as scaled_linear
+from artifex.schedules.betas.explicit import sigmoid as sigmoid
+from artifex.schedules.betas.transforms import from_alphas_cumprod as from_alphas_cumprod
+from artifex.schedules.betas.transforms import rescale_zero_terminal_snr as rescale_zero_terminal_snr
+from artifex.schedules.betas.transforms import shifted as shifted
 
 __all__ = [
     "cosine",
     "exponential",
+    "from_alpha_bar",
     "from_alphas_cumprod",
-    "from_signal",
     "geometric",
     "laplace",
     "linear",
@@ -28,5 +28,5 @@ __all__ = [
     "scaled_linear",
     "shifted",
     "sigmoid",
-    "sigmoid_signal",
+    "sigmoid_alpha_bar",
 ]

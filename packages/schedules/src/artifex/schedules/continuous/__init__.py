@@ -1,11 +1,11 @@
 """Schedules in continuous time: each a frozen dataclass, its formulas written once for NumPy and for JAX."""
 
 from artifex.schedules.continuous.cosine import CosineVP as CosineVP
-from artifex.schedules.continuous.exploding import EDM as EDM
-from artifex.schedules.continuous.exploding import VE as VE
-from artifex.schedules.continuous.preserving import VP as VP
-from artifex.schedules.continuous.preserving import SubVP as SubVP
 from artifex.schedules.continuous.rectified_flow import RectifiedFlow as RectifiedFlow
 from artifex.schedules.continuous.shifted import Shifted as Shifted
+from artifex.schedules.continuous.variance_exploding import EDM as EDM
+from artifex.schedules.continuous.variance_exploding import VE as VE
+from artifex.schedules.continuous.variance_preserving import VP as VP
+from artifex.schedules.continuous.variance_preserving import SubVP as SubVP
 
 __all__ = ["EDM", "VE", "VP", "CosineVP", "RectifiedFlow", "Shifted", "SubVP"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import Host, T, check_times, namespace, real
+from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CosineVP:
         span = math.pi / 2 - first - left
         return level_at(t, xp.sin(left + (1 - part) * span), xp.sin(first + part * span))
 
-    def times(self, steps: int) -> Host:
+    def times(self, steps: int) -> HostArray:
         """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
 
         Raises:

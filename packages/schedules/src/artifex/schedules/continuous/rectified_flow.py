@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from artifex.kernels.ranges import check_positive
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import Host, T, check_times, namespace, real
+from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RectifiedFlow:
         whole = 1 + (self.shift - 1) * part
         return level_at(t, (1 - part) / whole, self.shift * part / whole)
 
-    def times(self, steps: int) -> Host:
+    def times(self, steps: int) -> HostArray:
         """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
 
         Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from artifex.kernels.ranges import check_positive
 from artifex.schedules.grid.time import check_unit
 from artifex.schedules.level import DefaultGrid, NoiseLevel, Schedule, level_at
-from artifex.schedules.namespace import Host, T, namespace, real
+from artifex.schedules.namespace import HostArray, T, namespace, real
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Shifted:
         alpha, sigma = xp.exp(-0.5 * xp.logaddexp(0.0, -logsnr)), xp.exp(-0.5 * xp.logaddexp(0.0, logsnr))
         return level_at(t, length * alpha, length * sigma)
 
-    def times(self, steps: int) -> Host:
+    def times(self, steps: int) -> HostArray:
         """The own grid of the schedule inside, at whose times this one has more noise.
 
         Raises:
@@ -62,7 +62,7 @@ class Shifted:
             raise TypeError(f"the schedule inside must have a method times, got {type(self.schedule).__name__}")
         return self.schedule.times(steps)
 
-    def check_grid(self, times: Host) -> None:
+    def check_grid(self, times: HostArray) -> None:
         """As the schedule inside."""
         check_unit(self.schedule, times)
 

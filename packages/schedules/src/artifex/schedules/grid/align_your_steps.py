@@ -8,7 +8,7 @@ import numpy as np
 from artifex.kernels.ranges import check_whole
 from artifex.schedules.grid.noise import from_sigmas
 from artifex.schedules.level import Schedule
-from artifex.schedules.namespace import Host
+from artifex.schedules.namespace import HostArray
 
 SIGMAS: Final[Mapping[str, tuple[float, ...]]] = {
     "sd15": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
@@ -20,7 +20,7 @@ r"""The $\sigma / \alpha$ of ten steps, as published."""
 
 def align_your_steps(
     schedule: Schedule, k: int = 10, model: Literal["sd15", "sdxl", "svd"] = "sd15", *, clean: bool = True
-) -> Host:
+) -> HostArray:
     r"""The published ten steps, or ``k`` whose $\log\sigma$ is interpolated linearly between them.
 
     Args:

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
-from artifex.schedules.namespace import Host
+from artifex.schedules.namespace import HostArray
 
 CLEAN: Final = -1.0
 
 
-def every(n: int) -> Host:
+def every(n: int) -> HostArray:
     """All ``n`` steps of a discrete chain: ``n - 1``, ``n - 2`` ... 0, -1.
 
     Raises:
@@ -24,7 +24,7 @@ def every(n: int) -> Host:
     return np.arange(n - 1, -2, -1, dtype=np.float64)
 
 
-def leading(n: int, k: int, offset: int = 0, end: float = CLEAN) -> Host:
+def leading(n: int, k: int, offset: int = 0, end: float = CLEAN) -> HostArray:
     r"""$t_i = i \lfloor n / k \rfloor + \mathrm{offset}$, the largest first, then ``end``.
 
     Args:
@@ -43,7 +43,7 @@ def leading(n: int, k: int, offset: int = 0, end: float = CLEAN) -> Host:
     return _finish(np.arange(k, dtype=np.float64) * (n // k) + offset, n, end)
 
 
-def trailing(n: int, k: int, end: float = CLEAN) -> Host:
+def trailing(n: int, k: int, end: float = CLEAN) -> HostArray:
     r"""$t_i = \mathrm{round}(n - i\, n / k) - 1$, counted from the noisy end, then ``end``.
 
     Args:
@@ -60,7 +60,7 @@ def trailing(n: int, k: int, end: float = CLEAN) -> Host:
     return _finish(np.round(n - np.arange(k) * (n / k))[::-1] - 1, n, end)
 
 
-def linspace(n: int, k: int, end: float = CLEAN, *, whole: bool = True) -> Host:
+def linspace(n: int, k: int, end: float = CLEAN, *, whole: bool = True) -> HostArray:
     r"""$t_i = i\, (n - 1) / (k - 1)$, both ends of the chain included, then ``end``; a single step is $n - 1$.
 
     Args:
@@ -77,7 +77,7 @@ def linspace(n: int, k: int, end: float = CLEAN, *, whole: bool = True) -> Host:
     return _finish(np.round(rising) if whole else rising, n, end)
 
 
-def quadratic(n: int, k: int, end: float = CLEAN) -> Host:
+def quadratic(n: int, k: int, end: float = CLEAN) -> HostArray:
     r"""Distinct times spaced as $(n-1)(i/(k-1))^2$, dense near the data, then ``end``; a single step is $n - 1$.
 
     Args:
@@ -103,7 +103,7 @@ def _check_steps(n: int, k: int) -> None:
     check_whole("steps", k, 1, n)
 
 
-def _finish(rising: Host, n: int, end: float) -> Host:
+def _finish(rising: HostArray, n: int, end: float) -> HostArray:
     """The times, noise first, and the end; checked."""
     if not (rising[0] >= 0 and rising[-1] <= n - 1):
         raise ValueError(f"times must be in [0, {n - 1}], got {rising[0]:g} to {rising[-1]:g}: choose another offset")

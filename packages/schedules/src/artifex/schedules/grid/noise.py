@@ -12,10 +12,10 @@ import numpy as np
 
 from artifex.kernels.ranges import check_positive, check_whole
 from artifex.schedules.level import Schedule
-from artifex.schedules.namespace import Host
+from artifex.schedules.namespace import HostArray
 
 
-def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float = 7.0, clean: bool = True) -> Host:
+def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float = 7.0, clean: bool = True) -> HostArray:
     r"""$\sigma_i^{1/\rho}$ falls linearly from that of ``start`` to that of ``end``.
 
     Args:
@@ -33,15 +33,15 @@ def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float =
     """
     check_positive("rho", rho)
 
-    def spaced(first: float, last: float, u: Host) -> Host:
+    def spaced(first: float, last: float, u: HostArray) -> HostArray:
         root = np.exp(-first / (2 * rho)) * (1 - u) + np.exp(-last / (2 * rho)) * u
-        out: Host = -2 * rho * np.log(root)
+        out: HostArray = -2 * rho * np.log(root)
         return out
 
     return _between(schedule, k, start, end, clean, spaced)
 
 
-def logsnr_uniform(schedule: Schedule, k: int, start: float, end: float, *, clean: bool = True) -> Host:
+def logsnr_uniform(schedule: Schedule, k: int, start: float, end: float, *, clean: bool = True) -> HostArray:
     r"""The log-SNR, and so $\log\sigma_i$, goes linearly from that of ``start`` to that of ``end``.
 
     Args:
@@ -63,7 +63,7 @@ exponential = logsnr_uniform
 """The name under which samplers that count in sigma know ``logsnr_uniform``."""
 
 
-def from_sigmas(schedule: Schedule, sigmas: Host) -> Host:
+def from_sigmas(schedule: Schedule, sigmas: HostArray) -> HostArray:
     r"""The times at which the schedule has these $\sigma / \alpha$.
 
     Args:
@@ -83,8 +83,13 @@ def from_sigmas(schedule: Schedule, sigmas: Host) -> Host:
 
 
 def _between(
-    schedule: Schedule, k: int, start: float, end: float, clean: bool, spaced: Callable[[float, float, Host], Host]
-) -> Host:
+    schedule: Schedule,
+    k: int,
+    start: float,
+    end: float,
+    clean: bool,
+    spaced: Callable[[float, float, HostArray], HostArray],
+) -> HostArray:
     check_whole("steps", k, 1)
     first, last = schedule.at(np.asarray([start, end], np.float64)).logsnr
     if not (np.isfinite(first) and np.isfinite(last) and first < last):

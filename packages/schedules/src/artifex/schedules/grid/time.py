@@ -6,10 +6,10 @@ import numpy as np
 
 from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.schedules.level import Schedule
-from artifex.schedules.namespace import Host
+from artifex.schedules.namespace import HostArray
 
 
-def uniform(k: int, start: float = 1.0, end: float = 0.0) -> Host:
+def uniform(k: int, start: float = 1.0, end: float = 0.0) -> HostArray:
     r"""$t_i = \mathrm{start} + (\mathrm{end} - \mathrm{start})\, i / k$, $i = 0 \dots k$.
 
     Args:
@@ -25,7 +25,7 @@ def uniform(k: int, start: float = 1.0, end: float = 0.0) -> Host:
     return np.linspace(start, end, k + 1)
 
 
-def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: float = 0.6) -> Host:
+def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: float = 0.6) -> HostArray:
     r"""$t_i = \mathrm{end} + (\mathrm{start} - \mathrm{end})\, F^{-1}_{\mathrm{Beta}(a, b)}(1 - i/k)$.
 
     With both shapes below 1 the times crowd at both ends.
@@ -48,11 +48,11 @@ def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: flo
     _check_span(start, end)
     check_positive("a", a)
     check_positive("b", b)
-    quantile: Host = np.asarray(betaincinv(a, b, np.linspace(1, 0, k + 1)), np.float64)
+    quantile: HostArray = np.asarray(betaincinv(a, b, np.linspace(1, 0, k + 1)), np.float64)
     return end + (start - end) * quantile
 
 
-def shifted(times: Host, shift: float) -> Host:
+def shifted(times: HostArray, shift: float) -> HostArray:
     r"""$t' = s t / (1 + (s - 1) t)$, for times in [0, 1]: the grid of a flow model at a higher resolution.
 
     Args:
@@ -68,11 +68,11 @@ def shifted(times: Host, shift: float) -> Host:
     check_positive("shift", shift)
     if not (times.size and times.min() >= 0 and times.max() <= 1):
         raise ValueError(f"times must be in [0, 1], got {times}")
-    out: Host = np.minimum(shift * times / (1 + (shift - 1) * times), 1.0)  # 1 stays 1, whatever the rounding
+    out: HostArray = np.minimum(shift * times / (1 + (shift - 1) * times), 1.0)  # 1 stays 1, whatever the rounding
     return out
 
 
-def custom(schedule: Schedule, times: Host) -> Host:
+def custom(schedule: Schedule, times: HostArray) -> HostArray:
     """Times of one's own, checked to run from noise to data.
 
     Args:
@@ -96,13 +96,13 @@ def custom(schedule: Schedule, times: Host) -> Host:
     return times
 
 
-def check_unit(schedule: Schedule, times: Host) -> None:
+def check_unit(schedule: Schedule, times: HostArray) -> None:
     r"""Raises a ValueError for times that are known to be in the unit of another schedule.
 
     Those are times that the schedule's own ``check_grid``, where it has one, refuses, and levels of $2^{24}$ and more,
     in which float32 does not hold the data any longer: $\sigma$ taken for a time, as a rule.
     """
-    check: Callable[[Host], None] | None = getattr(schedule, "check_grid", None)
+    check: Callable[[HostArray], None] | None = getattr(schedule, "check_grid", None)
     if check is not None:
         check(times)
     with np.errstate(over="ignore"):

@@ -102,7 +102,7 @@ def run_train(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set one value: optimiser.learning_rate=1e-3; several times."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one value: optimizer.learning_rate=1e-3; several times."),
     ] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; made if it is not there.")

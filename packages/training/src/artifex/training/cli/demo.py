@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Key
 
 from artifex.guidance import ClassifierFree
-from artifex.samplers import Ddim, prior, sample_trajectory
+from artifex.samplers import DDIM, prior, sample_trajectory
 from artifex.schedules import Clipped, grid
 from artifex.training.averages import AS_TRAINED
 from artifex.training.checkpoint import Checkpointer
@@ -23,8 +23,8 @@ from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
 from artifex.training.config import RunConfig, TrainingConfig
 from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
-from artifex.training.evaluation.memorisation import memorisation
-from artifex.training.evaluation.recognition import recognise, spread_ratio
+from artifex.training.evaluation.memorization import memorization
+from artifex.training.evaluation.recognition import recognize, spread_ratio
 from artifex.training.files import replacing
 from artifex.training.loop import Trained
 from artifex.training.pictures import denoising_figure, loss_figure, samples_figure, save
@@ -84,7 +84,7 @@ def draw(trained: Trained, key: Key[Array, ""]) -> tuple[Images, Labels, Frames,
     objective = trained.objective
     assert objective.num_classes is not None
     labels = np.repeat(np.arange(objective.num_classes, dtype=np.int32), EACH)
-    walk = Ddim().tableau(objective.schedule, grid.trailing(CHAIN, WALK))
+    walk = DDIM().tableau(objective.schedule, grid.trailing(CHAIN, WALK))
     guided = ClassifierFree(SCALE, null=jnp.asarray(objective.num_classes))(trained.denoiser, jnp.asarray(labels))
     start = prior(walk, (len(labels), 8, 8, 1), key)
     states = np.round(np.linspace(0, WALK, FRAMES)).astype(int)
@@ -129,7 +129,7 @@ def _measure(
     data: LabelledImages,
 ) -> dict[str, Any]:
     """What goes into metrics.json."""
-    recognition, copies = recognise(images, labels, data), memorisation(images, data.images)
+    recognition, copies = recognize(images, labels, data), memorization(images, data.images)
     return {
         "recognised": recognition.share,
         "classifier_held_out_accuracy": recognition.held_out,
@@ -178,7 +178,7 @@ def _report(out: Path, metrics: dict[str, Any]) -> None:
         f"{out / 'denoising.png'}  one of them on its way from noise\n"
         f"{out / 'loss.png'}       how the network learned\n"
         f"{out / 'metrics.json'}   all of the above and more\n"
-        f"{out / CHECKPOINT}     parameters, their average, and the optimiser\n\n"
+        f"{out / CHECKPOINT}     parameters, their average, and the optimizer\n\n"
         f"Next: open {out / 'samples.png'}, then draw others with\n"
         f"  artifex demo --seed {other} --out {shlex.quote(f'{out}-{other}')}"
     )

@@ -19,7 +19,7 @@ from artifex.training.files import replacing
 from artifex.training.labelled import labelled_picture
 from artifex.training.pictures import why_no_picture, write
 from artifex.training.reading import ConfigError
-from artifex.training.sampling import SAMPLERS, Drawing, Labels, PreviewConfig, Samples
+from artifex.training.sampling import SAMPLERS, Labels, PreviewConfig, SampleGenerator, Samples
 from artifex.training.trainer import CHECKPOINT, Trainer
 
 PICTURE: Final = "samples.png"
@@ -60,7 +60,7 @@ def run(
             update={name: value for name, value in given.items() if value is not None}
         )
         objective = trainer.objective
-        drawing = Drawing.of(
+        drawing = SampleGenerator.of(
             settings, trainer.config.schedule, objective.schedule, trainer.shape, objective.num_classes
         )
         if guidance is not None and objective.num_classes is None:

@@ -126,5 +126,5 @@ def _report(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
         f"  loss {losses[-100:].mean():.4f}, the mean of the last {min(100, len(losses))} steps\n"
         + (f"  {skipped:,} steps were skipped: their loss or gradient was not finite\n" if skipped else "")
         + (f"  {len(unreadable):,} files that can't be read were skipped, as {unreadable[0]}\n" if unreadable else "")
-        + f"\n{out / CONFIG}  all settings\n{out / CHECKPOINT}   parameters, their average, and the optimiser"
+        + f"\n{out / CONFIG}  all settings\n{out / CHECKPOINT}   parameters, their average, and the optimizer"
     )

@@ -22,7 +22,7 @@ class Recognition:
     held_out: float
 
 
-def recognise(images: Images, labels: Labels, real: LabelledImages) -> Recognition:
+def recognize(images: Images, labels: Labels, real: LabelledImages) -> Recognition:
     """Classify ``images``, asked for as ``labels``, with a support vector machine trained on all of ``real``.
 
     Args:

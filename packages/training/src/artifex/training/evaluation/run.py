@@ -18,7 +18,7 @@ from artifex.training.evaluation.bits import levels_of, likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
 from artifex.training.evaluation.record import Score, Setting
-from artifex.training.sampling import Drawing, SamplingConfig, times
+from artifex.training.sampling import SampleGenerator, SamplingConfig, times
 from artifex.training.trainer import Trainer
 
 FINE: Final = 1000
@@ -59,7 +59,7 @@ class Run:
         Raises:
             ValueError: if the sampler can't walk so many steps on the run's schedule.
         """
-        drawing = Drawing.of(
+        drawing = SampleGenerator.of(
             self.sampling, self._config.schedule, self._objective.schedule, self.shape, self._objective.num_classes
         )
         key = jax.random.key(seed)

@@ -8,13 +8,13 @@ import numpy as np
 from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.fields import Fields
 from artifex.kernels import DynamicThreshold
-from artifex.schedules import Clean, Discrete, Epsilon, Flow, Host, Prediction, Velocity, betas
+from artifex.schedules import X0, Discrete, Epsilon, FlowVelocity, HostArray, Prediction, V, betas
 
 PREDICTIONS: Final[Mapping[str, Prediction]] = {
     "epsilon": Epsilon(),
-    "sample": Clean(),
-    "original_sample": Clean(),
-    "v_prediction": Velocity(),
+    "sample": X0(),
+    "original_sample": X0(),
+    "v_prediction": V(),
 }
 LATENT: Final = (
     "HeunDiscreteScheduler",
@@ -47,7 +47,7 @@ def read_chain(kind: str, fields: Fields) -> Discrete:
     return Discrete(table)
 
 
-def _shaped(shape: str, n: int, start: float, end: float) -> Host:
+def _shaped(shape: str, n: int, start: float, end: float) -> HostArray:
     if shape == "linear":
         return betas.linear(n, start, end)
     if shape == "scaled_linear":
@@ -55,18 +55,18 @@ def _shaped(shape: str, n: int, start: float, end: float) -> Host:
     if shape == "sigmoid":
         return betas.sigmoid(n, start, end)
     if shape == "laplace":
-        return betas.from_signal(_laplace, n)
-    return betas.from_signal(lambda u: np.exp(-12 * u), n) if shape == "exp" else betas.cosine(n)
+        return betas.from_alpha_bar(_laplace, n)
+    return betas.from_alpha_bar(lambda u: np.exp(-12 * u), n) if shape == "exp" else betas.cosine(n)
 
 
-def _laplace(u: Host) -> Host:
+def _laplace(u: HostArray) -> HostArray:
     r"""The root of a sigmoid of $\lambda$, kept finite at both ends."""
     half = -0.5 * np.copysign(1, 0.5 - u) * np.log(1 - 2 * np.abs(0.5 - u) + 1e-6)
-    out: Host = np.sqrt(1 / (1 + np.exp(-half)))
+    out: HostArray = np.sqrt(1 / (1 + np.exp(-half)))
     return out
 
 
-def _trained(values: object, n: int) -> Host:
+def _trained(values: object, n: int) -> HostArray:
     try:
         table = np.asarray(values, np.float64)
     except (TypeError, ValueError):
@@ -84,7 +84,7 @@ def read_prediction(fields: Fields, flow: bool = False) -> Prediction:
     if name == "flow_prediction":
         if not flow:
             raise CheckpointError("prediction_type 'flow_prediction' needs use_flow_sigmas")
-        return Flow()
+        return FlowVelocity()
     return PREDICTIONS[name]
 
 
@@ -101,10 +101,10 @@ def read_threshold(fields: Fields) -> DynamicThreshold | None:
     return DynamicThreshold(quantile, 1.0, ceiling) if fields.flag("thresholding", False) else None
 
 
-def ratios(chain: Discrete) -> Host:
+def ratios(chain: Discrete) -> HostArray:
     r"""$\sigma / \alpha$ of every step, finite at zero terminal SNR, ``(n,)``."""
     power = np.append(chain.alphas_cumprod[:-1], chain.alphas_cumprod[-1] or FLOOR)
     noise = chain.at(np.arange(chain.steps, dtype=np.float64)).sigma ** 2
     noise[-1] = min(noise[-1], 1 - power[-1])
-    out: Host = np.sqrt(noise / power)
+    out: HostArray = np.sqrt(noise / power)
     return out

@@ -11,7 +11,7 @@ from artifex.generative_models.interop.scheduler.methods import edm_multi
 from artifex.generative_models.interop.scheduler.spacing import spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.samplers import Euler
-from artifex.schedules import EDM, Host, NoiseLevel, Preconditioned, Prediction, Schedule, T, Velocity, namespace
+from artifex.schedules import EDM, EDMPreconditioned, HostArray, NoiseLevel, Prediction, Schedule, T, V, namespace
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class LogSigma:
 
     $$\alpha = 1 / \sqrt{1 + e^{8t}},\qquad \sigma = 1 / \sqrt{1 + e^{-8t}}$$
 
-    Clean data stand at $t = -\infty$. A network with ``Velocity`` on this path is EDM's with ``sigma_data = 1`` and the
+    X0 data stand at $t = -\infty$. A network with ``V`` on this path is EDM's with ``sigma_data = 1`` and the
     opposite sign, as Stable Video Diffusion is.
     """
 
@@ -44,14 +44,14 @@ def read_edm(kind: str, fields: Fields) -> Scheduler:
     clean = fields.choice("final_sigmas_type", ("zero", "sigma_min"), "zero") == "zero"
     name = fields.choice("prediction_type", ("epsilon", "v_prediction"), "epsilon")
     schedule: Schedule = EDM()
-    prediction: Prediction = Preconditioned(data)
+    prediction: Prediction = EDMPreconditioned(data)
     if name == "v_prediction":
         if data != 1:
             raise CheckpointError(f"sigma_data must be 1 with prediction_type 'v_prediction', got {data}")
-        schedule, prediction = LogSigma(), Velocity()
+        schedule, prediction = LogSigma(), V()
     euler = kind == "EDMEulerScheduler"
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         spread = spread_levels("karras" if way == "karras" else "exponential", high, low, steps, rho)
         end = 0.0 if clean else float(spread[-1]) if euler else low
         levels = np.append(spread, end)

@@ -9,8 +9,8 @@ from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.fields import Fields
 from artifex.generative_models.interop.scheduler.spacing import read_spread, spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
-from artifex.samplers import Consistency, Euler, Heun
-from artifex.schedules import Flow, Host, RectifiedFlow, grid
+from artifex.samplers import Euler, Heun, MultistepConsistency
+from artifex.schedules import FlowVelocity, HostArray, RectifiedFlow, grid
 
 SHORT_OF_ONE: Final = 1e-6
 r"""The amount that UniPC takes off a $\\sigma$ of 1, where its log-SNR would be infinite."""
@@ -50,11 +50,11 @@ def known(shift: float | None) -> float:
     return shift
 
 
-def stretched(times: Host, terminal: float | None) -> Host:
+def stretched(times: HostArray, terminal: float | None) -> HostArray:
     """The times stretched so that the last is ``terminal``; a single one is 1 and stays."""
     if not terminal or len(times) == 1:
         return times
-    out: Host = 1 - (1 - times) * ((1 - terminal) / (1 - times[-1]))
+    out: HostArray = 1 - (1 - times) * ((1 - terminal) / (1 - times[-1]))
     return np.minimum(out, 1.0)
 
 
@@ -68,7 +68,7 @@ def read_flow(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler
     """``FlowMatchEulerDiscreteScheduler`` and ``FlowMatchHeunDiscreteScheduler``."""
     n, plain = fields.integer("num_train_timesteps", 1000), fields.number("shift", 1.0)
     if kind == "FlowMatchHeunDiscreteScheduler":
-        return Scheduler(RectifiedFlow(), Flow(), Heun(), _matched(n, plain, plain), time_scale=float(n))
+        return Scheduler(RectifiedFlow(), FlowVelocity(), Heun(), _matched(n, plain, plain), time_scale=float(n))
     shift, terminal, way = read_shift(fields, plain, image_seq_len), read_terminal(fields), read_spread(fields)
     if fields.flag("invert_sigmas", False):
         raise CheckpointError(
@@ -78,14 +78,14 @@ def read_flow(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler
     dynamic = fields.flag("use_dynamic_shifting", False)
     raw = _matched(n, 1.0 if dynamic else plain, shift)
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         times = stretched(raw(steps)[:-1], terminal)
         if way:
             times = spread_levels(way, high or times[0], low or times[-1], steps)
         return np.append(times, 0.0)
 
-    sampler = Consistency() if fields.flag("stochastic_sampling", False) else Euler()
-    return Scheduler(RectifiedFlow(), Flow(), sampler, walk, time_scale=float(n))
+    sampler = MultistepConsistency() if fields.flag("stochastic_sampling", False) else Euler()
+    return Scheduler(RectifiedFlow(), FlowVelocity(), sampler, walk, time_scale=float(n))
 
 
 def _given(fields: Fields, key: str) -> float | None:
@@ -93,10 +93,10 @@ def _given(fields: Fields, key: str) -> float | None:
     return None if value is None else Fields({key: value}).number(key)
 
 
-def _matched(n: int, ends: float, shift: float | None) -> Callable[[int], Host]:
+def _matched(n: int, ends: float, shift: float | None) -> Callable[[int], HostArray]:
     """Evenly from the first training time to the last, shifted by ``ends``, then shifted all together, then 0."""
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         factor = known(shift)
         grid.uniform(steps)  # checks steps
         low = grid.shifted(np.array([1.0 / n]), ends)[0]
@@ -105,10 +105,10 @@ def _matched(n: int, ends: float, shift: float | None) -> Callable[[int], Host]:
     return walk
 
 
-def solver_flow(n: int, shift: float | None, end: float) -> Callable[[int], Host]:
+def solver_flow(n: int, shift: float | None, end: float) -> Callable[[int], HostArray]:
     """The times of DPM-Solver's classes with ``use_flow_sigmas``: none at 1."""
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         factor = known(shift)
         grid.uniform(steps)  # checks steps
         return np.append(grid.shifted(np.linspace(1 - 1 / n, 0, steps + 1)[:-1], factor), end)
@@ -116,10 +116,10 @@ def solver_flow(n: int, shift: float | None, end: float) -> Callable[[int], Host
     return walk
 
 
-def unipc_flow(n: int, shift: float | None, terminal: float | None, clean: bool) -> Callable[[int], Host]:
+def unipc_flow(n: int, shift: float | None, terminal: float | None, clean: bool) -> Callable[[int], HostArray]:
     """The times of ``UniPCMultistepScheduler`` with ``use_flow_sigmas``."""
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         factor = known(shift)
         grid.uniform(steps)  # checks steps
         times = stretched(grid.shifted(np.linspace(1, 1 / n, steps + 1)[:-1], factor), terminal)

@@ -7,22 +7,22 @@ from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.fields import Fields
 from artifex.generative_models.interop.scheduler.singlestep import SinglestepOnGrid
 from artifex.samplers import (
-    Consistency,
-    Ddim,
-    DdimInversion,
-    Ddpm,
-    Deis,
-    Dpm2,
-    DpmPlusMulti,
-    DpmPlusSde,
-    DpmSolverMulti,
+    DDIM,
+    DDPM,
+    DEIS,
+    DPM2,
+    LMS,
+    PNDM,
+    DDIMInversion,
+    DPMSolverMultistep,
+    DPMSolverPPMultistep,
+    DPMSolverPPSDE,
     Euler,
     EulerAncestral,
     Heun,
-    Lms,
-    Pndm,
+    MultistepConsistency,
     Sampler,
-    UniPc,
+    UniPC,
 )
 
 OTHERS: Final[Mapping[str, str]] = {"deis": "dpmsolver++"}
@@ -37,11 +37,11 @@ def _ddpm(fields: Fields) -> Sampler:
         "fixed_large_log": "large",
         "learned_range": "learned",
     }
-    return Ddpm(kinds[fields.choice("variance_type", tuple(kinds), "fixed_small")])
+    return DDPM(kinds[fields.choice("variance_type", tuple(kinds), "fixed_small")])
 
 
 def _pndm(fields: Fields) -> Sampler:
-    return Pndm() if fields.flag("skip_prk_steps", False) else Pndm(warmup="runge-kutta")
+    return PNDM() if fields.flag("skip_prk_steps", False) else PNDM(warmup="runge-kutta")
 
 
 def _algorithm(fields: Fields, *allowed: str) -> str:
@@ -68,13 +68,13 @@ def edm_multi(fields: Fields) -> Sampler:
 
 
 def _multistep(fields: Fields, algorithm: str) -> Sampler:
-    order, make = _order(fields), DpmPlusMulti if algorithm.endswith("++") else DpmSolverMulti
+    order, make = _order(fields), DPMSolverPPMultistep if algorithm.endswith("++") else DPMSolverMultistep
     return make(
         order=order,
         eta=float(algorithm.startswith("sde")),
         slope=_slope(fields),
-        compat=order == 3,
-        lower_final=None if fields.flag("lower_order_final", True) else False,
+        diffusers_compat=order == 3,
+        lower_order_final=None if fields.flag("lower_order_final", True) else False,
         euler_at_final=fields.flag("euler_at_final", False),
     )
 
@@ -83,10 +83,10 @@ def _single(fields: Fields) -> Sampler:
     algorithm = _algorithm(fields, "dpmsolver++", "dpmsolver", "sde-dpmsolver++")
     return SinglestepOnGrid(
         order=_order(fields),
-        extrapolates="data" if algorithm.endswith("++") else "noise",
+        predict="data" if algorithm.endswith("++") else "noise",
         eta=float(algorithm.startswith("sde")),
         slope=_slope(fields),
-        lower_final=fields.flag("lower_order_final", False),
+        lower_order_final=fields.flag("lower_order_final", False),
     )
 
 
@@ -94,11 +94,11 @@ def _unipc(fields: Fields) -> Sampler:
     if fields.take("solver_p", None) is not None:
         raise CheckpointError("solver_p must be null: no predictor but UniPC's own is supported")
     name = fields.choice("solver_type", ("bh1", "bh2", "midpoint", "heun", "logrho"), "bh2")
-    return UniPc(
+    return UniPC(
         order=_order(fields),
         variant="bh1" if name == "bh1" else "bh2",
-        extrapolates="data" if fields.flag("predict_x0", True) else "noise",
-        lower_final=fields.flag("lower_order_final", True),
+        predict="data" if fields.flag("predict_x0", True) else "noise",
+        lower_order_final=fields.flag("lower_order_final", True),
         uncorrected=fields.integers("disable_corrector", ()),
     )
 
@@ -107,25 +107,25 @@ def _deis(fields: Fields) -> Sampler:
     fields.choice("algorithm_type", ("deis", "dpmsolver", "dpmsolver++"), "deis")
     fields.choice("solver_type", ("logrho", "midpoint", "heun", "bh1", "bh2"), "logrho")
     lower = fields.flag("lower_order_final", True)
-    return Deis(_order(fields), "logsnr", lower_final=None if lower else False)
+    return DEIS(_order(fields), "logsnr", lower_order_final=None if lower else False)
 
 
 METHODS: Final[Mapping[str, Callable[[Fields], Sampler]]] = {
     "DDPMScheduler": _ddpm,
-    "DDIMScheduler": lambda _: Ddim(),
-    "DDIMInverseScheduler": lambda _: DdimInversion(),
+    "DDIMScheduler": lambda _: DDIM(),
+    "DDIMInverseScheduler": lambda _: DDIMInversion(),
     "PNDMScheduler": _pndm,
     "EulerDiscreteScheduler": lambda _: Euler(),
     "EulerAncestralDiscreteScheduler": lambda _: EulerAncestral(),
     "HeunDiscreteScheduler": lambda _: Heun("ratio"),
-    "KDPM2DiscreteScheduler": lambda _: Dpm2(),
-    "KDPM2AncestralDiscreteScheduler": lambda _: Dpm2(eta=1.0),
-    "LMSDiscreteScheduler": lambda _: Lms(),
-    "DPMSolverSDEScheduler": lambda _: DpmPlusSde(),
+    "KDPM2DiscreteScheduler": lambda _: DPM2(),
+    "KDPM2AncestralDiscreteScheduler": lambda _: DPM2(eta=1.0),
+    "LMSDiscreteScheduler": lambda _: LMS(),
+    "DPMSolverSDEScheduler": lambda _: DPMSolverPPSDE(),
     "DPMSolverMultistepScheduler": _multi,
     "DPMSolverSinglestepScheduler": _single,
     "UniPCMultistepScheduler": _unipc,
     "DEISMultistepScheduler": _deis,
-    "LCMScheduler": lambda _: Consistency(),
+    "LCMScheduler": lambda _: MultistepConsistency(),
 }
 """Those that walk a chain of betas."""

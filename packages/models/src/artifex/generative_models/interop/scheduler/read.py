@@ -12,8 +12,8 @@ from artifex.generative_models.interop.scheduler.methods import METHODS
 from artifex.generative_models.interop.scheduler.own import OWN, own_fields
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.generative_models.interop.scheduler.walks import ancestral_walk, distilled_walk, euler_walk, solver_walk
-from artifex.samplers import Ddpm, UniPc
-from artifex.schedules import Velocity
+from artifex.samplers import DDPM, UniPC
+from artifex.schedules import V
 
 ANCESTORS: Final = ("DDPMScheduler", "DDIMScheduler", "DDIMInverseScheduler", "PNDMScheduler")
 EDMS: Final = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
@@ -70,7 +70,7 @@ def _read(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler:
     if kind in SOLVERS:
         learned = fields.take("variance_type", None) in ("learned", "learned_range")
         schedule, walk = solver_walk(kind, chain, fields, flow, image_seq_len)
-        if isinstance(sampler, UniPc) and sampler.extrapolates == "noise":
+        if isinstance(sampler, UniPC) and sampler.predict == "noise":
             threshold = None  # there it holds no data
         scale = float(chain.steps) if flow else 1.0
         return Scheduler(schedule, prediction, sampler, walk, None, scale, threshold, learned)
@@ -80,6 +80,6 @@ def _read(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler:
     elif kind == "LCMScheduler":
         walk = distilled_walk(chain, fields)
     else:
-        schedule, walk = euler_walk(kind, chain, fields, isinstance(prediction, Velocity))
-    learned = sampler == Ddpm("learned")
+        schedule, walk = euler_walk(kind, chain, fields, isinstance(prediction, V))
+    learned = sampler == DDPM("learned")
     return Scheduler(schedule, prediction, sampler, walk, clip, threshold=threshold, learned_variance=learned)

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from artifex.samplers import Tableau, lean, moments, tabulate
-from artifex.schedules import Host, Schedule
+from artifex.samplers import Tableau, difference_weights, moments, tabulate
+from artifex.schedules import HostArray, Schedule
 
 Slope = Literal["midpoint", "heun"]
 
@@ -20,44 +20,44 @@ class SinglestepOnGrid:
 
     $$x_t = \frac{\sigma_t}{\sigma_s} x_s + \alpha_t h \int_0^1 e^{-(1-\tau) h}\, \hat x_0(\lambda_s + \tau h)\, d\tau$$
 
-    The walk is ``steps // order`` such steps; with ``lower_final``, or where ``order`` does not divide the number of
+    ``steps // order`` such steps; with ``lower_order_final``, or where ``order`` does not divide the number of
     calls, those at the end are shorter.
 
     Attributes:
         order: 1, 2 or 3.
-        extrapolates: ``"data"`` or ``"noise"``.
-        eta: 1 for the stochastic form, which extrapolates data alone; 0 for none.
+        predict: ``"data"`` or ``"noise"``.
+        eta: 1 for the stochastic form, which predict data alone; 0 for none.
         slope: What a polynomial's first term weighs: ``"midpoint"`` half a constant's in calls of second order, and in
             those of third a straight line through the first and last prediction; ``"heun"`` the integral of all terms.
-        lower_final: Whether the last steps are shorter.
+        lower_order_final: Whether the last steps are shorter.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2206.00927; https://arxiv.org/abs/2211.01095
     """
 
     order: int = 2
-    extrapolates: Literal["data", "noise"] = "data"
+    predict: Literal["data", "noise"] = "data"
     eta: float = 0.0
     slope: Slope = "midpoint"
-    lower_final: bool = True
+    lower_order_final: bool = True
 
     def places(self, calls: int, clean: bool) -> list[int]:
         """The place of each call in its step, from 1; the last call of a walk that ends clean is a step of its own."""
         full = list(range(1, self.order + 1))
         count, rest = divmod(calls, self.order)
-        if self.order > 1 and rest == 0 and (self.lower_final or clean):
+        if self.order > 1 and rest == 0 and (self.lower_order_final or clean):
             places = full * (count - 1) + [*full[: self.order - 1], 1]
         else:
             places = full * count + full[:rest]
         return [*places[:-1], 1] if clean else places
 
-    def tableau(self, schedule: Schedule, times: Host) -> Tableau[Host]:
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a call."""
         level = schedule.at(np.asarray(times, np.float64))
         alpha, sigma, half = level.alpha, level.sigma, level.logsnr / 2
         calls = len(times) - 1
         evaluate, base = np.zeros((calls, 5)), np.zeros((calls, 5))
         noise, keep = np.zeros(calls), np.tile([0.0, 1.0], (calls, 1))
-        if self.extrapolates == "noise":
+        if self.predict == "noise":
             keep = np.column_stack([1 / sigma[:-1], -alpha[:-1] / sigma[:-1]])
         for i, place in enumerate(self.places(calls, bool(sigma[-1] == 0))):
             s = i + 1 - place
@@ -67,7 +67,7 @@ class SinglestepOnGrid:
                 continue
             h = half[i + 1] - half[s]
             ride, newest, older = self._weights(half[s : i + 1] - half[s], h)
-            if self.extrapolates == "noise":
+            if self.predict == "noise":
                 ride, scale = alpha[i + 1] / alpha[s], sigma[i + 1]
             else:
                 ride, scale = ride * sigma[i + 1] / sigma[s], alpha[i + 1]
@@ -78,21 +78,21 @@ class SinglestepOnGrid:
         start = schedule.at(np.asarray(times[:-1], np.float64))
         return tabulate(start, schedule.at(np.asarray(times[-1])), evaluate, noise, base, keep=keep)
 
-    def _weights(self, places: Host, h: float) -> tuple[float, float, Host]:
+    def _weights(self, places: HostArray, h: float) -> tuple[float, float, HostArray]:
         r"""The factor of $\sigma_t / \sigma_s$, and the weights of the newest and of the older predictions.
 
         Args:
             places: $\lambda - \lambda_s$ of the predictions, the first of them 0.
             h: Of the step. Older ones come newest first.
         """
-        k = np.array([-h if self.extrapolates == "noise" else (1 + self.eta) * h])
+        k = np.array([-h if self.predict == "noise" else (1 + self.eta) * h])
         whole, order = float(-np.expm1(-k)[0]), len(places)
         # of the step's first prediction, then of the differences of the others to it
         later = np.zeros(order - 1)
         if h > 0 and order > 1:
             nodes, integrals = places[None, 1:] / h, moments(k, order - 1)
             if self.slope == "heun":
-                later = lean(nodes, integrals, np.array([order]))[0]
+                later = difference_weights(nodes, integrals, np.array([order]))[0]
             else:
                 later[-1] = (whole / 2 if order == 2 else integrals[0, 0]) / nodes[0, -1]
         every = np.append(whole - later.sum(), later)

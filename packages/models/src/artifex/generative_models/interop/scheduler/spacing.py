@@ -6,7 +6,7 @@ import numpy as np
 
 from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.fields import Fields
-from artifex.schedules import Host, Schedule, grid
+from artifex.schedules import HostArray, Schedule, grid
 
 Spread = Literal["karras", "exponential", "beta"]
 SPACINGS: Final = ("leading", "trailing", "linspace")
@@ -26,7 +26,7 @@ def read_spread(fields: Fields) -> Spread | None:
     return asked[0] if asked else None
 
 
-def chain_calls(spacing: str, n: int, k: int, offset: int, *, whole: bool) -> Host:
+def chain_calls(spacing: str, n: int, k: int, offset: int, *, whole: bool) -> HostArray:
     """The ``k`` times of DDPM's and Euler's families, noise first.
 
     An ``offset`` that would lead out of the chain is lowered: with all steps there is room for none.
@@ -37,7 +37,7 @@ def chain_calls(spacing: str, n: int, k: int, offset: int, *, whole: bool) -> Ho
     return (grid.trailing(n, k) if spacing == "trailing" else grid.linspace(n, k, whole=whole))[:-1]
 
 
-def solver_calls(spacing: str, n: int, last: int, k: int, offset: int) -> Host:
+def solver_calls(spacing: str, n: int, last: int, k: int, offset: int) -> HostArray:
     """The times of DPM-Solver's family, noise first: those of ``k + 1`` steps but the one at clean data.
 
     Args:
@@ -59,20 +59,20 @@ def solver_calls(spacing: str, n: int, last: int, k: int, offset: int) -> Host:
     return grid.linspace(last, k + 1)[:-2]
 
 
-def spread_levels(way: Spread, high: float, low: float, k: int, rho: float = RHO) -> Host:
+def spread_levels(way: Spread, high: float, low: float, k: int, rho: float = RHO) -> HostArray:
     r"""``k`` noise levels from ``high`` to ``low``; one alone is ``high``."""
     grid.uniform(k)  # checks k
     u = np.linspace(0, 1, k)
     if way == "karras":
-        out: Host = (high ** (1 / rho) + u * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+        out: HostArray = (high ** (1 / rho) + u * (low ** (1 / rho) - high ** (1 / rho))) ** rho
         return out
     if way == "exponential":
-        logs: Host = np.log(high) + u * (np.log(low) - np.log(high))
+        logs: HostArray = np.log(high) + u * (np.log(low) - np.log(high))
         return np.exp(logs)
     return grid.beta(k - 1, high, low) if k > 1 else np.array([high])
 
 
-def times_at(schedule: Schedule, levels: Host) -> Host:
+def times_at(schedule: Schedule, levels: HostArray) -> HostArray:
     r"""The times of these $\sigma / \alpha$; whole ones exactly where they are meant."""
     times = schedule.inverse_logsnr(-2 * np.log(levels))
     near = np.round(times)

@@ -12,7 +12,7 @@ from artifex.schedules import (
     Clipped,
     Denoiser,
     DynamicallyThresholded,
-    Host,
+    HostArray,
     NoiseLevel,
     Prediction,
     Schedule,
@@ -40,13 +40,13 @@ class Scheduler:
     schedule: Schedule
     prediction: Prediction
     sampler: Sampler
-    grid: Callable[[int], Host]
+    grid: Callable[[int], HostArray]
     clip: float | None = None
     time_scale: float = 1.0
     threshold: DynamicThreshold | None = None
     learned_variance: bool = False
 
-    def times(self, steps: int) -> Host:
+    def times(self, steps: int) -> HostArray:
         """The grid of a number of steps, for any sampler.
 
         A last step that goes nowhere is left out; one step alone that would go nowhere goes to clean data.
@@ -59,7 +59,7 @@ class Scheduler:
         """
         return distinct(self.grid(steps), self.schedule)
 
-    def tableau(self, steps: int) -> Tableau[Host]:
+    def tableau(self, steps: int) -> Tableau[HostArray]:
         """The walk of a number of steps that diffusers would take.
 
         Args:
@@ -81,19 +81,19 @@ class Scheduler:
         return denoiser if self.clip is None else Clipped(denoiser, self.clip)
 
 
-def clean_time(schedule: Schedule) -> Host:
+def clean_time(schedule: Schedule) -> HostArray:
     """The time of clean data."""
     return schedule.inverse_logsnr(np.asarray(np.inf))
 
 
-def distinct(times: Host, schedule: Schedule) -> Host:
+def distinct(times: HostArray, schedule: Schedule) -> HostArray:
     """The grid without a last step that goes nowhere; alone it goes to clean data."""
     if times[-1] != times[-2]:
         return times
     return times[:-1] if len(times) > 2 else np.append(times[:-1], clean_time(schedule))
 
 
-def _standing(table: Tableau[Host]) -> Tableau[Host]:
+def _standing(table: Tableau[HostArray]) -> Tableau[HostArray]:
     """The walk whose last row stays where it is; a corrector still acts there."""
     evaluate, noise = table.evaluate.copy(), table.noise.copy()
     evaluate[-1], noise[-1] = 0, 0

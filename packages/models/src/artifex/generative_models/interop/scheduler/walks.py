@@ -20,9 +20,9 @@ from artifex.generative_models.interop.scheduler.spacing import (
     times_at,
 )
 from artifex.generative_models.interop.scheduler.value import distinct
-from artifex.schedules import Discrete, Host, RectifiedFlow, Schedule, grid
+from artifex.schedules import Discrete, HostArray, RectifiedFlow, Schedule, grid
 
-Walk = Callable[[int], Host]
+Walk = Callable[[int], HostArray]
 CLEAN: Final = -1.0
 NOISY: Final = 0.0
 """The time of a chain's first level, where a walk ends that is not to end on clean data."""
@@ -37,7 +37,7 @@ def ancestral_walk(kind: str, chain: Discrete, fields: Fields) -> Walk:
     to_one = fields.flag("set_alpha_to_one", kind != "PNDMScheduler")
     to_one = fields.flag("set_alpha_to_zero", to_one)  # as DDIMInverseScheduler called it
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         times = np.append(chain_calls(spacing, chain.steps, steps, offset, whole=True), CLEAN if to_one else NOISY)
         return distinct(times, chain) if kind == "DDIMInverseScheduler" else times
 
@@ -53,7 +53,7 @@ def distilled_walk(chain: Discrete, fields: Fields) -> Walk:
     if scaling != 10:
         raise CheckpointError(f"timestep_scaling must be 10: nothing else is supported; got {scaling}")
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         places = grid.trailing(most, steps)[:-1]  # checks steps
         original = np.arange(most, 0, -1) * (n // most) - 1.0
         return np.append(original[np.arange(len(places)) * most // steps], CLEAN)
@@ -74,7 +74,7 @@ def euler_walk(kind: str, chain: Discrete, fields: Fields, velocity: bool) -> tu
         low = high = None
     schedule: Schedule = LogSigma() if continuous else chain
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         times, stop = chain_calls(spacing, chain.steps, steps, offset, whole=False), 0.0 if clean else levels[0]
         if not (way or logarithmic or continuous):
             return np.append(times, CLEAN if clean else NOISY)
@@ -90,7 +90,7 @@ def euler_walk(kind: str, chain: Discrete, fields: Fields, velocity: bool) -> tu
     return schedule, walk
 
 
-def _end(schedule: Schedule, sigma: float) -> Host:
+def _end(schedule: Schedule, sigma: float) -> HostArray:
     with np.errstate(divide="ignore"):
         return schedule.inverse_logsnr(np.asarray(-2 * np.log(sigma)))
 
@@ -114,18 +114,18 @@ def solver_walk(
     if flow and way and not (unipc and way == "karras"):
         raise CheckpointError(f"use_{way}_sigmas has no meaning with use_flow_sigmas")
 
-    def spread(steps: int) -> Host:
+    def spread(steps: int) -> HostArray:
         assert way is not None
         return spread_levels(way, high or levels[-1], low or levels[0], steps)
 
-    def walk(steps: int) -> Host:
+    def walk(steps: int) -> HostArray:
         if way:
             calls = times_at(chain, spread(steps))
             stays = calls[-1] if unipc or deis else NOISY
             return np.append(calls, CLEAN if clean else stays)
         return np.append(solver_calls(spacing, n, last, steps, offset), CLEAN if clean else NOISY)
 
-    def flow_walk(steps: int) -> Host:
+    def flow_walk(steps: int) -> HostArray:
         if way:
             ratio = spread(steps)
             times = ratio / (1 + ratio)
@@ -139,7 +139,7 @@ def solver_walk(
     return (RectifiedFlow(), flow_walk) if flow else (chain, walk)
 
 
-def _clipped(levels: Host, fields: Fields) -> int:
+def _clipped(levels: HostArray, fields: Fields) -> int:
     r"""The number of noisiest steps that have a $\lambda$ below ``lambda_min_clipped``."""
     value = fields.take("lambda_min_clipped", -np.inf)
     try:

@@ -36,15 +36,15 @@ from artifex.generative_models.models.diffusion.walk import (
 )
 from artifex.guidance import Conditional, Guidance, bind
 from artifex.kernels import linear_step
-from artifex.samplers import Ddpm, Sampler, Tableau, sample
+from artifex.samplers import DDPM, Sampler, Tableau, sample
 from artifex.schedules import (
-    Clean,
+    X0,
     Clipped,
     Denoiser,
     Discrete,
     Epsilon,
     Estimate,
-    Host,
+    HostArray,
     NetworkDenoiser,
     NoiseLevel,
     Prediction,
@@ -53,7 +53,7 @@ from artifex.schedules import (
     grid,
     halves,
     mix,
-    step_divergence,
+    vlb_term,
 )
 
 X = Float[Array, "b *d"]
@@ -100,7 +100,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
 
     parameters_type: ClassVar[type[Parameters]] = DiffusionParameters
     limit: ClassVar[float | None] = 1.0
-    """Clean states of the walk lie in [-limit, limit]; None where they may lie anywhere."""
+    """X0 states of the walk lie in [-limit, limit]; None where they may lie anywhere."""
 
     prediction: Prediction = Epsilon()
 
@@ -243,7 +243,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         steps = self._steps(t, x_t)
         x0 = self.prediction.clean(model_output, x_t, self._level(steps, x_t))
         x0 = jnp.clip(x0, -self.limit, self.limit) if clip_denoised and self.limit is not None else x0
-        rows = table(Ddpm(), self.schedule, self._times(self.noise_steps))
+        rows = table(DDPM(), self.schedule, self._times(self.noise_steps))
         place = self.noise_steps - 1 - steps
         weights = jnp.asarray(rows.evaluate[:, [0, 2]], jnp.float32)[place]
         noise_scale = jnp.asarray(rows.noise, jnp.float32)[place]
@@ -336,7 +336,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         x_t, t = outputs["x_t"], outputs["timesteps"]
         level, before = self._level(t, x_t), self.schedule.at(t.astype(jnp.float32) - 1)
         clean, estimate = (Epsilon().clean(eps, x_t, level) for eps in (noise, predicted))
-        steps = step_divergence(clean, estimate, outputs["predicted_variance"], level, before)
+        steps = vlb_term(clean, estimate, outputs["predicted_variance"], level, before)
         bound = self.noise_steps * jnp.mean(steps) / math.log(2)
         return {"loss": mse + 1e-3 * bound, "mse": mse, "bound": bound}
 
@@ -355,7 +355,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             raise ValueError(
                 f"the loss needs batch['noise'], or batch['x'] and the outputs of calling the model; missing: {missing}"
             )
-        return Clean().noise(known["x"], known["x_t"], self._level(known["timesteps"], known["x_t"]))
+        return X0().noise(known["x"], known["x_t"], self._level(known["timesteps"], known["x_t"]))
 
     def _network(
         self,
@@ -374,16 +374,16 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             raise ValueError(f"the backbone must give an output of shape {expected} for {x_t.shape}, got {out.shape}")
         return out
 
-    def _method(self) -> tuple[Sampler, Host]:
+    def _method(self) -> tuple[Sampler, HostArray]:
         """How ``generate`` walks."""
         return self._ancestral, self._times(self.noise_steps)
 
     @property
     def _ancestral(self) -> Sampler:
         """The chain's own sampler."""
-        return Ddpm("learned" if self.learns_variance else "small")
+        return DDPM("learned" if self.learns_variance else "small")
 
-    def _times(self, steps: int) -> Host:
+    def _times(self, steps: int) -> HostArray:
         """The times of a walk of ``steps`` network calls; all ``noise_steps`` of them are the timesteps."""
         return grid.trailing(self.noise_steps, steps)
 
@@ -398,7 +398,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
     def _walk(
         self,
         sampler: Sampler,
-        times: Host,
+        times: HostArray,
         n_samples: int,
         shape: tuple[int, ...] | None,
         rngs: nnx.Rngs | None,
@@ -420,7 +420,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             denoise = Clipped(denoise, self.limit)
         return Walk(denoise, tableau, start, key)
 
-    def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[Host]) -> Denoiser:
+    def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[HostArray]) -> Denoiser:
         """The network as a denoiser of states of ``shape``, guided along ``tableau`` if there is a condition."""
         graphdef, state = nnx.split(self.backbone)
         network = NetworkDenoiser[State, Array](PureBackbone(graphdef), self.prediction, state, self.learns_variance)

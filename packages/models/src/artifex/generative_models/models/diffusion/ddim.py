@@ -21,8 +21,8 @@ from artifex.generative_models.models.diffusion.walk import (
     value,
 )
 from artifex.kernels import linear_step
-from artifex.samplers import Ddim, DdimInversion, Sampler, ddim_weights, sample
-from artifex.schedules import Host, grid
+from artifex.samplers import DDIM, DDIMInversion, Sampler, ddim_weights, sample
+from artifex.schedules import HostArray, grid
 
 X = Float[Array, "b *d"]
 
@@ -82,7 +82,7 @@ class DDIMModel(DDPMModel):
             ValueError: for timesteps or an eta out of range, or data that are known not to be finite.
         """
         check_finite(x_t=x_t, predicted_noise=predicted_noise)
-        ddim = Ddim(self._eta(eta))
+        ddim = DDIM(self._eta(eta))
         steps = self._steps(t, x_t)
         before = per_sample(jnp.asarray(t_prev), x_t.shape[0])
         known, last = value(steps), value(before)
@@ -118,7 +118,7 @@ class DDIMModel(DDPMModel):
             ValueError: for values out of range, and as ``generate``.
         """
         times = self._times(self.parameters.ddim_steps if steps is None else steps)
-        return self._finish(sample(*self._walk(Ddim(self._eta(eta)), times, n_samples, None, rngs, kwargs)))
+        return self._finish(sample(*self._walk(DDIM(self._eta(eta)), times, n_samples, None, rngs, kwargs)))
 
     def ddim_reverse(self, x0: X, ddim_steps: int, *, rngs: nnx.Rngs | None = None, **kwargs: Unpack[WalkOptions]) -> X:
         """The noise from which ``ddim_sample`` with as many steps makes ``x0`` again, nearly: the error is of order 1.
@@ -144,16 +144,16 @@ class DDIMModel(DDPMModel):
             raise ValueError(f"x0 must be of shape {self.config.input_dim} or a batch of that, got {x0.shape}")
         batch = x0 if x0.ndim > rank else x0[None]
         times = self._times(ddim_steps)
-        denoise = self._denoiser(kwargs, batch.shape, table(Ddim(), self.schedule, times))
-        noise = sample(denoise, table(DdimInversion(), self.schedule, times), batch)
+        denoise = self._denoiser(kwargs, batch.shape, table(DDIM(), self.schedule, times))
+        noise = sample(denoise, table(DDIMInversion(), self.schedule, times), batch)
         return noise.reshape(x0.shape)
 
-    def _method(self) -> tuple[Sampler, Host]:
-        return Ddim(self.parameters.eta), self._times(self.parameters.ddim_steps)
+    def _method(self) -> tuple[Sampler, HostArray]:
+        return DDIM(self.parameters.eta), self._times(self.parameters.ddim_steps)
 
     def _eta(self, eta: float | None) -> float:
         return self.parameters.eta if eta is None else eta
 
-    def _times(self, steps: int) -> Host:
+    def _times(self, steps: int) -> HostArray:
         spacing = grid.trailing if self.parameters.skip_type == "uniform" else grid.quadratic
         return spacing(self.noise_steps, steps)

@@ -11,7 +11,7 @@ from artifex.generative_models.core.configuration import ModelConfig
 from artifex.generative_models.models.diffusion.base import DiffusionModel
 from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn
 from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, draw
-from artifex.samplers import Ddim, Sampler, sample
+from artifex.samplers import DDIM, Sampler, sample
 from artifex.schedules import add_noise
 
 X = Float[Array, "b *d"]
@@ -74,7 +74,7 @@ class DDPMModel(DiffusionModel):
         Raises:
             ValueError: for an unknown scheduler or steps out of range, and as ``generate``.
         """
-        samplers: Mapping[str, Sampler] = {"ddpm": self._ancestral, "ddim": Ddim()}
+        samplers: Mapping[str, Sampler] = {"ddpm": self._ancestral, "ddim": DDIM()}
         if scheduler not in samplers:
             raise ValueError(f"scheduler must be 'ddpm' or 'ddim', got {scheduler!r}")
         count, shape = _split_shape(n_samples_or_shape)

@@ -27,8 +27,8 @@ from artifex.guidance import apply_guidance as combine
 from artifex.guidance import cosine_guidance_schedule as cosine_guidance_schedule
 from artifex.guidance import linear_guidance_schedule as linear_guidance_schedule
 from artifex.guidance.scales import check_scale
-from artifex.samplers import Ddpm, Tableau
-from artifex.schedules import Clean, Denoiser, Estimate, Host, NoiseLevel, expand, halves, on_clean
+from artifex.samplers import DDPM, Tableau
+from artifex.schedules import X0, Denoiser, Estimate, HostArray, NoiseLevel, expand, halves, map_x0
 
 X = Float[Array, "b *d"]
 GuidanceScale = float | Array | Callable[[int, int], float | Array]
@@ -144,7 +144,7 @@ class ClassifierFreeGuidance:
         # the weights sum to 1, so the rule says the same on noise as on x0
         def noise(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
             out = model._network(x_t, level, cond, **kwargs)
-            return on_clean(lambda said: model.prediction.noise(said, x_t, level), out, x_t)
+            return map_x0(lambda said: model.prediction.noise(said, x_t, level), out, x_t)
 
         return bind(self.guidance(model), whole_chain(model))(noise, conditioning)(x, model._level(t, x))
 
@@ -228,10 +228,10 @@ class ClassifierGuidance:
 
         def clean(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
             out = model._network(x_t, level, condition, **kwargs)
-            return on_clean(lambda said: model.prediction.clean(said, x_t, level), out, x_t)
+            return map_x0(lambda said: model.prediction.clean(said, x_t, level), out, x_t)
 
         guided = bind(self.guidance(model), whole_chain(model))(clean, labels)
-        return Clean().noise(halves(guided(x, level), x)[0], x, level)
+        return X0().noise(halves(guided(x, level), x)[0], x, level)
 
     @property
     def _pure(self) -> tuple[Pure, State]:
@@ -243,9 +243,9 @@ class ClassifierGuidance:
 _logits = jax.jit(Pure.__call__, static_argnums=0)
 
 
-def whole_chain(model: DiffusionModel[Out]) -> Tableau[Host]:
+def whole_chain(model: DiffusionModel[Out]) -> Tableau[HostArray]:
     """The walk along all timesteps, by which a schedule of scales knows the step of a single one."""
-    return table(Ddpm(), model.schedule, model._times(model.noise_steps))
+    return table(DDPM(), model.schedule, model._times(model.noise_steps))
 
 
 class GuidedDiffusionModel(DiffusionModel):
@@ -300,7 +300,7 @@ class GuidedDiffusionModel(DiffusionModel):
             return ClassifierFreeGuidance(self.guidance_scale).guidance(self)
         return None
 
-    def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[Host]) -> Denoiser:
+    def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[HostArray]) -> Denoiser:
         labels = options.get("conditioning")
         if self.classifier is not None and labels is not None:
             time = jax.dtypes.canonicalize_dtype(tableau.level.t.dtype)

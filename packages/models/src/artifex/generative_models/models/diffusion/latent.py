@@ -230,7 +230,7 @@ class LDMModel(DiffusionModel):
         training: bool = False,
         **kwargs: Any,  # noqa: ANN401 -- the network's own
     ) -> Outputs:
-        """One pass of all parts over clean data: encoded, decoded, and its latents noised and looked at.
+        """One pass of all parts over clean data: encoded, decoded, and its latents start_from and looked at.
 
         The diffusion's gradient does not reach the autoencoder, which it would teach latents that are easy to predict.
 

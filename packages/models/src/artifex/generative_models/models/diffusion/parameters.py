@@ -7,10 +7,10 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.schedules import VE, Discrete, Host, Schedule, betas
+from artifex.schedules import VE, Discrete, HostArray, Schedule, betas
 
 BetaSchedule = Literal[
-    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_signal", "laplace"
+    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_alpha_bar", "laplace"
 ]
 SkipType = Literal["uniform", "quadratic"]
 Sigma = Annotated[float, Field(ge=1e-12, le=1e12)]
@@ -26,7 +26,7 @@ class Parameters(BaseModel):
         num_classes: number of labels that the network is conditioned on; None for none. The network knows one more, the
             null label ``num_classes``, for no class.
         class_dropout_prob: share of labels that training replaces by the null label, in [0, 1]; without it
-            classifier-free guidance would lean on a null label that was never trained.
+            classifier-free guidance would difference_weights on a null label that was never trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -65,14 +65,14 @@ class DiffusionParameters(Parameters):
         return Discrete(_TABLES[self.beta_schedule](self))
 
 
-_TABLES: Final[Mapping[BetaSchedule, Callable[[DiffusionParameters], Host]]] = {
+_TABLES: Final[Mapping[BetaSchedule, Callable[[DiffusionParameters], HostArray]]] = {
     "linear": lambda p: betas.linear(p.noise_steps, p.beta_start, p.beta_end),
     "scaled_linear": lambda p: betas.scaled_linear(p.noise_steps, p.beta_start, p.beta_end),
     "cosine": lambda p: betas.cosine(p.noise_steps),
     "sigmoid": lambda p: betas.sigmoid(p.noise_steps, p.beta_start, p.beta_end),
     "geometric": lambda p: betas.geometric(p.noise_steps, p.beta_start, p.beta_end),
     "exponential": lambda p: betas.exponential(p.noise_steps),
-    "sigmoid_signal": lambda p: betas.sigmoid_signal(p.noise_steps),
+    "sigmoid_alpha_bar": lambda p: betas.sigmoid_alpha_bar(p.noise_steps),
     "laplace": lambda p: betas.laplace(p.noise_steps),
 }
 

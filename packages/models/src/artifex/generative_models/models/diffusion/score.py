@@ -17,8 +17,8 @@ from artifex.generative_models.models.diffusion.base import DiffusionModel, Time
 from artifex.generative_models.models.diffusion.networks import NetworkOptions, network_fn
 from artifex.generative_models.models.diffusion.parameters import Parameters, ScoreParameters
 from artifex.generative_models.models.diffusion.walk import SampleOptions, check_finite, check_range, per_sample
-from artifex.samplers import Ddpm, sample, sample_trajectory
-from artifex.schedules import Epsilon, Host, NoiseLevel, Score, grid
+from artifex.samplers import DDPM, sample, sample_trajectory
+from artifex.schedules import Epsilon, HostArray, NoiseLevel, Score, grid
 
 X = Float[Array, "b *d"]
 
@@ -139,10 +139,10 @@ class ScoreDiffusionModel(DiffusionModel):
             ValueError: as ``generate``, and for fewer steps than 1.
         """
         options: SampleOptions = {"clip_denoised": False, **kwargs}
-        walk = self._walk(Ddpm(), self._times(num_steps), num_samples, None, rngs, options)
+        walk = self._walk(DDPM(), self._times(num_steps), num_samples, None, rngs, options)
         return list(sample_trajectory(*walk)[1]) if return_trajectory else sample(*walk)
 
-    def _times(self, steps: int) -> Host:
+    def _times(self, steps: int) -> HostArray:
         return grid.logsnr_uniform(self.schedule, steps, 1.0, 0.0)
 
     def _level(self, t: Time, x: X) -> NoiseLevel[Array]:

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Key, Real
 from artifex.backbones import Backbone, perturbed
 from artifex.generative_models.models.diffusion.parameters import Parameters
 from artifex.guidance import Guidance
-from artifex.samplers import Sampler, Tableau, noised
-from artifex.schedules import Denoiser, Estimate, Host, Schedule
+from artifex.samplers import Sampler, Tableau, start_from
+from artifex.schedules import Denoiser, Estimate, HostArray, Schedule
 
 X = Float[Array, "b *d"]
 State = nnx.State[Any, Any]
@@ -49,7 +49,7 @@ class Walk(NamedTuple):
     """All that ``artifex.samplers.sample`` asks for, in its order."""
 
     denoise: Denoiser
-    tableau: Tableau[Host]
+    tableau: Tableau[HostArray]
     start: X
     key: Key[Array, ""]
 
@@ -62,22 +62,22 @@ def check_options(options: Mapping[str, object], known: Iterable[str] = SampleOp
 
 
 @lru_cache(maxsize=64)
-def _table(sampler: Sampler, schedule: Schedule, times: bytes) -> Tableau[Host]:
+def _table(sampler: Sampler, schedule: Schedule, times: bytes) -> Tableau[HostArray]:
     return sampler.tableau(schedule, np.frombuffer(times))
 
 
-def table(sampler: Sampler, schedule: Schedule, times: Host) -> Tableau[Host]:
+def table(sampler: Sampler, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
     """The sampler's table; that of a walk taken before is found again."""
     # protocols do not say that they hash
     return _table(sampler, schedule, times.tobytes())  # type: ignore[arg-type]
 
 
 @partial(jax.jit, static_argnames="shape")
-def begin(tableau: Tableau[Host], key: Key[Array, ""], shape: tuple[int, ...]) -> tuple[X, Key[Array, ""]]:
+def begin(tableau: Tableau[HostArray], key: Key[Array, ""], shape: tuple[int, ...]) -> tuple[X, Key[Array, ""]]:
     """Where a walk of ``shape`` begins, and the key of the noise on its way."""
     start, walk = jax.random.split(key)
     # A short chain may begin in less noise than ``prior`` takes: it is the model's own process all the same.
-    return noised(tableau, jnp.zeros(shape, jnp.float32), start), walk
+    return start_from(tableau, jnp.zeros(shape, jnp.float32), start), walk
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,27 @@
+"""Guidance by a gradient: gradient_step what is wanted."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from artifex.guidance.interval import Interval
+from artifex.guidance.scales import Scale, check_scale, factor_at
+from artifex.schedules import Estimate, NoiseLevel, expand, map_x0
+
+X = Float[Array, "b *d"]
+
+
+def check_push(scale: Scale) -> None:
+    """Raises a ValueError for a scale that is not finite, or an interval outside of which there would be guidance."""
+    check_scale(scale)
+    if isinstance(scale, Interval) and isinstance(scale.outside, float) and scale.outside != 0:
+        raise ValueError(f"the scale of a gradient is 0 where there is none: outside must be 0.0, got {scale.outside}")
+
+
+def gradient_step(estimate: Estimate, slope: X, scale: Scale, level: NoiseLevel[jax.Array]) -> Estimate:
+    r"""$x_0 + w\, \frac{\sigma^2}{\alpha} g$, which is $\epsilon - w\, \sigma\, g$; $x_0$ itself where $\alpha = 0$."""
+    known = level.alpha > 0
+    factor = jnp.where(known, level.sigma**2 / jnp.where(known, level.alpha, 1), 0)
+    w = factor_at(scale, level, slope)
+    step = w * expand(factor.astype(w.dtype), slope) * slope.astype(w.dtype)
+    return map_x0(lambda x0: (x0.astype(w.dtype) + step).astype(x0.dtype), estimate, slope)

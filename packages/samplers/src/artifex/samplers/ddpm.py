@@ -1,0 +1,53 @@
+r"""DDPM: ancestral sampling from the posterior of the chain."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
+from artifex.schedules import HostArray, Schedule
+
+
+@dataclass(frozen=True)
+class DDPM:
+    r"""Each step draws from the posterior $q(x_s \mid x_t, \hat x_0)$ of the chain.
+
+    $$\alpha_{ts} = \alpha_t / \alpha_s,\quad \beta = \sigma_t^2 - \alpha_{ts}^2 \sigma_s^2,\qquad
+      x_s = \frac{\alpha_s \beta}{\sigma_t^2} \hat x_0 + \frac{\alpha_{ts} \sigma_s^2}{\sigma_t^2} x_t + s z$$
+
+    Here $s^2 = \beta \sigma_s^2 / \sigma_t^2$ (small: the posterior's) or $s^2 = \beta$ (large). Where times are left
+    out of a discrete chain this is the posterior of the sub-sequence. A step that ends on clean data adds no noise.
+
+    Learned, it lies between the two on the scale of logarithms, at the place $(v + 1) / 2$ that the network gives for
+    each number of a sample: the denoiser must give $[x_0, v]$. Beyond [-1, 1] the line goes on.
+
+    Attributes:
+        variance: ``"small"``, ``"large"`` or ``"learned"``.
+
+    Raises:
+        ValueError: for another ``variance``.
+
+    References: Ho et al. 2020, https://arxiv.org/abs/2006.11239; Kingma et al. 2021, https://arxiv.org/abs/2107.00630;
+    Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
+    """
+
+    variance: Literal["small", "large", "learned"] = "small"
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("small", "large", "learned"):
+            raise ValueError(f"variance must be 'small', 'large' or 'learned', got {self.variance!r}")
+
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
+        """One row a step, over ``x_e`` and the newest $x_0$."""
+        t, end = split_end(level := levels(schedule, times))
+        alpha, sigma = level.alpha[1:], level.sigma[1:]
+        ratio = t.alpha / alpha
+        beta = t.sigma**2 - (ratio * sigma) ** 2
+        keep = ratio * (sigma / t.sigma) ** 2
+        evaluate = np.stack([keep, np.zeros_like(keep), alpha * beta / t.sigma**2], axis=1)
+        small, large = np.sqrt(beta) * sigma / t.sigma, np.where(sigma > 0, np.sqrt(beta), 0.0)
+        if self.variance == "learned":
+            stretch = -np.log(np.where(sigma > 0, sigma / t.sigma, 1.0))
+            return tabulate(t, end, evaluate, noise=small, stretch=stretch)
+        return tabulate(t, end, evaluate, noise=small if self.variance == "small" else large)

@@ -1,0 +1,154 @@
+r"""Rows of a table, each written as a DDIM step plus what a method adds to it.
+
+With $D$ the newest prediction of $x_0$ and $\hat\epsilon = (x - \alpha_a D) / \sigma_a$, DDIM goes from ``a`` to
+``b`` by
+
+$$x_b = \alpha_b D + \sigma_b \hat\epsilon$$
+
+Solvers of higher order add differences of predictions, in data or in noise: $\sum_j c_j (D_j - D)$ or
+$\sum_j c_j (\hat\epsilon_j - \hat\epsilon)$. Differences vanish on a constant $x_0$, so every such row carries it to
+$\alpha_b x_0$ exactly. Stochastic ones keep a share $q$ of the old noise, $\sigma_b (q \hat\epsilon + \sqrt{1-q^2} z)$,
+which leaves the marginal as it should be for any $q$.
+"""
+
+from collections.abc import Sequence
+from math import factorial
+from typing import Literal, get_args
+
+import numpy as np
+
+from artifex.kernels.ranges import check_whole
+from artifex.samplers.steps import Ints, StepSequence
+from artifex.samplers.tableau import Tableau, tabulate
+from artifex.schedules import HostArray, NoiseLevel
+
+Slope = Literal["midpoint", "heun"]
+r"""What a slope weighs over a step: the step's length over 2, or what the integral gives."""
+
+
+def phi(k: int, z: HostArray) -> HostArray:
+    r"""$\varphi_k(z) = \int_0^1 e^{(1-\tau) z}\, \tau^{k-1} / (k-1)!\; d\tau$ for ``k`` at least 1, to full precision.
+
+    Raises:
+        ValueError: if ``k`` is less than 1.
+
+    References: Hochbruck and Ostermann 2010, https://doi.org/10.1017/S0962492910000048
+    """
+    check_whole("k", k, 1)
+    small = np.abs(z) < 1
+    near = np.where(small, z, 0.0)
+    series = sum((near**n / factorial(n + k) for n in range(20)), np.zeros_like(z))
+    far = np.where(small, 1.0, z)
+    value = np.exp(far)
+    for j in range(k):
+        value = (value - 1 / factorial(j)) / far
+    return np.where(small, series, value)
+
+
+def moments(h: HostArray, most: int) -> HostArray:
+    r"""$h \int_0^1 e^{-(1-\tau) h} \tau^m d\tau$ for $m = 1 \dots$ ``most``, ``(steps, most)``.
+
+    With $h$ it weighs $x_0$ over a step, times $\alpha_b$; with $-h$ it weighs $\epsilon$, times $\sigma_b$.
+
+    Raises:
+        ValueError: if ``most`` is negative.
+    """
+    check_whole("most", most, 0)
+    return columns([h * factorial(m) * phi(m + 1, -h) for m in range(1, most + 1)], len(h))
+
+
+def slopes(h: HostArray, orders: Ints, most: int, slope: Slope, diffusers_compat: bool) -> HostArray:
+    """``moments`` for multistep methods: second-order steps follow ``slope``, halved with ``diffusers_compat``."""
+    integrals = moments(h, most)
+    if slope == "midpoint":
+        integrals[orders == 2, :1] = (-np.expm1(-h) / 2)[orders == 2, None]
+    if diffusers_compat:
+        integrals[:, 1:] /= 2
+    return integrals
+
+
+def check_slope(slope: str) -> None:
+    """Raises a ValueError unless ``slope`` is a ``Slope``."""
+    if slope not in get_args(Slope):
+        raise ValueError(f"slope must be 'midpoint' or 'heun', got {slope!r}")
+
+
+def columns(of: Sequence[HostArray], rows: int) -> HostArray:
+    """Arrays of shape ``(rows,)`` as columns, ``(rows, 0)`` of none."""
+    return np.stack(of, axis=1) if of else np.zeros((rows, 0))
+
+
+def unit_quadrature() -> tuple[HostArray, HostArray]:
+    """Gauss and Legendre's places and weights on [0, 1], 32 of each."""
+    places, weights = np.polynomial.legendre.leggauss(32)
+    return (1 + places) / 2, weights / 2
+
+
+def difference_weights(nodes: HostArray, moments: HostArray, orders: Ints) -> HostArray:
+    r"""The weights $c_j$ of differences to older predictions that integrate polynomials exactly.
+
+    $\sum_j c_j \tau_j^m = M_m$ for $m = 1 \dots \mathrm{order} - 1$.
+
+    Args:
+        nodes: $\tau_j$, where the older predictions lie, in steps from the newest, ``(steps, count)``.
+        moments: $M_m$, the integrals of $\tau^m$ over the step, ``(steps, count)``.
+        orders: each step's order, in [1, count + 1]; weights beyond it are 0.
+    """
+    power = np.arange(1, nodes.shape[1] + 1)
+    live = power < orders[:, None]
+    system = np.where(live, nodes, 0.0)[:, None, :] ** power[:, None]
+    system = np.where(live[:, :, None] & live[:, None, :], system, np.eye(len(power)))
+    weights: HostArray = np.linalg.solve(system, np.where(live, moments, 0.0)[..., None])[..., 0]
+    return weights
+
+
+def x0_rows(
+    path: StepSequence, older: HostArray | None = None, share: HostArray | None = None
+) -> tuple[HostArray, HostArray | None]:
+    r"""Weights and noise of $\alpha_b D + \sum_j c_j (D_j - D) + \sigma_b (q \hat\epsilon + \sqrt{1-q^2} z)$.
+
+    Args:
+        path: the steps.
+        older: $c_j$ for the older predictions, ``(steps, count)``.
+        share: $q$ in [0, 1], ``(steps,)``; None keeps all the noise and draws none.
+    """
+    older = np.zeros((path.steps, 0)) if older is None else older
+    keep = path.b.sigma / path.a.sigma * (1.0 if share is None else share)
+    clean = path.b.alpha - keep * path.a.alpha - older.sum(axis=1)
+    noise = None if share is None else path.b.sigma * np.sqrt((1 - share) * (1 + share))
+    return np.column_stack([keep, np.zeros(path.steps), clean, older]), noise
+
+
+def eps_rows(path: StepSequence, older: HostArray, more: HostArray | float = 0.0) -> tuple[HostArray, HostArray]:
+    r"""Weights of $\alpha_b D + (\sigma_b + m) \hat\epsilon + \sum_j c_j (\hat\epsilon_j - \hat\epsilon)$.
+
+    Args:
+        path: the steps.
+        older: $c_j$ for the older predictions, ``(steps, count)``.
+        more: $m$, ``(steps,)``.
+
+    Returns:
+        The ``evaluate`` and the ``keep`` of a table whose history holds $\hat\epsilon$.
+    """
+    keep = (path.b.sigma + more - older.sum(axis=1)) / path.a.sigma
+    rows = np.column_stack([keep, np.zeros(path.steps), path.b.alpha - keep * path.a.alpha, older])
+    return rows, eps_weights(path.a)
+
+
+def eps_weights(level: NoiseLevel[HostArray]) -> HostArray:
+    r"""$\hat\epsilon$ over $[x, D]$, ``(steps, 2)``."""
+    return np.stack([1 / level.sigma, -level.alpha / level.sigma], axis=-1)
+
+
+def multistep(path: StepSequence, older: HostArray | None = None, share: HostArray | None = None) -> Tableau[HostArray]:
+    """The table of a method that predict $x_0$; see ``x0_rows``."""
+    evaluate, noise = x0_rows(path, older, share)
+    return tabulate(path.a, path.end, evaluate, noise)
+
+
+def multistep_eps(
+    path: StepSequence, older: HostArray, more: HostArray | float = 0.0, noise: HostArray | None = None
+) -> Tableau[HostArray]:
+    r"""The table of a method that predict $\epsilon$; see ``eps_rows``. What it draws is ``noise``."""
+    evaluate, keep = eps_rows(path, older, more)
+    return tabulate(path.a, path.end, evaluate, noise, keep=keep)

@@ -1,0 +1,97 @@
+"""Paths that keep the data as it is and add ever more noise to it."""
+
+import math
+from dataclasses import dataclass
+
+from artifex.schedules.grid.noise import karras
+from artifex.schedules.level import NoiseLevel, level_at
+from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
+
+
+@dataclass(frozen=True)
+class VE:
+    r"""$\alpha = 1$, $\sigma = \sigma_\mathrm{min} (\sigma_\mathrm{max} / \sigma_\mathrm{min})^t$.
+
+    Time runs over [0, 1] and means the same beyond it: clean data stands at $t = -\infty$.
+
+    Attributes:
+        sigma_min: the noise at $t = 0$, positive.
+        sigma_max: the noise at $t = 1$, above ``sigma_min``.
+
+    Raises:
+        ValueError: for values outside those ranges.
+
+    References: Song et al. 2021, https://arxiv.org/abs/2011.13456
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+            raise ValueError(
+                f"sigmas must satisfy 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}"
+            )
+
+    def at(self, t: T) -> NoiseLevel[T]:
+        """The level at time ``t``, any number that is not NaN.
+
+        Raises:
+            ValueError: if a time that is known outside of a trace is NaN.
+        """
+        xp = namespace(t)
+        t = real(t)
+        check_times(t, -math.inf, math.inf)
+        sigma = xp.exp(math.log(self.sigma_min) + t * math.log(self.sigma_max / self.sigma_min))
+        return level_at(t, xp.ones_like(t), sigma)
+
+    def times(self, steps: int) -> HostArray:
+        r"""The schedule's own grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
+
+        Raises:
+            ValueError: if ``steps`` is less than 1.
+        """
+        return karras(self, steps, 1.0, 0.0)
+
+    def inverse_logsnr(self, logsnr: T) -> T:
+        r"""$(-\lambda/2 - \log\sigma_\mathrm{min}) / \log(\sigma_\mathrm{max} / \sigma_\mathrm{min})$."""
+        xp = namespace(logsnr)
+        rise = math.log(self.sigma_max / self.sigma_min)
+        return xp.asarray((-real(logsnr) / 2 - math.log(self.sigma_min)) / rise)
+
+
+@dataclass(frozen=True)
+class EDM:
+    r"""$\alpha = 1$, $\sigma = t$: time is the noise itself.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
+    """
+
+    def at(self, t: T) -> NoiseLevel[T]:
+        """The level at time ``t``, at least 0; 0 is clean data.
+
+        Raises:
+            ValueError: if a time that is known outside of a trace is negative.
+        """
+        xp = namespace(t)
+        t = real(t)
+        check_times(t, 0, math.inf)
+        return level_at(t, xp.ones_like(t), xp.maximum(t, 0.0))
+
+    def times(self, steps: int, sigma_max: float = 80.0, sigma_min: float = 0.002) -> HostArray:
+        """The schedule's own grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
+
+        Args:
+            steps: at least 1.
+            sigma_max: the first level; 80 as published, for data of a standard deviation of 0.5.
+            sigma_min: the last level at which the network is called, in (0, ``sigma_max``).
+
+        Raises:
+            ValueError: for values outside those ranges.
+        """
+        return karras(self, steps, sigma_max, sigma_min)
+
+    def inverse_logsnr(self, logsnr: T) -> T:
+        r"""$e^{-\lambda/2}$."""
+        xp = namespace(logsnr)
+        return xp.asarray(xp.exp(-real(logsnr) / 2))

@@ -1,0 +1,91 @@
+r"""Training times in proportion to how much their losses vary."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from artifex.kernels.ranges import check_number, check_whole
+from artifex.schedules.record import record, static
+from artifex.schedules.time_samplers import AnyKey, Part, Time, Timestep, uniform
+
+
+@record
+class LossSecondMoment:
+    r"""Steps of a chain with $p_i \propto \sqrt{\mathbb E[L_i^2]}$ over the last losses seen at each step.
+
+    A value, not an object with a memory: ``update`` gives the next one, and it may be carried through jit and scan, or
+    saved. Until every step has been seen ``history`` times, all are equally likely. The loss stays unbiased if each
+    sample's is multiplied by ``weight``.
+
+    Attributes:
+        losses: the last losses, ``(n, history)``.
+        seen: how often each step has been trained, ``(n,)``.
+        floor: the part of all times that is drawn uniformly, in [0, 1].
+
+    Raises:
+        ValueError: if ``floor`` lies outside of that range.
+
+    References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
+    """
+
+    losses: Float[Array, "n history"]
+    seen: Int[Array, " n"]
+    floor: float = static(default=0.001)
+
+    def __post_init__(self) -> None:
+        check_number("floor", self.floor, 0, 1)
+
+    @classmethod
+    def start(cls, n: int, history: int = 10, floor: float = 0.001) -> "LossSecondMoment":
+        """Nothing seen yet.
+
+        Args:
+            n: steps of the chain, at least 1.
+            history: losses kept for each step, at least 1.
+            floor: the part of all times that is drawn uniformly, in [0, 1].
+
+        Raises:
+            ValueError: for values outside those ranges.
+        """
+        check_whole("n", n, 1)
+        check_whole("history", history, 1)
+        return cls(losses=jnp.zeros((n, history)), seen=jnp.zeros(n, jnp.int32), floor=floor)
+
+    @property
+    def probabilities(self) -> Float[Array, " n"]:
+        """Of each step; they sum to 1."""
+        n, history = self.losses.shape
+        root = jnp.sqrt(jnp.mean(self.losses**2, axis=1))
+        total = jnp.sum(root)
+        known = jnp.all(self.seen >= history) & (total > 0)
+        share = jnp.where(known, root / jnp.where(known, total, 1), 1 / n)
+        return share * (1 - self.floor) + self.floor / n
+
+    def __call__(self, key: AnyKey, batch: int) -> Timestep:
+        """``batch`` independent times, integers in [0, n - 1]."""
+        return self.quantile(uniform(key, batch))
+
+    def quantile(self, u: Part) -> Timestep:
+        """The first step at which the cumulated probability is above ``u``."""
+        cumulated = jnp.cumsum(self.probabilities)
+        place = jnp.searchsorted(cumulated / cumulated[-1], u, side="right")
+        return jnp.minimum(place, len(cumulated) - 1).astype(jnp.int32)
+
+    def weight(self, t: Time) -> Part:
+        r"""$1 / (n p_t)$."""
+        return 1 / (len(self.seen) * self.probabilities[t.astype(jnp.int32)])
+
+    def update(self, t: Time, loss: Part) -> "LossSecondMoment":
+        """With the losses of a batch, each before its ``weight``; a step may stand in ``t`` more than once."""
+
+        def push(
+            carry: tuple[Array, Array], sample: tuple[Int[Array, ""], Float[Array, ""]]
+        ) -> tuple[tuple[Array, Array], None]:
+            losses, seen = carry
+            step, value = sample
+            losses = losses.at[step, seen[step] % losses.shape[1]].set(value)
+            return (losses, seen.at[step].add(1)), None
+
+        samples = t.astype(jnp.int32), jax.lax.stop_gradient(loss).astype(self.losses.dtype)
+        (losses, seen), _ = jax.lax.scan(push, (self.losses, self.seen), samples)
+        return LossSecondMoment(losses=losses, seen=seen, floor=self.floor)

@@ -1,0 +1,44 @@
+"""Numbers that belong to the levels of one walk."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from artifex.kernels.ranges import check_number
+from artifex.schedules.level import NoiseLevel
+from artifex.schedules.namespace import HostArray, Ints
+from artifex.schedules.record import record
+
+
+@record
+class ValueByTime:
+    """A number for each row, looked up by its level's time: guidance scales by the step, for example.
+
+    A function of a noise level, as guidance takes for its scale. Rows at one time share the first one's number.
+
+    Attributes:
+        times: ``(rows,)``, ``tableau.level.t``.
+        values: ``(rows,)``.
+
+    Raises:
+        ValueError: if the two differ in shape, or hold a number that is not finite.
+    """
+
+    times: Array | HostArray | Ints
+    values: Array | HostArray
+
+    def __post_init__(self) -> None:
+        if np.shape(self.times) != np.shape(self.values) or np.ndim(self.times) != 1:
+            raise ValueError(
+                f"times and values must be of one shape (rows,), got {np.shape(self.times)} and {np.shape(self.values)}"
+            )
+        check_number("times", self.times)
+        check_number("values", self.values)
+
+    def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
+        """The number of the row whose time is nearest."""
+        dtype = level.sigma.dtype  # that of a time may be an integer
+        times = jax.lax.broadcast_to_rank(jnp.asarray(self.times, dtype), level.t.ndim + 1)
+        off = jnp.abs(jnp.asarray(level.t, dtype)[..., None] - times)
+        return jnp.asarray(self.values, dtype)[jnp.argmin(off, axis=-1)]

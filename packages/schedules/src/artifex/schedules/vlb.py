@@ -1,0 +1,35 @@
+"""The variational bound of an ancestral step, which a learned variance is trained on."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from artifex.schedules.level import NoiseLevel, expand
+
+X = Float[Array, "b *d"]
+
+
+def vlb_term(x0: X, estimate: X, v: X, t: NoiseLevel[jax.Array], s: NoiseLevel[jax.Array]) -> X:
+    r"""$\mathrm{KL}\big(q(x_s \mid x_t, x_0)\ \Vert\ p(x_s \mid x_t)\big)$ of each number, in nats.
+
+    $$\tfrac12 \big(r - 1 + e^{-r} + e^{-r} (\mathrm{SNR}_s - \mathrm{SNR}_t)\, (x_0 - \hat x_0)^2\big),\qquad
+      r = \tfrac{1 + v}{2} \log \frac{\sigma_t^2}{\sigma_s^2}$$
+
+    where $p$ has the posterior's mean under $\hat x_0$ and, between the least ($v = -1$) and the most ($v = 1$), the
+    variance that is learned. A step to clean data draws no noise, and has no variance to learn: it gives 0.
+
+    Args:
+        x0: clean data, ``(batch, ...)``.
+        estimate: $\hat x_0$; no gradient goes through it.
+        v: where the logarithm of the variance lies.
+        t: the levels of $x_t$, one a sample.
+        s: those of the step's end, of less noise.
+
+    References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
+    """
+    ends = s.sigma <= 0
+    sigma = jnp.where(ends, t.sigma, s.sigma)
+    r = (1 + v) / 2 * expand(2 * jnp.log(t.sigma / sigma), v)
+    snr = expand((s.alpha / sigma) ** 2 - (t.alpha / t.sigma) ** 2, x0)
+    error = jnp.square(x0 - jax.lax.stop_gradient(estimate))
+    return jnp.where(expand(ends, v), 0, (r - 1 + jnp.exp(-r) * (1 + snr * error)) / 2)
