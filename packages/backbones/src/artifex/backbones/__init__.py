@@ -11,6 +11,8 @@ from artifex.backbones.edm2 import EDM2UNet as EDM2UNet
 from artifex.backbones.embeddings import LabelEmbedding as LabelEmbedding
 from artifex.backbones.embeddings import sincos_2d as sincos_2d
 from artifex.backbones.embeddings import timestep_embedding as timestep_embedding
+from artifex.backbones.functional import FunctionalModule as FunctionalModule
+from artifex.backbones.functional import functional as functional
 from artifex.backbones.mlp import MLP as MLP
 from artifex.backbones.mlp import MLPConfig as MLPConfig
 from artifex.backbones.mmdit import MMDiT as MMDiT
@@ -41,6 +43,7 @@ __all__ = [
     "DirectionParam",
     "EDM2Config",
     "EDM2UNet",
+    "FunctionalModule",
     "LabelEmbedding",
     "MLPConfig",
     "MMDiT",
@@ -55,6 +58,7 @@ __all__ = [
     "UViT",
     "UViTConfig",
     "force_weight_norm",
+    "functional",
     "hidden_matrices",
     "init_rngs",
     "parameter_roles",
