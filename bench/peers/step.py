@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from artifex.training.loop import step_options
-from artifex.training.parts import sum_over_parts
+from artifex.training.run.loop import step_options
+from artifex.training.step.microbatch import sum_over_parts
 
 
 def make_step(
@@ -30,7 +30,8 @@ def make_step(
         target: what the output should be.
         rate: of learning.
         decay: of weights.
-        parallel_microbatches: in how many parts at once the batch is worked through, see `artifex.training.parts`.
+        parallel_microbatches: in how many parts at once the batch is worked through, see
+            `artifex.training.step.microbatch`.
     """
     optimizer = optax.adamw(rate, weight_decay=decay)
     # As `artifex.training.train` does: between steps the state is a list, which a compiled function takes at once.

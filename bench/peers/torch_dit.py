@@ -70,7 +70,7 @@ SIZES: Final = {
     "digits": Size(128, 8, 1, 2, 4, 24, 4, 10, False),
 }
 ABREAST: Final = {"S-2": 1, "digits": 2}
-"""In how many parts at once ours works through a batch, see `artifex.training.parts`."""
+"""In how many parts at once ours works through a batch, see `artifex.training.step.microbatch`."""
 OPPONENTS: Final = ("paper", "diffusers")
 NAMES: Final = [
     f"{size}, {opponent}, {what}" for size in SIZES for opponent in OPPONENTS for what in ("forward", "step")

@@ -40,7 +40,7 @@ def told(body: str) -> Found:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        # As in tests/training/test_mesh.py.
+        # As in tests/training/sharding/test_mesh.py.
         "NPROC": "32",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8 "
         "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",

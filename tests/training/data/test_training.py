@@ -11,7 +11,7 @@ from PIL import Image
 
 from artifex.training import Trainer
 from artifex.training.cli import main, train
-from tests.training.tiny import Tiny
+from tests.training.helpers.tiny import Tiny
 
 RUN = """data: {kind: folder, path: images}
 steps: 3

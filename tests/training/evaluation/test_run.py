@@ -13,12 +13,12 @@ from artifex.samplers import prior, sample
 from artifex.schedules import grid
 from artifex.training import PreviewConfig, RunConfig, Toy, Trainer
 from artifex.training.cli import main
+from artifex.training.config.yaml import parse_config
 from artifex.training.data import Arrays, open_dataset
 from artifex.training.evaluation import Features, fid
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.run import Run
-from artifex.training.reading import parse_config
-from artifex.training.sampling import SAMPLERS
+from artifex.training.run.sampling import SAMPLERS
 
 CONFIG = """
 data: {kind: toy, name: gaussians, size: 300}

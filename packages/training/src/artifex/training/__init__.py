@@ -7,31 +7,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from artifex.training.checkpoint import Checkpointer as Checkpointer
-    from artifex.training.choices import BackboneConfig as BackboneConfig
-    from artifex.training.choices import CosineVpSchedule as CosineVpSchedule
-    from artifex.training.choices import DiscreteSchedule as DiscreteSchedule
-    from artifex.training.choices import EdmSchedule as EdmSchedule
-    from artifex.training.choices import EdmWeight as EdmWeight
-    from artifex.training.choices import LogitNormalTimes as LogitNormalTimes
-    from artifex.training.choices import LogNormalTimes as LogNormalTimes
-    from artifex.training.choices import MinSnrWeight as MinSnrWeight
-    from artifex.training.choices import P2Weight as P2Weight
-    from artifex.training.choices import RectifiedFlowSchedule as RectifiedFlowSchedule
-    from artifex.training.choices import SigmoidWeight as SigmoidWeight
-    from artifex.training.choices import SoftMinSnrWeight as SoftMinSnrWeight
-    from artifex.training.choices import StepTimes as StepTimes
-    from artifex.training.choices import SubVpSchedule as SubVpSchedule
-    from artifex.training.choices import TruncatedSnrWeight as TruncatedSnrWeight
-    from artifex.training.choices import UniformTimes as UniformTimes
-    from artifex.training.choices import UniformWeight as UniformWeight
-    from artifex.training.choices import UnitWeight as UnitWeight
-    from artifex.training.choices import VeSchedule as VeSchedule
-    from artifex.training.choices import VpSchedule as VpSchedule
-    from artifex.training.config import CheckpointConfig as CheckpointConfig
-    from artifex.training.config import PrecisionConfig as PrecisionConfig
-    from artifex.training.config import RunConfig as RunConfig
-    from artifex.training.config import TrainingConfig as TrainingConfig
+    from artifex.training.checkpoints.checkpointer import Checkpointer as Checkpointer
+    from artifex.training.config.choices import BackboneConfig as BackboneConfig
+    from artifex.training.config.choices import CosineVpSchedule as CosineVpSchedule
+    from artifex.training.config.choices import DiscreteSchedule as DiscreteSchedule
+    from artifex.training.config.choices import EdmSchedule as EdmSchedule
+    from artifex.training.config.choices import EdmWeight as EdmWeight
+    from artifex.training.config.choices import LogitNormalTimes as LogitNormalTimes
+    from artifex.training.config.choices import LogNormalTimes as LogNormalTimes
+    from artifex.training.config.choices import MinSnrWeight as MinSnrWeight
+    from artifex.training.config.choices import P2Weight as P2Weight
+    from artifex.training.config.choices import RectifiedFlowSchedule as RectifiedFlowSchedule
+    from artifex.training.config.choices import SigmoidWeight as SigmoidWeight
+    from artifex.training.config.choices import SoftMinSnrWeight as SoftMinSnrWeight
+    from artifex.training.config.choices import StepTimes as StepTimes
+    from artifex.training.config.choices import SubVpSchedule as SubVpSchedule
+    from artifex.training.config.choices import TruncatedSnrWeight as TruncatedSnrWeight
+    from artifex.training.config.choices import UniformTimes as UniformTimes
+    from artifex.training.config.choices import UniformWeight as UniformWeight
+    from artifex.training.config.choices import UnitWeight as UnitWeight
+    from artifex.training.config.choices import VeSchedule as VeSchedule
+    from artifex.training.config.choices import VpSchedule as VpSchedule
+    from artifex.training.config.optimizer import OptimiserConfig as OptimiserConfig
+    from artifex.training.config.optimizer import learning_rate as learning_rate
+    from artifex.training.config.optimizer import make_optimiser as make_optimiser
+    from artifex.training.config.run import CheckpointConfig as CheckpointConfig
+    from artifex.training.config.run import PrecisionConfig as PrecisionConfig
+    from artifex.training.config.run import RunConfig as RunConfig
+    from artifex.training.config.run import TrainingConfig as TrainingConfig
+    from artifex.training.config.yaml import ConfigError as ConfigError
+    from artifex.training.config.yaml import dump_config as dump_config
+    from artifex.training.config.yaml import parse_config as parse_config
+    from artifex.training.config.yaml import read_config as read_config
+    from artifex.training.config.yaml import write_config as write_config
     from artifex.training.data import Batch as Batch
     from artifex.training.data import Batches as Batches
     from artifex.training.data import Dataset as Dataset
@@ -59,45 +67,37 @@ if TYPE_CHECKING:
     from artifex.training.evaluation.recognition import Recognition as Recognition
     from artifex.training.evaluation.recognition import recognize as recognize
     from artifex.training.evaluation.recognition import spread_ratio as spread_ratio
-    from artifex.training.export import Exported as Exported
-    from artifex.training.export import export_network as export_network
-    from artifex.training.export import load_exported as load_exported
-    from artifex.training.levels import Levels as Levels
-    from artifex.training.logs import MetricsLog as MetricsLog
-    from artifex.training.loop import Callback as Callback
-    from artifex.training.loop import Every as Every
-    from artifex.training.loop import Network as Network
-    from artifex.training.loop import NonFiniteError as NonFiniteError
-    from artifex.training.loop import Report as Report
-    from artifex.training.loop import StepMetrics as StepMetrics
-    from artifex.training.loop import Trained as Trained
-    from artifex.training.loop import TrainState as TrainState
-    from artifex.training.loop import init_state as init_state
-    from artifex.training.loop import make_train_step as make_train_step
-    from artifex.training.loop import train as train
-    from artifex.training.mesh import MeshConfig as MeshConfig
-    from artifex.training.mesh import global_batch as global_batch
-    from artifex.training.mesh import make_mesh as make_mesh
-    from artifex.training.mesh import state_shardings as state_shardings
-    from artifex.training.objective import Draws as Draws
-    from artifex.training.objective import Objective as Objective
-    from artifex.training.optimizer import OptimiserConfig as OptimiserConfig
-    from artifex.training.optimizer import learning_rate as learning_rate
-    from artifex.training.optimizer import make_optimiser as make_optimiser
-    from artifex.training.pictures import denoising_figure as denoising_figure
-    from artifex.training.pictures import loss_figure as loss_figure
-    from artifex.training.pictures import samples_figure as samples_figure
-    from artifex.training.preview import Preview as Preview
-    from artifex.training.reading import ConfigError as ConfigError
-    from artifex.training.reading import dump_config as dump_config
-    from artifex.training.reading import parse_config as parse_config
-    from artifex.training.reading import read_config as read_config
-    from artifex.training.reading import write_config as write_config
-    from artifex.training.sampling import PreviewConfig as PreviewConfig
-    from artifex.training.sampling import SampleGenerator as SampleGenerator
-    from artifex.training.sampling import SamplingConfig as SamplingConfig
-    from artifex.training.signals import Stop as Stop
-    from artifex.training.trainer import Trainer as Trainer
+    from artifex.training.run.export import Exported as Exported
+    from artifex.training.run.export import export_network as export_network
+    from artifex.training.run.export import load_exported as load_exported
+    from artifex.training.run.loop import Callback as Callback
+    from artifex.training.run.loop import Every as Every
+    from artifex.training.run.loop import Network as Network
+    from artifex.training.run.loop import NonFiniteError as NonFiniteError
+    from artifex.training.run.loop import Report as Report
+    from artifex.training.run.loop import StepMetrics as StepMetrics
+    from artifex.training.run.loop import Trained as Trained
+    from artifex.training.run.loop import TrainState as TrainState
+    from artifex.training.run.loop import init_state as init_state
+    from artifex.training.run.loop import make_train_step as make_train_step
+    from artifex.training.run.loop import train as train
+    from artifex.training.run.metrics_log import MetricsLog as MetricsLog
+    from artifex.training.run.plots import denoising_figure as denoising_figure
+    from artifex.training.run.plots import loss_figure as loss_figure
+    from artifex.training.run.plots import samples_figure as samples_figure
+    from artifex.training.run.preview import Preview as Preview
+    from artifex.training.run.sampling import PreviewConfig as PreviewConfig
+    from artifex.training.run.sampling import SampleGenerator as SampleGenerator
+    from artifex.training.run.sampling import SamplingConfig as SamplingConfig
+    from artifex.training.run.signals import Stop as Stop
+    from artifex.training.run.trainer import Trainer as Trainer
+    from artifex.training.sharding.mesh import MeshConfig as MeshConfig
+    from artifex.training.sharding.mesh import global_batch as global_batch
+    from artifex.training.sharding.mesh import make_mesh as make_mesh
+    from artifex.training.sharding.mesh import state_shardings as state_shardings
+    from artifex.training.step.loss_by_level import Levels as Levels
+    from artifex.training.step.objective import Draws as Draws
+    from artifex.training.step.objective import Objective as Objective
 
 __all__ = [
     "Average",
@@ -194,20 +194,20 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "mesh": ("MeshConfig", "global_batch", "make_mesh", "state_shardings"),
+    "sharding.mesh": ("MeshConfig", "global_batch", "make_mesh", "state_shardings"),
     "errors": ("CheckpointError",),
-    "export": ("Exported", "export_network", "load_exported"),
-    "signals": ("Stop",),
-    "sampling": (
+    "run.export": ("Exported", "export_network", "load_exported"),
+    "run.signals": ("Stop",),
+    "run.sampling": (
         "SampleGenerator",
         "PreviewConfig",
         "SamplingConfig",
     ),
-    "preview": ("Preview",),
-    "levels": ("Levels",),
-    "logs": ("MetricsLog",),
-    "checkpoint": ("Checkpointer",),
-    "choices": (
+    "run.preview": ("Preview",),
+    "step.loss_by_level": ("Levels",),
+    "run.metrics_log": ("MetricsLog",),
+    "checkpoints.checkpointer": ("Checkpointer",),
+    "config.choices": (
         "BackboneConfig",
         "CosineVpSchedule",
         "DiscreteSchedule",
@@ -229,7 +229,7 @@ _HOMES: Final = {
         "VeSchedule",
         "VpSchedule",
     ),
-    "config": (
+    "config.run": (
         "CheckpointConfig",
         "PrecisionConfig",
         "RunConfig",
@@ -262,7 +262,7 @@ _HOMES: Final = {
     ),
     "evaluation.memorization": ("Memorisation", "memorization"),
     "evaluation.recognition": ("Recognition", "recognize", "spread_ratio"),
-    "loop": (
+    "run.loop": (
         "Callback",
         "Every",
         "Network",
@@ -275,28 +275,28 @@ _HOMES: Final = {
         "make_train_step",
         "train",
     ),
-    "objective": (
+    "step.objective": (
         "Draws",
         "Objective",
     ),
-    "optimizer": (
+    "config.optimizer": (
         "OptimiserConfig",
         "learning_rate",
         "make_optimiser",
     ),
-    "pictures": (
+    "run.plots": (
         "denoising_figure",
         "loss_figure",
         "samples_figure",
     ),
-    "reading": (
+    "config.yaml": (
         "ConfigError",
         "dump_config",
         "parse_config",
         "read_config",
         "write_config",
     ),
-    "trainer": ("Trainer",),
+    "run.trainer": ("Trainer",),
 }
 
 

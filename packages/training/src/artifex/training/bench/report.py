@@ -10,7 +10,7 @@ from rich.table import Table
 
 from artifex.training.bench.measure import Result
 from artifex.training.files import replacing
-from artifex.training.pictures import DPI, GREY, INK, LINE, PAPER, TEAL, save
+from artifex.training.run.plots import DPI, GREY, INK, LINE, PAPER, TEAL, save
 
 FILES: Final = ("kernels.json", "kernels.png")
 COLOURS: Final = {"xla": TEAL, "pallas": "#c8553d", "triton": "#e0a030", "cudnn": "#5b4b8a", "reference": INK}

@@ -18,8 +18,8 @@ from artifex.backbones.interop import (
 )
 from artifex.training.cli import CommandError
 from artifex.training.cli.values import said
-from artifex.training.export import Dtype, export_network
-from artifex.training.trainer import CONFIG, Trainer
+from artifex.training.run.export import Dtype, export_network
+from artifex.training.run.trainer import CONFIG, Trainer
 
 CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
     **{f"dit-{size}-{patch}": getattr(DiTConfig, f"{size}_{patch}")() for size in ("s", "b", "l", "xl")

@@ -16,21 +16,21 @@ from jaxtyping import Array, Float, Float32, Key
 from artifex.guidance import ClassifierFree
 from artifex.samplers import DDIM, prior, sample_trajectory
 from artifex.schedules import Clipped, grid
-from artifex.training.averages import AS_TRAINED
-from artifex.training.checkpoint import Checkpointer
+from artifex.training.checkpoints.checkpointer import Checkpointer
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
-from artifex.training.config import RunConfig, TrainingConfig
+from artifex.training.config.run import RunConfig, TrainingConfig
+from artifex.training.config.yaml import ConfigError, validated
 from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
 from artifex.training.evaluation.memorization import memorization
 from artifex.training.evaluation.recognition import recognize, spread_ratio
 from artifex.training.files import replacing
-from artifex.training.loop import Trained
-from artifex.training.pictures import denoising_figure, loss_figure, samples_figure, save
-from artifex.training.reading import ConfigError, validated
-from artifex.training.signals import EXIT_CODES, Stop
-from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, drawing_key, latest
+from artifex.training.run.averages import AS_TRAINED
+from artifex.training.run.loop import Trained
+from artifex.training.run.plots import denoising_figure, loss_figure, samples_figure, save
+from artifex.training.run.signals import EXIT_CODES, Stop
+from artifex.training.run.trainer import CHECKPOINT, CONFIG, Trainer, drawing_key, latest
 
 CHAIN: Final = 1000
 """Steps of the diffusion chain."""

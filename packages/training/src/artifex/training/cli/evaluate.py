@@ -13,6 +13,7 @@ import numpy as np
 
 from artifex.training.cli import CommandError
 from artifex.training.cli.values import said
+from artifex.training.config.yaml import read_config
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
 from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw
 from artifex.training.evaluation.examples import examples, in_memory
@@ -20,9 +21,8 @@ from artifex.training.evaluation.inception_file import WANTED
 from artifex.training.evaluation.metrics import METRICS, check_metrics
 from artifex.training.evaluation.run import Run
 from artifex.training.files import expanded, replacing
-from artifex.training.reading import read_config
-from artifex.training.sampling import SAMPLERS, SamplingConfig
-from artifex.training.trainer import CHECKPOINT
+from artifex.training.run.sampling import SAMPLERS, SamplingConfig
+from artifex.training.run.trainer import CHECKPOINT
 
 LEARNT: Final = 20_000
 """Examples that a classifier learns from, at most."""

@@ -1,13 +1,13 @@
 """``artifex info``: the configuration with its defaults, or what is in a run's folder."""
 
-from artifex.training.checkpoint import Checkpointer
+from artifex.training.checkpoints.checkpointer import Checkpointer
 from artifex.training.cli import CommandError
-from artifex.training.config import RunConfig
+from artifex.training.config.describe import described
+from artifex.training.config.run import RunConfig
+from artifex.training.config.yaml import ConfigError, dump_config, validated
 from artifex.training.data import Digits
-from artifex.training.describe import described
 from artifex.training.files import expanded
-from artifex.training.reading import ConfigError, dump_config, validated
-from artifex.training.trainer import CHECKPOINT
+from artifex.training.run.trainer import CHECKPOINT
 
 
 def run(what: str) -> None:

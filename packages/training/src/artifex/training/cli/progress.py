@@ -22,8 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from artifex.training.levels import mean_loss
-from artifex.training.report import Report
+from artifex.training.run.report import Report
+from artifex.training.step.loss_by_level import mean_loss
 
 ACCENT: Final = "dark_cyan"
 

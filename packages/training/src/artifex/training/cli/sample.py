@@ -9,18 +9,18 @@ import jax
 import numpy as np
 
 from artifex.schedules import NetworkDenoiser
-from artifex.training.averages import averaged
-from artifex.training.checkpoint import CheckpointError
+from artifex.training.checkpoints.checkpointer import CheckpointError
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.values import said
+from artifex.training.config.yaml import ConfigError
 from artifex.training.data.classes import labels_of
 from artifex.training.files import replacing
-from artifex.training.labelled import labelled_picture
-from artifex.training.pictures import why_no_picture, write
-from artifex.training.reading import ConfigError
-from artifex.training.sampling import SAMPLERS, Labels, PreviewConfig, SampleGenerator, Samples
-from artifex.training.trainer import CHECKPOINT, Trainer
+from artifex.training.run.averages import averaged
+from artifex.training.run.labelled_plots import labelled_picture
+from artifex.training.run.plots import why_no_picture, write
+from artifex.training.run.sampling import SAMPLERS, Labels, PreviewConfig, SampleGenerator, Samples
+from artifex.training.run.trainer import CHECKPOINT, Trainer
 
 PICTURE: Final = "samples.png"
 NUMBERS: Final = "samples.npz"

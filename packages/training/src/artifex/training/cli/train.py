@@ -9,18 +9,18 @@ from signal import Signals
 import jax
 import numpy as np
 
-from artifex.training import distributed
 from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
 from artifex.training.cli.values import said
-from artifex.training.config import RunConfig
+from artifex.training.config.run import RunConfig
+from artifex.training.config.yaml import ConfigError, read_config
 from artifex.training.data import DataError, UnreadableError, summary
-from artifex.training.loop import NonFiniteError, Trained
-from artifex.training.reading import ConfigError, read_config
-from artifex.training.signals import EXIT_CODES, Stop
-from artifex.training.trainer import CHECKPOINT, CONFIG, Trainer, latest
-from artifex.training.watch import METRICS, PREVIEWS, SNAPSHOTS, TENSORBOARD
+from artifex.training.run.callbacks import METRICS, PREVIEWS, SNAPSHOTS, TENSORBOARD
+from artifex.training.run.loop import NonFiniteError, Trained
+from artifex.training.run.signals import EXIT_CODES, Stop
+from artifex.training.run.trainer import CHECKPOINT, CONFIG, Trainer, latest
+from artifex.training.sharding import distributed
 
 Hosts = tuple[str, int | None, int | None, int]
 

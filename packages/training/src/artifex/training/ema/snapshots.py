@@ -10,11 +10,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from artifex.training.distributed import on_host
 from artifex.training.ema.posthoc import reconstruction
 from artifex.training.ema.power import PowerEma, gamma
 from artifex.training.files import replacing
-from artifex.training.leaves import named
+from artifex.training.named_leaves import named
+from artifex.training.sharding.distributed import on_host
 
 P = TypeVar("P")
 

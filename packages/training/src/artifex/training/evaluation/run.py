@@ -11,15 +11,15 @@ from jaxtyping import Array
 
 from artifex.guidance import Unconditional
 from artifex.schedules import NetworkDenoiser
-from artifex.training.averages import averaged
-from artifex.training.choices import DiscreteSchedule
+from artifex.training.config.choices import DiscreteSchedule
 from artifex.training.data import Dataset, Digits
 from artifex.training.evaluation.bits import levels_of, likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
 from artifex.training.evaluation.record import Score, Setting
-from artifex.training.sampling import SampleGenerator, SamplingConfig, times
-from artifex.training.trainer import Trainer
+from artifex.training.run.averages import averaged
+from artifex.training.run.sampling import SampleGenerator, SamplingConfig, times
+from artifex.training.run.trainer import Trainer
 
 FINE: Final = 1000
 """Steps of the walk whose ends, as far as their log-SNR is finite, are those of the likelihood's flow."""

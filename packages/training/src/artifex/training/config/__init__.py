@@ -1,0 +1,1 @@
+"""Configuration of a run: frozen sections that validate themselves and build the objects that they name."""

@@ -1,0 +1,236 @@
+"""From a run's configuration to the objects that it names: one table a choice."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Real
+
+from artifex.schedules import (
+    EDM,
+    VE,
+    VP,
+    X0,
+    CosineVP,
+    Discrete,
+    EDMPreconditioned,
+    Epsilon,
+    FlowVelocity,
+    NoiseLevel,
+    Prediction,
+    RectifiedFlow,
+    Schedule,
+    Score,
+    Shifted,
+    SubVP,
+    V,
+    betas,
+    timesteps,
+    weighting,
+)
+from artifex.schedules.time_samplers import TimeSampler
+from artifex.schedules.weighting import Weighting
+from artifex.training.config.choices import (
+    CosineVpSchedule,
+    DiscreteSchedule,
+    EdmSchedule,
+    EdmWeight,
+    LogitNormalTimes,
+    LogNormalTimes,
+    MinSnrWeight,
+    P2Weight,
+    PredictionName,
+    RectifiedFlowSchedule,
+    ScheduleConfig,
+    SigmoidWeight,
+    SoftMinSnrWeight,
+    StepTimes,
+    SubVpSchedule,
+    Table,
+    TimesConfig,
+    TruncatedSnrWeight,
+    UniformTimes,
+    UniformWeight,
+    UnitWeight,
+    VeSchedule,
+    VpSchedule,
+    WeightConfig,
+)
+from artifex.training.config.run import RunConfig
+from artifex.training.step.objective import Objective
+
+X = Float[Array, "b *d"]
+Time = Real[Array, " b"]
+HostArray = Float[np.ndarray, "*b"]
+
+_TABLES: Final[Mapping[Table, Callable[..., HostArray]]] = {
+    "linear": betas.linear,
+    "scaled_linear": betas.scaled_linear,
+    "cosine": betas.cosine,
+    "sigmoid": betas.sigmoid,
+    "geometric": betas.geometric,
+    "exponential": betas.exponential,
+    "sigmoid_alpha_bar": betas.sigmoid_alpha_bar,
+    "laplace": betas.laplace,
+}
+_PREDICTIONS: Final[Mapping[PredictionName, Callable[[float], Prediction]]] = {
+    "epsilon": lambda _: Epsilon(),
+    "x0": lambda _: X0(),
+    "v": lambda _: V(),
+    "score": lambda _: Score(),
+    "flow_velocity": lambda _: FlowVelocity(),
+    "edm": EDMPreconditioned,
+}
+UNIT: Final = 1000.0
+"""The range of the times that networks are made for."""
+
+
+@dataclass(frozen=True)
+class ScaledTime(Prediction):
+    """Another prediction, its network told a multiple of the time: networks are made for times of the order of 1000.
+
+    Attributes:
+        prediction: the one inside.
+        factor: positive.
+    """
+
+    prediction: Prediction
+    factor: float
+
+    def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
+        """As the one inside, the time times ``factor``."""
+        seen, told = self.prediction.inputs(x_t, level)
+        return seen, told * self.factor
+
+    def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
+        """As the one inside."""
+        return self.prediction.target(x0, eps, level)
+
+    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """As the one inside."""
+        return self.prediction.clean(out, x_t, level)
+
+    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+        """As the one inside."""
+        return self.prediction.noise(out, x_t, level)
+
+
+def schedule(config: ScheduleConfig) -> Schedule:
+    """The path from data to noise."""
+    match config:
+        case DiscreteSchedule():
+            ends = {name: value for name in ("start", "end") if (value := getattr(config, name)) is not None}
+            table = _TABLES[config.betas](config.steps, **ends)
+            table = betas.rescale_zero_terminal_snr(table) if config.zero_terminal_snr else table
+            return Discrete(table if config.shift == 1 else betas.shifted(table, config.shift))
+        case VpSchedule():
+            return _shifted(VP(config.beta_min, config.beta_max), config.shift)
+        case SubVpSchedule():
+            return _shifted(SubVP(config.beta_min, config.beta_max), config.shift)
+        case CosineVpSchedule():
+            low, high = config.logsnr_min, config.logsnr_max
+            path = CosineVP(-math.inf if low is None else low, math.inf if high is None else high)
+            return _shifted(path, config.shift)
+        case VeSchedule():
+            return VE(config.sigma_min, config.sigma_max)
+        case EdmSchedule():
+            return EDM()
+        case RectifiedFlowSchedule():
+            return RectifiedFlow(config.shift)
+
+
+def prediction(config: RunConfig) -> Prediction:
+    """What the network says, told times in the range that it is made for."""
+    inner = _PREDICTIONS[config.prediction](config.sigma_data)
+    factor = 1.0 if isinstance(config.schedule, DiscreteSchedule) else UNIT
+    if config.prediction == "edm":
+        factor = UNIT
+    elif isinstance(config.schedule, EdmSchedule):
+        factor = UNIT / config.schedule.sigma_max
+    if config.backbone.kind == "edm2":
+        factor /= UNIT
+    return inner if factor == 1 else ScaledTime(inner, factor)
+
+
+def weight(config: RunConfig) -> Callable[[NoiseLevel[jax.Array]], Array] | None:
+    """The factor of the squared error of what the network says; None is 1."""
+    inner = _PREDICTIONS[config.prediction](config.sigma_data)
+    chosen: WeightConfig = config.weight or (UniformWeight() if config.prediction == "score" else UnitWeight())
+    named: Weighting
+    match chosen:
+        case UnitWeight():
+            return None
+        case UniformWeight():
+            named = weighting.Uniform(_PREDICTIONS[chosen.of](config.sigma_data))
+        case MinSnrWeight():
+            named = weighting.MinSnr(chosen.gamma)
+        case SoftMinSnrWeight():
+            named = weighting.SoftMinSnr(chosen.gamma)
+        case TruncatedSnrWeight():
+            named = weighting.TruncatedSnr()
+        case P2Weight():
+            named = weighting.P2(chosen.k, chosen.gamma)
+        case EdmWeight():
+            named = weighting.EDMStochastic(config.sigma_data)
+        case SigmoidWeight():
+            named = weighting.Sigmoid(chosen.bias)
+    if isinstance(named, weighting.Uniform) and named.of == inner:
+        return None
+    return partial(weighting.weight, named, inner)
+
+
+def times(config: RunConfig) -> TimeSampler:
+    """How times are drawn; where the configuration leaves it out, as the schedule's paper does."""
+    chosen: TimesConfig = config.times or _times_of(config.schedule)
+    quantile: timesteps.Uniform | timesteps.Steps | timesteps.LogitNormal | timesteps.LogNormal
+    match chosen:
+        case StepTimes():
+            assert isinstance(config.schedule, DiscreteSchedule)
+            quantile = timesteps.Steps(config.schedule.steps)
+        case UniformTimes():
+            quantile = timesteps.Uniform(chosen.low, chosen.high)
+        case LogitNormalTimes():
+            quantile = timesteps.LogitNormal(chosen.mean, chosen.std)
+        case LogNormalTimes():
+            quantile = timesteps.LogNormal(chosen.mean, chosen.std)
+    return timesteps.LowDiscrepancy(quantile) if chosen.low_discrepancy else quantile
+
+
+def objective(config: RunConfig, num_classes: int | None) -> Objective:
+    """The loss.
+
+    Args:
+        config: of the run.
+        num_classes: labels that the network knows; None for no condition.
+    """
+    return Objective(
+        schedule(config.schedule),
+        prediction(config),
+        num_classes=num_classes,
+        class_dropout=config.class_dropout,
+        times=times(config),
+        weight=weight(config),
+    )
+
+
+def _shifted(path: Schedule, factor: float) -> Schedule:
+    return path if factor == 1 else Shifted(path, factor)
+
+
+def _times_of(schedule: ScheduleConfig) -> TimesConfig:
+    match schedule:
+        case DiscreteSchedule():
+            return StepTimes()
+        case EdmSchedule():
+            return LogNormalTimes()
+        case RectifiedFlowSchedule():
+            return LogitNormalTimes()
+        case VpSchedule() | SubVpSchedule() | VeSchedule():
+            # As near to clean data as the papers go.
+            return UniformTimes(low=1e-5)
+        case CosineVpSchedule():
+            return UniformTimes()

@@ -1,0 +1,188 @@
+"""Optimisers of optax by name, under a learning rate that runs by a schedule, their gradients clipped."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from pydantic import Field, PositiveFloat, model_validator
+
+from artifex.backbones import hidden_matrices, parameter_roles
+from artifex.kernels.ranges import check_number, check_whole
+from artifex.training.dtypes import check_dtype
+from artifex.training.named_leaves import map_by_name
+from artifex.training.section import Section
+from artifex.training.step.muon import muon
+
+Name = Literal[
+    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb",
+    "lars", "lion", "muon", "nadam", "nadamw", "novograd", "radam", "rmsprop", "sgd", "yogi",
+]  # fmt: skip
+Curve = Literal["constant", "cosine", "linear", "rsqrt"]
+
+_OPTIMISERS: Final[Mapping[Name, Callable[..., optax.GradientTransformation]]] = {
+    "adabelief": optax.adabelief,
+    "adadelta": optax.adadelta,
+    "adafactor": optax.adafactor,
+    "adagrad": optax.adagrad,
+    "adam": optax.adam,
+    "adamax": optax.adamax,
+    "adamaxw": optax.adamaxw,
+    "adamw": optax.adamw,
+    "adan": optax.adan,
+    "amsgrad": optax.amsgrad,
+    "lamb": optax.lamb,
+    "lars": optax.lars,
+    "lion": optax.lion,
+    "muon": optax.contrib.muon,
+    "nadam": optax.nadam,
+    "nadamw": optax.nadamw,
+    "novograd": optax.novograd,
+    "radam": optax.radam,
+    "rmsprop": optax.rmsprop,
+    "sgd": optax.sgd,
+    "yogi": optax.yogi,
+}
+
+MEANS: Final = ("b1", "b2", "b3", "beta", "momentum")
+"""Options that say how slowly a running mean forgets."""
+
+
+# Decided by the network, by the roles of its parameters.
+_MASKS: Final = ("mask", "weight_decay_mask", "trust_ratio_mask")
+_OURS: Final = ("learning_rate", "muon_weight_dimension_numbers", *_MASKS)
+
+
+class OptimiserConfig(Section):
+    """How parameters are updated.
+
+    Attributes:
+        name: a function of optax; muon is for the matrices between hidden layers, the rest of a network has AdamW.
+        learning_rate: at its top.
+        schedule: how it runs after the warm-up: constant, cosine (to 0), linear (to 0), or rsqrt (1 / sqrt(step)).
+        warmup_steps: in which it rises from 0; cut to a tenth of all steps.
+        clip_norm: the gradient's largest norm; null does not clip.
+        weight_decay: null is optax's own for this optimizer; biases, norms and gains do not decay.
+        options: further arguments of that function: {b2: 0.99}.
+    """
+
+    name: Name = "adamw"
+    learning_rate: PositiveFloat = 2e-3
+    schedule: Curve = "cosine"
+    warmup_steps: int = Field(default=100, ge=0)
+    clip_norm: PositiveFloat | None = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    options: Mapping[str, bool | int | float | str | None] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> "OptimiserConfig":
+        signature = inspect.signature(_OPTIMISERS[self.name]).parameters
+        known = [name for name in signature if name not in _OURS]
+        if self.weight_decay is not None and "weight_decay" not in known:
+            raise ValueError(f"weight_decay must be null for {self.name}, which has none; got {self.weight_decay}")
+        for name, value in self.options.items():
+            if name not in known:
+                near = get_close_matches(name, known, n=1, cutoff=0)[0]
+                raise ValueError(f"options.{name} is not known of optax's {self.name}; the nearest known is {near}")
+            default = signature[name].default
+            if isinstance(default, bool) != isinstance(value, bool) and default is not None:
+                kind = "true or false" if isinstance(default, bool) else "no boolean"
+                raise ValueError(f"options.{name} must be {kind} for optax's {self.name}, got {value!r}")
+            if "dtype" in name and value is not None:
+                check_dtype(f"options.{name}", value)
+            if value is None or isinstance(value, str):
+                continue
+            if name in MEANS:
+                check_number(f"options.{name}", value, 0, 1, "[)")
+            elif name.startswith("eps"):
+                check_number(f"options.{name}", value, 0)
+        if self.weight_decay is not None and "weight_decay" in self.options:
+            raise ValueError("weight_decay must be given once, got it in options too")
+        if self.options:
+            _try(self)
+        return self
+
+
+def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
+    r"""The learning rate by step, of ``steps``: a linear rise over the warm-up, then the schedule's curve.
+
+    With the top $r$, $w$ steps of warm-up and $n$ steps in all: ``cosine`` is $\tfrac r2 (1 + \cos\pi
+    \tfrac{k - w}{n + 1 - w})$, ``linear`` $r\,\tfrac{n + 1 - k}{n + 1 - w}$, ``rsqrt`` $r \sqrt{w / k}$.
+    """
+    check_whole("steps", steps, 1)
+    top, warmup, after = config.learning_rate, min(config.warmup_steps, steps // 10), steps + 1
+    rise = max(warmup, 1)
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0, top, warmup, after)
+    curves: Mapping[Curve, Callable[[], optax.Schedule]] = {
+        "constant": lambda: optax.constant_schedule(top),
+        "linear": lambda: optax.linear_schedule(top, 0.0, after - warmup),
+        "rsqrt": lambda: lambda k: top * (rise / jnp.maximum(k + rise, rise)) ** 0.5,
+    }
+    curve = curves[config.schedule]()
+    return optax.join_schedules([optax.linear_schedule(0.0, top, warmup), curve], [warmup]) if warmup else curve
+
+
+def make_optimiser(
+    config: OptimiserConfig, steps: int, network: nnx.Module | None = None
+) -> optax.GradientTransformation:
+    """The optimizer for a run of ``steps``.
+
+    Args:
+        config: what is wanted.
+        steps: of the run, over which the learning rate goes by its schedule.
+        network: whose ``artifex.backbones.parameter_roles`` decide what decays (all but biases, norms and gains) and
+            what ``muon`` is for. With None all parameters decay, and of a ``kernel`` or ``weight`` its shape decides:
+            two axes are a matrix, four a convolution's.
+
+    Raises:
+        ValueError: if a kernel of the network can't be cut into its matrices.
+    """
+    rate = learning_rate(config, steps)
+    options: dict[str, Any] = dict(config.options)
+    decayed = None if network is None else _decayed(network)
+    if config.weight_decay is not None:
+        options["weight_decay"] = config.weight_decay
+    chosen: optax.GradientTransformation
+    if config.name == "muon":
+        top = options.pop("adam_learning_rate", None)
+        other = None if top is None else learning_rate(config.model_copy(update={"learning_rate": top}), steps)
+        matrices = None if network is None else hidden_matrices(network)
+        chosen = muon(rate, matrices, adam_learning_rate=other, decayed=decayed, **options)
+    elif config.name == "novograd" and decayed is not None and options.get("weight_decay"):
+        parts = {True: options, False: {**options, "weight_decay": 0.0}}
+        chosen = optax.partition({part: optax.novograd(rate, **given) for part, given in parts.items()}, decayed)
+    else:
+        function = _OPTIMISERS[config.name]
+        masks = {} if decayed is None else dict.fromkeys(_MASKS, decayed)
+        chosen = function(rate, **options, **{name: mask for name, mask in masks.items() if _takes(function, name)})
+    return chosen if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen)
+
+
+def _takes(function: Callable[..., optax.GradientTransformation], name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _decayed(network: nnx.Module) -> Callable[[Any], Any]:
+    """A mask of optax: True for all parameters but biases, norms and gains."""
+    vectors = {name for name, role in parameter_roles(network).items() if role.name == "vector"}
+    return lambda parameters: map_by_name(lambda name, _: name not in vectors, parameters)
+
+
+def _try(config: OptimiserConfig) -> None:
+    """Raise a ValueError if optax can't make an update with these options; nothing is computed."""
+    parameters = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
+
+    def update(parameters: dict[str, jax.Array]) -> object:
+        made = make_optimiser(config, 10)
+        return made.update(parameters, made.init(parameters), parameters)
+
+    try:
+        jax.eval_shape(update, parameters)
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"options {dict(config.options)} are not what optax's {config.name} takes: {said}") from None

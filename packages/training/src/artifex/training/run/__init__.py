@@ -1,0 +1,1 @@
+"""A run: its folder, its loop, and all that it writes."""

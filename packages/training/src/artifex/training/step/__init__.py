@@ -1,0 +1,1 @@
+"""One training step: the loss, its gradient in microbatches, and the update."""
