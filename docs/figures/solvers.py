@@ -99,12 +99,12 @@ FLOWS: Final = (
 )
 NOISY: Final = (
     Curve("Euler ancestral = DDPM", EulerAncestral(), "#7b8794"),
-    Curve("EDM, churn 40", EDMStochastic(inflation=1.0), "#b0b8c1"),
+    Curve("EDM, churn 40", EDMStochastic(s_noise=1.0), "#b0b8c1"),
     Curve("DPM2 ancestral", DPM2(eta=1.0), "#74b3a4"),
     Curve("DPM++ SDE", DPMSolverPPSDE(), "#e0b13c"),
     Curve("DPM++ 2S ancestral", DPMSolverPPSinglestep(2, eta=1.0), "#0b3c49"),
     Curve("DPM++ 2M SDE", DPMSolverPPMultistep(2, eta=1.0), "#2f7f93"),
-    Curve("DPM++ 3M SDE", DPMSolverPPMultistep(3, eta=1.0, slope="heun"), "#d9822b"),
+    Curve("DPM++ 3M SDE", DPMSolverPPMultistep(3, eta=1.0, solver_type="heun"), "#d9822b"),
     Curve("ER-SDE-3", ERSDE(3), "#a8431a"),
 )
 RANKED: Final[Mapping[str, Sampler]] = {
@@ -121,9 +121,9 @@ RANKED: Final[Mapping[str, Sampler]] = {
     "`DPMSolverPPMultistep(3, diffusers_compat=True)`": DPMSolverPPMultistep(3, diffusers_compat=True),
     "`UniPC(2)`": UniPC(2),
     "`UniPC(3)`": UniPC(3),
-    '`UniPC(3, predict="noise")`': UniPC(3, predict="noise"),
+    "`UniPC(3, predict_x0=False)`": UniPC(3, predict_x0=False),
     "`DEIS(3)`": DEIS(3),
-    '`DEIS(3, "logsnr")`': DEIS(3, "logsnr"),
+    '`DEIS(3, "logrho")`': DEIS(3, "logrho"),
     "`LMS(4)`": LMS(4),
     "`PNDM()`": PNDM(),
     '`PNDM(warmup="runge-kutta")`': PNDM(warmup="runge-kutta"),
@@ -131,7 +131,7 @@ RANKED: Final[Mapping[str, Sampler]] = {
     "`DPM2(eta=1.0)`": DPM2(eta=1.0),
     "`DPMSolverPPSinglestep(2, eta=1.0)`": DPMSolverPPSinglestep(2, eta=1.0),
     "`DPMSolverPPMultistep(2, eta=1.0)`": DPMSolverPPMultistep(2, eta=1.0),
-    '`DPMSolverPPMultistep(3, eta=1.0, slope="heun")`': DPMSolverPPMultistep(3, eta=1.0, slope="heun"),
+    '`DPMSolverPPMultistep(3, eta=1.0, solver_type="heun")`': DPMSolverPPMultistep(3, eta=1.0, solver_type="heun"),
     "`DPMSolverPPSDE()`": DPMSolverPPSDE(),
     "`DPMSolverMultistep(2, eta=1.0)`": DPMSolverMultistep(2, eta=1.0),
     "`EDMStochastic()`": EDMStochastic(),

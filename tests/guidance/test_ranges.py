@@ -23,7 +23,7 @@ from artifex.guidance import (
     Conditional,
     FirstSteps,
     Interval,
-    Linear,
+    LinearRule,
     Loss,
     PerturbedAttention,
     SkipLayers,
@@ -53,7 +53,7 @@ def weaker(x_t: Array, level: NoiseLevel[Array], cond: None) -> Array:
 
 SCHEDULES: Final = (linear_guidance_schedule, cosine_guidance_schedule)
 RANGES: Final = [
-    *numbers("scale", *SCALE, APG, CFGZeroStar, Linear, CFGRescale, Interval),
+    *numbers("scale", *SCALE, APG, CFGZeroStar, LinearRule, CFGRescale, Interval),
     *numbers("scale", *SCALE, partial(Classifier, network), partial(Loss, network)),
     *numbers("rule", *SCALE, ClassifierFree, partial(Autoguidance, weaker=weaker), partial(Composed, others=())),
     *numbers("rule", *SCALE, PerturbedAttention, SkipLayers, layers=("blocks.0",)),
@@ -65,7 +65,7 @@ RANGES: Final = [
     *numbers("low", (0.0, 1.6), (-TINY, 1.61, INF), Interval, scale=2.0),
     *numbers("high", (0.2, INF), (0.19, 0.0, -INF), Interval, scale=2.0),
     *numbers("strength", (0.0, 1.0, np.array([0.0, 1.0])), (-TINY, 1.01, INF, np.array([0.5, 1.01])), CFGPlusPlus),
-    *numbers("share", (0.0, 1.0), (-TINY, 1.01, INF), CFGRescale),
+    *numbers("phi", (0.0, 1.0), (-TINY, 1.01, INF), CFGRescale),
     *numbers("quantile", (TINY, 1.0), (0.0, 1.01, INF), Thresholded, guidance=Conditional()),
     *numbers("limit", (TINY, 9.0), (0.0, -1.0, INF), Thresholded, guidance=Conditional()),
     *numbers("ceiling", (1.0, INF), (0.99, -INF), Thresholded, guidance=Conditional()),

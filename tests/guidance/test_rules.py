@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from artifex.guidance import APG, CFGRescale, CFGZeroStar, ClassifierFree, Linear, Rule
+from artifex.guidance import APG, CFGRescale, CFGZeroStar, ClassifierFree, LinearRule, Rule
 from artifex.schedules import X0, Epsilon, FlowVelocity, HostArray, NoiseLevel
 from tests.guidance.exact import ALPHA, HERE, LABELS, SIGMA, X, call, clean, denoise, eps, on_device, with_variance
 
@@ -62,9 +62,9 @@ def cfg_zero(c: HostArray, u: HostArray) -> HostArray:
 
 
 FORMULAS: Final[Mapping[str, tuple[Rule, Callable[[HostArray, HostArray], HostArray]]]] = {
-    "linear": (Linear(3.0), linear),
+    "linear": (LinearRule(3.0), linear),
     "rescaled": (CFGRescale(3.0), rescaled_velocity),
-    "rescaled noise": (CFGRescale(3.0, space=Epsilon()), rescaled_noise),
+    "rescaled noise": (CFGRescale(3.0, prediction=Epsilon()), rescaled_noise),
     "apg": (APG(3.0, 0.2, 0.5), apg),
     "cfg zero": (CFGZeroStar(3.0), cfg_zero),
 }
@@ -78,7 +78,7 @@ def test_is_the_papers_formula(name: str) -> None:
     np.testing.assert_allclose(got, formula(C, U), atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [Linear, CFGRescale, APG, CFGZeroStar])
+@pytest.mark.parametrize("rule", [LinearRule, CFGRescale, APG, CFGZeroStar])
 def test_scale_1_gives_the_strong_one(rule: Callable[[Array], Rule]) -> None:
     """As data, where it can't be known."""
     got = call(ClassifierFree(rule(jnp.asarray(1.0)), jnp.array(2))(denoise, Y))
@@ -117,7 +117,7 @@ def test_cfg_zero_is_blind_to_the_length_of_the_weak_velocity() -> None:
     strong, _, x_t = two()
     level, flow = NoiseLevel(*(jnp.full(4, v) for v in (7.0, 0.4, 0.6))), FlowVelocity()
     v = flow.target(strong, (x_t - 0.4 * strong) / 0.6, level)
-    weak = flow.clean(0.3 * v, x_t, level)
+    weak = flow.to_x0(0.3 * v, x_t, level)
     np.testing.assert_allclose(CFGZeroStar(7.0).combine(strong, weak, x_t, level), strong, atol=1e-4)
 
 
@@ -132,9 +132,9 @@ def test_a_learned_variance_is_combined_linearly_beside_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Linear(float("nan")), "one finite number, or one a sample, got nan"),
+        (lambda: LinearRule(float("nan")), "one finite number, or one a sample, got nan"),
         (lambda: CFGRescale(float("inf")), "one finite number, or one a sample, got inf"),
-        (lambda: CFGRescale(2.0, 1.5), r"share must be in \[0, 1\], got 1\.5"),
+        (lambda: CFGRescale(2.0, 1.5), r"phi must be in \[0, 1\], got 1\.5"),
         (lambda: APG(float("nan")), "one finite number, or one a sample, got nan"),
         (lambda: APG(2.0, radius=0.0), r"radius must be positive, got 0\.0"),
         (lambda: CFGZeroStar(float("nan")), "one finite number, or one a sample, got nan"),

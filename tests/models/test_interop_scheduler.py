@@ -22,7 +22,7 @@ SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012
     ("kind", "fields", "sampler", "times"),
     [
         ("DDIMScheduler", {**SD, "steps_offset": 1, "set_alpha_to_one": False}, DDIM(), [751, 501, 251, 1, 0]),
-        ("DDPMScheduler", {"variance_type": "fixed_large"}, DDPM("large"), [750, 500, 250, 0, -1]),
+        ("DDPMScheduler", {"variance_type": "fixed_large"}, DDPM("fixed_large"), [750, 500, 250, 0, -1]),
         ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}, PNDM(), [751, 501, 251, 1, 0]),
         ("EulerDiscreteScheduler", {}, Euler(), [999, 832.5, 666, 499.5, 333, 166.5, 0, -1]),
         (

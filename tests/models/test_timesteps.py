@@ -39,7 +39,7 @@ from artifex.guidance import (
 )
 from artifex.samplers import DDIM, DPM2, PNDM, Tableau, predictor_corrector, sample, with_corrector
 from artifex.schedules import VP, Denoiser, Discrete, Epsilon, HostArray, NetworkDenoiser, NoiseLevel, betas, grid
-from artifex.schedules.time_samplers import LowDiscrepancy, Steps, TimeSampler, Uniform
+from artifex.schedules.time_samplers import DiscreteUniform, LowDiscrepancy, TimeSampler, Uniform
 from artifex.training import Objective, Trainer, parse_config
 
 State = nnx.State[Any, Any]
@@ -295,7 +295,7 @@ def test_the_score_model_has_real_times() -> None:
         np.testing.assert_allclose(t, want, rtol=1e-6)
 
 
-@pytest.mark.parametrize("times", [None, Steps(CHAIN), LowDiscrepancy(Steps(CHAIN))])
+@pytest.mark.parametrize("times", [None, DiscreteUniform(CHAIN), LowDiscrepancy(DiscreteUniform(CHAIN))])
 def test_training(times: TimeSampler | None) -> None:
     objective = Objective(SCHEDULE, Epsilon(), num_classes=2, times=times)
     network = Looking(2, rngs=rngs())

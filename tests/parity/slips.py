@@ -9,13 +9,11 @@ from artifex.samplers import (
     Tableau,
     ddim_weights,
     difference_weights,
-    levels,
     moments,
     multistep,
     steps_along,
     tabulate,
 )
-from artifex.samplers.tableau import split_end
 from artifex.schedules import HostArray, Schedule
 
 
@@ -26,10 +24,10 @@ class AssumedGap:
     train: int = 1000
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        t, end = split_end(levels(schedule, times))
+        steps = steps_along(schedule, times)
         s = schedule.at(np.maximum(times[:-1] - self.train // (len(times) - 1), -1.0))
-        keep, fresh, _ = ddim_weights(t, s, 0.0)
-        return tabulate(t, end, np.stack([keep, np.zeros_like(keep), fresh], axis=1))
+        keep, fresh, _ = ddim_weights(steps.a, s, 0.0)
+        return tabulate(steps.a, steps.end, np.stack([keep, np.zeros_like(keep), fresh], axis=1))
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class NoisyEnd:
     """DDPM with the large variance, which adds noise to the clean data at the end too."""
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        table = DDPM("large").tableau(schedule, times)
+        table = DDPM("fixed_large").tableau(schedule, times)
         last = np.append(table.noise[:-1], table.level.sigma[-1])
         return replace(table, noise=last)
 
@@ -52,4 +50,4 @@ class Negated3M:
         integrals = moments(2 * steps.h, 2) / [1, 2] - [0, 1]
         integrals[orders == 2, 0] = -np.expm1(-2 * steps.h[orders == 2]) / 2
         older = steps.b.alpha[:, None] * difference_weights(steps.nodes(2), integrals, orders)
-        return multistep(steps, older, share=steps.shrink)
+        return multistep(steps, older, share=steps.exp_neg_h)

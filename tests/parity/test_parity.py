@@ -61,7 +61,7 @@ from tests.samplers.analytic import BIMODAL, at
 from tests.samplers.analytic import walk as free_walk
 
 Times = Callable[[int], HostArray]
-Slope = Literal["midpoint", "heun"]
+SolverType = Literal["midpoint", "heun"]
 X = Float[Array, "b d"]
 
 CHAIN: Final = Discrete(betas.scaled_linear(1000))
@@ -215,19 +215,19 @@ def churned_row(step: Literal["euler", "heun", "dpm2"], calls: int) -> Row:
 
 
 def multi(
-    order: int = 2, eta: float = 0.0, slope: Slope = "midpoint", diffusers_compat: bool = False
+    order: int = 2, eta: float = 0.0, solver_type: SolverType = "midpoint", diffusers_compat: bool = False
 ) -> DPMSolverPPMultistep:
     """As k-diffusion has it: at full order to the end."""
-    return DPMSolverPPMultistep(order, eta, slope, diffusers_compat, lower_order_final=False)
+    return DPMSolverPPMultistep(order, eta, solver_type, diffusers_compat, lower_order_final=False)
 
 
 ROWS: Final[Mapping[str, Row]] = {
     "ddpm leading": Row(DDPM(), leading),
     "ddpm trailing": Row(DDPM(), trailing, wide=1e-9),  # it floors variances at 1e-20
     "ddpm linspace": Row(DDPM(), linspace),
-    "ddpm large": Row(DDPM("large"), leading),
+    "ddpm large": Row(DDPM("fixed_large"), leading),
     "ddpm large trailing": Row(NoisyEnd(), trailing),
-    "ddpm learned": Row(DDPM("learned"), leading),
+    "ddpm learned": Row(DDPM("learned_range"), leading),
     "ddpm zero-snr": Row(DDPM(), trailing, ZERO_SNR, wide=1e-9),
     "ddim leading": Row(DDIM(), leading),
     "ddim trailing": Row(DDIM(), trailing),
@@ -279,7 +279,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "dpm++ 2m linspace": Row(DPMSolverPPMultistep(), more(linspace)),
     "dpm++ 1m": Row(DPMSolverPPMultistep(1), more(linspace)),
     "dpm++ 3m": Row(DPMSolverPPMultistep(3, diffusers_compat=True), more(linspace)),
-    "dpm++ 2m heun": Row(DPMSolverPPMultistep(slope="heun"), more(linspace)),
+    "dpm++ 2m heun": Row(DPMSolverPPMultistep(solver_type="heun"), more(linspace)),
     "dpm++ 2m karras": Row(DPMSolverPPMultistep(), karras, told=np.round),
     "dpm++ 2m exponential": Row(DPMSolverPPMultistep(), exponential, told=np.floor, theirs=True),
     "dpm++ 2m lu": Row(DPMSolverPPMultistep(), exponential, told=np.round),
@@ -287,15 +287,15 @@ ROWS: Final[Mapping[str, Row]] = {
     "dpm++ 2m zero-snr": Row(DPMSolverPPMultistep(), trailing, FLOOR),
     "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, told=cut),
     "dpm++ 2m sde": Row(DPMSolverPPMultistep(eta=1.0), more(linspace)),
-    "dpm++ 2m sde heun": Row(DPMSolverPPMultistep(eta=1.0, slope="heun"), more(linspace)),
+    "dpm++ 2m sde heun": Row(DPMSolverPPMultistep(eta=1.0, solver_type="heun"), more(linspace)),
     "dpm++ 3m sde": Row(Negated3M(), more(linspace)),
     "dpm-solver 1m": Row(DPMSolverMultistep(1), noisy(more(linspace))),
     "dpm-solver 2m": Row(DPMSolverMultistep(2), noisy(more(linspace))),
     "dpm-solver 3m": Row(DPMSolverMultistep(3, diffusers_compat=True), noisy(more(linspace))),
-    "dpm-solver 2m heun": Row(DPMSolverMultistep(slope="heun"), noisy(more(linspace))),
+    "dpm-solver 2m heun": Row(DPMSolverMultistep(solver_type="heun"), noisy(more(linspace))),
     "dpm-solver 1m sde": Row(DPMSolverMultistep(1, eta=1.0), noisy(more(linspace))),
     "dpm-solver 2m sde": Row(DPMSolverMultistep(eta=1.0), noisy(more(linspace))),
-    "dpm-solver 2m sde heun": Row(DPMSolverMultistep(eta=1.0, slope="heun"), noisy(more(linspace))),
+    "dpm-solver 2m sde heun": Row(DPMSolverMultistep(eta=1.0, solver_type="heun"), noisy(more(linspace))),
     "dpm++ 1s": Row(DPMSolverPPSinglestep(1), more(linspace)),
     "dpm++ 2s": Row(SinglestepOnGrid(2), more(linspace)),
     "dpm++ 3s": Row(SinglestepOnGrid(3), more(linspace)),
@@ -312,19 +312,19 @@ ROWS: Final[Mapping[str, Row]] = {
     "unipc-3 bh1": Row(UniPC(3, "bh1"), noisy(more(linspace))),
     "unipc-2 bh1 to clean": Row(UniPC(2, "bh1"), more(linspace), only=()),
     "unipc-2 uncorrected": Row(UniPC(corrector=False), more(linspace)),
-    "unipc-1 noise": Row(UniPC(1, predict="noise"), noisy(more(linspace))),
-    "unipc-2 noise": Row(UniPC(predict="noise"), noisy(more(linspace))),
-    "unipc-3 noise": Row(UniPC(3, predict="noise"), noisy(more(linspace))),
-    "unipc-3 noise bh1": Row(UniPC(3, "bh1", "noise"), noisy(more(linspace))),
+    "unipc-1 noise": Row(UniPC(1, predict_x0=False), noisy(more(linspace))),
+    "unipc-2 noise": Row(UniPC(predict_x0=False), noisy(more(linspace))),
+    "unipc-3 noise": Row(UniPC(3, predict_x0=False), noisy(more(linspace))),
+    "unipc-3 noise bh1": Row(UniPC(3, "bh1", predict_x0=False), noisy(more(linspace))),
     "unipc-2 karras": Row(UniPC(), karras, told=np.round),
     "unipc-2 exponential": Row(UniPC(), exponential, told=np.floor, theirs=True),
     "unipc-2 zero-snr": Row(UniPC(), trailing, FLOOR),
     "unipc-2 flow": Row(UniPC(), flow_dented, STRAIGHT, told=cut),
-    "deis-2 leading": Row(DEIS(2, "logsnr"), noisy(more(leading))),
-    "deis-2 trailing": Row(DEIS(2, "logsnr"), noisy(trailing)),
-    "deis-2 linspace": Row(DEIS(2, "logsnr"), noisy(more(linspace))),
-    "deis-1": Row(DEIS(1, "logsnr"), noisy(more(linspace))),
-    "deis-3": Row(DEIS(3, "logsnr"), noisy(more(linspace)), shipped=3e-4),  # it cancels in float32
+    "deis-2 leading": Row(DEIS(2, "logrho"), noisy(more(leading))),
+    "deis-2 trailing": Row(DEIS(2, "logrho"), noisy(trailing)),
+    "deis-2 linspace": Row(DEIS(2, "logrho"), noisy(more(linspace))),
+    "deis-1": Row(DEIS(1, "logrho"), noisy(more(linspace))),
+    "deis-3": Row(DEIS(3, "logrho"), noisy(more(linspace)), shipped=3e-4),  # it cancels in float32
     "edm euler": edm_row(Euler()),
     "edm euler exponential": edm_row(Euler(), edm_exponential),
     "edm dpm++ 2m": edm_row(DPMSolverPPMultistep()),
@@ -351,9 +351,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "k dpm++ 2m": edm_row(multi()),
     "k dpm++ 2m exponential": edm_row(multi(), edm_exponential),
     "k dpm++ 2m sde": edm_row(multi(eta=1.0)),
-    "k dpm++ 2m sde heun": edm_row(multi(eta=1.0, slope="heun")),
-    "k dpm++ 3m": edm_row(multi(3, slope="heun", diffusers_compat=True)),
-    "k dpm++ 3m sde": edm_row(multi(3, 1.0, slope="heun", diffusers_compat=True)),
+    "k dpm++ 2m sde heun": edm_row(multi(eta=1.0, solver_type="heun")),
+    "k dpm++ 3m": edm_row(multi(3, solver_type="heun", diffusers_compat=True)),
+    "k dpm++ 3m sde": edm_row(multi(3, 1.0, solver_type="heun", diffusers_compat=True)),
 }
 
 DEVIATIONS: Final[Mapping[str, Row]] = {
@@ -362,12 +362,12 @@ DEVIATIONS: Final[Mapping[str, Row]] = {
     "dpm++ 3m": Row(DPMSolverPPMultistep(3), more(linspace)),
     "dpm++ 3m sde": Row(DPMSolverPPMultistep(3, eta=1.0), more(linspace)),
     "dpm-solver 3m": Row(DPMSolverMultistep(3), noisy(more(linspace))),
-    "k dpm++ 3m": edm_row(multi(3, slope="heun")),
+    "k dpm++ 3m": edm_row(multi(3, solver_type="heun")),
     "pndm": Row(PNDM(), leading, only=("v_prediction",)),
     "ddim inverse": Row(DDIMInversion(), leading, only=("v_prediction",)),
     "unipc-2 bh1 to clean": Row(UniPC(2, "bh1"), more(linspace)),
-    "ddpm large trailing": Row(DDPM("large"), trailing),
-    "deis-2 linspace": Row(DEIS(2, "logsnr"), more(linspace)),
+    "ddpm large trailing": Row(DDPM("fixed_large"), trailing),
+    "deis-2 linspace": Row(DEIS(2, "logrho"), more(linspace)),
     "dpm++ 2m sigma-min": Row(DPMSolverPPMultistep(), more(linspace)),
     "dpm++ 2m zero-snr": Row(DPMSolverPPMultistep(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
     "euler zero-snr": Row(Euler(), trailing, ZERO_SNR, only=("v_prediction", "sample")),

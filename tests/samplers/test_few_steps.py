@@ -23,7 +23,7 @@ SHORT: Final = Discrete(betas.linear(12, 0.02, 0.4))
 EXTRA: Final[Mapping[str, Sampler]] = {
     "dpm++ 3m euler": DPMSolverPPMultistep(3, euler_at_final=True),
     "dpm-solver 3m euler": DPMSolverMultistep(3, euler_at_final=True),
-    "unipc-3 uncorrected": UniPC(3, uncorrected=(0, 1)),
+    "unipc-3 uncorrected": UniPC(3, disable_corrector=(0, 1)),
 }
 ALL: Final = {**SOLVERS, **EXTRA}
 
@@ -72,7 +72,7 @@ def test_one_step_of_a_multistep_method_is_ddim(name: str) -> None:
 
 
 def every(schedule: Discrete) -> tuple[Schedule, HostArray]:
-    return schedule, grid.every(schedule.steps)
+    return schedule, grid.all_steps(schedule.steps)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -118,8 +118,8 @@ def test_euler_at_final_is_of_first_order_in_the_last_step_alone(
 def test_steps_that_stay_uncorrected() -> None:
     """The corrector of step i acts in row i + 1: with all of them left out, nothing but the predictor is left."""
     times = grid.karras(EDM(), 6, 80.0, 0.002)
-    whole, none = UniPC(3).tableau(EDM(), times), UniPC(3, uncorrected=tuple(range(6))).tableau(EDM(), times)
-    some = UniPC(3, uncorrected=(0, 2)).tableau(EDM(), times)
+    whole, none = UniPC(3).tableau(EDM(), times), UniPC(3, disable_corrector=tuple(range(6))).tableau(EDM(), times)
+    some = UniPC(3, disable_corrector=(0, 2)).tableau(EDM(), times)
     np.testing.assert_array_equal(some.base[[1, 3]], none.base[[1, 3]])
     np.testing.assert_array_equal(some.base[[0, 2, 4, 5]], whole.base[[0, 2, 4, 5]])
     x = started(whole)

@@ -16,12 +16,12 @@ from artifex.samplers import (
     Inpainted,
     UniPC,
     prior,
-    resample,
+    repaint,
     sample,
     sample_trajectory,
     sample_with_callback,
     start_from,
-    tail,
+    truncate,
 )
 from artifex.schedules import EDM, VP, Discrete, HostArray, NoiseLevel, ValueByTime, betas, expand, grid
 from tests.samplers.cases import SOLVERS
@@ -35,19 +35,19 @@ COVARIANCE: Final = np.array([[0.25, 0.12], [0.12, 0.5]])
 @pytest.mark.parametrize(("strength", "steps"), [(1.0, 10), (0.5, 5), (0.3, 3), (0.31, 4), (0.01, 1)])
 def test_the_tail_of_a_grid(strength: float, steps: int) -> None:
     times = grid.uniform(10)
-    np.testing.assert_array_equal(tail(times, strength), times[-steps - 1 :])
+    np.testing.assert_array_equal(truncate(times, strength), times[-steps - 1 :])
 
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, 1.01])
 def test_no_such_tail(strength: float) -> None:
     with pytest.raises(ValueError, match=r"strength must be in \(0, 1\]"):
-        tail(grid.uniform(10), strength)
+        truncate(grid.uniform(10), strength)
 
 
 @pytest.mark.parametrize("sampler", [DDIM(), DDPM(), UniPC(2)], ids=repr)
 def test_from_the_middle_the_law_is_still_the_data(sampler: DDIM) -> None:
     """Data start_from to a middle level and walked back is data again."""
-    times = tail(grid.uniform(400, 1.0, 1e-3), 0.2)
+    times = truncate(grid.uniform(400, 1.0, 1e-3), 0.2)
     table = sampler.tableau(VP(), times)
     assert table.level.t[0] < 0.21
     x0 = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 4096).astype(np.float32)
@@ -72,11 +72,11 @@ def test_the_known_part_stays_on_its_path() -> None:
 def test_resampling_keeps_the_law() -> None:
     schedule = Discrete(betas.linear(200))
     table = DDPM().tableau(schedule, grid.trailing(200, 40))
-    again = resample(table, jump=8, repeats=3)
+    again = repaint(table, jump=8, repeats=3)
     assert again.rows == 3 * table.rows
     for one, other in zip(law(table, MEAN, COVARIANCE), law(again, MEAN, COVARIANCE), strict=True):
         np.testing.assert_allclose(one, other, atol=0.03)
-    np.testing.assert_array_equal(resample(table, 7, 1).evaluate, table.evaluate)
+    np.testing.assert_array_equal(repaint(table, 7, 1).evaluate, table.evaluate)
 
 
 def test_resampling_brings_the_new_part_closer_to_the_known() -> None:
@@ -88,7 +88,7 @@ def test_resampling_brings_the_new_part_closer_to_the_known() -> None:
     inpainted = Inpainted(denoiser(), known, mask)
     off = []
     for repeats in (1, 24):
-        got = sample(inpainted, resample(table, 4, repeats), x, jax.random.key(1))
+        got = sample(inpainted, repaint(table, 4, repeats), x, jax.random.key(1))
         np.testing.assert_allclose(got[:, 0], 1.5, atol=1e-4)
         off.append(abs(float(got[:, 1].mean()) - truth))
     assert off[1] < off[0] / 2
@@ -97,12 +97,12 @@ def test_resampling_brings_the_new_part_closer_to_the_known() -> None:
 @pytest.mark.parametrize("sampler", [Heun(), UniPC(2)], ids=repr)
 def test_a_method_with_memory_cannot_go_back(sampler: Heun) -> None:
     with pytest.raises(ValueError, match="only a method without a base state or older predictions"):
-        resample(sampler.tableau(VP(), grid.uniform(10)))
+        repaint(sampler.tableau(VP(), grid.uniform(10)))
 
 
 def test_no_such_jump() -> None:
     with pytest.raises(ValueError, match="jump must be at least 1, got 0"):
-        resample(DDIM().tableau(VP(), grid.uniform(10)), 0, 2)
+        repaint(DDIM().tableau(VP(), grid.uniform(10)), 0, 2)
 
 
 def test_a_guidance_scale_for_every_row() -> None:

@@ -16,7 +16,7 @@ from artifex.samplers import (
     Inpainted,
     predictor_corrector,
     prior,
-    resample,
+    repaint,
     sample,
     with_corrector,
 )
@@ -26,8 +26,8 @@ from tests.samplers.test_law import COVARIANCE, MEAN, Gaussian, denoiser, law
 STEPS: Final = 12
 BETAS: Final = betas.linear(STEPS, 1e-2, 0.5)
 CHAIN: Final = Discrete(BETAS)
-TIMES: Final = grid.every(STEPS)
-LEARNED: Final = DDPM("learned").tableau(CHAIN, TIMES)
+TIMES: Final = grid.all_steps(STEPS)
+LEARNED: Final = DDPM("learned_range").tableau(CHAIN, TIMES)
 
 ABAR: Final = np.cumprod(1 - BETAS)
 BEFORE: Final = np.append(1.0, ABAR[:-1])
@@ -64,7 +64,7 @@ def test_the_law_under_a_constant_v(v: float) -> None:
         shift = clean * (np.eye(2) - np.sqrt(ABAR[i]) * gain) @ MEAN / (1 - ABAR[i])
         mean, covariance = move @ mean + shift, move @ covariance @ move.T + variance(v, i) * np.eye(2)
 
-    names = {-1.0: DDPM("small"), 1.0: DDPM("large")}
+    names = {-1.0: DDPM("fixed_small"), 1.0: DDPM("fixed_large")}
     if v in names:
         for one, other in zip(law(names[v].tableau(CHAIN, TIMES), MEAN, COVARIANCE), (mean, covariance), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-12)
@@ -112,7 +112,7 @@ def test_a_respaced_chain_and_one_without_signal() -> None:
     """The two ends of the range are the small and the large variance of the sub-sequence, and the last row has none."""
     for chain in (Discrete(betas.linear(1000)), Discrete(betas.rescale_zero_terminal_snr(betas.linear(1000)))):
         times = grid.trailing(1000, 25)
-        table, small, large = (DDPM(v).tableau(chain, times) for v in ("learned", "small", "large"))
+        table, small, large = (DDPM(v).tableau(chain, times) for v in ("learned_range", "fixed_small", "fixed_large"))
         np.testing.assert_allclose(table.noise, small.noise, rtol=1e-14)
         np.testing.assert_allclose(table.noise * np.exp(table.stretch), large.noise, rtol=1e-12)
         assert table.noise[-1] == 0
@@ -153,7 +153,7 @@ def test_who_cannot_walk_it() -> None:
     with pytest.raises(ValueError, match=r"x0 of shape \(3, 4\), or \[x0, v\] of shape \(3, 8\), got \(3, 3\)"):
         sample(lambda x_t, level: x_t[:, :3], LEARNED, x, key)
     with pytest.raises(ValueError, match="only a method with noise of its own can go back"):
-        resample(LEARNED)
+        repaint(LEARNED)
     with pytest.raises(ValueError, match="only a method with noise of its own can be with_corrector"):
         with_corrector(LEARNED)
     network: NetworkDenoiser[None, None] = NetworkDenoiser(lambda p, x, t, c: x, Epsilon(), None, variance=True)
@@ -163,6 +163,6 @@ def test_who_cannot_walk_it() -> None:
 
 def test_a_step_to_clean_data_draws_no_noise_and_needs_no_key() -> None:
     x, ends = jnp.ones((2, 2)), TIMES[-2:]
-    out = sample(WithV(denoiser(), jnp.float32(0.3)), DDPM("learned").tableau(CHAIN, ends), x)
+    out = sample(WithV(denoiser(), jnp.float32(0.3)), DDPM("learned_range").tableau(CHAIN, ends), x)
     clean = denoiser()(x, jax.tree.map(lambda v: jnp.full(2, v, jnp.float32), CHAIN.at(ends[:1])))
     np.testing.assert_allclose(out, clean, rtol=1e-6)

@@ -37,9 +37,9 @@ from artifex.samplers import (
     phi,
     predictor_corrector,
     probability_flow,
-    resample,
+    repaint,
     sample_trajectory,
-    tail,
+    truncate,
     with_corrector,
 )
 from artifex.schedules import VP, Discrete, NoiseLevel, betas, grid
@@ -47,7 +47,7 @@ from tests.ranges import Range, numbers, uncovered, wholes
 
 INF: Final = math.inf
 TINY: Final = 1e-30
-TABLE: Final = DDPM().tableau(Discrete(betas.linear(6)), grid.every(6))
+TABLE: Final = DDPM().tableau(Discrete(betas.linear(6)), grid.all_steps(6))
 X: Final = jnp.ones((1, 2))
 
 
@@ -77,29 +77,29 @@ def kept(after: Sequence[int]) -> object:
 
 
 def uncorrected(step: int) -> UniPC:
-    return UniPC(uncorrected=(step,))
+    return UniPC(disable_corrector=(step,))
 
 
 RANGES: Final = [
     *numbers("eta", (0.0, 1.0), (-TINY, 1.01, INF), DDIM),
     *numbers("eta", (0.0, 9.0), (-TINY, INF), DPM2, DPMSolverPPMultistep, DPMSolverPPSDE, DPMSolverPPSinglestep),
     *numbers("eta", (0.0, 9.0), (-TINY, INF), DPMSolverMultistep, EulerAncestral),
-    *numbers("place", (TINY, 1.0), (0.0, 1.01, INF), DPMSolverPPSDE),
+    *numbers("r", (TINY, 1.0), (0.0, 1.01, INF), DPMSolverPPSDE),
     *wholes("order", 1, 3, DPMSolverPPMultistep, DPMSolverPPSinglestep, DPMSolverMultistep, DPMSolverSinglestep),
     *wholes("order", 1, 3, ERSDE, DEIS, UniPC),
     *wholes("order", 1, 4, LMS, PNDM),
     *wholes("step", 0, None, uncorrected),
     *wholes("iterations", 1, None, DDIMInversion),
-    *numbers("floor", (0.0, 9.0), (-TINY, INF), MultistepConsistency),
-    *numbers("churn", (0.0, 1e3), (-TINY, INF), EDMStochastic),
-    *numbers("low", (0.0, 50.0), (-TINY, 50.1, INF), EDMStochastic),
-    *numbers("high", (0.05, INF), (0.04, -INF), EDMStochastic),
-    *numbers("inflation", (TINY, 2.0), (0.0, INF), EDMStochastic),
+    *numbers("sigma_min", (0.0, 9.0), (-TINY, INF), MultistepConsistency),
+    *numbers("s_churn", (0.0, 1e3), (-TINY, INF), EDMStochastic),
+    *numbers("s_tmin", (0.0, 50.0), (-TINY, 50.1, INF), EDMStochastic),
+    *numbers("s_tmax", (0.05, INF), (0.04, -INF), EDMStochastic),
+    *numbers("s_noise", (TINY, 2.0), (0.0, INF), EDMStochastic),
     *numbers("power", (TINY, 9.0), (0.0, INF), ERSDE),
     *numbers("offset", (0.0, 1e3), (-TINY, INF), ERSDE),
-    *numbers("strength", (TINY, 1.0), (0.0, 1.01, INF), tail, times=np.linspace(1, 0, 5)),
-    *wholes("jump", 1, None, resample, tableau=TABLE),
-    *wholes("repeats", 1, None, resample, tableau=TABLE),
+    *numbers("strength", (TINY, 1.0), (0.0, 1.01, INF), truncate, times=np.linspace(1, 0, 5)),
+    *wholes("jump", 1, None, repaint, tableau=TABLE),
+    *wholes("repeats", 1, None, repaint, tableau=TABLE),
     *wholes("corrections", 0, None, with_corrector, tableau=TABLE),
     *wholes("corrections", 0, None, corrections),
     *numbers("snr", (TINY, 0.99), (0.0, 1.0, INF), with_corrector, tableau=TABLE),
@@ -128,7 +128,7 @@ def test_a_range_is_held_at_both_ends(row: Range) -> None:
 
 def test_every_number_of_a_public_dataclass_has_its_range() -> None:
     """The parts of a table are arrays, which ``tabulate`` checks; the steps of UniPC have a row through a function."""
-    elsewhere = {"Stage.data", "Stage.noise", "Stage.share", "UniPC.uncorrected"}
+    elsewhere = {"Stage.data", "Stage.noise", "Stage.share", "UniPC.disable_corrector"}
     assert uncovered([samplers], RANGES) - elsewhere == set()
 
 

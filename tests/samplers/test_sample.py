@@ -87,7 +87,11 @@ def test_one_key_gives_each_place_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(DDIM(0.3), DDPM("large")), (EulerAncestral(), DPMSolverPPMultistep(1, eta=0.4)), (UniPC(3), UniPC(3, "bh1"))],
+    [
+        (DDIM(0.3), DDPM("fixed_large")),
+        (EulerAncestral(), DPMSolverPPMultistep(1, eta=0.4)),
+        (UniPC(3), UniPC(3, "bh1")),
+    ],
     ids=repr,
 )
 def test_other_numbers_trace_nothing(first: Sampler, second: Sampler, request: pytest.FixtureRequest) -> None:
@@ -188,5 +192,5 @@ def test_keys_that_do_not_fit(unhooked: None) -> None:
 
 def test_a_chain_of_one_step() -> None:
     schedule = Discrete(betas.linear(1))
-    plan = DDIM().tableau(schedule, grid.every(1))
+    plan = DDIM().tableau(schedule, grid.all_steps(1))
     assert sample(Shrink(jnp.asarray(0.7)), plan, jnp.ones((2, 3))).shape == (2, 3)

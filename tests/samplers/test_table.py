@@ -157,9 +157,9 @@ def test_solvers_that_are_one() -> None:
     same(STOCHASTIC["ddpm small"], EulerAncestral())
     same(STOCHASTIC["ddpm small"], STOCHASTIC["dpm++ 1m sde"])
     same(UniPC(2, corrector=False), DPMSolverPPMultistep(2, lower_order_final=True))
-    same(UniPC(2, predict="noise", corrector=False), DPMSolverMultistep(2, lower_order_final=True))
+    same(UniPC(2, predict_x0=False, corrector=False), DPMSolverMultistep(2, lower_order_final=True))
     same(DPMSolverPPSDE(0), DPMSolverPPSinglestep(2))
-    same(EDMStochastic(churn=0, step="dpm2"), DETERMINISTIC["dpm2"])
+    same(EDMStochastic(s_churn=0, step="dpm2"), DETERMINISTIC["dpm2"])
 
 
 def test_an_inversion_undoes_ddim() -> None:
@@ -222,16 +222,19 @@ def test_an_order_out_of_range(make: type[Sampler]) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (DDPM, {"variance": "middle"}, "variance must be 'small', 'large' or 'learned', got 'middle'"),
-        (DPMSolverMultistep, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
+        (
+            DDPM,
+            {"variance_type": "middle"},
+            "variance_type must be 'fixed_small', 'fixed_large' or 'learned_range', got 'middle'",
+        ),
+        (DPMSolverMultistep, {"solver_type": "euler"}, "solver_type must be 'midpoint' or 'heun', got 'euler'"),
         (DPMSolverMultistep, {"eta": -1.0}, r"eta must be finite and at least 0, got -1\.0"),
-        (DPMSolverPPMultistep, {"slope": "euler"}, "slope must be 'midpoint' or 'heun', got 'euler'"),
-        (DPMSolverPPSDE, {"place": 0.0}, r"place must be in \(0, 1\], got 0\.0"),
-        (UniPC, {"variant": "bh3"}, "variant must be 'bh1' or 'bh2', got 'bh3'"),
-        (UniPC, {"predict": "flow"}, "predict must be 'data' or 'noise', got 'flow'"),
+        (DPMSolverPPMultistep, {"solver_type": "euler"}, "solver_type must be 'midpoint' or 'heun', got 'euler'"),
+        (DPMSolverPPSDE, {"r": 0.0}, r"r must be in \(0, 1\], got 0\.0"),
+        (UniPC, {"solver_type": "bh3"}, "solver_type must be 'bh1' or 'bh2', got 'bh3'"),
         (PNDM, {"warmup": "none"}, "warmup must be 'heun', 'euler' or 'runge-kutta', got 'none'"),
         (EDMStochastic, {"step": "lms"}, "step must be 'heun', 'euler' or 'dpm2', got 'lms'"),
-        (EDMStochastic, {"churn": -1.0}, r"churn must be finite and at least 0, got -1\.0"),
+        (EDMStochastic, {"s_churn": -1.0}, r"s_churn must be finite and at least 0, got -1\.0"),
     ],
 )
 def test_bad_settings(

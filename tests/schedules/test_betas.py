@@ -120,7 +120,7 @@ def test_shifted_moves_the_snr(table: Callable[[int], HostArray], factor: float)
         (lambda: betas.geometric(10, 0.0, 0.1), "got start = 0.0"),
         (lambda: betas.exponential(10, 0.0), "rate must be positive and finite, got 0.0"),
         (lambda: betas.cosine(10, -1.0), "s must be finite and at least 0, got -1.0"),
-        (lambda: betas.cosine(10, cap=1.5), r"cap must be in \(0, 1\], got 1.5"),
+        (lambda: betas.cosine(10, max_beta=1.5), r"max_beta must be in \(0, 1\], got 1.5"),
         (lambda: betas.sigmoid_alpha_bar(10, 3.0, 3.0), "end must be finite and above 3, got 3.0"),
         (lambda: betas.laplace(10, b=0.0), "b must be positive and finite, got 0.0"),
         (lambda: betas.from_alpha_bar(lambda u: 1 + u, 10), "signal must fall .* got values from 1.0 to 2.0"),

@@ -36,7 +36,7 @@ def network(parameters: jax.Array, x: jax.Array, t: jax.Array, cond: None) -> ja
 def test_network_denoiser_reads_its_prediction() -> None:
     x = jnp.ones((2, 3))
     got = NetworkDenoiser(network, V(), jnp.asarray(0.5))(x, AT)
-    np.testing.assert_allclose(got, V().clean(0.5 * x + AT.t[:, None], x, AT), rtol=1e-6)
+    np.testing.assert_allclose(got, V().to_x0(0.5 * x + AT.t[:, None], x, AT), rtol=1e-6)
 
 
 def test_network_denoiser_scales_the_input_of_f() -> None:
@@ -44,7 +44,7 @@ def test_network_denoiser_scales_the_input_of_f() -> None:
     at = EDM().at(jnp.asarray([0.1, 10.0]))
     x = jnp.ones((2, 3))
     out = 0.5 * f.c_in(at)[:, None] * x + f.c_noise(at)[:, None]
-    np.testing.assert_allclose(NetworkDenoiser(network, f, jnp.asarray(0.5))(x, at), f.clean(out, x, at), rtol=1e-6)
+    np.testing.assert_allclose(NetworkDenoiser(network, f, jnp.asarray(0.5))(x, at), f.to_x0(out, x, at), rtol=1e-6)
 
 
 def test_a_network_of_another_shape_is_an_error() -> None:

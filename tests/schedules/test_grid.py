@@ -13,7 +13,7 @@ CHAIN: Final = Discrete(betas.scaled_linear(1000))
 
 
 def test_every() -> None:
-    np.testing.assert_array_equal(grid.every(3), [2, 1, 0, -1])
+    np.testing.assert_array_equal(grid.all_steps(3), [2, 1, 0, -1])
 
 
 def test_leading() -> None:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.schedules import VP, Discrete, NoiseLevel, Schedule, add_noise, betas, expand, mix
+from artifex.schedules import VP, Discrete, NoiseLevel, Schedule, add_noise, betas, diffuse, expand
 
 
 def test_logsnr() -> None:
@@ -26,7 +26,7 @@ def test_mix_and_add_noise() -> None:
     x_t, eps = add_noise(x0, level, keys)
     want = np.asarray(expand(level.alpha, x0)) * np.asarray(x0) + np.asarray(expand(level.sigma, x0)) * np.asarray(eps)
     np.testing.assert_allclose(x_t, want, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(mix(x0, eps, level), want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(diffuse(x0, eps, level), want, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(np.mean(eps, axis=1), 0, atol=0.03)
     np.testing.assert_allclose(np.std(eps, axis=1), 1, atol=0.03)
     _, swapped = add_noise(x0, level, keys[::-1])

@@ -23,8 +23,8 @@ from artifex.schedules import (
     V,
     betas,
     convert,
-    mix,
-    pair,
+    diffuse,
+    to_x0_eps,
 )
 
 ALL: Final[dict[str, Prediction]] = {
@@ -77,7 +77,7 @@ def data(seed: int = 0) -> tuple[jax.Array, jax.Array]:
 def sample(path: Path) -> tuple[Level, jax.Array, jax.Array, jax.Array]:
     x0, eps = data()
     at = path(LOGSNR)
-    return at, x0, eps, mix(x0, eps, at)
+    return at, x0, eps, diffuse(x0, eps, at)
 
 
 def size(x: jax.Array) -> HostArray:
@@ -116,12 +116,12 @@ def test_target_states_its_formula(prediction: Prediction, path: Path) -> None:
 def test_clean_and_noise_read_a_target(prediction: Prediction, path: Path) -> None:
     """To the rounding of x_t, which is worth sigma/alpha in x0 and alpha/sigma in eps, and to no more."""
     at, x0, eps, x_t = sample(path)
-    got_x0, got_eps = pair(prediction.target(x0, eps, at), x_t, at, prediction)
+    got_x0, got_eps = to_x0_eps(prediction.target(x0, eps, at), x_t, at, prediction)
     alpha, sigma = np.asarray(at.alpha), np.asarray(at.sigma)
     length = np.hypot(alpha, sigma)
     assert np.max(lost(got_x0, x0) * alpha / length) < 3e-6
     assert np.max(lost(got_eps, eps) * sigma / length) < 3e-6
-    assert np.max(lost(mix(got_x0, got_eps, at), x_t) / length) < 3e-6
+    assert np.max(lost(diffuse(got_x0, got_eps, at), x_t) / length) < 3e-6
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ TRIPS: Final[dict[tuple[Prediction, Prediction, Path], Trip]] = {}
 def travel(source: Prediction, target: Prediction, path: Path) -> Trip:
     at, x0, eps, x_t = sample(path)
     out = source.target(x0, eps, at)
-    carried = pair(out, x_t, at, source)
+    carried = to_x0_eps(out, x_t, at, source)
     there = convert(out, x_t, at, source, target)
     np.testing.assert_array_equal(there, target.target(*carried, at))
     back = convert(there, x_t, at, target, source)
-    again = pair(back, x_t, at, source)
+    again = to_x0_eps(back, x_t, at, source)
     alpha, sigma = np.asarray(at.alpha, np.float64), np.asarray(at.sigma, np.float64)
     length = np.hypot(alpha, sigma)
     return Trip(
@@ -228,7 +228,7 @@ def test_preconditioned_input_has_unit_variance() -> None:
     """And so has its target, if the data's is 0.5: 1952 numbers tell a standard deviation to 0.016."""
     at = straight(np.full(len(LOGSNR), 1.0))
     x0, eps = data()
-    seen, told = EDMPreconditioned(0.5).inputs(mix(0.5 * x0, eps, at), at)
+    seen, told = EDMPreconditioned(0.5).inputs(diffuse(0.5 * x0, eps, at), at)
     assert np.std(np.asarray(seen)) == pytest.approx(1, abs=0.05)
     np.testing.assert_allclose(told, -1 / 8, rtol=1e-5)
     assert np.std(np.asarray(EDMPreconditioned(0.5).target(0.5 * x0, eps, at))) == pytest.approx(1, abs=0.05)
@@ -252,9 +252,14 @@ def test_ends_give_no_nan(source: Prediction, target: Prediction, end: str) -> N
     chain = Discrete(betas.rescale_zero_terminal_snr(betas.scaled_linear(1000)))
     at = chain.at(jnp.full(len(LOGSNR), t))
     x0, eps = data()
-    x_t = mix(x0, eps, at)
+    x_t = diffuse(x0, eps, at)
     out = source.target(x0, eps, at)
-    for values in (out, convert(out, x_t, at, source, target), *pair(out, x_t, at, source), *source.inputs(x_t, at)):
+    for values in (
+        out,
+        convert(out, x_t, at, source, target),
+        *to_x0_eps(out, x_t, at, source),
+        *source.inputs(x_t, at),
+    ):
         assert np.all(np.isfinite(np.asarray(values)))
 
 
@@ -263,7 +268,7 @@ def test_pure_noise_still_says_what_the_data_is(prediction: Prediction) -> None:
     """To the rounding of ``FlowVelocity``'s difference, half an ulp of 4 to 8 there and back; the others are exact."""
     at = level(np.zeros(len(LOGSNR)), np.ones(len(LOGSNR)))
     x0, eps = data()
-    np.testing.assert_allclose(prediction.clean(prediction.target(x0, eps, at), eps, at), x0, rtol=0, atol=5e-7)
+    np.testing.assert_allclose(prediction.to_x0(prediction.target(x0, eps, at), eps, at), x0, rtol=0, atol=5e-7)
 
 
 @each
@@ -271,7 +276,7 @@ def test_gradients_at_the_ends_are_finite(prediction: Prediction) -> None:
     clean = (LOGSNR > 0).astype(np.float64)
     at = level(clean, 1 - clean)
     x = jnp.ones((len(LOGSNR), 32))
-    grad = jax.grad(lambda out: jnp.sum(jnp.stack(pair(out, x, at, prediction))))(x)
+    grad = jax.grad(lambda out: jnp.sum(jnp.stack(to_x0_eps(out, x, at, prediction))))(x)
     assert jnp.all(jnp.isfinite(grad))
 
 
@@ -281,7 +286,7 @@ def test_one_level_for_all_samples(prediction: Prediction) -> None:
     many = jax.tree.map(lambda v: jnp.broadcast_to(v, (len(LOGSNR),)), one)
     x0, eps = data()
     np.testing.assert_allclose(prediction.target(x0, eps, one), prediction.target(x0, eps, many), rtol=1e-6)
-    np.testing.assert_allclose(pair(x0, eps, one, prediction), pair(x0, eps, many, prediction), rtol=1e-6)
+    np.testing.assert_allclose(to_x0_eps(x0, eps, one, prediction), to_x0_eps(x0, eps, many, prediction), rtol=1e-6)
 
 
 @each
@@ -289,7 +294,7 @@ def test_half_precision_stays(prediction: Prediction) -> None:
     at = preserving(np.zeros(2))
     x = jnp.ones((2, 3), jnp.bfloat16)
     assert prediction.target(x, x, at).dtype == jnp.bfloat16
-    assert all(v.dtype == jnp.bfloat16 for v in (*pair(x, x, at, prediction), prediction.inputs(x, at)[0]))
+    assert all(v.dtype == jnp.bfloat16 for v in (*to_x0_eps(x, x, at, prediction), prediction.inputs(x, at)[0]))
 
 
 @each

@@ -21,7 +21,7 @@ from artifex.schedules import (
     SubVP,
     betas,
     grid,
-    timesteps,
+    time_samplers,
     weighting,
 )
 from tests.ranges import Range, numbers, uncovered, wholes
@@ -48,20 +48,20 @@ RANGES: Final = [
     *numbers("limit", *POSITIVE, Clipped, DynamicallyThresholded, denoiser=identity),
     *numbers("ceiling", (1.0, INF), (0.99, -INF), DynamicallyThresholded, denoiser=identity),
     *numbers("quantile", (TINY, 1.0), (0.0, 1.01, -INF, INF), DynamicallyThresholded, denoiser=identity),
-    *numbers("sigma_data", *POSITIVE, EDMPreconditioned, weighting.EDMStochastic),
-    *numbers("gamma", *POSITIVE, weighting.MinSnr, weighting.SoftMinSnr),
+    *numbers("sigma_data", *POSITIVE, EDMPreconditioned, weighting.EDM),
+    *numbers("gamma", *POSITIVE, weighting.MinSNR, weighting.SoftMinSNR),
     *numbers("k", *POSITIVE, weighting.P2),
     *numbers("gamma", (0.0, 9.0), (-TINY, INF), weighting.P2),
     *numbers("bias", *FINITE, weighting.Sigmoid),
-    *numbers("low", (-1e3, 0.9), (1.0, INF, -INF), timesteps.Uniform),
-    *numbers("high", (0.1, 1e3), (0.0, INF, -INF), timesteps.Uniform),
-    *numbers("mean", *FINITE, timesteps.LogNormal, timesteps.LogitNormal),
-    *numbers("std", *POSITIVE, timesteps.LogNormal, timesteps.LogitNormal),
-    *wholes("n", 1, None, timesteps.Steps, grid.every, LossSecondMoment.start),
-    *wholes("history", 1, None, LossSecondMoment.start, n=3),
-    *numbers("floor", (0.0, 1.0), (-TINY, 1.01, INF), LossSecondMoment.start, n=3),
+    *numbers("low", (-1e3, 0.9), (1.0, INF, -INF), time_samplers.Uniform),
+    *numbers("high", (0.1, 1e3), (0.0, INF, -INF), time_samplers.Uniform),
+    *numbers("mean", *FINITE, time_samplers.LogNormal, time_samplers.LogitNormal),
+    *numbers("std", *POSITIVE, time_samplers.LogNormal, time_samplers.LogitNormal),
+    *wholes("n", 1, None, time_samplers.DiscreteUniform, grid.all_steps, LossSecondMoment.init),
+    *wholes("history", 1, None, LossSecondMoment.init, n=3),
+    *numbers("uniform_prob", (0.0, 1.0), (-TINY, 1.01, INF), LossSecondMoment.init, n=3),
     *numbers(
-        "floor", (0.0, 1.0), (-TINY, 1.01, INF), LossSecondMoment, losses=np.zeros((3, 2)), seen=np.zeros(3, np.int32)
+        "uniform_prob", (0.0, 1.0), (-TINY, 1.01, INF), LossSecondMoment, losses=np.zeros((3, 2)), counts=np.zeros(3)
     ),
     *wholes("n", 1, None, betas.linear, betas.scaled_linear, betas.sigmoid, betas.geometric, betas.exponential),
     *wholes("n", 1, None, betas.cosine, betas.laplace, betas.sigmoid_alpha_bar),
@@ -72,7 +72,7 @@ RANGES: Final = [
     *numbers("width", (TINY, 100.0), (0.0, -1.0, INF), betas.sigmoid, n=3),
     *numbers("rate", (TINY, 30.0), (0.0, -1.0, INF), betas.exponential, n=3),
     *numbers("s", (0.0, 0.5), (-TINY, INF), betas.cosine, n=3),
-    *numbers("cap", (TINY, 1.0), (0.0, 1.01, INF), betas.cosine, betas.laplace, betas.sigmoid_alpha_bar, n=3),
+    *numbers("max_beta", (TINY, 1.0), (0.0, 1.01, INF), betas.cosine, betas.laplace, betas.sigmoid_alpha_bar, n=3),
     *numbers("b", (0.1, 3.0), (0.0, -1.0, INF), betas.laplace, n=3),
     *numbers("mu", (-3.0, 3.0), (INF, -INF), betas.laplace, n=3),
     *numbers("tau", (0.5, 3.0), (0.0, -1.0, INF), betas.sigmoid_alpha_bar, n=3),
@@ -107,4 +107,4 @@ def test_a_range_is_held_at_both_ends(row: Range) -> None:
 
 
 def test_every_number_of_a_public_dataclass_has_its_range() -> None:
-    assert uncovered([schedules, timesteps, weighting], RANGES) == set()
+    assert uncovered([schedules, time_samplers, weighting], RANGES) == set()

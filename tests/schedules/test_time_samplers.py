@@ -9,7 +9,7 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from artifex.schedules import HostArray, LossSecondMoment, TimeSampler
-from artifex.schedules.time_samplers import HALF_ULP, LogitNormal, LogNormal, LowDiscrepancy, Steps, Uniform
+from artifex.schedules.time_samplers import HALF_ULP, DiscreteUniform, LogitNormal, LogNormal, LowDiscrepancy, Uniform
 
 KEY: Final = jax.random.key(0)
 N: Final = 4096
@@ -56,19 +56,19 @@ def test_no_draw_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("n", [1, 3, 1000])
 def test_steps(n: int) -> None:
-    t = np.asarray(Steps(n)(KEY, N))
+    t = np.asarray(DiscreteUniform(n)(KEY, N))
     np.testing.assert_array_equal(t, np.floor(t))
     assert t.min() >= 0
     assert t.max() <= n - 1
     if n == 3:
         assert stats.chisquare(np.bincount(t.astype(int), minlength=3)).pvalue > 0.01
-    np.testing.assert_array_equal(Steps(n).quantile(jnp.asarray([HALF_ULP, 1 - HALF_ULP])), [0, n - 1])
+    np.testing.assert_array_equal(DiscreteUniform(n).quantile(jnp.asarray([HALF_ULP, 1 - HALF_ULP])), [0, n - 1])
 
 
 def test_low_discrepancy_fills_every_range_once() -> None:
     t = np.asarray(LowDiscrepancy(Uniform())(KEY, 64))
     np.testing.assert_array_equal(np.sort(np.floor(t * 64 - t.min() * 64 + 1e-3)), np.arange(64))
-    steps = np.asarray(LowDiscrepancy(Steps(64))(KEY, 128)).astype(int)
+    steps = np.asarray(LowDiscrepancy(DiscreteUniform(64))(KEY, 128)).astype(int)
     assert np.all(np.bincount(steps, minlength=64) >= 1)
     assert np.all(np.bincount(steps, minlength=64) <= 3)
 
@@ -79,7 +79,7 @@ def updater() -> Callable[[LossSecondMoment, jax.Array, jax.Array], LossSecondMo
 
 
 def trained(n: int, rounds: int, losses: jax.Array) -> LossSecondMoment:
-    state = LossSecondMoment.start(n, history=4, floor=0.01)
+    state = LossSecondMoment.init(n, history=4, uniform_prob=0.01)
     for _ in range(rounds):
         state = updater()(state, jnp.arange(n, dtype=jnp.float32), losses)
     return state
@@ -104,19 +104,19 @@ def test_importance_follows_the_second_moment() -> None:
 
 
 def test_importance_keeps_the_last_losses() -> None:
-    state = LossSecondMoment.start(2, history=2, floor=0.0)
+    state = LossSecondMoment.init(2, history=2, uniform_prob=0.0)
     state = state.update(jnp.asarray([0.0, 0.0, 0.0, 1.0, 1.0]), jnp.asarray([5.0, 3.0, 4.0, 1.0, 1.0]))
-    np.testing.assert_array_equal(state.seen, [3, 2])
+    np.testing.assert_array_equal(state.counts, [3, 2])
     np.testing.assert_array_equal(jnp.sort(state.losses), [[3, 4], [1, 1]])
     root = np.sqrt(12.5)
     np.testing.assert_allclose(state.probabilities, [root / (root + 1), 1 / (root + 1)], rtol=1e-6)
 
 
 def test_importance_is_a_value() -> None:
-    state = LossSecondMoment.start(4, history=1)
+    state = LossSecondMoment.init(4, history=1)
     after = jax.jit(lambda s, t, loss: s.update(t, loss))(state, jnp.arange(4.0), jnp.ones(4))
-    assert jnp.sum(state.seen) == 0
-    assert jnp.sum(after.seen) == 4
+    assert jnp.sum(state.counts) == 0
+    assert jnp.sum(after.counts) == 4
     assert jax.jit(lambda s, k: s(k, 8))(after, KEY).shape == (8,)
     assert isinstance(state, TimeSampler)
     assert LowDiscrepancy(after)(KEY, 4).shape == (4,)
@@ -130,12 +130,12 @@ def test_importance_of_no_loss_is_uniform() -> None:
     ("make", "message"),
     [
         (lambda: Uniform(1.0, 1.0), r"low must be below high, got 1\.0 and 1\.0"),
-        (lambda: Steps(0), "n must be at least 1, got 0"),
+        (lambda: DiscreteUniform(0), "n must be at least 1, got 0"),
         (lambda: LogitNormal(0.0, 0.0), r"std must be positive and finite, got 0\.0"),
         (lambda: LogNormal(0.0, -1.0), r"std must be positive and finite, got -1\.0"),
-        (lambda: LossSecondMoment.start(0), "n must be at least 1, got 0"),
-        (lambda: LossSecondMoment.start(5, 0), "history must be at least 1, got 0"),
-        (lambda: LossSecondMoment.start(5, floor=2.0), r"floor must be in \[0, 1\], got 2\.0"),
+        (lambda: LossSecondMoment.init(0), "n must be at least 1, got 0"),
+        (lambda: LossSecondMoment.init(5, 0), "history must be at least 1, got 0"),
+        (lambda: LossSecondMoment.init(5, uniform_prob=2.0), r"uniform_prob must be in \[0, 1\], got 2\.0"),
     ],
 )
 def test_bad_settings(make: Callable[[], TimeSampler], message: str) -> None:

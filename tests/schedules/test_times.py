@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.samplers import DDIM, DDIMInversion, prior, start_from, tail
+from artifex.samplers import DDIM, DDIMInversion, prior, start_from, truncate
 from artifex.schedules import (
     EDM,
     VE,
@@ -132,9 +132,9 @@ def test_the_unit_is_checked_wherever_times_enter(make: Callable[[Schedule, Host
 
 
 def test_walks_that_begin_with_data_still_do() -> None:
-    """The tail of a walk, whole times within [0, 1], and inversion start from data."""
+    """The end of a walk, whole times within [0, 1], and inversion start from data."""
     key, x0 = jax.random.key(0), jnp.full((1, 2), 0.5)
-    for times in (tail(CHAIN.times(50), 0.1), np.array([1.0, 0.0]), np.array([1.0, 0.0, -1.0])):
+    for times in (truncate(CHAIN.times(50), 0.1), np.array([1.0, 0.0]), np.array([1.0, 0.0, -1.0])):
         assert start_from(DDIM().tableau(CHAIN, times), x0, key).shape == (1, 2)
     back = DDIMInversion().tableau(VP(), VP().times(5))
     with pytest.raises(ValueError, match=r"got sigma 0\.58\d and alpha 0\.81\d at time 0\.2"):

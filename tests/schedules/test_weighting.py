@@ -18,18 +18,18 @@ from artifex.schedules import (
     V,
     Weighting,
     betas,
-    mix,
+    diffuse,
 )
-from artifex.schedules.weighting import P2, EDMStochastic, MinSnr, Sigmoid, SoftMinSnr, TruncatedSnr, Uniform, weight
+from artifex.schedules.weighting import EDM, P2, MinSNR, Sigmoid, SoftMinSNR, TruncatedSNR, Uniform, weight
 
 ALL: Final[dict[str, Weighting]] = {
     "Uniform": Uniform(),
     "Uniform of x0": Uniform(X0()),
-    "MinSnr": MinSnr(),
-    "SoftMinSnr": SoftMinSnr(),
-    "TruncatedSnr": TruncatedSnr(),
+    "MinSNR": MinSNR(),
+    "SoftMinSNR": SoftMinSNR(),
+    "TruncatedSNR": TruncatedSNR(),
     "P2": P2(),
-    "EDMStochastic": EDMStochastic(),
+    "EDM": EDM(),
     "Sigmoid": Sigmoid(2.0),
 }
 each = pytest.mark.parametrize("weighting", ALL.values(), ids=ALL.keys())
@@ -54,22 +54,22 @@ SNR: Final = np.array([0.01, 1.0, 100.0])
 @pytest.mark.parametrize(
     ("weighting", "prediction", "want"),
     [
-        (MinSnr(5.0), Epsilon(), [1, 1, 0.05]),
-        (MinSnr(5.0), X0(), [0.01, 1, 5]),
-        (MinSnr(5.0), V(), [0.00990099, 0.5, 0.04950495]),
-        (SoftMinSnr(5.0), X0(), 5 * SNR / (SNR + 5)),
+        (MinSNR(5.0), Epsilon(), [1, 1, 0.05]),
+        (MinSNR(5.0), X0(), [0.01, 1, 5]),
+        (MinSNR(5.0), V(), [0.00990099, 0.5, 0.04950495]),
+        (SoftMinSNR(5.0), X0(), 5 * SNR / (SNR + 5)),
         (P2(1.0, 1.0), Epsilon(), 1 / (1 + SNR)),
         (P2(2.0, 0.5), Epsilon(), 1 / np.sqrt(2 + SNR)),
-        (TruncatedSnr(), X0(), [1, 1, 100]),
-        (TruncatedSnr(), Epsilon(), [100, 1, 1]),
+        (TruncatedSNR(), X0(), [1, 1, 100]),
+        (TruncatedSNR(), Epsilon(), [100, 1, 1]),
         (Uniform(), Epsilon(), [1, 1, 1]),
         (Uniform(), X0(), SNR),
         (Uniform(X0()), Epsilon(), 1 / SNR),
         (Uniform(V()), X0(), SNR + 1),
         (Uniform(V()), V(), [1, 1, 1]),
-        (EDMStochastic(0.5), EDMPreconditioned(0.5), [1, 1, 1]),
+        (EDM(0.5), EDMPreconditioned(0.5), [1, 1, 1]),
         (Uniform(EDMPreconditioned(0.5)), X0(), SNR + 4),
-        (EDMStochastic(0.5), X0(), SNR + 4),
+        (EDM(0.5), X0(), SNR + 4),
         (Sigmoid(2.0), Epsilon(), 1 / (1 + SNR * np.exp(-2))),
     ],
 )
@@ -79,7 +79,7 @@ def test_formulas(weighting: Weighting, prediction: Prediction, want: list[float
 
 def test_edm_pin() -> None:
     at = NoiseLevel(t=jnp.asarray(0.5), alpha=jnp.asarray(1.0), sigma=jnp.asarray(0.5))
-    assert EDMStochastic(0.5)(at) == pytest.approx(8)
+    assert EDM(0.5)(at) == pytest.approx(8)
 
 
 @each
@@ -87,7 +87,7 @@ def test_the_loss_is_the_same_for_every_prediction(weighting: Weighting) -> None
     """An error of x0, said by each kind of output in turn, costs the same."""
     at = preserving(0.02, 3.0, 40.0)
     x0, eps, wrong = jax.random.normal(jax.random.key(0), (3, 3, 50))
-    wrong_eps = X0().noise(wrong, mix(x0, eps, at), at)
+    wrong_eps = X0().to_eps(wrong, diffuse(x0, eps, at), at)
     want = np.asarray(weighting(at)) * np.sum(np.square(wrong - x0), axis=1)
     for prediction in PREDICTIONS:
         error = np.asarray(prediction.target(wrong, wrong_eps, at)) - np.asarray(prediction.target(x0, eps, at))
@@ -107,9 +107,9 @@ def test_ends_are_finite(weighting: Weighting) -> None:
 
 def test_limits_at_the_ends() -> None:
     at = NoiseLevel(t=jnp.zeros(3), alpha=jnp.asarray([1.0, 0.0, 0.0]), sigma=jnp.asarray([0.0, 1.0, 1.0]))
-    np.testing.assert_allclose(weight(MinSnr(5.0), Epsilon(), at), [0, 1, 1], atol=1e-6)
-    np.testing.assert_allclose(weight(MinSnr(5.0), X0(), at), [5, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(weight(EDMStochastic(0.5), EDMPreconditioned(0.5), at), [1, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(weight(MinSNR(5.0), Epsilon(), at), [0, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(weight(MinSNR(5.0), X0(), at), [5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(weight(EDM(0.5), EDMPreconditioned(0.5), at), [1, 1, 1], rtol=1e-5)
 
 
 @each
@@ -124,11 +124,11 @@ def test_shapes_and_values(weighting: Weighting) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MinSnr(0.0), r"gamma must be positive and finite, got 0\.0"),
-        (lambda: SoftMinSnr(-1.0), r"gamma must be positive and finite, got -1\.0"),
+        (lambda: MinSNR(0.0), r"gamma must be positive and finite, got 0\.0"),
+        (lambda: SoftMinSNR(-1.0), r"gamma must be positive and finite, got -1\.0"),
         (lambda: P2(0.0), r"k must be positive and finite, got 0\.0"),
         (lambda: P2(1.0, -1.0), r"gamma must be finite and at least 0, got -1\.0"),
-        (lambda: EDMStochastic(0.0), r"sigma_data must be positive and finite, got 0\.0"),
+        (lambda: EDM(0.0), r"sigma_data must be positive and finite, got 0\.0"),
     ],
 )
 def test_bad_settings(make: Callable[[], Weighting], message: str) -> None:

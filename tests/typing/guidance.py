@@ -20,14 +20,14 @@ from artifex.guidance import (
     Contrast,
     Guidance,
     Interval,
-    Linear,
+    LinearRule,
     Loss,
     PerturbedAttention,
     Rule,
     SkipLayers,
-    Steps,
+    StepScale,
+    TableauLike,
     Thresholded,
-    Walk,
     ZeroInit,
     apply_guidance,
     bind,
@@ -62,8 +62,8 @@ class OwnRule:
         return strong
 
 
-rules: list[Rule] = [Linear(by_level), CFGRescale(Interval(4.0)), APG(jnp.ones(4)), CFGZeroStar(2.0), OwnRule(2.0)]
-steps: list[Steps] = [ByStep(linear_guidance_schedule), ByStep(cosine_guidance_schedule, 2.0), CFGPlusPlus(0.4)]
+rules: list[Rule] = [LinearRule(by_level), CFGRescale(Interval(4.0)), APG(jnp.ones(4)), CFGZeroStar(2.0), OwnRule(2.0)]
+steps: list[StepScale] = [ByStep(linear_guidance_schedule), ByStep(cosine_guidance_schedule, 2.0), CFGPlusPlus(0.4)]
 null = jnp.array(10)
 contrasts: list[Contrast[Array]] = [
     ClassifierFree(rules[0], null),
@@ -80,7 +80,7 @@ guidances: list[Guidance[Array]] = [
     Thresholded(ZeroInit(ClassifierFree(CFGZeroStar(), null))),
 ]
 tableau = DDIM().tableau(VP(), grid.uniform(10))
-walk: Walk = tableau
+walk: TableauLike = tableau
 assert_type(bind(ClassifierFree(steps[0], null), tableau), ClassifierFree[Array])
 guided: Denoiser = bind(guidances[0], walk)(denoise, null)
 unconditional: Denoiser = guidances[2](denoise, None)

@@ -158,7 +158,7 @@ def guidance(config: ModelConfig, rngs: nnx.Rngs, x: Array, t: Array, step: Arra
 
 def samplers(parameters: dict[str, Array], x: Array, key: Array) -> None:
     schedule = Discrete(betas.cosine(1000))
-    methods: list[Sampler] = [DDIM(eta=0.5), DDPM("large")]
+    methods: list[Sampler] = [DDIM(eta=0.5), DDPM("fixed_large")]
     tableau = methods[0].tableau(schedule, grid.trailing(1000, 50))
     assert_type(tableau, Tableau[HostArray])
     assert_type(tableau.level.alpha, HostArray)

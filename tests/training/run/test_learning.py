@@ -154,10 +154,10 @@ class OnePrediction(Prediction):
         out: X = jax.lax.switch(self.choice.prediction, [p.target for p in self.among.predictions], x0, eps, level)
         return out
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[Array]) -> X:
         raise NotImplementedError
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[Array]) -> X:
         raise NotImplementedError
 
 

@@ -22,12 +22,12 @@ from artifex.guidance.interval import Interval as Interval
 from artifex.guidance.loss import Loss as Loss
 from artifex.guidance.perturb import Perturbable as Perturbable
 from artifex.guidance.perturbed_attention import PerturbedAttention as PerturbedAttention
-from artifex.guidance.rule import Linear as Linear
+from artifex.guidance.rule import LinearRule as LinearRule
 from artifex.guidance.rule import Rule as Rule
 from artifex.guidance.rule import apply_guidance as apply_guidance
 from artifex.guidance.scales import Scale as Scale
-from artifex.guidance.scales import Steps as Steps
-from artifex.guidance.scales import Walk as Walk
+from artifex.guidance.scales import StepScale as StepScale
+from artifex.guidance.scales import TableauLike as TableauLike
 from artifex.guidance.scales import bind as bind
 from artifex.guidance.skip_layers import SkipLayers as SkipLayers
 from artifex.guidance.thresholded import Thresholded as Thresholded
@@ -48,17 +48,17 @@ __all__ = [
     "FirstSteps",
     "Guidance",
     "Interval",
-    "Linear",
+    "LinearRule",
     "Loss",
     "Perturbable",
     "PerturbedAttention",
     "Rule",
     "Scale",
     "SkipLayers",
-    "Steps",
+    "StepScale",
+    "TableauLike",
     "Thresholded",
     "Unconditional",
-    "Walk",
     "ZeroInit",
     "apply_guidance",
     "bind",

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.arithmetic import dot, over
-from artifex.guidance.scales import Scale, check_scale, factor_at, known
+from artifex.guidance.arithmetic import dot, safe_divide
+from artifex.guidance.scales import Scale, check_scale, concrete, factor_at
 from artifex.kernels.ranges import check_number
 from artifex.schedules import NoiseLevel, record
 
@@ -45,7 +45,7 @@ class APG:
     def __post_init__(self) -> None:
         check_scale(self.scale)
         check_number("parallel", self.parallel)
-        radius = known(self.radius)
+        radius = concrete(self.radius)
         if radius is not None and not np.all(radius > 0):
             raise ValueError(f"radius must be positive, got {self.radius}")
 
@@ -53,6 +53,6 @@ class APG:
         """The guided $x_0$."""
         w = factor_at(self.scale, level, strong)
         x0, step = strong.astype(w.dtype), strong.astype(w.dtype) - weak.astype(w.dtype)
-        step = step * jnp.sqrt(jnp.minimum(1, over(jnp.asarray(self.radius, w.dtype) ** 2, dot(step, step), 1)))
-        along = over(dot(step, x0), dot(x0, x0), 0) * x0
+        step = step * jnp.sqrt(jnp.minimum(1, safe_divide(jnp.asarray(self.radius, w.dtype) ** 2, dot(step, step), 1)))
+        along = safe_divide(dot(step, x0), dot(x0, x0), 0) * x0
         return (x0 + (w - 1) * (step - (1 - self.parallel) * along)).astype(strong.dtype)

@@ -11,6 +11,6 @@ def dot(a: X, b: X) -> Float[Array, "b ..."]:
     return jnp.sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
 
 
-def over(a: Array, b: Array, otherwise: float) -> Array:
+def safe_divide(a: Array, b: Array, otherwise: float) -> Array:
     """``a / b``, and ``otherwise`` where ``b`` is 0."""
     return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))

@@ -28,7 +28,7 @@ class Guidance(Protocol[C]):
         ...
 
 
-def given(cond: C | None) -> C:
+def require_condition(cond: C | None) -> C:
     """``cond``, or a ValueError if there is none."""
     if cond is None:
         raise ValueError("guidance needs a condition to steer to: conditioning must be given, got None")

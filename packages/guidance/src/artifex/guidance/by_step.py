@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from artifex.guidance.scales import Walk
+from artifex.guidance.scales import TableauLike
 from artifex.kernels.ranges import check_number, check_whole
 from artifex.schedules import HostArray, ValueByTime, record, static
 
@@ -98,7 +98,7 @@ class ByStep:
         check_number("start", self.start)
         check_number("end", self.end)
 
-    def bind(self, walk: Walk) -> ValueByTime:
+    def bind(self, walk: TableauLike) -> ValueByTime:
         """A number for each row of the walk."""
         rows = walk.level.t.shape[0]
         return ValueByTime(walk.level.t, self.schedule(jnp.arange(rows), rows, self.start, self.end))
@@ -120,6 +120,6 @@ class FirstSteps:
     def __post_init__(self) -> None:
         check_whole("count", self.count, 0)
 
-    def bind(self, walk: Walk) -> ValueByTime:
+    def bind(self, walk: TableauLike) -> ValueByTime:
         """A number for each row of the walk."""
         return ValueByTime(walk.level.t, np.where(np.arange(walk.level.t.shape[0]) < self.count, 1.0, 0.0))

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Array
 
-from artifex.guidance.scales import Walk, known
+from artifex.guidance.scales import TableauLike, concrete
 from artifex.schedules import ValueByTime, record
 
 
@@ -19,9 +19,9 @@ class CFGPlusPlus:
     $$w = \frac{\lambda\, \alpha_s}{\alpha_s - k\, \alpha_t},\quad\text{for DDIM}\quad
       w = \frac{\lambda}{1 - e^{-h}},\ h = \log\frac{\alpha_s \sigma_t}{\alpha_t \sigma_s}$$
 
-    This holds exactly for every method with one row a step and no memory: DDIM with any eta, DDPM, Euler and its
-    ancestral kin. Others are refused: for them the paper's idea needs formulas of its own. Give it to ``Linear``, or to
-    a guidance in place of a number; with another rule it is no longer the paper's.
+    This holds exactly for every method with one row a step and no memory: DDIM with any eta, DDPM, ``Euler`` and
+    ``EulerAncestral``. Others raise an error: they would need formulas of their own. Pass it to ``LinearRule``, or to a
+    guidance in place of a number; with another rule it is no longer the paper's method.
 
     Attributes:
         strength: $\lambda$, in [0, 1]; 1 renoises the conditional $x_0$ with the unconditional noise.
@@ -35,11 +35,11 @@ class CFGPlusPlus:
     strength: float | Array = 0.6
 
     def __post_init__(self) -> None:
-        strength = known(self.strength)
+        strength = concrete(self.strength)
         if strength is not None and not np.all((strength >= 0) & (strength <= 1)):
             raise ValueError(f"strength must be in [0, 1], got {self.strength}")
 
-    def bind(self, walk: Walk) -> ValueByTime:
+    def bind(self, walk: TableauLike) -> ValueByTime:
         """A number for each row of the walk.
 
         Raises:

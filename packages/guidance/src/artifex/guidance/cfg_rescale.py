@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.scales import Scale, check_scale, known, scale_at
+from artifex.guidance.scales import Scale, check_scale, concrete, scale_at
 from artifex.kernels import guided_combine
 from artifex.schedules import X0, NoiseLevel, Prediction, V, convert, record, static
 
@@ -21,27 +21,27 @@ class CFGRescale:
 
     Attributes:
         scale: w.
-        share: $\phi$, in [0, 1]; 0 is the linear rule.
-        space: what the outputs are taken as; the velocity as in the paper. ``X0()`` holds $x_0$ itself.
+        phi: $\phi$, in [0, 1]; 0 is the linear rule.
+        prediction: what the outputs are taken as; the velocity as in the paper. ``X0()`` holds $x_0$ itself.
 
     Raises:
-        ValueError: if the scale is not finite, or the share lies outside of [0, 1].
+        ValueError: if the scale is not finite, or the phi lies outside of [0, 1].
 
     References: Lin et al. 2023, https://arxiv.org/abs/2305.08891
     """
 
     scale: Scale = 7.5
-    share: float | Array = 0.7
-    space: Prediction = static(default=V())
+    phi: float | Array = 0.7
+    prediction: Prediction = static(default=V())
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        share = known(self.share)
-        if share is not None and not np.all((share >= 0) & (share <= 1)):
-            raise ValueError(f"share must be in [0, 1], got {self.share}")
+        phi = concrete(self.phi)
+        if phi is not None and not np.all((phi >= 0) & (phi <= 1)):
+            raise ValueError(f"phi must be in [0, 1], got {self.phi}")
 
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The guided $x_0$."""
-        towards, away = (convert(x0, x_t, level, X0(), self.space) for x0 in (strong, weak))
-        out = guided_combine(towards, away, scale_at(self.scale, level, x_t), rescale=self.share)
-        return self.space.clean(out, x_t, level)
+        towards, away = (convert(x0, x_t, level, X0(), self.prediction) for x0 in (strong, weak))
+        out = guided_combine(towards, away, scale_at(self.scale, level, x_t), rescale=self.phi)
+        return self.prediction.to_x0(out, x_t, level)

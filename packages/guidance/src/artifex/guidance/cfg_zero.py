@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from artifex.guidance.arithmetic import dot, over
+from artifex.guidance.arithmetic import dot, safe_divide
 from artifex.guidance.base import Conditional, Guidance
 from artifex.guidance.by_step import FirstSteps
 from artifex.guidance.rule import apply_guidance
@@ -39,7 +39,7 @@ class CFGZeroStar:
 
     Attributes:
         scale: w.
-        space: what the velocities are: those of the straight path, as in the paper.
+        prediction: what the velocities are: those of the straight path, as in the paper.
 
     Raises:
         ValueError: if the scale is not finite.
@@ -48,7 +48,7 @@ class CFGZeroStar:
     """
 
     scale: Scale = 4.0
-    space: Prediction = static(default=FlowVelocity())
+    prediction: Prediction = static(default=FlowVelocity())
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
@@ -56,9 +56,9 @@ class CFGZeroStar:
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The guided $x_0$."""
         w = factor_at(self.scale, level, strong)
-        towards, away = (convert(x0.astype(w.dtype), x_t, level, X0(), self.space) for x0 in (strong, weak))
-        out = apply_guidance(towards, over(dot(towards, away), dot(away, away), 0) * away, w)
-        return self.space.clean(out, x_t, level).astype(strong.dtype)
+        towards, away = (convert(x0.astype(w.dtype), x_t, level, X0(), self.prediction) for x0 in (strong, weak))
+        out = apply_guidance(towards, safe_divide(dot(towards, away), dot(away, away), 0) * away, w)
+        return self.prediction.to_x0(out, x_t, level).astype(strong.dtype)
 
 
 @record
@@ -70,7 +70,7 @@ class ZeroInit(Generic[C]):
     Attributes:
         guidance: in all other steps.
         first: where there is no velocity, for ``bind``: the first step by default.
-        space: what the velocity is.
+        prediction: what the velocity is.
 
     Raises:
         ValueError: if ``first`` is not finite.
@@ -80,14 +80,14 @@ class ZeroInit(Generic[C]):
 
     guidance: Guidance[C] = Conditional()
     first: Scale = FirstSteps(1)
-    space: Prediction = static(default=FlowVelocity())
+    prediction: Prediction = static(default=FlowVelocity())
 
     def __post_init__(self) -> None:
         check_scale(self.first)
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
-        return _UnguidedDenoiser(self.guidance(denoiser, cond), self.first, self.space)
+        return _UnguidedDenoiser(self.guidance(denoiser, cond), self.first, self.prediction)
 
 
 @record
@@ -96,13 +96,13 @@ class _UnguidedDenoiser:
 
     denoiser: Denoiser
     first: Scale
-    space: Prediction = static()
+    prediction: Prediction = static()
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The $x_0$ of zero velocity, or the denoiser's."""
         still: Bool[Array, " b"] = jnp.broadcast_to(scale_at(self.first, level, x_t) > 0, x_t.shape[:1])
         shape = jax.eval_shape(self.denoiser, x_t, level).shape
-        x0 = self.space.clean(jnp.zeros_like(x_t), x_t, level)
+        x0 = self.prediction.to_x0(jnp.zeros_like(x_t), x_t, level)
         resting = jnp.pad(x0, [(0, n - m) for n, m in zip(shape, x0.shape, strict=True)])  # v = 0 where there is one
         out: Estimate = jax.lax.cond(
             jnp.all(still),

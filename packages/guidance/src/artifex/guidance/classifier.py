@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
-from artifex.guidance.base import Guidance, Unconditional, given
+from artifex.guidance.base import Guidance, Unconditional, require_condition
 from artifex.guidance.gradient_step import check_push, gradient_step
 from artifex.guidance.scales import Scale
 from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
@@ -46,7 +46,7 @@ class Classifier:
 
     def __call__(self, denoiser: ConditionalDenoiser[Label], cond: Label | None) -> Denoiser:
         """The denoiser guided towards the labels ``cond``, one a sample."""
-        return _ClassifierDenoiser(self.guidance(denoiser, cond), self.logits, given(cond), self.scale)
+        return _ClassifierDenoiser(self.guidance(denoiser, cond), self.logits, require_condition(cond), self.scale)
 
 
 @record

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from artifex.guidance.base import given
+from artifex.guidance.base import require_condition
 from artifex.guidance.contrast import Call, steer
 from artifex.guidance.rule import Rule, as_rule
 from artifex.guidance.scales import Scale
@@ -40,11 +40,11 @@ class ClassifierFree(Generic[C]):
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser guided towards ``cond``, whose arrays have the batch in front."""
-        return steer(denoiser, given(cond), self)
+        return steer(denoiser, require_condition(cond), self)
 
     def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The same denoiser without the condition."""
-        told = given(cond)
+        told = require_condition(cond)
         return denoiser, None if self.null is None else broadcast_condition(self.null, told)
 
 

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 import jax
 from jaxtyping import Array, Float
 
-from artifex.guidance.base import given
+from artifex.guidance.base import require_condition
 from artifex.guidance.classifier_free import broadcast_condition
 from artifex.guidance.contrast import combine, evaluate
 from artifex.guidance.rule import Rule, as_rule
@@ -44,7 +44,7 @@ class Composed(Generic[C]):
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser guided towards ``cond`` and all others."""
-        return _ComposedDenoiser(denoiser, given(cond), self)
+        return _ComposedDenoiser(denoiser, require_condition(cond), self)
 
 
 @record

@@ -15,7 +15,7 @@ from artifex.guidance.base import Bound
 from artifex.guidance.interval import Interval
 from artifex.guidance.rule import Rule, apply_guidance, as_rule
 from artifex.guidance.scales import Scale, factor_at, scale_at
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, halves, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record, split_variance
 
 X = Float[Array, "b *d"]
 C = TypeVar("C")
@@ -80,7 +80,7 @@ def combine(rule: Rule, strong: Estimate, weak: Estimate, x_t: X, level: NoiseLe
     """The rule's result on $x_0$; a learned variance beside it is combined linearly, whatever the rule."""
     if strong.shape != weak.shape:
         raise ValueError(f"the two predictions must be of one shape, got {strong.shape} and {weak.shape}")
-    (x0, v), (weak_x0, weak_v) = halves(strong, x_t), halves(weak, x_t)
+    (x0, v), (weak_x0, weak_v) = split_variance(strong, x_t), split_variance(weak, x_t)
     guided = rule.combine(x0, weak_x0, x_t, level)
     if v is None or weak_v is None:
         return guided

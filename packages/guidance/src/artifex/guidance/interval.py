@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.guidance.scales import Scale, check_scale, known, scale_at
+from artifex.guidance.scales import Scale, check_scale, concrete, scale_at
 from artifex.kernels.ranges import check_number
 from artifex.schedules import NoiseLevel, record
 
@@ -36,7 +36,7 @@ class Interval:
     def __post_init__(self) -> None:
         check_scale(self.scale)
         check_number("outside", self.outside)
-        low, high = known(self.low), known(self.high)
+        low, high = concrete(self.low), concrete(self.high)
         if low is not None and high is not None and not np.all((low >= 0) & (low < high)):
             raise ValueError(f"the interval must rise from at least 0, got low {self.low} and high {self.high}")
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from artifex.guidance.base import Conditional, Guidance
 from artifex.guidance.gradient_step import check_push, gradient_step
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, halves, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record, split_variance
 
 X = Float[Array, "b *d"]
 C = TypeVar("C")
@@ -64,7 +64,7 @@ class _LossDenoiser:
 
         def total(x: X) -> tuple[Float[Array, ""], Estimate]:
             estimate = self.denoiser(x, level)
-            each = self.loss(halves(estimate, x)[0])
+            each = self.loss(split_variance(estimate, x)[0])
             if each.shape != x.shape[:1]:
                 raise ValueError(f"the loss must give one number a sample, of shape {x.shape[:1]}, got {each.shape}")
             return -jnp.sum(each), estimate

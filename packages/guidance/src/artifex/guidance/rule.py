@@ -29,7 +29,7 @@ class Rule(Protocol):
 
 
 @record
-class Linear:
+class LinearRule:
     r"""$x_0^- + w\, (x_0^+ - x_0^-)$: ``w = 0`` is weak, ``w = 1`` strong, more pushes on.
 
     Attributes:
@@ -82,4 +82,4 @@ def apply_guidance(conditional: X, unconditional: X, scale: float | Array) -> X:
 
 def as_rule(rule: Rule | Scale) -> Rule:
     """A rule as it is, and a bare scale as the linear rule."""
-    return rule if isinstance(rule, Rule) else Linear(rule)
+    return rule if isinstance(rule, Rule) else LinearRule(rule)

@@ -13,11 +13,11 @@ from artifex.schedules import HostArray, NoiseLevel, expand
 
 X = Float[Array, "b *d"]
 G = TypeVar("G")
-ByLevelScale = Callable[[NoiseLevel[jax.Array]], Array]
+LevelScale = Callable[[NoiseLevel[jax.Array]], Array]
 
 
 @runtime_checkable
-class Walk(Protocol):
+class TableauLike(Protocol):
     """What guidance reads of a sampler's table; an ``artifex.samplers.Tableau`` is one."""
 
     @property
@@ -37,19 +37,19 @@ class Walk(Protocol):
 
 
 @runtime_checkable
-class Steps(Protocol):
+class StepScale(Protocol):
     """A scale that is known only once there is a walk."""
 
-    def bind(self, walk: Walk) -> ByLevelScale:
+    def bind(self, walk: TableauLike) -> LevelScale:
         """The scale as a function of the noise level, along ``walk``."""
         ...
 
 
-Scale = float | Array | HostArray | ByLevelScale | Steps
+Scale = float | Array | HostArray | LevelScale | StepScale
 """A guidance scale: one number, one a sample, a function of the noise level, or one of the steps of a walk."""
 
 
-def bind(guidance: G, walk: Walk) -> G:
+def bind(guidance: G, walk: TableauLike) -> G:
     """``guidance`` for this walk: every scale in it that follows the steps becomes a function of the noise level.
 
     Args:
@@ -60,19 +60,19 @@ def bind(guidance: G, walk: Walk) -> G:
     return bound
 
 
-def _is_by_step(part: object) -> TypeGuard[Steps]:
+def _is_by_step(part: object) -> TypeGuard[StepScale]:
     # a second network may be within: asking a protocol would take milliseconds for its hundreds of arrays
     return hasattr(type(part), "bind")
 
 
-def known(value: float | Array | HostArray) -> HostArray | None:
+def concrete(value: float | Array | HostArray) -> HostArray | None:
     """``value`` on the host; None where it stands for one that is not known yet."""
     return None if isinstance(value, jax.core.Tracer) else np.asarray(value, np.float64)
 
 
 def check_scale(scale: Scale) -> None:
     """Raises a ValueError for a scale that is known to be no finite number, or more than one a sample."""
-    if callable(scale) or isinstance(scale, Steps) or (value := known(scale)) is None:
+    if callable(scale) or isinstance(scale, StepScale) or (value := concrete(scale)) is None:
         return
     if value.ndim > 1 or not np.all(np.isfinite(value)):
         got = scale if value.ndim == 0 else f"{value[~np.isfinite(value)]} in shape {value.shape}"
@@ -85,7 +85,7 @@ def scale_at(scale: Scale, level: NoiseLevel[jax.Array], like: X) -> Float[Array
     Raises:
         ValueError: if it is neither, or follows the steps of a walk that it was not bound to.
     """
-    if isinstance(scale, Steps):
+    if isinstance(scale, StepScale):
         raise ValueError("a scale by the step needs the walk: artifex.guidance.bind(guidance, tableau) first")
     value = jnp.asarray(scale(level) if callable(scale) else scale, accumulation_dtype(like.dtype))
     if value.shape not in ((), like.shape[:1]):

@@ -7,6 +7,8 @@ from artifex.samplers.consistency import MultistepConsistency as MultistepConsis
 from artifex.samplers.ddim import DDIM as DDIM
 from artifex.samplers.ddim import ddim_weights as ddim_weights
 from artifex.samplers.ddpm import DDPM as DDPM
+from artifex.samplers.deis import DEIS as DEIS
+from artifex.samplers.dpm2 import DPM2 as DPM2
 from artifex.samplers.dpm_solver import DPMSolverMultistep as DPMSolverMultistep
 from artifex.samplers.dpm_solver import DPMSolverSinglestep as DPMSolverSinglestep
 from artifex.samplers.dpm_solver_pp import DPMSolverPPMultistep as DPMSolverPPMultistep
@@ -15,15 +17,13 @@ from artifex.samplers.dpm_solver_pp import DPMSolverPPSinglestep as DPMSolverPPS
 from artifex.samplers.edm import EDMStochastic as EDMStochastic
 from artifex.samplers.er_sde import ERSDE as ERSDE
 from artifex.samplers.euler import Euler as Euler
-from artifex.samplers.euler import EulerAncestral as EulerAncestral
-from artifex.samplers.heun import DPM2 as DPM2
+from artifex.samplers.euler_ancestral import EulerAncestral as EulerAncestral
 from artifex.samplers.heun import Heun as Heun
 from artifex.samplers.inpainting import Inpainted as Inpainted
-from artifex.samplers.inpainting import resample as resample
+from artifex.samplers.inpainting import repaint as repaint
 from artifex.samplers.inpainting import start_from as start_from
-from artifex.samplers.inpainting import tail as tail
+from artifex.samplers.inpainting import truncate as truncate
 from artifex.samplers.inversion import DDIMInversion as DDIMInversion
-from artifex.samplers.lms import DEIS as DEIS
 from artifex.samplers.lms import LMS as LMS
 from artifex.samplers.multistep import difference_weights as difference_weights
 from artifex.samplers.multistep import moments as moments
@@ -86,7 +86,7 @@ __all__ = [
     "predictor_corrector",
     "prior",
     "probability_flow",
-    "resample",
+    "repaint",
     "sample",
     "sample_trajectory",
     "sample_with_callback",
@@ -94,6 +94,6 @@ __all__ = [
     "start_from",
     "steps_along",
     "tabulate",
-    "tail",
+    "truncate",
     "with_corrector",
 ]

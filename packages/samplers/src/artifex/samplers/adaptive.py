@@ -25,7 +25,7 @@ from artifex.kernels import sample_keys
 from artifex.kernels.ranges import check_positive, check_whole
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.sample import AnyKey, X
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, Schedule, halves, record, static
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, Schedule, record, split_variance, static
 
 
 def probability_flow(
@@ -197,7 +197,7 @@ class _Slope:
 
         def flow(z: Array) -> Array:
             x = (scale * z)[None]
-            return a * (halves(self.denoise(x, level), x)[0][0] - a * z)
+            return a * (split_variance(self.denoise(x, level), x)[0][0] - a * z)
 
         return _with_divergence(flow, z, directions) if self.divergence else (flow(z), jnp.zeros((), z.dtype))
 

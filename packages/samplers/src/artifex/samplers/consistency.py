@@ -17,22 +17,22 @@ class MultistepConsistency:
     With $\rho_0 = 0$ this is the sampler of latent consistency models.
 
     Attributes:
-        floor: $\rho_0$, the noise that a prediction still holds, at least 0.
+        sigma_min: $\rho_0$, the noise that a prediction still holds, at least 0.
 
     Raises:
-        ValueError: if ``floor`` is negative.
+        ValueError: if ``sigma_min`` is negative.
 
     References: Song et al. 2023, https://arxiv.org/abs/2303.01469; Luo et al. 2023, https://arxiv.org/abs/2310.04378
     """
 
-    floor: float = 0.0
+    sigma_min: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number("floor", self.floor, 0)
+        check_number("sigma_min", self.sigma_min, 0)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
         steps = steps_along(schedule, times)
         none = np.zeros(steps.steps)
-        noise = np.sqrt(np.maximum(steps.b.sigma**2 - (steps.b.alpha * self.floor) ** 2, 0.0))
+        noise = np.sqrt(np.maximum(steps.b.sigma**2 - (steps.b.alpha * self.sigma_min) ** 2, 0.0))
         return tabulate(steps.a, steps.end, np.column_stack([none, none, steps.b.alpha]), noise)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.kernels.ranges import check_number
-from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
-from artifex.schedules import HostArray, NoiseLevel, Schedule, T, namespace
+from artifex.samplers.steps import steps_along
+from artifex.samplers.tableau import Tableau, tabulate
+from artifex.schedules import HostArray, NoiseLevel, Schedule, T, array_namespace
 
 
 def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T, T, T]:
@@ -16,7 +17,7 @@ def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T,
         ValueError: if ``eta`` is known to lie outside of [0, 1].
     """
     check_number("eta", eta, 0, 1)
-    xp = namespace(t.alpha)
+    xp = array_namespace(t.alpha)
     tau = 1 - (t.alpha * s.sigma / (s.alpha * t.sigma)) ** 2
     keep = s.sigma * xp.sqrt(1 - eta**2 * tau) / t.sigma
     return keep, s.alpha - keep * t.alpha, eta * s.sigma * xp.sqrt(xp.maximum(tau, 0.0))
@@ -48,7 +49,6 @@ class DDIM:
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step, over ``x_e`` and the newest $x_0$."""
-        t, end = split_end(level := levels(schedule, times))
-        s = NoiseLevel(t=level.t[1:], alpha=level.alpha[1:], sigma=level.sigma[1:])
-        keep, clean, noise = ddim_weights(t, s, self.eta)
-        return tabulate(t, end, np.stack([keep, np.zeros_like(keep), clean], axis=1), noise=noise)
+        steps = steps_along(schedule, times)
+        keep, clean, noise = ddim_weights(steps.a, steps.b, self.eta)
+        return tabulate(steps.a, steps.end, np.stack([keep, np.zeros_like(keep), clean], axis=1), noise)

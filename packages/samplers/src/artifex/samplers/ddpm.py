@@ -5,8 +5,12 @@ from typing import Literal
 
 import numpy as np
 
-from artifex.samplers.tableau import Tableau, levels, split_end, tabulate
+from artifex.samplers.steps import steps_along
+from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import HostArray, Schedule
+
+VarianceType = Literal["fixed_small", "fixed_large", "learned_range"]
+"""The variance of an ancestral step, in the words of diffusers."""
 
 
 @dataclass(frozen=True)
@@ -23,31 +27,33 @@ class DDPM:
     each number of a sample: the denoiser must give $[x_0, v]$. Beyond [-1, 1] the line goes on.
 
     Attributes:
-        variance: ``"small"``, ``"large"`` or ``"learned"``.
+        variance_type: ``"fixed_small"``, ``"fixed_large"`` or ``"learned_range"``.
 
     Raises:
-        ValueError: for another ``variance``.
+        ValueError: for another ``variance_type``.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239; Kingma et al. 2021, https://arxiv.org/abs/2107.00630;
     Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
     """
 
-    variance: Literal["small", "large", "learned"] = "small"
+    variance_type: VarianceType = "fixed_small"
 
     def __post_init__(self) -> None:
-        if self.variance not in ("small", "large", "learned"):
-            raise ValueError(f"variance must be 'small', 'large' or 'learned', got {self.variance!r}")
+        if self.variance_type not in ("fixed_small", "fixed_large", "learned_range"):
+            raise ValueError(
+                f"variance_type must be 'fixed_small', 'fixed_large' or 'learned_range', got {self.variance_type!r}"
+            )
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step, over ``x_e`` and the newest $x_0$."""
-        t, end = split_end(level := levels(schedule, times))
-        alpha, sigma = level.alpha[1:], level.sigma[1:]
+        steps = steps_along(schedule, times)
+        t, alpha, sigma = steps.a, steps.b.alpha, steps.b.sigma
         ratio = t.alpha / alpha
         beta = t.sigma**2 - (ratio * sigma) ** 2
         keep = ratio * (sigma / t.sigma) ** 2
         evaluate = np.stack([keep, np.zeros_like(keep), alpha * beta / t.sigma**2], axis=1)
         small, large = np.sqrt(beta) * sigma / t.sigma, np.where(sigma > 0, np.sqrt(beta), 0.0)
-        if self.variance == "learned":
+        if self.variance_type == "learned_range":
             stretch = -np.log(np.where(sigma > 0, sigma / t.sigma, 1.0))
-            return tabulate(t, end, evaluate, noise=small, stretch=stretch)
-        return tabulate(t, end, evaluate, noise=small if self.variance == "small" else large)
+            return tabulate(t, steps.end, evaluate, noise=small, stretch=stretch)
+        return tabulate(t, steps.end, evaluate, noise=small if self.variance_type == "fixed_small" else large)

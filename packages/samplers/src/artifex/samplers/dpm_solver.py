@@ -7,8 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifex.samplers.euler import check_eta
-from artifex.samplers.multistep import Slope, check_slope, difference_weights, moments, multistep_eps, slopes
+from artifex.kernels.ranges import check_number
+from artifex.samplers.multistep import (
+    SolverType,
+    check_solver_type,
+    difference_weights,
+    moments,
+    multistep_eps,
+    solver_moments,
+)
 from artifex.samplers.singlestep import Stage, singlestep
 from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
@@ -67,40 +74,40 @@ class DPMSolverMultistep:
     Attributes:
         order: 1, 2 or 3.
         eta: 0 for the probability flow, 1 for the reverse SDE.
-        slope: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
+        solver_type: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
         diffusers_compat: whether $M_2$ is halved, as in diffusers, which costs the third order; see
             ``DPMSolverPPMultistep``.
         lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
         euler_at_final: whether the last step alone is of first order.
 
     Raises:
-        ValueError: for another ``order`` or ``slope``, or an ``eta`` that is negative or not finite.
+        ValueError: for another ``order`` or ``solver_type``, or an ``eta`` that is negative or not finite.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2206.00927; https://arxiv.org/abs/2211.01095
     """
 
     order: int = 2
     eta: float = 0.0
-    slope: Slope = "midpoint"
+    solver_type: SolverType = "midpoint"
     diffusers_compat: bool = False
     lower_order_final: bool | None = None
     euler_at_final: bool = False
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
-        check_eta(self.eta)
-        check_slope(self.slope)
+        check_number("eta", self.eta, 0)
+        check_solver_type(self.solver_type)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
         steps = steps_along(schedule, times)
         orders = steps.orders(self.order, lower_order_final=self.lower_order_final, euler_at_final=self.euler_at_final)
-        integrals = slopes(-steps.h, orders, self.order - 1, self.slope, self.diffusers_compat)
+        integrals = solver_moments(-steps.h, orders, self.order - 1, self.solver_type, self.diffusers_compat)
         older = (
             (1 + self.eta) * steps.b.sigma[:, None] * difference_weights(steps.nodes(self.order - 1), integrals, orders)
         )
         if self.eta == 0:
             return multistep_eps(steps, older)
-        more, gone = np.where(steps.open, steps.drift, 0.0), 1 - steps.shrink**2
-        noise = np.where(steps.open, steps.rho * steps.b.alpha * np.sqrt(self.eta * gone), 0.0)
-        return multistep_eps(steps, older, self.eta * more, noise)
+        extra_eps, gone = np.where(steps.finite, steps.drift, 0.0), 1 - steps.exp_neg_h**2
+        noise = np.where(steps.finite, steps.rho * steps.b.alpha * np.sqrt(self.eta * gone), 0.0)
+        return multistep_eps(steps, older, self.eta * extra_eps, noise)

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifex.samplers.euler import ancestral_share, check_eta
-from artifex.samplers.heun import descend
-from artifex.samplers.multistep import Slope, check_slope, difference_weights, moments, multistep, slopes
+from artifex.kernels.ranges import check_number
+from artifex.samplers.euler_ancestral import ancestral_share, descend
+from artifex.samplers.multistep import (
+    SolverType,
+    check_solver_type,
+    difference_weights,
+    moments,
+    multistep,
+    solver_moments,
+)
 from artifex.samplers.singlestep import Stage, singlestep
 from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
@@ -37,7 +44,7 @@ class DPMSolverPPSinglestep:
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
-        check_eta(self.eta)
+        check_number("eta", self.eta, 0)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """``order`` rows a step."""
@@ -45,7 +52,7 @@ class DPMSolverPPSinglestep:
         if self.order == 1:
             return singlestep(steps, [], noise=noise)
         if self.order == 2:
-            gain = steps.b.alpha * (1 - steps.shrink)
+            gain = steps.b.alpha * (1 - steps.exp_neg_h)
             return singlestep(steps, [Stage(steps.between(schedule, 0.5), data=gain)], noise=noise)
         first, second = steps.between(schedule, 1 / 3), steps.between(schedule, 2 / 3)
         return singlestep(
@@ -68,31 +75,31 @@ class DPMSolverPPSDE:
 
     Attributes:
         eta: of the noise, as ``EulerAncestral``'s.
-        place: r, in (0, 1].
+        r: r, in (0, 1].
 
     Raises:
-        ValueError: for a ``place`` outside of that range, or an ``eta`` that is negative or not finite.
+        ValueError: for a ``r`` outside of that range, or an ``eta`` that is negative or not finite.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2211.01095; Crowson 2022,
     https://github.com/crowsonkb/k-diffusion
     """
 
     eta: float = 1.0
-    place: float = 0.5
+    r: float = 0.5
 
     def __post_init__(self) -> None:
-        check_eta(self.eta)
-        if not 0 < self.place <= 1:
-            raise ValueError(f"place must be in (0, 1], got {self.place}")
+        check_number("eta", self.eta, 0)
+        if not 0 < self.r <= 1:
+            raise ValueError(f"r must be in (0, 1], got {self.r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """Two rows a step."""
         whole = steps_along(schedule, times)
         steps, noise = descend(whole, self.eta)
-        share = ancestral_share(np.exp(-self.place * whole.h), self.eta)
-        gain = (steps.b.alpha - steps.a.alpha * steps.b.sigma / steps.a.sigma) / (2 * self.place)
-        stage = Stage(whole.between(schedule, self.place), data=gain, share=share)
-        return singlestep(steps, [stage], single=~whole.open, noise=noise)
+        share = ancestral_share(np.exp(-self.r * whole.h), self.eta)
+        gain = (steps.b.alpha - steps.a.alpha * steps.b.sigma / steps.a.sigma) / (2 * self.r)
+        stage = Stage(whole.between(schedule, self.r), data=gain, share=share)
+        return singlestep(steps, [stage], single=~whole.finite, noise=noise)
 
 
 @dataclass(frozen=True)
@@ -106,40 +113,42 @@ class DPMSolverPPMultistep:
     $D + D' \tau + D'' \tau^2$ is the polynomial through the last predictions, $\tau$ in steps of $\lambda$. In the
     third-order form $M_2 = 2 k \varphi_3(-k)$: the derivative that goes with $\varphi_3$ is twice the divided
     difference. A widespread form forgets the 2 and is of second order: ``diffusers_compat``. On a mixture of
-    Gaussians, started from two exact steps, the right form converges with slope 3.01 and the other with 1.99.
+    Gaussians, started from two exact steps, the right form converges with solver_type 3.01 and the other with 1.99.
 
     Closed steps are of first order, and so is the first step: without exact ones before it, the whole is of second.
 
     Attributes:
         order: 1, 2 or 3.
         eta: 0 for the probability flow, 1 for the reverse SDE; all between and beyond keep the marginals.
-        slope: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
+        solver_type: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
         diffusers_compat: whether $M_2$ is halved, as other libraries have it.
         lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
         euler_at_final: whether the last step alone is of first order.
 
     Raises:
-        ValueError: for another ``order`` or ``slope``, or an ``eta`` that is negative or not finite.
+        ValueError: for another ``order`` or ``solver_type``, or an ``eta`` that is negative or not finite.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2211.01095
     """
 
     order: int = 2
     eta: float = 0.0
-    slope: Slope = "midpoint"
+    solver_type: SolverType = "midpoint"
     diffusers_compat: bool = False
     lower_order_final: bool | None = None
     euler_at_final: bool = False
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
-        check_eta(self.eta)
-        check_slope(self.slope)
+        check_number("eta", self.eta, 0)
+        check_solver_type(self.solver_type)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
         steps = steps_along(schedule, times)
         orders = steps.orders(self.order, lower_order_final=self.lower_order_final, euler_at_final=self.euler_at_final)
-        integrals = slopes((1 + self.eta) * steps.h, orders, self.order - 1, self.slope, self.diffusers_compat)
+        integrals = solver_moments(
+            (1 + self.eta) * steps.h, orders, self.order - 1, self.solver_type, self.diffusers_compat
+        )
         older = steps.b.alpha[:, None] * difference_weights(steps.nodes(self.order - 1), integrals, orders)
-        return multistep(steps, older, share=None if self.eta == 0 else steps.shrink**self.eta)
+        return multistep(steps, older, share=None if self.eta == 0 else steps.exp_neg_h**self.eta)

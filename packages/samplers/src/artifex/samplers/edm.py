@@ -23,10 +23,10 @@ class EDMStochastic:
     $\hat\rho$ limits it.
 
     Attributes:
-        churn: $S_\mathrm{churn}$, at least 0; with 0 this is ``Heun``.
-        low: $S_\mathrm{tmin}$.
-        high: $S_\mathrm{tmax}$.
-        inflation: $S_\mathrm{noise}$, positive.
+        s_churn: $S_\mathrm{churn}$, at least 0; with 0 this is ``Heun``.
+        s_tmin: $S_\mathrm{tmin}$.
+        s_tmax: $S_\mathrm{tmax}$.
+        s_noise: $S_\mathrm{noise}$, positive.
         step: ``"heun"`` as published; ``"euler"`` and ``"dpm2"`` take that method's steps, see ``Euler`` and ``DPM2``.
 
     Raises:
@@ -35,19 +35,19 @@ class EDMStochastic:
     References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
     """
 
-    churn: float = 40.0
-    low: float = 0.05
-    high: float = 50.0
-    inflation: float = 1.003
+    s_churn: float = 40.0
+    s_tmin: float = 0.05
+    s_tmax: float = 50.0
+    s_noise: float = 1.003
     step: Literal["heun", "euler", "dpm2"] = "heun"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.churn < inf:
-            raise ValueError(f"churn must be finite and at least 0, got {self.churn}")
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"low and high must rise from 0, got {self.low} and {self.high}")
-        if not 0 < self.inflation < inf:
-            raise ValueError(f"inflation must be finite and positive, got {self.inflation}")
+        if not 0 <= self.s_churn < inf:
+            raise ValueError(f"s_churn must be finite and at least 0, got {self.s_churn}")
+        if not 0 <= self.s_tmin <= self.s_tmax:
+            raise ValueError(f"s_tmin and s_tmax must rise from 0, got {self.s_tmin} and {self.s_tmax}")
+        if not 0 < self.s_noise < inf:
+            raise ValueError(f"s_noise must be finite and positive, got {self.s_noise}")
         if self.step not in ("heun", "euler", "dpm2"):
             raise ValueError(f"step must be 'heun', 'euler' or 'dpm2', got {self.step!r}")
 
@@ -59,7 +59,7 @@ class EDMStochastic:
         scale, noise = np.ones(steps.steps), np.zeros(steps.steps)
         scale[:-1] = start.alpha[1:] / steps.a.alpha[1:]
         added = np.maximum(start.sigma[1:] ** 2 - (scale[:-1] * steps.a.sigma[1:]) ** 2, 0.0)
-        noise[:-1] = self.inflation * np.sqrt(np.where(start.t[1:] == steps.a.t[1:], 0.0, added))
+        noise[:-1] = self.s_noise * np.sqrt(np.where(start.t[1:] == steps.a.t[1:], 0.0, added))
         stages = self._stages(schedule, raised)
         return singlestep(raised, stages, single=steps.b.sigma == 0, scale=scale, noise=noise)
 
@@ -73,8 +73,8 @@ class EDMStochastic:
 
     def _raised(self, schedule: Schedule, steps: StepSequence) -> NoiseLevel[HostArray]:
         """The levels that the steps start from."""
-        inside = (steps.a.alpha > 0) & (steps.rho >= self.low) & (steps.rho <= self.high)
-        if self.churn == 0 or not inside.any():
+        inside = (steps.a.alpha > 0) & (steps.rho >= self.s_tmin) & (steps.rho <= self.s_tmax)
+        if self.s_churn == 0 or not inside.any():
             return steps.a
-        gamma = np.where(inside, min(self.churn / steps.steps, sqrt(2) - 1), 0.0)
+        gamma = np.where(inside, min(self.s_churn / steps.steps, sqrt(2) - 1), 0.0)
         return choose(inside, schedule.at(schedule.inverse_logsnr(-2 * np.log(steps.rho * (1 + gamma)))), steps.a)

@@ -52,7 +52,7 @@ class ERSDE:
 
         place, weight = unit_quadrature()
         u = rho[:, None] * np.exp(-steps.h[:, None] * place)
-        width = np.where(steps.open, target - rho, -1.0)
+        width = np.where(steps.finite, target - rho, -1.0)
         tau = (u - rho[:, None]) / width[:, None]
         fall = np.exp(self._log_g(target)[:, None] - self._log_g(u)) * (steps.h * target / width)[:, None]
         integrals = [1 + m * (tau ** (m - 1) * fall) @ weight for m in range(1, count + 1)]

@@ -20,7 +20,7 @@ from artifex.samplers.tableau import Tableau, check_memoryless, tabulate
 from artifex.schedules import Denoiser, Estimate, HostArray, NoiseLevel, map_x0, record
 
 
-def tail(times: HostArray, strength: float) -> HostArray:
+def truncate(times: HostArray, strength: float) -> HostArray:
     """The last part of a grid, for a walk that begins in the middle.
 
     Args:
@@ -81,7 +81,7 @@ class Inpainted:
         return map_x0(lambda x0: known + (1 - mask) * x0, self.denoiser(x_t, level), x_t)
 
 
-def resample(tableau: Tableau[HostArray], jump: int = 10, repeats: int = 10) -> Tableau[HostArray]:
+def repaint(tableau: Tableau[HostArray], jump: int = 10, repeats: int = 10) -> Tableau[HostArray]:
     r"""RePaint: every ``jump`` rows the walk goes back up by as many, and does them again.
 
     Going back is the forward process, $x_a = \frac{\alpha_a}{\alpha_b} x_b + \sqrt{\sigma_a^2 - (\alpha_a \sigma_b /

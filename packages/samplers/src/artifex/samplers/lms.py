@@ -1,15 +1,14 @@
-r"""Adams and Bashforth's polynomials through older predictions of the noise: LMS, DEIS, PLMS.
+r"""LMS: Adams and Bashforth's method on the noise, over $\rho = \sigma / \alpha$.
 
-$$x_b / \alpha_b = x_a / \alpha_a + \int_{\rho_a}^{\rho_b} \hat\epsilon\, d\rho,\qquad \rho = \sigma / \alpha$$
+$$x_b / \alpha_b = x_a / \alpha_a + \int_{\rho_a}^{\rho_b} \hat\epsilon\, d\rho$$
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from artifex.samplers.multistep import columns, difference_weights, moments, multistep_eps, unit_quadrature
-from artifex.samplers.steps import StepSequence, check_order, steps_along
+from artifex.samplers.multistep import adams_bashforth
+from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
 from artifex.schedules import HostArray, Schedule
 
@@ -38,65 +37,4 @@ class LMS:
         powers = np.arange(1, self.order)
         integrals = np.broadcast_to(1 / (powers + 1), (steps.steps, self.order - 1))
         width = np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 1.0)
-        return _adams(steps, self.order, steps.rho, width, integrals)
-
-
-@dataclass(frozen=True)
-class DEIS:
-    r"""DEIS: the polynomial through the last predictions in another variable than $\rho$, integrated over $\rho$.
-
-    In time (tAB-DEIS) the integrals are Gauss and Legendre's with 32 points. In $\lambda = -\log \rho$ they are exact,
-    as a multistep DPM-Solver's, and a closed last step is of first order.
-
-    Attributes:
-        order: 1, 2 or 3.
-        variable: ``"time"`` or ``"logsnr"``.
-        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
-
-    Raises:
-        ValueError: for another ``order`` or ``variable``.
-
-    References: Zhang and Chen 2023, https://arxiv.org/abs/2204.13902
-    """
-
-    order: int = 3
-    variable: Literal["time", "logsnr"] = "time"
-    lower_order_final: bool | None = None
-
-    def __post_init__(self) -> None:
-        check_order(self.order, 3)
-        if self.variable not in ("time", "logsnr"):
-            raise ValueError(f"variable must be 'time' or 'logsnr', got {self.variable!r}")
-
-    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
-        steps, count = steps_along(schedule, times), self.order - 1
-        if self.variable == "logsnr":
-            orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
-            weights = difference_weights(steps.nodes(count), moments(-steps.h, count), orders)
-            return multistep_eps(steps, steps.b.sigma[:, None] * weights)
-        place, share = unit_quadrature()
-        rho = steps.rho[:, None] + place * np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 0.0)[:, None]
-        span = steps.b.t - steps.a.t  # infinite where a schedule has its clean end at infinity
-        width = np.where(np.isfinite(span), span, 1.0)
-        time = steps.a.t.astype(np.float64)
-        along = (schedule.inverse_logsnr(-2 * np.log(rho)) - time[:, None]) / width[:, None]
-        known = np.isfinite(span)[:, None]
-        integrals = np.where(known, columns([along**m @ share for m in range(1, count + 1)], steps.steps), 0.0)
-        return _adams(steps, self.order, time, width, integrals, self.lower_order_final)
-
-
-def _adams(
-    steps: StepSequence,
-    order: int,
-    variable: HostArray,
-    width: HostArray,
-    integrals: HostArray,
-    lower_order_final: bool | None = False,
-) -> Tableau[HostArray]:
-    """The method whose polynomials are in ``variable``, which changes by ``width`` over each step."""
-    places = (steps.older(variable, order - 1) - variable[:, None]) / width[:, None]
-    weights = difference_weights(
-        places, integrals, steps.orders(order, closes=False, lower_order_final=lower_order_final)
-    )
-    return multistep_eps(steps, steps.drift[:, None] * weights)
+        return adams_bashforth(steps, self.order, steps.rho, width, integrals)

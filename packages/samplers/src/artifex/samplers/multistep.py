@@ -22,8 +22,8 @@ from artifex.samplers.steps import Ints, StepSequence
 from artifex.samplers.tableau import Tableau, tabulate
 from artifex.schedules import HostArray, NoiseLevel
 
-Slope = Literal["midpoint", "heun"]
-r"""What a slope weighs over a step: the step's length over 2, or what the integral gives."""
+SolverType = Literal["midpoint", "heun"]
+r"""What a solver_type weighs over a step: the step's length over 2, or what the integral gives."""
 
 
 def phi(k: int, z: HostArray) -> HostArray:
@@ -57,20 +57,20 @@ def moments(h: HostArray, most: int) -> HostArray:
     return columns([h * factorial(m) * phi(m + 1, -h) for m in range(1, most + 1)], len(h))
 
 
-def slopes(h: HostArray, orders: Ints, most: int, slope: Slope, diffusers_compat: bool) -> HostArray:
-    """``moments`` for multistep methods: second-order steps follow ``slope``, halved with ``diffusers_compat``."""
+def solver_moments(h: HostArray, orders: Ints, most: int, solver_type: SolverType, diffusers_compat: bool) -> HostArray:
+    """``moments`` with the variations of ``solver_type`` at order 2 and of ``diffusers_compat`` at order 3."""
     integrals = moments(h, most)
-    if slope == "midpoint":
+    if solver_type == "midpoint":
         integrals[orders == 2, :1] = (-np.expm1(-h) / 2)[orders == 2, None]
     if diffusers_compat:
         integrals[:, 1:] /= 2
     return integrals
 
 
-def check_slope(slope: str) -> None:
-    """Raises a ValueError unless ``slope`` is a ``Slope``."""
-    if slope not in get_args(Slope):
-        raise ValueError(f"slope must be 'midpoint' or 'heun', got {slope!r}")
+def check_solver_type(solver_type: str) -> None:
+    """Raises a ValueError unless ``solver_type`` is a ``SolverType``."""
+    if solver_type not in get_args(SolverType):
+        raise ValueError(f"solver_type must be 'midpoint' or 'heun', got {solver_type!r}")
 
 
 def columns(of: Sequence[HostArray], rows: int) -> HostArray:
@@ -119,18 +119,18 @@ def x0_rows(
     return np.column_stack([keep, np.zeros(path.steps), clean, older]), noise
 
 
-def eps_rows(path: StepSequence, older: HostArray, more: HostArray | float = 0.0) -> tuple[HostArray, HostArray]:
+def eps_rows(path: StepSequence, older: HostArray, extra_eps: HostArray | float = 0.0) -> tuple[HostArray, HostArray]:
     r"""Weights of $\alpha_b D + (\sigma_b + m) \hat\epsilon + \sum_j c_j (\hat\epsilon_j - \hat\epsilon)$.
 
     Args:
         path: the steps.
         older: $c_j$ for the older predictions, ``(steps, count)``.
-        more: $m$, ``(steps,)``.
+        extra_eps: $m$, ``(steps,)``.
 
     Returns:
         The ``evaluate`` and the ``keep`` of a table whose history holds $\hat\epsilon$.
     """
-    keep = (path.b.sigma + more - older.sum(axis=1)) / path.a.sigma
+    keep = (path.b.sigma + extra_eps - older.sum(axis=1)) / path.a.sigma
     rows = np.column_stack([keep, np.zeros(path.steps), path.b.alpha - keep * path.a.alpha, older])
     return rows, eps_weights(path.a)
 
@@ -147,8 +147,24 @@ def multistep(path: StepSequence, older: HostArray | None = None, share: HostArr
 
 
 def multistep_eps(
-    path: StepSequence, older: HostArray, more: HostArray | float = 0.0, noise: HostArray | None = None
+    path: StepSequence, older: HostArray, extra_eps: HostArray | float = 0.0, noise: HostArray | None = None
 ) -> Tableau[HostArray]:
     r"""The table of a method that predict $\epsilon$; see ``eps_rows``. What it draws is ``noise``."""
-    evaluate, keep = eps_rows(path, older, more)
+    evaluate, keep = eps_rows(path, older, extra_eps)
     return tabulate(path.a, path.end, evaluate, noise, keep=keep)
+
+
+def adams_bashforth(
+    steps: StepSequence,
+    order: int,
+    variable: HostArray,
+    width: HostArray,
+    integrals: HostArray,
+    lower_order_final: bool | None = False,
+) -> Tableau[HostArray]:
+    """The method whose polynomials are in ``variable``, which changes by ``width`` over each step."""
+    places = (steps.older(variable, order - 1) - variable[:, None]) / width[:, None]
+    weights = difference_weights(
+        places, integrals, steps.orders(order, closes=False, lower_order_final=lower_order_final)
+    )
+    return multistep_eps(steps, steps.drift[:, None] * weights)

@@ -66,9 +66,9 @@ class PNDM:
             return multistep_eps(steps, older)
         if self.warmup == "heun":
             return _started(
-                schedule, steps, older, HEUN, steps.open & (np.arange(steps.steps) < min(steps.steps - 1, 1))
+                schedule, steps, older, HEUN, steps.finite & (np.arange(steps.steps) < min(steps.steps - 1, 1))
             )
-        return _started(schedule, steps, older, RUNGE_KUTTA, steps.open & (orders < self.order))
+        return _started(schedule, steps, older, RUNGE_KUTTA, steps.finite & (orders < self.order))
 
 
 def _started(

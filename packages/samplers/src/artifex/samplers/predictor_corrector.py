@@ -27,7 +27,7 @@ from artifex.samplers.multistep import x0_rows
 from artifex.samplers.sample import AnyKey, X, check_start, level_like
 from artifex.samplers.steps import StepSequence, take
 from artifex.samplers.tableau import Tableau, check_memoryless, in_dtype, tabulate
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, expand, halves
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, expand, split_variance
 
 
 def predictor_corrector(
@@ -117,7 +117,7 @@ def _walk(
         level = jax.tree.map(lambda v: jnp.broadcast_to(v, (batch,)), level)
 
         def clean(x: X) -> X:
-            return halves(denoise(x, level), x)[0]
+            return split_variance(denoise(x, level), x)[0]
 
         def correct(i: Int[Array, ""], x: X) -> X:
             return _langevin(x, clean(x), level, snr.astype(wide), draw(index, i + 1))

@@ -14,7 +14,7 @@ from artifex.kernels import linear_step, sample_keys
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.tableau import Tableau, in_dtype
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, halves
+from artifex.schedules import Denoiser, HostArray, NoiseLevel, split_variance
 
 X = Float[Array, "b *d"]
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
@@ -219,7 +219,7 @@ def _walk_impl(
     def step(carry: Carry, row: tuple[Tableau[Array], Int[Array, ""], Int[Array, ""] | None]) -> tuple[Carry, None]:
         table, index, place = row
         level = jax.tree.map(lambda v: jnp.broadcast_to(v, (batch,)), table.level)
-        clean, v = halves(denoise(carry.x_e, level), x)
+        clean, v = split_variance(denoise(carry.x_e, level), x)
         clean = clean.astype(x.dtype)
         row_keys = None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 

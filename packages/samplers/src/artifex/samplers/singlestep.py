@@ -52,7 +52,7 @@ def singlestep(
         scale: a factor of each step's result, ``(steps,)``.
         noise: standard deviation of what is then added to it, ``(steps,)``.
     """
-    single = ~path.open if single is None else single
+    single = ~path.finite if single is None else single
     scale = np.ones(path.steps) if scale is None else scale
     noise = np.zeros(path.steps) if noise is None else noise
     calls = len(stages) + 1

@@ -41,22 +41,22 @@ class StepSequence:
         return len(self.a.alpha)
 
     @property
-    def open(self) -> Flags:
+    def finite(self) -> Flags:
         """Which steps have a finite h."""
         return (self.a.alpha > 0) & (self.b.sigma > 0)
 
     @property
-    def shrink(self) -> HostArray:
+    def exp_neg_h(self) -> HostArray:
         r"""$e^{-h} = \rho_b / \rho_a$; 0 for a closed step."""
         return self.a.alpha * self.b.sigma / (self.b.alpha * self.a.sigma)
 
     @property
     def h(self) -> HostArray:
         """$h$, and 1 for a closed step, whose value no solver looks at."""
-        return -np.log(np.where(self.open, self.shrink, np.exp(-1.0)))
+        return -np.log(np.where(self.finite, self.exp_neg_h, np.exp(-1.0)))
 
     @property
-    def half(self) -> HostArray:
+    def lam(self) -> HostArray:
         r"""$\lambda_a$; $-\infty$ where there is no signal."""
         return self.a.logsnr / 2
 
@@ -89,7 +89,7 @@ class StepSequence:
         place = np.arange(self.steps)
         out = np.minimum(order, np.maximum(place + 1 - np.count_nonzero(self.a.alpha == 0), 1))
         if closes:
-            out = np.where(self.open, out, 1)
+            out = np.where(self.finite, out, 1)
         settles = self.steps < SHORT if lower_order_final is None else lower_order_final
         lowered: Ints = np.minimum(out, self.steps - place) if settles else out
         return np.where(place == self.steps - 1, 1, lowered) if euler_at_final else lowered
@@ -99,7 +99,7 @@ class StepSequence:
 
         Of shape ``(steps, count)``, the nearest first.
         """
-        half = np.where(self.a.alpha > 0, self.half, 0.0)
+        half = np.where(self.a.alpha > 0, self.lam, 0.0)
         out: HostArray = (self.older(half, count) - half[:, None]) / self.h[:, None]
         return out
 
@@ -111,9 +111,9 @@ class StepSequence:
 
     def between(self, schedule: Schedule, part: float) -> NoiseLevel[HostArray]:
         r"""The levels at $\lambda_a + \mathrm{part} \cdot h$; ``b`` for a closed step."""
-        half = np.where(self.open, self.b.logsnr / 2, 0.0)
+        half = np.where(self.finite, self.b.logsnr / 2, 0.0)
         middle = schedule.at(schedule.inverse_logsnr(2 * (half - (1 - part) * self.h)))
-        return choose(self.open, middle, self.b)
+        return choose(self.finite, middle, self.b)
 
 
 def steps_along(schedule: Schedule, times: HostArray) -> StepSequence:

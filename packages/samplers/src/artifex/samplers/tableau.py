@@ -26,8 +26,8 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.schedules import HostArray, NoiseLevel, Schedule, T, record, static
+from artifex.schedules.array_namespace import Ints
 from artifex.schedules.grid.time import check_unit
-from artifex.schedules.namespace import Ints
 
 Table = TypeVar("Table", "Tableau[Any]", NoiseLevel[Any])
 
@@ -207,11 +207,3 @@ def check_memoryless(tableau: Tableau[HostArray] | Tableau[Array], can: str) -> 
         raise ValueError(f"only a method without a base state or older predictions can {can}, got one that keeps them")
     if tableau.uses.stretch:
         raise ValueError(f"only a method with noise of its own can {can}, got one that leaves it to the network")
-
-
-def split_end(level: NoiseLevel[HostArray]) -> tuple[NoiseLevel[HostArray], NoiseLevel[HostArray]]:
-    """All levels but the last, and the last."""
-    start = NoiseLevel(t=level.t[:-1], alpha=level.alpha[:-1], sigma=level.sigma[:-1])
-    return start, NoiseLevel(
-        t=np.asarray(level.t[-1]), alpha=np.asarray(level.alpha[-1]), sigma=np.asarray(level.sigma[-1])
-    )

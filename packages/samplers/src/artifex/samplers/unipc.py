@@ -23,33 +23,32 @@ class UniPC:
 
     Attributes:
         order: of the predictor, 1, 2 or 3.
-        variant: ``"bh1"`` or ``"bh2"``.
-        predict: ``"data"``, or ``"noise"`` in the manner of DPM-Solver, with $-h$ for $h$.
+        solver_type: ``"bh1"`` or ``"bh2"``.
+        predict_x0: whether polynomials go through $\hat x_0$, as in DPM-Solver++; else through $\hat\epsilon$, as in
+            DPM-Solver, with $-h$ for $h$.
         corrector: whether to correct.
-        uncorrected: the steps, counted from 0, whose results stay as predicted.
+        disable_corrector: the steps, counted from 0, whose results stay as predicted.
         lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
 
     Raises:
-        ValueError: for another ``order``, ``variant`` or ``predict``.
+        ValueError: for another ``order`` or ``solver_type``.
 
     References: Zhao et al. 2023, https://arxiv.org/abs/2302.04867
     """
 
     order: int = 2
-    variant: Literal["bh1", "bh2"] = "bh2"
-    predict: Literal["data", "noise"] = "data"
+    solver_type: Literal["bh1", "bh2"] = "bh2"
+    predict_x0: bool = True
     corrector: bool = True
     lower_order_final: bool | None = True
-    uncorrected: tuple[int, ...] = ()
+    disable_corrector: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_order(self.order, 3)
-        for step in self.uncorrected:
-            check_whole("uncorrected", step, 0)
-        if self.variant not in ("bh1", "bh2"):
-            raise ValueError(f"variant must be 'bh1' or 'bh2', got {self.variant!r}")
-        if self.predict not in ("data", "noise"):
-            raise ValueError(f"predict must be 'data' or 'noise', got {self.predict!r}")
+        for step in self.disable_corrector:
+            check_whole("disable_corrector", step, 0)
+        if self.solver_type not in ("bh1", "bh2"):
+            raise ValueError(f"solver_type must be 'bh1' or 'bh2', got {self.solver_type!r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
         """One row a step."""
@@ -59,13 +58,13 @@ class UniPC:
         k, size = steps.h, steps.b.alpha
         ride = steps.b.sigma / steps.a.sigma
         gain, keep = steps.b.alpha - ride * steps.a.alpha, np.tile([0.0, 1.0], (steps.steps, 1))
-        if self.predict == "noise":
+        if not self.predict_x0:
             known = steps.a.alpha > 0
             k, size = -steps.h, steps.b.sigma
             ride = np.where(known, steps.b.alpha / np.where(known, steps.a.alpha, 1.0), ride)
             gain = np.where(known, steps.drift, gain)
             keep = np.where(known[:, None], eps_weights(steps.a), keep)
-        half_b = (k if self.variant == "bh1" else -np.expm1(-k)) / 2
+        half_b = (k if self.solver_type == "bh1" else -np.expm1(-k)) / 2
         exact, places = moments(k, self.order), steps.nodes(self.order - 1)
 
         integrals = exact[:, : self.order - 1].copy()
@@ -86,7 +85,7 @@ class UniPC:
         base[1:, 1] = ride[:-1]
         base[1:, 3] = (gain - weights.sum(axis=1))[:-1]
         base[1:, 4:] = weights[:-1, 1:]
-        plain = np.append(True, ~steps.open[:-1] | np.isin(np.arange(steps.steps - 1), self.uncorrected))
+        plain = np.append(True, ~steps.finite[:-1] | np.isin(np.arange(steps.steps - 1), self.disable_corrector))
         base[plain] = 0
         base[plain, 0] = 1
         return tabulate(steps.a, steps.end, evaluate, base=base, keep=keep)

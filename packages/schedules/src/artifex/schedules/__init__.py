@@ -2,8 +2,11 @@
 
 from artifex.schedules import betas as betas
 from artifex.schedules import grid as grid
-from artifex.schedules import time_samplers as timesteps
+from artifex.schedules import time_samplers as time_samplers
 from artifex.schedules import weighting as weighting
+from artifex.schedules.array_namespace import HostArray as HostArray
+from artifex.schedules.array_namespace import T as T
+from artifex.schedules.array_namespace import array_namespace as array_namespace
 from artifex.schedules.continuous import EDM as EDM
 from artifex.schedules.continuous import VE as VE
 from artifex.schedules.continuous import VP as VP
@@ -18,20 +21,17 @@ from artifex.schedules.denoiser import DynamicallyThresholded as DynamicallyThre
 from artifex.schedules.denoiser import Estimate as Estimate
 from artifex.schedules.denoiser import Mapped as Mapped
 from artifex.schedules.denoiser import NetworkDenoiser as NetworkDenoiser
-from artifex.schedules.denoiser import halves as halves
 from artifex.schedules.denoiser import map_x0 as map_x0
+from artifex.schedules.denoiser import split_variance as split_variance
 from artifex.schedules.discrete import Discrete as Discrete
 from artifex.schedules.edm_preconditioned import EDMPreconditioned as EDMPreconditioned
 from artifex.schedules.level import DefaultGrid as DefaultGrid
 from artifex.schedules.level import NoiseLevel as NoiseLevel
 from artifex.schedules.level import Schedule as Schedule
 from artifex.schedules.level import add_noise as add_noise
+from artifex.schedules.level import diffuse as diffuse
 from artifex.schedules.level import expand as expand
-from artifex.schedules.level import mix as mix
 from artifex.schedules.loss_second_moment import LossSecondMoment as LossSecondMoment
-from artifex.schedules.namespace import HostArray as HostArray
-from artifex.schedules.namespace import T as T
-from artifex.schedules.namespace import namespace as namespace
 from artifex.schedules.prediction import X0 as X0
 from artifex.schedules.prediction import Epsilon as Epsilon
 from artifex.schedules.prediction import FlowVelocity as FlowVelocity
@@ -39,7 +39,7 @@ from artifex.schedules.prediction import Prediction as Prediction
 from artifex.schedules.prediction import Score as Score
 from artifex.schedules.prediction import V as V
 from artifex.schedules.prediction import convert as convert
-from artifex.schedules.prediction import pair as pair
+from artifex.schedules.prediction import to_x0_eps as to_x0_eps
 from artifex.schedules.record import record as record
 from artifex.schedules.record import static as static
 from artifex.schedules.record import traceable as traceable
@@ -81,18 +81,18 @@ __all__ = [
     "ValueByTime",
     "Weighting",
     "add_noise",
+    "array_namespace",
     "betas",
     "convert",
+    "diffuse",
     "expand",
     "grid",
-    "halves",
     "map_x0",
-    "mix",
-    "namespace",
-    "pair",
     "record",
+    "split_variance",
     "static",
-    "timesteps",
+    "time_samplers",
+    "to_x0_eps",
     "traceable",
     "vlb_term",
     "weighting",

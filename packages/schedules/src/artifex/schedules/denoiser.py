@@ -51,7 +51,7 @@ class ConditionalDenoiser(Protocol[C_contra]):
         ...
 
 
-def halves(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
+def split_variance(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
     """$x_0$ and $v$ of what a denoiser gave for ``x_t``, or $x_0$ and None.
 
     Raises:
@@ -69,7 +69,7 @@ def halves(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
 
 def map_x0(function: Callable[[X], X], estimate: Estimate, x_t: X) -> Estimate:
     """``function`` of the $x_0$ in what a denoiser gave for ``x_t``; a $v$ beside it stays as it is."""
-    x0, v = halves(estimate, x_t)
+    x0, v = split_variance(estimate, x_t)
     return function(x0) if v is None else jnp.concatenate([function(x0), v], axis=-1)
 
 
@@ -106,7 +106,7 @@ class NetworkDenoiser(Generic[P, C]):
             )
         if not self.variance and out.shape != x_t.shape:
             raise ValueError(f"the network must give an output of its input's shape {x_t.shape}, got {out.shape}")
-        return map_x0(lambda said: self.prediction.clean(said, x_t, level), out, x_t)
+        return map_x0(lambda said: self.prediction.to_x0(said, x_t, level), out, x_t)
 
 
 @record

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real, whole
 from artifex.schedules.grid.chain import trailing
 from artifex.schedules.level import NoiseLevel
-from artifex.schedules.namespace import HostArray, T, check_times, namespace, real, whole
 
 FLOOR: Final = 2.0**-24
 r"""What interpolation takes for an $\bar\alpha$, or a $1 - \bar\alpha$, of 0; a quarter of its neighbour if less.
@@ -119,7 +119,7 @@ class Discrete:
         Raises:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
-        xp, timesteps = namespace(t), whole(t)
+        xp, timesteps = array_namespace(t), whole(t)
         t = real(t)
         check_times(t, -1, self.steps - 1)
         place = xp.clip(t + 1.0, 0.0, float(self.steps))
@@ -154,7 +154,7 @@ class Discrete:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         """The time in [-1, n-1] with this log-SNR; the nearest end for values beyond the table."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         wanted = real(logsnr) / 2
         tables = (
             xp.asarray(table[::-1]).astype(wanted.dtype) for table in (self._nodes[2], np.arange(-1.0, self.steps))

@@ -72,11 +72,11 @@ class EDMPreconditioned(Prediction):
         c_in = self.c_in(level)
         return combine(level.sigma / self.sigma_data * c_in, x0, -level.alpha * self.sigma_data * c_in, eps)
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$c_\mathrm{skip} x_t + c_\mathrm{out}\, \mathrm{out}$."""
         return combine(self.c_skip(level), x_t, self.c_out(level), out)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$\sigma x_t / q - \alpha \sigma_\mathrm{data}\, \mathrm{out} / \sqrt q$."""
         c_in = self.c_in(level)
         return combine(level.sigma * c_in**2, x_t, -level.alpha * self.sigma_data * c_in, out)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import linear_step
-from artifex.schedules.namespace import HostArray, Ints, T, namespace
+from artifex.schedules.array_namespace import HostArray, Ints, T, array_namespace
 from artifex.schedules.record import record
 
 X = Float[Array, "b *d"]
@@ -36,7 +36,7 @@ class NoiseLevel(Generic[T]):
     @property
     def logsnr(self) -> T:
         r"""$2 \log(\alpha / \sigma)$; infinite at either end of a path that reaches it."""
-        xp = namespace(self.alpha)
+        xp = array_namespace(self.alpha)
         clean, noise = self.sigma <= 0, self.alpha <= 0
         ends = xp.where(clean, xp.inf, -xp.inf)
         inside = 2 * (xp.log(xp.where(noise, 1.0, self.alpha)) - xp.log(xp.where(clean, 1.0, self.sigma)))
@@ -67,7 +67,7 @@ class DefaultGrid(Protocol):
 
 def level_at(t: T, alpha: T | np.float64, sigma: T | np.float64) -> NoiseLevel[T]:
     """A level of arrays; NumPy turns results without axes into scalars, which this undoes."""
-    xp = namespace(t)
+    xp = array_namespace(t)
     return NoiseLevel(t=xp.asarray(t), alpha=xp.asarray(alpha), sigma=xp.asarray(sigma))
 
 
@@ -85,10 +85,10 @@ def add_noise(x0: X, level: NoiseLevel[jax.Array], key: Key[Array, "..."]) -> tu
         key: one key, or one a sample.
     """
     eps = linear_step([x0], jnp.zeros(1), noise_scale=1.0, key=key)
-    return mix(x0, eps, level), eps
+    return diffuse(x0, eps, level), eps
 
 
-def mix(x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
+def diffuse(x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
     r"""$\alpha x_0 + \sigma \epsilon$, by one weighted sum."""
     weights = jnp.stack([level.alpha, level.sigma], axis=-1)
     return linear_step([x0, eps], weights)

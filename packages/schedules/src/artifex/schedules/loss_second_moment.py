@@ -11,45 +11,45 @@ from artifex.schedules.time_samplers import AnyKey, Part, Time, Timestep, unifor
 
 @record
 class LossSecondMoment:
-    r"""Steps of a chain with $p_i \propto \sqrt{\mathbb E[L_i^2]}$ over the last losses seen at each step.
+    r"""Steps of a chain with $p_i \propto \sqrt{\mathbb E[L_i^2]}$ over the last losses at each step.
 
     A value, not an object with a memory: ``update`` gives the next one, and it may be carried through jit and scan, or
-    saved. Until every step has been seen ``history`` times, all are equally likely. The loss stays unbiased if each
+    saved. Until every step has been trained ``history`` times, all are equally likely. The loss stays unbiased if each
     sample's is multiplied by ``weight``.
 
     Attributes:
         losses: the last losses, ``(n, history)``.
-        seen: how often each step has been trained, ``(n,)``.
-        floor: the part of all times that is drawn uniformly, in [0, 1].
+        counts: how often each step has been trained, ``(n,)``.
+        uniform_prob: the part of all times that is drawn uniformly, in [0, 1].
 
     Raises:
-        ValueError: if ``floor`` lies outside of that range.
+        ValueError: if ``uniform_prob`` lies outside of that range.
 
     References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
     """
 
     losses: Float[Array, "n history"]
-    seen: Int[Array, " n"]
-    floor: float = static(default=0.001)
+    counts: Int[Array, " n"]
+    uniform_prob: float = static(default=0.001)
 
     def __post_init__(self) -> None:
-        check_number("floor", self.floor, 0, 1)
+        check_number("uniform_prob", self.uniform_prob, 0, 1)
 
     @classmethod
-    def start(cls, n: int, history: int = 10, floor: float = 0.001) -> "LossSecondMoment":
-        """Nothing seen yet.
+    def init(cls, n: int, history: int = 10, uniform_prob: float = 0.001) -> "LossSecondMoment":
+        """No losses yet.
 
         Args:
             n: steps of the chain, at least 1.
             history: losses kept for each step, at least 1.
-            floor: the part of all times that is drawn uniformly, in [0, 1].
+            uniform_prob: the part of all times that is drawn uniformly, in [0, 1].
 
         Raises:
             ValueError: for values outside those ranges.
         """
         check_whole("n", n, 1)
         check_whole("history", history, 1)
-        return cls(losses=jnp.zeros((n, history)), seen=jnp.zeros(n, jnp.int32), floor=floor)
+        return cls(losses=jnp.zeros((n, history)), counts=jnp.zeros(n, jnp.int32), uniform_prob=uniform_prob)
 
     @property
     def probabilities(self) -> Float[Array, " n"]:
@@ -57,9 +57,9 @@ class LossSecondMoment:
         n, history = self.losses.shape
         root = jnp.sqrt(jnp.mean(self.losses**2, axis=1))
         total = jnp.sum(root)
-        known = jnp.all(self.seen >= history) & (total > 0)
+        known = jnp.all(self.counts >= history) & (total > 0)
         share = jnp.where(known, root / jnp.where(known, total, 1), 1 / n)
-        return share * (1 - self.floor) + self.floor / n
+        return share * (1 - self.uniform_prob) + self.uniform_prob / n
 
     def __call__(self, key: AnyKey, batch: int) -> Timestep:
         """``batch`` independent times, integers in [0, n - 1]."""
@@ -73,7 +73,7 @@ class LossSecondMoment:
 
     def weight(self, t: Time) -> Part:
         r"""$1 / (n p_t)$."""
-        return 1 / (len(self.seen) * self.probabilities[t.astype(jnp.int32)])
+        return 1 / (len(self.counts) * self.probabilities[t.astype(jnp.int32)])
 
     def update(self, t: Time, loss: Part) -> "LossSecondMoment":
         """With the losses of a batch, each before its ``weight``; a step may stand in ``t`` more than once."""
@@ -81,11 +81,11 @@ class LossSecondMoment:
         def push(
             carry: tuple[Array, Array], sample: tuple[Int[Array, ""], Float[Array, ""]]
         ) -> tuple[tuple[Array, Array], None]:
-            losses, seen = carry
+            losses, counts = carry
             step, value = sample
-            losses = losses.at[step, seen[step] % losses.shape[1]].set(value)
-            return (losses, seen.at[step].add(1)), None
+            losses = losses.at[step, counts[step] % losses.shape[1]].set(value)
+            return (losses, counts.at[step].add(1)), None
 
         samples = t.astype(jnp.int32), jax.lax.stop_gradient(loss).astype(self.losses.dtype)
-        (losses, seen), _ = jax.lax.scan(push, (self.losses, self.seen), samples)
-        return LossSecondMoment(losses=losses, seen=seen, floor=self.floor)
+        (losses, counts), _ = jax.lax.scan(push, (self.losses, self.counts), samples)
+        return LossSecondMoment(losses=losses, counts=counts, uniform_prob=self.uniform_prob)

@@ -31,11 +31,11 @@ class Prediction(Protocol):
         """What the network should say for ``x_t`` made of ``x0`` and ``eps``."""
         ...
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The $x_0$ that the output ``out`` means at ``x_t``."""
         ...
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""The $\epsilon$ that the output ``out`` means at ``x_t``."""
         ...
 
@@ -50,8 +50,8 @@ def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, ta
     The pair $(\hat x_0, \hat\epsilon)$ is carried, not $x_0$ alone, so the way there and back returns ``out`` to
     within rounding wherever the array in between can hold it. Three kinds can at every level: ``V``, ``FlowVelocity``
     and ``EDMPreconditioned``. A float32 ``X0`` cannot hold $\epsilon$ at high log-SNR, nor ``Epsilon`` and ``Score``
-    $x_0$ at low: an ulp of the one is then $\alpha/\sigma$, or $\sigma/\alpha$, ulps of the other. Keep the ``pair``
-    where both matter.
+    $x_0$ at low: an ulp of the one is then $\alpha/\sigma$, or $\sigma/\alpha$, ulps of the other. Keep the pair of
+    ``to_x0_eps`` where both matter.
 
     Args:
         out: ``(batch, ...)``.
@@ -60,17 +60,17 @@ def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, ta
         source: what ``out`` is.
         target: what it shall be.
     """
-    x0, eps = pair(out, x_t, level, source)
+    x0, eps = to_x0_eps(out, x_t, level, source)
     return target.target(x0, eps, level)
 
 
-def pair(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction) -> tuple[X, X]:
+def to_x0_eps(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction) -> tuple[X, X]:
     r"""$(\hat x_0, \hat\epsilon)$ with $\alpha \hat x_0 + \sigma \hat\epsilon = x_t$.
 
     Where $\alpha = 0$ an ``Epsilon`` or a ``Score`` says nothing of $x_0$, where $\sigma = 0$ a ``X0`` or a
     ``Score`` says nothing of $\epsilon$: it is 0 there.
     """
-    return source.clean(out, x_t, level), source.noise(out, x_t, level)
+    return source.to_x0(out, x_t, level), source.to_eps(out, x_t, level)
 
 
 def combine(a: Array, x: X, b: Array, y: X) -> X:
@@ -89,7 +89,7 @@ def divide(a: Array, b: Array) -> Array:
     return jnp.where(known, a / jnp.where(known, b, 1), 0)
 
 
-def rest(x_t: X, share: Array, known: X, whole: Array) -> X:
+def remainder(x_t: X, share: Array, known: X, whole: Array) -> X:
     """``(x_t - share * known) / whole``: what remains of ``x_t`` beside a part that is known, 0 where ``whole`` is."""
     return combine(divide(jnp.ones_like(whole), whole), x_t, divide(-share, whole), known)
 
@@ -105,11 +105,11 @@ class Epsilon(Prediction):
         r"""$\epsilon$."""
         return eps
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(x_t - \sigma\, \mathrm{out}) / \alpha$."""
-        return rest(x_t, level.sigma, out, level.alpha)
+        return remainder(x_t, level.sigma, out, level.alpha)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The output."""
         return out
 
@@ -122,13 +122,13 @@ class X0(Prediction):
         """$x_0$."""
         return x0
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """The output."""
         return out
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(x_t - \alpha\, \mathrm{out}) / \sigma$."""
-        return rest(x_t, level.alpha, out, level.sigma)
+        return remainder(x_t, level.alpha, out, level.sigma)
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ class V(Prediction):
         r"""$\alpha \epsilon - \sigma x_0$."""
         return combine(-level.sigma, x0, level.alpha, eps)
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(\alpha x_t - \sigma\, \mathrm{out}) / (\alpha^2 + \sigma^2)$."""
         power = level.alpha**2 + level.sigma**2
         return combine(level.alpha / power, x_t, -level.sigma / power, out)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(\sigma x_t + \alpha\, \mathrm{out}) / (\alpha^2 + \sigma^2)$."""
         power = level.alpha**2 + level.sigma**2
         return combine(level.sigma / power, x_t, level.alpha / power, out)
@@ -166,11 +166,11 @@ class Score(Prediction):
         r"""$-\epsilon / \sigma$."""
         return scale(divide(-jnp.ones_like(level.sigma), level.sigma), eps)
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(x_t + \sigma^2\, \mathrm{out}) / \alpha$."""
-        return rest(x_t, -(level.sigma**2), out, level.alpha)
+        return remainder(x_t, -(level.sigma**2), out, level.alpha)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$-\sigma\, \mathrm{out}$."""
         return scale(-level.sigma, out)
 
@@ -186,10 +186,10 @@ class FlowVelocity(Prediction):
         r"""$\epsilon - x_0$."""
         return eps - x0
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(x_t - \sigma\, \mathrm{out}) / (\alpha + \sigma)$."""
-        return rest(x_t, level.sigma, out, level.alpha + level.sigma)
+        return remainder(x_t, level.sigma, out, level.alpha + level.sigma)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$(x_t + \alpha\, \mathrm{out}) / (\alpha + \sigma)$."""
-        return rest(x_t, -level.alpha, out, level.alpha + level.sigma)
+        return remainder(x_t, -level.alpha, out, level.alpha + level.sigma)

@@ -72,7 +72,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class Steps:
+class DiscreteUniform:
     """Every step of a discrete chain is equally likely.
 
     Attributes:

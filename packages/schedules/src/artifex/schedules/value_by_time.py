@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.kernels.ranges import check_number
+from artifex.schedules.array_namespace import HostArray, Ints
 from artifex.schedules.level import NoiseLevel
-from artifex.schedules.namespace import HostArray, Ints
 from artifex.schedules.record import record
 
 

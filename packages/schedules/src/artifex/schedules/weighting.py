@@ -65,7 +65,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class MinSnr:
+class MinSNR:
     r"""$\min(\mathrm{SNR}, \gamma)$.
 
     Attributes:
@@ -88,8 +88,8 @@ class MinSnr:
 
 
 @dataclass(frozen=True)
-class SoftMinSnr:
-    r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$: ``MinSnr`` without its corner.
+class SoftMinSNR:
+    r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$: ``MinSNR`` without its corner.
 
     Attributes:
         gamma: the weight that is approached, positive.
@@ -112,7 +112,7 @@ class SoftMinSnr:
 
 
 @dataclass(frozen=True)
-class TruncatedSnr:
+class TruncatedSNR:
     r"""$\max(\mathrm{SNR}, 1)$: the error of $\epsilon$ or that of $x_0$, whichever is larger.
 
     References: Salimans and Ho 2022, https://arxiv.org/abs/2202.00512
@@ -151,7 +151,7 @@ class P2:
 
 
 @dataclass(frozen=True)
-class EDMStochastic:
+class EDM:
     r"""$(\sigma^2 + \sigma_\mathrm{data}^2) / (\sigma\, \sigma_\mathrm{data})^2$ with $\sigma^2 = 1 / \mathrm{SNR}$.
 
     On the error of ``EDMPreconditioned(sigma_data)`` it is 1.
@@ -218,4 +218,4 @@ def _slope(prediction: Prediction, level: NoiseLevel[jax.Array]) -> Weights:
     r"""$\partial x_0 / \partial\, \mathrm{out}$ at one $x_t$; $x_0$ is affine in the output, so two points tell it."""
     flat = jax.tree.map(jnp.ravel, _inner(level))
     nothing = jnp.zeros_like(flat.alpha)
-    return prediction.clean(jnp.ones_like(flat.alpha), nothing, flat).reshape(level.alpha.shape)
+    return prediction.to_x0(jnp.ones_like(flat.alpha), nothing, flat).reshape(level.alpha.shape)

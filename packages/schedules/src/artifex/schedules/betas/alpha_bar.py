@@ -5,17 +5,17 @@ from collections.abc import Callable
 import numpy as np
 
 from artifex.kernels.ranges import check_number, check_positive, check_whole
+from artifex.schedules.array_namespace import HostArray
 from artifex.schedules.betas.explicit import logistic
-from artifex.schedules.namespace import HostArray
 
 
-def cosine(n: int, s: float = 0.008, cap: float = 0.999) -> HostArray:
-    r"""$\beta_i = \min(1 - f(i+1)/f(i),\ \mathrm{cap})$ with $f(i) = \cos^2\!\frac{i/n + s}{1 + s}\frac{\pi}{2}$.
+def cosine(n: int, s: float = 0.008, max_beta: float = 0.999) -> HostArray:
+    r"""$\beta_i = \min(1 - f(i+1)/f(i),\ \beta_\mathrm{max})$ with $f(i) = \cos^2\!\frac{i/n + s}{1 + s}\frac{\pi}{2}$.
 
     Args:
         n: number of steps, at least 1.
         s: offset that keeps the first betas from being too small, at least 0.
-        cap: the largest beta, in (0, 1].
+        max_beta: the largest beta, in (0, 1].
 
     Raises:
         ValueError: for values outside those ranges.
@@ -23,10 +23,12 @@ def cosine(n: int, s: float = 0.008, cap: float = 0.999) -> HostArray:
     References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
     """
     check_number("s", s, 0)
-    return from_alpha_bar(lambda u: np.cos((u + s) / (1 + s) * np.pi / 2) ** 2, n, cap)
+    return from_alpha_bar(lambda u: np.cos((u + s) / (1 + s) * np.pi / 2) ** 2, n, max_beta)
 
 
-def sigmoid_alpha_bar(n: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0, cap: float = 0.999) -> HostArray:
+def sigmoid_alpha_bar(
+    n: int, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999
+) -> HostArray:
     r"""$\bar\alpha(u) = \frac{S(1) - S(u)}{S(1) - S(0)}$ with $S(u) = \mathrm{sigmoid}((a + u (b - a)) / \tau)$.
 
     Args:
@@ -34,7 +36,7 @@ def sigmoid_alpha_bar(n: int, start: float = -3.0, end: float = 3.0, tau: float 
         start: $a$, where the sigmoid begins.
         end: $b$, where it ends, above ``start``.
         tau: temperature, positive.
-        cap: the largest beta, in (0, 1].
+        max_beta: the largest beta, in (0, 1].
 
     Raises:
         ValueError: for values outside those ranges.
@@ -50,10 +52,10 @@ def sigmoid_alpha_bar(n: int, start: float = -3.0, end: float = 3.0, tau: float 
         out: HostArray = np.clip((last - logistic((start + u * (end - start)) / tau)) / (last - first), 0, 1)
         return out
 
-    return from_alpha_bar(signal, n, cap)
+    return from_alpha_bar(signal, n, max_beta)
 
 
-def laplace(n: int, mu: float = 0.0, b: float = 0.5, cap: float = 0.999) -> HostArray:
+def laplace(n: int, mu: float = 0.0, b: float = 0.5, max_beta: float = 0.999) -> HostArray:
     r"""The log-SNR follows a Laplace distribution: $\lambda(u) = \mu - b\, \mathrm{sgn}(½ - u) \log(1 - 2|u - ½|)$.
 
     $\bar\alpha(u) = \mathrm{sigmoid}(\lambda(u))$.
@@ -62,7 +64,7 @@ def laplace(n: int, mu: float = 0.0, b: float = 0.5, cap: float = 0.999) -> Host
         n: number of steps, at least 1.
         mu: the log-SNR that is met most often.
         b: spread of the log-SNR, positive.
-        cap: the largest beta, in (0, 1].
+        max_beta: the largest beta, in (0, 1].
 
     Raises:
         ValueError: for values outside those ranges.
@@ -78,24 +80,24 @@ def laplace(n: int, mu: float = 0.0, b: float = 0.5, cap: float = 0.999) -> Host
         out: HostArray = np.where(u < 0.5, 1 / (1 + odds * edge), edge / (edge + odds))
         return out
 
-    return from_alpha_bar(signal, n, cap)
+    return from_alpha_bar(signal, n, max_beta)
 
 
-def from_alpha_bar(signal: Callable[[HostArray], HostArray], n: int, cap: float = 0.999) -> HostArray:
-    r"""$\beta_i = \min(1 - \bar\alpha((i+1)/n) / \bar\alpha(i/n),\ \mathrm{cap})$.
+def from_alpha_bar(signal: Callable[[HostArray], HostArray], n: int, max_beta: float = 0.999) -> HostArray:
+    r"""$\beta_i = \min(1 - \bar\alpha((i+1)/n) / \bar\alpha(i/n),\ \beta_\mathrm{max})$.
 
     Args:
         signal: $\bar\alpha$ over [0, 1], falling from near 1, elementwise; 0 at most at its end.
         n: number of steps, at least 1.
-        cap: the largest beta, in (0, 1]; 1 lets the chain end without signal.
+        max_beta: the largest beta, in (0, 1]; 1 lets the chain end without signal.
 
     Raises:
         ValueError: for values outside those ranges.
     """
     check_whole("n", n, 1)
-    check_number("cap", cap, 0, 1, "(]")
+    check_number("max_beta", max_beta, 0, 1, "(]")
     table = signal(np.arange(n + 1) / n)
     if not (np.all(table[:-1] > 0) and np.all(np.diff(table) <= 0) and table[0] <= 1 and table[-1] >= 0):
         raise ValueError(f"signal must fall from at most 1 to at least 0, got values from {table[0]} to {table[-1]}")
-    out: HostArray = np.minimum(1 - table[1:] / table[:-1], cap)
+    out: HostArray = np.minimum(1 - table[1:] / table[:-1], max_beta)
     return out

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CosineVP:
         Raises:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         check_times(t, 0, 1)
         part = xp.clip(t, 0.0, 1.0)
@@ -62,7 +62,7 @@ class CosineVP:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$(\arctan e^{-\lambda/2} - \theta_0) / (\theta_1 - \theta_0)$; the nearest end beyond the path's own."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         first, left = self._angles
         angle = xp.arctan(xp.exp(xp.minimum(-real(logsnr) / 2, 80.0)))
         return xp.asarray(xp.clip((angle - first) / (math.pi / 2 - first - left), 0.0, 1.0))

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from artifex.kernels.ranges import check_positive
+from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RectifiedFlow:
         Raises:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         check_times(t, 0, 1)
         part = xp.clip(t, 0.0, 1.0)
@@ -55,5 +55,5 @@ class RectifiedFlow:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$t = 1 / (1 + s\, e^{\lambda/2})$."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         return xp.asarray(xp.exp(-xp.logaddexp(0.0, real(logsnr) / 2 + math.log(self.shift))))

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from artifex.kernels.ranges import check_positive
+from artifex.schedules.array_namespace import HostArray, T, array_namespace, real
 from artifex.schedules.grid.time import check_unit
 from artifex.schedules.level import DefaultGrid, NoiseLevel, Schedule, level_at
-from artifex.schedules.namespace import HostArray, T, namespace, real
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shifted:
         Raises:
             ValueError: as the schedule inside.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         logsnr = xp.asarray(self.schedule.at(t).logsnr - 2 * math.log(self.factor))
         curve = self.schedule.at(self.schedule.inverse_logsnr(logsnr))
@@ -68,5 +68,5 @@ class Shifted:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         """The time with this log-SNR; the nearest end beyond the path's own."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         return self.schedule.inverse_logsnr(xp.asarray(real(logsnr) + 2 * math.log(self.factor)))

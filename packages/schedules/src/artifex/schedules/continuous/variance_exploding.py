@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.noise import karras
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class VE:
         Raises:
             ValueError: if a time that is known outside of a trace is NaN.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         check_times(t, -math.inf, math.inf)
         sigma = xp.exp(math.log(self.sigma_min) + t * math.log(self.sigma_max / self.sigma_min))
@@ -55,7 +55,7 @@ class VE:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$(-\lambda/2 - \log\sigma_\mathrm{min}) / \log(\sigma_\mathrm{max} / \sigma_\mathrm{min})$."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         rise = math.log(self.sigma_max / self.sigma_min)
         return xp.asarray((-real(logsnr) / 2 - math.log(self.sigma_min)) / rise)
 
@@ -73,7 +73,7 @@ class EDM:
         Raises:
             ValueError: if a time that is known outside of a trace is negative.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         check_times(t, 0, math.inf)
         return level_at(t, xp.ones_like(t), xp.maximum(t, 0.0))
@@ -93,5 +93,5 @@ class EDM:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$e^{-\lambda/2}$."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         return xp.asarray(xp.exp(-real(logsnr) / 2))

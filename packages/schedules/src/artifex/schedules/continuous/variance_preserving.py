@@ -8,9 +8,9 @@ References: Song et al. 2021, https://arxiv.org/abs/2011.13456
 
 from dataclasses import dataclass
 
+from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
-from artifex.schedules.namespace import HostArray, T, check_times, namespace, real
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class VP:
         Raises:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         total = integral(t, self.beta_min, self.beta_max)
         return level_at(t, xp.exp(-total / 2), xp.sqrt(-xp.expm1(-total)))
@@ -54,7 +54,7 @@ class VP:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""The time with this log-SNR, where $B = \log(1 + e^{-\lambda})$; the nearest end beyond the path's own."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         return inverse_integral(xp.asarray(xp.logaddexp(0.0, -real(logsnr))), self.beta_min, self.beta_max)
 
 
@@ -84,7 +84,7 @@ class SubVP:
         Raises:
             ValueError: if a time that is known outside of a trace lies outside of that range.
         """
-        xp = namespace(t)
+        xp = array_namespace(t)
         t = real(t)
         total = integral(t, self.beta_min, self.beta_max)
         return level_at(t, xp.exp(-total / 2), -xp.expm1(-total))
@@ -99,7 +99,7 @@ class SubVP:
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""The time with this log-SNR, where $2 \sinh(B/2) = e^{-\lambda/2}$; the nearest end beyond the path's own."""
-        xp = namespace(logsnr)
+        xp = array_namespace(logsnr)
         # no path gets below the log-SNR of t = 1, so the exponential may be held to what every dtype has
         sinh = xp.exp(xp.minimum(-real(logsnr) / 2, 80.0)) / 2
         return inverse_integral(xp.asarray(2 * xp.arcsinh(sinh)), self.beta_min, self.beta_max)
@@ -114,13 +114,13 @@ def check_rates(beta_min: float, beta_max: float) -> None:
 def integral(t: T, beta_min: float, beta_max: float) -> T:
     """$B(t)$, with ``t`` checked, and inside of a trace held, to [0, 1]."""
     check_times(t, 0, 1)
-    xp = namespace(t)
+    xp = array_namespace(t)
     t = xp.clip(t, 0.0, 1.0)
     return xp.asarray(t * (beta_min + 0.5 * (beta_max - beta_min) * t))
 
 
 def inverse_integral(total: T, beta_min: float, beta_max: float) -> T:
     r"""The $t$ of a $B$: the positive root of the quadratic, in the form that keeps its digits near 0."""
-    xp = namespace(total)
+    xp = array_namespace(total)
     total = xp.minimum(total, 0.5 * (beta_min + beta_max))
     return xp.asarray(2 * total / (beta_min + xp.sqrt(beta_min**2 + 2 * (beta_max - beta_min) * total)))

@@ -5,7 +5,7 @@ and no network is called there. On the discrete chain the end is -1, clean data.
 """
 
 from artifex.schedules.grid.align_your_steps import align_your_steps as align_your_steps
-from artifex.schedules.grid.chain import every as every
+from artifex.schedules.grid.chain import all_steps as all_steps
 from artifex.schedules.grid.chain import leading as leading
 from artifex.schedules.grid.chain import linspace as linspace
 from artifex.schedules.grid.chain import quadratic as quadratic
@@ -21,9 +21,9 @@ from artifex.schedules.grid.time import uniform as uniform
 
 __all__ = [
     "align_your_steps",
+    "all_steps",
     "beta",
     "custom",
-    "every",
     "exponential",
     "from_sigmas",
     "karras",

@@ -6,9 +6,9 @@ from typing import Final, Literal
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
+from artifex.schedules.array_namespace import HostArray
 from artifex.schedules.grid.noise import from_sigmas
 from artifex.schedules.level import Schedule
-from artifex.schedules.namespace import HostArray
 
 SIGMAS: Final[Mapping[str, tuple[float, ...]]] = {
     "sd15": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
-from artifex.schedules.namespace import HostArray
+from artifex.schedules.array_namespace import HostArray
 
 CLEAN: Final = -1.0
 
 
-def every(n: int) -> HostArray:
+def all_steps(n: int) -> HostArray:
     """All ``n`` steps of a discrete chain: ``n - 1``, ``n - 2`` ... 0, -1.
 
     Raises:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from artifex.kernels.ranges import check_positive, check_whole
+from artifex.schedules.array_namespace import HostArray
 from artifex.schedules.level import Schedule
-from artifex.schedules.namespace import HostArray
 
 
 def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float = 7.0, clean: bool = True) -> HostArray:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from artifex.kernels.ranges import check_number, check_positive, check_whole
+from artifex.schedules.array_namespace import HostArray
 from artifex.schedules.level import Schedule
-from artifex.schedules.namespace import HostArray
 
 
 def uniform(k: int, start: float = 1.0, end: float = 0.0) -> HostArray:

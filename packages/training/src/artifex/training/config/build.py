@@ -29,7 +29,7 @@ from artifex.schedules import (
     SubVP,
     V,
     betas,
-    timesteps,
+    time_samplers,
     weighting,
 )
 from artifex.schedules.time_samplers import TimeSampler
@@ -110,13 +110,13 @@ class ScaledTime(Prediction):
         """As the one inside."""
         return self.prediction.target(x0, eps, level)
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """As the one inside."""
-        return self.prediction.clean(out, x_t, level)
+        return self.prediction.to_x0(out, x_t, level)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         """As the one inside."""
-        return self.prediction.noise(out, x_t, level)
+        return self.prediction.to_eps(out, x_t, level)
 
 
 def schedule(config: ScheduleConfig) -> Schedule:
@@ -167,15 +167,15 @@ def weight(config: RunConfig) -> Callable[[NoiseLevel[jax.Array]], Array] | None
         case UniformWeight():
             named = weighting.Uniform(_PREDICTIONS[chosen.of](config.sigma_data))
         case MinSnrWeight():
-            named = weighting.MinSnr(chosen.gamma)
+            named = weighting.MinSNR(chosen.gamma)
         case SoftMinSnrWeight():
-            named = weighting.SoftMinSnr(chosen.gamma)
+            named = weighting.SoftMinSNR(chosen.gamma)
         case TruncatedSnrWeight():
-            named = weighting.TruncatedSnr()
+            named = weighting.TruncatedSNR()
         case P2Weight():
             named = weighting.P2(chosen.k, chosen.gamma)
         case EdmWeight():
-            named = weighting.EDMStochastic(config.sigma_data)
+            named = weighting.EDM(config.sigma_data)
         case SigmoidWeight():
             named = weighting.Sigmoid(chosen.bias)
     if isinstance(named, weighting.Uniform) and named.of == inner:
@@ -186,18 +186,18 @@ def weight(config: RunConfig) -> Callable[[NoiseLevel[jax.Array]], Array] | None
 def times(config: RunConfig) -> TimeSampler:
     """How times are drawn; where the configuration leaves it out, as the schedule's paper does."""
     chosen: TimesConfig = config.times or _times_of(config.schedule)
-    quantile: timesteps.Uniform | timesteps.Steps | timesteps.LogitNormal | timesteps.LogNormal
+    quantile: time_samplers.Quantile
     match chosen:
         case StepTimes():
             assert isinstance(config.schedule, DiscreteSchedule)
-            quantile = timesteps.Steps(config.schedule.steps)
+            quantile = time_samplers.DiscreteUniform(config.schedule.steps)
         case UniformTimes():
-            quantile = timesteps.Uniform(chosen.low, chosen.high)
+            quantile = time_samplers.Uniform(chosen.low, chosen.high)
         case LogitNormalTimes():
-            quantile = timesteps.LogitNormal(chosen.mean, chosen.std)
+            quantile = time_samplers.LogitNormal(chosen.mean, chosen.std)
         case LogNormalTimes():
-            quantile = timesteps.LogNormal(chosen.mean, chosen.std)
-    return timesteps.LowDiscrepancy(quantile) if chosen.low_discrepancy else quantile
+            quantile = time_samplers.LogNormal(chosen.mean, chosen.std)
+    return time_samplers.LowDiscrepancy(quantile) if chosen.low_discrepancy else quantile
 
 
 def objective(config: RunConfig, num_classes: int | None) -> Objective:

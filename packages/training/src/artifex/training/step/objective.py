@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int, Key, Real
 
 from artifex.kernels.dtypes import common_dtype
 from artifex.kernels.ranges import check_number, check_whole
-from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, mix
-from artifex.schedules.time_samplers import LowDiscrepancy, Steps, TimeSampler
+from artifex.schedules import Discrete, NoiseLevel, Prediction, Schedule, add_noise, diffuse
+from artifex.schedules.time_samplers import DiscreteUniform, LowDiscrepancy, TimeSampler
 
 X = Float[Array, "b *d"]
 Time = Real[Array, " b"]
@@ -69,7 +69,7 @@ class Objective:
                 raise ValueError(
                     f"times must be given for {type(self.schedule).__name__}, which has no steps; got None"
                 )
-            object.__setattr__(self, "times", LowDiscrepancy(Steps(self.schedule.steps)))
+            object.__setattr__(self, "times", LowDiscrepancy(DiscreteUniform(self.schedule.steps)))
 
     def draw(self, x0: X, cond: Label | None, key: Key[Array, ""]) -> Draws:
         """Times, noise and dropped labels for a batch of clean data."""
@@ -95,7 +95,7 @@ class Objective:
             ValueError: if the network's output is of another shape than its input.
         """
         level = self.schedule.at(draws.t)
-        seen, told = self.prediction.inputs(mix(x0, draws.eps, level), level)
+        seen, told = self.prediction.inputs(diffuse(x0, draws.eps, level), level)
         out = network(seen, told, draws.cond)
         if out.shape != x0.shape:
             raise ValueError(f"the network must give an output of its input's shape {x0.shape}, got {out.shape}")

@@ -11,7 +11,7 @@ from artifex.generative_models.interop.scheduler.methods import edm_multi
 from artifex.generative_models.interop.scheduler.spacing import spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.samplers import Euler
-from artifex.schedules import EDM, EDMPreconditioned, HostArray, NoiseLevel, Prediction, Schedule, T, V, namespace
+from artifex.schedules import EDM, EDMPreconditioned, HostArray, NoiseLevel, Prediction, Schedule, T, V, array_namespace
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class LogSigma:
 
     $$\alpha = 1 / \sqrt{1 + e^{8t}},\qquad \sigma = 1 / \sqrt{1 + e^{-8t}}$$
 
-    X0 data stand at $t = -\infty$. A network with ``V`` on this path is EDM's with ``sigma_data = 1`` and the
+    Clean data stand at $t = -\infty$. A network with ``V`` on this path is EDM's with ``sigma_data = 1`` and the
     opposite sign, as Stable Video Diffusion is.
     """
 
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t``, any number."""
-        xp = namespace(t)
+        xp = array_namespace(t)
         logs = xp.asarray(8 * xp.asarray(t))
         alpha, sigma = xp.exp(-0.5 * xp.logaddexp(0.0, logs)), xp.exp(-0.5 * xp.logaddexp(0.0, -logs))
         return NoiseLevel(t=xp.asarray(t), alpha=xp.asarray(alpha), sigma=xp.asarray(sigma))
 
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$-\lambda / 8$."""
-        return namespace(logsnr).asarray(-logsnr / 8)
+        return array_namespace(logsnr).asarray(-logsnr / 8)
 
 
 def read_edm(kind: str, fields: Fields) -> Scheduler:

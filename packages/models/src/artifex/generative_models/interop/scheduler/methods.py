@@ -24,18 +24,19 @@ from artifex.samplers import (
     Sampler,
     UniPC,
 )
+from artifex.samplers.ddpm import VarianceType
 
 OTHERS: Final[Mapping[str, str]] = {"deis": "dpmsolver++"}
 """``algorithm_type`` of another class, and what diffusers makes of it."""
 
 
 def _ddpm(fields: Fields) -> Sampler:
-    kinds: Mapping[str, Literal["small", "large", "learned"]] = {
-        "fixed_small": "small",
-        "fixed_small_log": "small",
-        "fixed_large": "large",
-        "fixed_large_log": "large",
-        "learned_range": "learned",
+    kinds: Mapping[str, VarianceType] = {
+        "fixed_small": "fixed_small",
+        "fixed_small_log": "fixed_small",
+        "fixed_large": "fixed_large",
+        "fixed_large_log": "fixed_large",
+        "learned_range": "learned_range",
     }
     return DDPM(kinds[fields.choice("variance_type", tuple(kinds), "fixed_small")])
 
@@ -49,7 +50,7 @@ def _algorithm(fields: Fields, *allowed: str) -> str:
     return OTHERS.get(name, name)
 
 
-def _slope(fields: Fields) -> Literal["midpoint", "heun"]:
+def _solver_type(fields: Fields) -> Literal["midpoint", "heun"]:
     name = fields.choice("solver_type", ("midpoint", "heun", "logrho", "bh1", "bh2"), "midpoint")
     return "heun" if name == "heun" else "midpoint"
 
@@ -72,7 +73,7 @@ def _multistep(fields: Fields, algorithm: str) -> Sampler:
     return make(
         order=order,
         eta=float(algorithm.startswith("sde")),
-        slope=_slope(fields),
+        solver_type=_solver_type(fields),
         diffusers_compat=order == 3,
         lower_order_final=None if fields.flag("lower_order_final", True) else False,
         euler_at_final=fields.flag("euler_at_final", False),
@@ -83,9 +84,9 @@ def _single(fields: Fields) -> Sampler:
     algorithm = _algorithm(fields, "dpmsolver++", "dpmsolver", "sde-dpmsolver++")
     return SinglestepOnGrid(
         order=_order(fields),
-        predict="data" if algorithm.endswith("++") else "noise",
+        predict_x0=algorithm.endswith("++"),
         eta=float(algorithm.startswith("sde")),
-        slope=_slope(fields),
+        solver_type=_solver_type(fields),
         lower_order_final=fields.flag("lower_order_final", False),
     )
 
@@ -96,10 +97,10 @@ def _unipc(fields: Fields) -> Sampler:
     name = fields.choice("solver_type", ("bh1", "bh2", "midpoint", "heun", "logrho"), "bh2")
     return UniPC(
         order=_order(fields),
-        variant="bh1" if name == "bh1" else "bh2",
-        predict="data" if fields.flag("predict_x0", True) else "noise",
+        solver_type="bh1" if name == "bh1" else "bh2",
+        predict_x0=fields.flag("predict_x0", True),
         lower_order_final=fields.flag("lower_order_final", True),
-        uncorrected=fields.integers("disable_corrector", ()),
+        disable_corrector=fields.integers("disable_corrector", ()),
     )
 
 
@@ -107,7 +108,7 @@ def _deis(fields: Fields) -> Sampler:
     fields.choice("algorithm_type", ("deis", "dpmsolver", "dpmsolver++"), "deis")
     fields.choice("solver_type", ("logrho", "midpoint", "heun", "bh1", "bh2"), "logrho")
     lower = fields.flag("lower_order_final", True)
-    return DEIS(_order(fields), "logsnr", lower_order_final=None if lower else False)
+    return DEIS(_order(fields), "logrho", lower_order_final=None if lower else False)
 
 
 METHODS: Final[Mapping[str, Callable[[Fields], Sampler]]] = {

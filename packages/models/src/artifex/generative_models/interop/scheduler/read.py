@@ -70,7 +70,7 @@ def _read(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler:
     if kind in SOLVERS:
         learned = fields.take("variance_type", None) in ("learned", "learned_range")
         schedule, walk = solver_walk(kind, chain, fields, flow, image_seq_len)
-        if isinstance(sampler, UniPC) and sampler.predict == "noise":
+        if isinstance(sampler, UniPC) and not sampler.predict_x0:
             threshold = None  # there it holds no data
         scale = float(chain.steps) if flow else 1.0
         return Scheduler(schedule, prediction, sampler, walk, None, scale, threshold, learned)
@@ -81,5 +81,5 @@ def _read(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler:
         walk = distilled_walk(chain, fields)
     else:
         schedule, walk = euler_walk(kind, chain, fields, isinstance(prediction, V))
-    learned = sampler == DDPM("learned")
+    learned = sampler == DDPM("learned_range")
     return Scheduler(schedule, prediction, sampler, walk, clip, threshold=threshold, learned_variance=learned)

@@ -1,14 +1,12 @@
 r"""DPM-Solver in singlestep form with its inner calls on the grid, as ``DPMSolverSinglestepScheduler`` has it."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from artifex.samplers import Tableau, difference_weights, moments, tabulate
+from artifex.samplers.multistep import SolverType
 from artifex.schedules import HostArray, Schedule
-
-Slope = Literal["midpoint", "heun"]
 
 
 @dataclass(frozen=True)
@@ -25,19 +23,20 @@ class SinglestepOnGrid:
 
     Attributes:
         order: 1, 2 or 3.
-        predict: ``"data"`` or ``"noise"``.
-        eta: 1 for the stochastic form, which predict data alone; 0 for none.
-        slope: What a polynomial's first term weighs: ``"midpoint"`` half a constant's in calls of second order, and in
-            those of third a straight line through the first and last prediction; ``"heun"`` the integral of all terms.
-        lower_order_final: Whether the last steps are shorter.
+        predict_x0: whether polynomials go through $x_0$, else through $\epsilon$.
+        eta: 1 for the stochastic form, which predicts $x_0$ only; 0 for none.
+        solver_type: weight of a polynomial's first term: ``"midpoint"`` takes half a constant's in calls of second
+            order, and in those of third a straight line through the first and last prediction; ``"heun"`` the integral
+            of all terms.
+        lower_order_final: whether the last steps are shorter.
 
     References: Lu et al. 2022, https://arxiv.org/abs/2206.00927; https://arxiv.org/abs/2211.01095
     """
 
     order: int = 2
-    predict: Literal["data", "noise"] = "data"
+    predict_x0: bool = True
     eta: float = 0.0
-    slope: Slope = "midpoint"
+    solver_type: SolverType = "midpoint"
     lower_order_final: bool = True
 
     def places(self, calls: int, clean: bool) -> list[int]:
@@ -57,7 +56,7 @@ class SinglestepOnGrid:
         calls = len(times) - 1
         evaluate, base = np.zeros((calls, 5)), np.zeros((calls, 5))
         noise, keep = np.zeros(calls), np.tile([0.0, 1.0], (calls, 1))
-        if self.predict == "noise":
+        if not self.predict_x0:
             keep = np.column_stack([1 / sigma[:-1], -alpha[:-1] / sigma[:-1]])
         for i, place in enumerate(self.places(calls, bool(sigma[-1] == 0))):
             s = i + 1 - place
@@ -67,7 +66,7 @@ class SinglestepOnGrid:
                 continue
             h = half[i + 1] - half[s]
             ride, newest, older = self._weights(half[s : i + 1] - half[s], h)
-            if self.predict == "noise":
+            if not self.predict_x0:
                 ride, scale = alpha[i + 1] / alpha[s], sigma[i + 1]
             else:
                 ride, scale = ride * sigma[i + 1] / sigma[s], alpha[i + 1]
@@ -85,13 +84,13 @@ class SinglestepOnGrid:
             places: $\lambda - \lambda_s$ of the predictions, the first of them 0.
             h: Of the step. Older ones come newest first.
         """
-        k = np.array([-h if self.predict == "noise" else (1 + self.eta) * h])
+        k = np.array([-h if not self.predict_x0 else (1 + self.eta) * h])
         whole, order = float(-np.expm1(-k)[0]), len(places)
         # of the step's first prediction, then of the differences of the others to it
         later = np.zeros(order - 1)
         if h > 0 and order > 1:
             nodes, integrals = places[None, 1:] / h, moments(k, order - 1)
-            if self.slope == "heun":
+            if self.solver_type == "heun":
                 later = difference_weights(nodes, integrals, np.array([order]))[0]
             else:
                 later[-1] = (whole / 2 if order == 2 else integrals[0, 0]) / nodes[0, -1]

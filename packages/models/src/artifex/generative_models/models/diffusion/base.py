@@ -50,9 +50,9 @@ from artifex.schedules import (
     Prediction,
     Schedule,
     add_noise,
+    diffuse,
     grid,
-    halves,
-    mix,
+    split_variance,
     vlb_term,
 )
 
@@ -221,7 +221,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         level = self._level(t, x_start)
         if noise is not None:
             check_finite(noise=noise)
-            return mix(x_start, noise, level)
+            return diffuse(x_start, noise, level)
         return add_noise(x_start, level, draw(rngs or self.rngs, "sample"))[0]
 
     def p_sample(
@@ -241,7 +241,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
         """
         check_finite(model_output=model_output, x_t=x_t)
         steps = self._steps(t, x_t)
-        x0 = self.prediction.clean(model_output, x_t, self._level(steps, x_t))
+        x0 = self.prediction.to_x0(model_output, x_t, self._level(steps, x_t))
         x0 = jnp.clip(x0, -self.limit, self.limit) if clip_denoised and self.limit is not None else x0
         rows = table(DDPM(), self.schedule, self._times(self.noise_steps))
         place = self.noise_steps - 1 - steps
@@ -292,7 +292,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             ValueError: for a timestep out of range, or data that are known not to be finite.
         """
         check_finite(x_t=x_t, noise=noise)
-        return Epsilon().clean(noise, x_t, self._level(t, x_t))
+        return Epsilon().to_x0(noise, x_t, self._level(t, x_t))
 
     def loss_fn(
         self,
@@ -335,14 +335,14 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             return {"loss": mse, "mse": mse}
         x_t, t = outputs["x_t"], outputs["timesteps"]
         level, before = self._level(t, x_t), self.schedule.at(t.astype(jnp.float32) - 1)
-        clean, estimate = (Epsilon().clean(eps, x_t, level) for eps in (noise, predicted))
+        clean, estimate = (Epsilon().to_x0(eps, x_t, level) for eps in (noise, predicted))
         steps = vlb_term(clean, estimate, outputs["predicted_variance"], level, before)
         bound = self.noise_steps * jnp.mean(steps) / math.log(2)
         return {"loss": mse + 1e-3 * bound, "mse": mse, "bound": bound}
 
     def _outputs(self, out: Estimate, x: X, timesteps: Time) -> Outputs:
         """The network's output under its names, with what it belongs to."""
-        noise, variance = halves(out, x)
+        noise, variance = split_variance(out, x)
         outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(jnp.asarray(timesteps), x.shape[0])}
         return outputs if variance is None else {**outputs, "predicted_variance": variance}
 
@@ -355,7 +355,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
             raise ValueError(
                 f"the loss needs batch['noise'], or batch['x'] and the outputs of calling the model; missing: {missing}"
             )
-        return X0().noise(known["x"], known["x_t"], self._level(known["timesteps"], known["x_t"]))
+        return X0().to_eps(known["x"], known["x_t"], self._level(known["timesteps"], known["x_t"]))
 
     def _network(
         self,
@@ -381,7 +381,7 @@ class DiffusionModel(nnx.Module, Generic[Out]):
     @property
     def _ancestral(self) -> Sampler:
         """The chain's own sampler."""
-        return DDPM("learned" if self.learns_variance else "small")
+        return DDPM("learned_range" if self.learns_variance else "fixed_small")
 
     def _times(self, steps: int) -> HostArray:
         """The times of a walk of ``steps`` network calls; all ``noise_steps`` of them are the timesteps."""

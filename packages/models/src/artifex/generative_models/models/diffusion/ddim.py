@@ -90,7 +90,7 @@ class DDIMModel(DDPMModel):
             raise ValueError(f"t_prev must be in [-1, t), got t = {t} and t_prev = {t_prev}")
         level = self._level(steps, x_t)
         keep, clean, noise = ddim_weights(level, self.schedule.at(before.astype(jnp.float32)), ddim.eta)
-        x0 = self.prediction.clean(predicted_noise, x_t, level)
+        x0 = self.prediction.to_x0(predicted_noise, x_t, level)
         weights = jnp.stack([keep, clean], axis=-1)
         if ddim.eta == 0:
             return linear_step([x_t, x0], weights)

@@ -18,7 +18,7 @@ from artifex.generative_models.models.diffusion.walk import (
     drop_labels,
 )
 from artifex.samplers import sample
-from artifex.schedules import Estimate, halves
+from artifex.schedules import Estimate, split_variance
 
 X = Float[Array, "b *d"]
 Labels = Int[Array, " b"]
@@ -83,7 +83,7 @@ class DiTModel(DiffusionModel[Array]):
             ValueError: for timesteps or labels out of range, labels for a network that takes none, or a ``cfg_scale``
                 other than 1 without labels.
         """
-        return halves(self._guided(x, t, y, deterministic, cfg_scale), x)[0]
+        return split_variance(self._guided(x, t, y, deterministic, cfg_scale), x)[0]
 
     def outputs(
         self,

@@ -28,7 +28,7 @@ from artifex.guidance import cosine_guidance_schedule as cosine_guidance_schedul
 from artifex.guidance import linear_guidance_schedule as linear_guidance_schedule
 from artifex.guidance.scales import check_scale
 from artifex.samplers import DDPM, Tableau
-from artifex.schedules import X0, Denoiser, Estimate, HostArray, NoiseLevel, expand, halves, map_x0
+from artifex.schedules import X0, Denoiser, Estimate, HostArray, NoiseLevel, expand, map_x0, split_variance
 
 X = Float[Array, "b *d"]
 GuidanceScale = float | Array | Callable[[int, int], float | Array]
@@ -128,7 +128,7 @@ class ClassifierFreeGuidance:
             ValueError: for timesteps or labels out of range, or data that are known not to be finite.
         """
         check_finite(x=x)
-        return halves(self.estimate(model, x, t, conditioning, **kwargs), x)[0]
+        return split_variance(self.estimate(model, x, t, conditioning, **kwargs), x)[0]
 
     def estimate(
         self,
@@ -144,7 +144,7 @@ class ClassifierFreeGuidance:
         # the weights sum to 1, so the rule says the same on noise as on x0
         def noise(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
             out = model._network(x_t, level, cond, **kwargs)
-            return map_x0(lambda said: model.prediction.noise(said, x_t, level), out, x_t)
+            return map_x0(lambda said: model.prediction.to_eps(said, x_t, level), out, x_t)
 
         return bind(self.guidance(model), whole_chain(model))(noise, conditioning)(x, model._level(t, x))
 
@@ -228,10 +228,10 @@ class ClassifierGuidance:
 
         def clean(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
             out = model._network(x_t, level, condition, **kwargs)
-            return map_x0(lambda said: model.prediction.clean(said, x_t, level), out, x_t)
+            return map_x0(lambda said: model.prediction.to_x0(said, x_t, level), out, x_t)
 
         guided = bind(self.guidance(model), whole_chain(model))(clean, labels)
-        return X0().noise(halves(guided(x, level), x)[0], x, level)
+        return X0().to_eps(split_variance(guided(x, level), x)[0], x, level)
 
     @property
     def _pure(self) -> tuple[Pure, State]:

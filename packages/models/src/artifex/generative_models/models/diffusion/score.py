@@ -40,11 +40,11 @@ class ScaledNoise(Epsilon):
         r"""$x_t$ and $999\, t$."""
         return x_t, TOLD * jnp.broadcast_to(level.t, x_t.shape[:1])
 
-    def clean(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$x_t - \sigma\, \mathrm{scaling}\, \mathrm{out}$."""
-        return super().clean(self.scaling * out, x_t, level)
+        return super().to_x0(self.scaling * out, x_t, level)
 
-    def noise(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
+    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
         r"""$\mathrm{scaling}\, \mathrm{out}$."""
         return self.scaling * out
 
@@ -88,7 +88,7 @@ class ScoreDiffusionModel(DiffusionModel):
         """
         check_finite(x=x)
         level = self._level(t, x)
-        eps = self.prediction.noise(self._network(x, level, None), x, level)
+        eps = self.prediction.to_eps(self._network(x, level, None), x, level)
         return Score().target(x, eps, level)
 
     @overload

@@ -53,7 +53,7 @@ class Namespace(Protocol[T]):
     def hypot(self, x: T, y: T, /) -> T: ...
 
 
-def namespace(x: T) -> Namespace[T]:
+def array_namespace(x: T) -> Namespace[T]:
     """``jax.numpy`` for arrays of JAX, traced ones too, and ``numpy`` for everything else."""
     thing: object = x
     module: ModuleType = jnp if isinstance(thing, jax.Array) else np

@@ -1,0 +1,55 @@
+r"""Euler's method with fresh noise in every step, and the pieces that other ancestral methods share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from artifex.kernels.ranges import check_number
+from artifex.samplers.multistep import multistep
+from artifex.samplers.steps import StepSequence, steps_along
+from artifex.samplers.tableau import Tableau
+from artifex.schedules import HostArray, NoiseLevel, Schedule
+
+
+@dataclass(frozen=True)
+class EulerAncestral:
+    r"""Euler to a lower level, and fresh noise back up to the one that is due.
+
+    $$\rho_\uparrow = \min\Big(\rho_b,\ \eta \rho_b \sqrt{1 - \rho_b^2 / \rho_a^2}\Big),\quad
+      \rho_\downarrow^2 = \rho_b^2 - \rho_\uparrow^2,\quad
+      x_b / \alpha_b = \hat x_0 + \rho_\downarrow \hat\epsilon + \rho_\uparrow z,\qquad \rho = \sigma / \alpha$$
+
+    Attributes:
+        eta: scales the fresh noise, at least 0; 1 draws from the posterior, as DDPM does.
+
+    Raises:
+        ValueError: if ``eta`` is negative or not finite.
+
+    References: Karras et al. 2022, https://arxiv.org/abs/2206.00364; Song et al. 2021,
+    https://arxiv.org/abs/2010.02502
+    """
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("eta", self.eta, 0)
+
+    def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
+        """One row a step."""
+        steps = steps_along(schedule, times)
+        return multistep(steps, share=ancestral_share(steps.exp_neg_h, self.eta))
+
+
+def ancestral_share(shrink: HostArray, eta: float) -> HostArray:
+    r"""How much of the old noise an ancestral step keeps: $\rho_\downarrow / \rho_b$, from $\rho_b / \rho_a$."""
+    share: HostArray = np.sqrt(np.maximum(1 - eta**2 * (1 - shrink) * (1 + shrink), 0.0))
+    return share
+
+
+def descend(steps: StepSequence, eta: float) -> tuple[StepSequence, HostArray | None]:
+    """The path whose steps end as much lower as fresh noise brings them up again, and that noise."""
+    if eta == 0:
+        return steps, None
+    share = ancestral_share(steps.exp_neg_h, eta)
+    low = NoiseLevel(t=steps.b.t, alpha=steps.b.alpha, sigma=steps.b.sigma * share)
+    return StepSequence(a=steps.a, b=low, end=steps.end), steps.b.sigma * np.sqrt((1 - share) * (1 + share))
