@@ -20,10 +20,10 @@ WORKLOADS: Final = [job for kernel in KERNELS for job in workloads(kernel, DTYPE
 
 @pytest.mark.parametrize("job", WORKLOADS, ids=lambda job: job.name)
 def test_kernel(benchmark: BenchmarkFixture, job: Workload) -> None:
-    """The XLA body's times; ``extra_info`` gets its speedup over everybody else, who calls once before each round."""
+    """Time ``xla``; ``extra_info`` gets its speedup over the others, which run once before each round."""
     arguments = job.inputs()
-    bodies, _ = runnable(job, arguments)
-    programs = {name: jax.jit(function) for name, function in {**bodies, **job.peers}.items()}
+    implementations, _ = runnable(job, arguments)
+    programs = {name: jax.jit(function) for name, function in {**implementations, **job.peers}.items()}
     compare(job.name, programs, arguments, 1e-3 if ON_CPU else 0.1)
     runs = {name: lambda program=program: program(*arguments) for name, program in programs.items()}
     kernel = runs.pop("xla")

@@ -1,4 +1,4 @@
-"""adaln in float64, and what holds a body to it."""
+"""adaln in float64, and what holds an implementation to it."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -18,8 +18,8 @@ from tests.kernels.agreement import assert_within, quick
 from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding, wide
 
-Body = Callable[..., tuple[Array, Array]]
-BODIES: Final[dict[str, Body]] = {
+Implementation = Callable[..., tuple[Array, Array]]
+IMPLEMENTATIONS: Final[dict[str, Implementation]] = {
     "reference": reference,
     "xla": xla,
     # Tiles so small that there are several, the last ones not full.
@@ -69,20 +69,20 @@ def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.flo
 
 @cache
 def both_ways(name: str) -> Callable[..., tuple[Array, ...]]:
-    """Forward and vjp of a body in one program."""
+    """Forward and vjp of an implementation in one program."""
 
     @partial(jax.jit, compiler_options=quick)
     def run(
         x: Array, branch: Array, gate: Array, scale: Array, shift: Array, d_h: Array, d_y: Array
     ) -> tuple[Array, ...]:
-        out, vjp = jax.vjp(lambda *args: BODIES[name](*args, EPSILON), x, branch, gate, scale, shift)
+        out, vjp = jax.vjp(lambda *args: IMPLEMENTATIONS[name](*args, EPSILON), x, branch, gate, scale, shift)
         return *out, *vjp((d_h, d_y))
 
     return run
 
 
 def check(name: str, shape: Shape, args: list[HostArray], dtype: DTypeLike = np.float32) -> None:
-    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
+    """Compare values and gradients with float64's, within the rounding of ``dtype`` and of sums of that length."""
     full = wide(dtype)
     dtypes = (dtype, dtype, full, full, full, dtype, dtype)
     got = both_ways(name)(*(jnp.asarray(v, d) for v, d in zip(args, dtypes, strict=True)))
@@ -102,4 +102,4 @@ def arrays(seed: int) -> list[Array]:
 
 @cache
 def compiled(name: str) -> Callable[..., tuple[Array, Array]]:
-    return jax.jit(lambda *args: BODIES[name](*args, EPSILON), compiler_options=quick)
+    return jax.jit(lambda *args: IMPLEMENTATIONS[name](*args, EPSILON), compiler_options=quick)

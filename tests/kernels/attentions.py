@@ -1,4 +1,4 @@
-"""What every body of attention is held to: float64's numbers and gradients."""
+"""What every implementation of attention is held to: float64's numbers and gradients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,9 @@ from tests.kernels.exact import Hidden, HostArray
 from tests.kernels.tolerance import rounding, spacing, wide
 
 Segments = tuple[Array, Array]
-Body = Callable[[Array, Array, Array, Array | None, Array | None, Segments | None, bool, float], tuple[Array, Array]]
+Implementation = Callable[
+    [Array, Array, Array, Array | None, Array | None, Segments | None, bool, float], tuple[Array, Array]
+]
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,10 @@ def inputs(layout: Layout, seed: int, size: float = 1.0, dtype: npt.DTypeLike = 
 
 
 @cache
-def both_ways(body: Body, is_causal: bool, scale: float) -> Callable[..., tuple[Array, Array, tuple[Array, ...]]]:
-    """Forward and vjp of a body in one program."""
+def both_ways(
+    implementation: Implementation, is_causal: bool, scale: float
+) -> Callable[..., tuple[Array, Array, tuple[Array, ...]]]:
+    """Forward and vjp of an implementation in one program."""
 
     @jax.jit
     def run(
@@ -98,7 +102,7 @@ def both_ways(body: Body, is_causal: bool, scale: float) -> Callable[..., tuple[
         d_lse: Array,
     ) -> tuple[Array, Array, tuple[Array, ...]]:
         def f(q: Array, k: Array, v: Array, bias: Array | None) -> tuple[Array, Array]:
-            return body(q, k, v, bias, mask, segments, is_causal, scale)
+            return implementation(q, k, v, bias, mask, segments, is_causal, scale)
 
         (out, lse), vjp = jax.vjp(f, q, k, v, bias)
         return out, lse, vjp((d_out, d_lse))
@@ -106,15 +110,15 @@ def both_ways(body: Body, is_causal: bool, scale: float) -> Callable[..., tuple[
     return run
 
 
-def check(body: Body, layout: Layout, x: Inputs, scale: float, dtype: npt.DTypeLike) -> None:
-    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
+def check(implementation: Implementation, layout: Layout, x: Inputs, scale: float, dtype: npt.DTypeLike) -> None:
+    """Compare values and gradients with float64's, within the rounding of ``dtype`` and of sums of that length."""
     dtype = np.dtype(dtype)
     fine = spacing(wide(dtype))
     q, k, v, d_out = (jnp.asarray(y, dtype) for y in (x.q, x.k, x.v, x.d_out))
     bias = None if x.bias is None else jnp.asarray(x.bias, dtype)
     mask = None if x.mask is None else jnp.asarray(x.mask)
     segments = None if x.segments is None else (jnp.asarray(x.segments[0]), jnp.asarray(x.segments[1]))
-    run = both_ways(body, layout.is_causal, scale)
+    run = both_ways(implementation, layout.is_causal, scale)
     out, lse, grads = run(q, k, v, bias, mask, segments, d_out, jnp.asarray(x.d_lse, wide(dtype)))
 
     seen = np.broadcast_to(np.bool_(True) if x.mask is None else x.mask, layout.scores)
@@ -143,7 +147,7 @@ def check(body: Body, layout: Layout, x: Inputs, scale: float, dtype: npt.DTypeL
         close(grads[3], exact.folded(truth.d_bias, x.bias.shape), exact.folded(size.d_bias, x.bias.shape).max())
 
 
-def check_unseen(body: Body) -> None:
+def check_unseen(implementation: Implementation) -> None:
     """A token that sees no key, by a mask, a bias or segments, gets zeros and gives none, and no NaN comes up."""
     x = inputs(ODD, 1)
     q, k, v = (jnp.asarray(y, jnp.float32) for y in (x.q, x.k, x.v))
@@ -154,7 +158,7 @@ def check_unseen(body: Body) -> None:
     def run(by: dict[str, Array]) -> tuple[tuple[Array, Array], tuple[Array, Array, Array, Array]]:
         def f(q: Array, k: Array, v: Array, bias: Array) -> tuple[Array, Array]:
             of_keys = jnp.ones((2, 5), jnp.int32)
-            return body(q, k, v, bias, by["mask"], (by["segments"], of_keys), False, 0.5)
+            return implementation(q, k, v, bias, by["mask"], (by["segments"], of_keys), False, 0.5)
 
         out, vjp = jax.vjp(f, q, k, v, by["bias"])
         d_q, d_k, d_v, d_bias = vjp(jax.tree.map(jnp.ones_like, out))
@@ -181,7 +185,7 @@ def check_unseen(body: Body) -> None:
         assert np.abs(d_q[0, 2]).max() > 0, name
 
 
-def check_transformed(body: Body, check_vma: bool = True) -> None:
+def check_transformed(implementation: Implementation, check_vma: bool = True) -> None:
     """``vmap``, ``scan`` of ``checkpoint``, and ``shard_map`` give values and gradients of one call after another.
 
     JAX has no ``check_vma`` where it interprets Pallas.
@@ -191,7 +195,7 @@ def check_transformed(body: Body, check_vma: bool = True) -> None:
     bias, mask = jnp.asarray(many[0].bias, jnp.float32), jnp.asarray(many[0].mask)
 
     def loss(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
-        out = body(q, k, v, bias, mask, None, True, 0.5)[0]
+        out = implementation(q, k, v, bias, mask, None, True, 0.5)[0]
         return jnp.sum(out**2), out
 
     def of_rows(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
@@ -217,14 +221,14 @@ def check_transformed(body: Body, check_vma: bool = True) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1:], b, atol=1e-4), in_shards, gradients)
 
 
-def with_gradient(body: Body) -> Callable[..., tuple[Array, Array, Array]]:
+def with_gradient(implementation: Implementation) -> Callable[..., tuple[Array, Array, Array]]:
     """A step of a network that uses all there is, but learns no bias."""
 
     def run(
         q: Array, k: Array, v: Array, bias: Array, mask: Array, of_q: Array, of_k: Array
     ) -> tuple[Array, Array, Array]:
         def loss(q: Array, k: Array, v: Array) -> Array:
-            out, lse = body(q, k, v, bias, mask, (of_q, of_k), True, 0.1)
+            out, lse = implementation(q, k, v, bias, mask, (of_q, of_k), True, 0.1)
             return jnp.sum(out.astype(jnp.float32)) + jnp.sum(lse)
 
         d_q, d_k, d_v = jax.grad(loss, argnums=(0, 1, 2))(q, k, v)

@@ -1,4 +1,4 @@
-"""group_norm_silu in float64, and what holds a body to it."""
+"""group_norm_silu in float64, and what holds an implementation to it."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -19,8 +19,8 @@ from tests.kernels.agreement import assert_within, quick
 from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding, wide
 
-Body = Callable[..., Array]
-BODIES: Final[dict[str, Body]] = {
+Implementation = Callable[..., Array]
+IMPLEMENTATIONS: Final[dict[str, Implementation]] = {
     "reference": reference,
     "xla": xla,
     # Tiles so small that there are several, the last ones not full.
@@ -77,11 +77,11 @@ def inputs(shape: Shape, seed: int, size: float = 1.0, dtype: DTypeLike = np.flo
 
 @cache
 def both_ways(name: str, groups: int, silu: bool) -> Callable[..., tuple[Array, ...]]:
-    """Forward and vjp of a body in one program."""
+    """Forward and vjp of an implementation in one program."""
 
     @partial(jax.jit, compiler_options=quick)
     def run(x: Array, weight: Array, bias: Array, d_y: Array) -> tuple[Array, ...]:
-        out, vjp = jax.vjp(lambda *args: BODIES[name](*args, groups, EPSILON, silu), x, weight, bias)
+        out, vjp = jax.vjp(lambda *args: IMPLEMENTATIONS[name](*args, groups, EPSILON, silu), x, weight, bias)
         return out, *vjp(d_y)
 
     return run
@@ -90,7 +90,7 @@ def both_ways(name: str, groups: int, silu: bool) -> Callable[..., tuple[Array, 
 def check(
     name: str, shape: Shape, groups: int, args: list[HostArray], dtype: DTypeLike = np.float32, silu: bool = True
 ) -> None:
-    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
+    """Compare values and gradients with float64's, within the rounding of ``dtype`` and of sums of that length."""
     full = wide(dtype)
     arrays = (jnp.asarray(v, d) for v, d in zip(args, (dtype, full, full, dtype), strict=True))
     got = both_ways(name, groups, silu)(*arrays)
@@ -117,14 +117,14 @@ def arrays(seed: int) -> list[Array]:
 
 @cache
 def compiled(name: str, groups: int = 2, silu: bool = False) -> Callable[..., Array]:
-    return jax.jit(lambda *args: BODIES[name](*args, groups, EPSILON, silu), compiler_options=quick)
+    return jax.jit(lambda *args: IMPLEMENTATIONS[name](*args, groups, EPSILON, silu), compiler_options=quick)
 
 
 def check_large_mean(name: str) -> None:
-    """Of numbers around 1000 a fused body still finds the variance, to what their own rounding leaves of it."""
+    """Check the variance of numbers around 1000, within what their own rounding leaves of it."""
     x = np.asarray(1000 + np.random.default_rng(0).normal(size=ODD), np.float32)
     ones = jnp.ones((2, 6))
-    y = BODIES[name](jnp.asarray(x), ones, jnp.zeros_like(ones), 2, EPSILON, False)
+    y = IMPLEMENTATIONS[name](jnp.asarray(x), ones, jnp.zeros_like(ones), 2, EPSILON, False)
     grouped = x.astype(np.float64).reshape(2, 15, 2, 3)
     normal = (grouped - grouped.mean((1, 3), keepdims=True)) / grouped.std((1, 3), keepdims=True)
     np.testing.assert_allclose(y, normal.reshape(ODD), atol=1e-3)

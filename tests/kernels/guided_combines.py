@@ -1,4 +1,4 @@
-"""Checks of one body of the guided combination: plain, interpreted, or on a device."""
+"""Checks of one implementation of the guided combination: plain, interpreted, or on a device."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels import DynamicThreshold, Implementation, guided_combine
+from artifex.kernels import DynamicThreshold, ImplementationName, guided_combine
 from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding
 
@@ -22,22 +22,24 @@ Parts = Sequence[HostArray]
 
 
 @cache
-def compiled(body: Implementation, threshold: DynamicThreshold | None = None) -> Callable[..., Array]:
-    """``guided_combine`` by one body."""
+def compiled(implementation: ImplementationName, threshold: DynamicThreshold | None = None) -> Callable[..., Array]:
+    """``guided_combine`` by one implementation."""
 
     def run(c: Array, u: Array, scale: ArrayLike, rescale: ArrayLike | None = None) -> Array:
-        return guided_combine(c, u, scale, rescale=rescale, threshold=threshold, implementation=body)
+        return guided_combine(c, u, scale, rescale=rescale, threshold=threshold, implementation=implementation)
 
     return jax.jit(run)
 
 
 @cache
-def both_ways(body: Implementation, threshold: DynamicThreshold | None) -> Callable[..., tuple[Array, list[Array]]]:
-    """Forward and vjp of one body in one program."""
+def both_ways(
+    implementation: ImplementationName, threshold: DynamicThreshold | None
+) -> Callable[..., tuple[Array, list[Array]]]:
+    """Forward and vjp of one implementation in one program."""
 
     @jax.jit
     def run(cotangent: Array, *arguments: Array) -> tuple[Array, list[Array]]:
-        out, vjp = jax.vjp(compiled(body, threshold), *arguments)
+        out, vjp = jax.vjp(compiled(implementation, threshold), *arguments)
         return out, list(vjp(cotangent))
 
     return run
@@ -58,19 +60,19 @@ def exact(parts: Parts, threshold: DynamicThreshold | None) -> HostArray:
 
 
 def check(
-    body: Implementation,
+    implementation: ImplementationName,
     shape: tuple[int, ...],
     rescaled: bool,
     threshold: DynamicThreshold | None,
     seed: int,
     dtype: DTypeLike = np.float32,
 ) -> None:
-    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
+    """Compare values and gradients with float64's, within the rounding of ``dtype`` and of sums of that length."""
     rng = np.random.default_rng(seed)
     narrowed = [jnp.asarray(rng.normal(size=shape).astype(dtype)) for _ in range(3)]
     each = [rng.uniform(1, 5, shape[0]).astype(np.float32), rng.uniform(size=shape[0]).astype(np.float32)]
     arguments = [*narrowed[:2], *(jnp.asarray(x) for x in each[: 1 + rescaled])]
-    out, grads = both_ways(body, threshold)(*narrowed[2:], *arguments)
+    out, grads = both_ways(implementation, threshold)(*narrowed[2:], *arguments)
     c, u, *_ = parts = [np.asarray(x, np.float64) for x in arguments]
 
     n = math.prod(shape[1:])
@@ -94,36 +96,38 @@ def normal(seed: int, *shape: int) -> Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def check_bounds(body: Implementation, seed: int) -> None:
+def check_bounds(implementation: ImplementationName, seed: int) -> None:
     """What scales of 0 and 1, full rescaling and the threshold promise of every sample."""
     c, u, scale = normal(seed, 2, 3, 5), normal(seed + 1, 2, 3, 5), jnp.asarray([3.0, 9.0])
-    np.testing.assert_array_equal(compiled(body)(c, u, jnp.ones(2)), c)
-    np.testing.assert_allclose(compiled(body)(c, u, jnp.zeros(2)), u, atol=1e-6)
+    np.testing.assert_array_equal(compiled(implementation)(c, u, jnp.ones(2)), c)
+    np.testing.assert_allclose(compiled(implementation)(c, u, jnp.zeros(2)), u, atol=1e-6)
 
-    free, kept, half = (np.asarray(compiled(body)(c, u, scale, jnp.full(2, f)), np.float64) for f in (0.0, 1.0, 0.5))
+    free, kept, half = (
+        np.asarray(compiled(implementation)(c, u, scale, jnp.full(2, f)), np.float64) for f in (0.0, 1.0, 0.5)
+    )
     np.testing.assert_allclose(kept.std(axis=(1, 2)), np.asarray(c, np.float64).std(axis=(1, 2)), rtol=1e-5)
     np.testing.assert_allclose(half, (free + kept) / 2, rtol=1e-5, atol=1e-5)
 
-    out = np.asarray(compiled(body, THRESHOLD)(c, u, scale)).reshape(2, -1)
+    out = np.asarray(compiled(implementation, THRESHOLD)(c, u, scale)).reshape(2, -1)
     assert np.abs(out).max() <= THRESHOLD.limit * (1 + 1e-6)
     for mine, raw in zip(out, free.reshape(2, -1), strict=True):
         assert np.all(np.diff(mine[np.argsort(raw)]) >= 0)
 
 
-def check_quantile(body: Implementation, quantile: float) -> None:
+def check_quantile(implementation: ImplementationName, quantile: float) -> None:
     """Interpolated, with ties counted, between whatever numbers."""
     rows = np.asarray([[1, 2, 2, 2, 3, -9], [0, 0, 0, 0, 0, 4], [5, -5, 5, 5, -5, 5], [1e-39, 2, -1e9, 7, 3, 1]])
     threshold = DynamicThreshold(quantile, limit=1e-3)
-    out = compiled(body, threshold)(jnp.asarray(rows, jnp.float32), jnp.zeros((4, 6)), jnp.ones(4))
+    out = compiled(implementation, threshold)(jnp.asarray(rows, jnp.float32), jnp.zeros((4, 6)), jnp.ones(4))
     np.testing.assert_allclose(out, exact([rows, rows, np.ones(4)], threshold), rtol=3e-5, atol=1e-30)
 
 
-def check_flat(body: Implementation) -> None:
+def check_flat(implementation: ImplementationName) -> None:
     """A sample without spread is left alone, and all gradients stay finite."""
     flat = jnp.ones((3, 4))
     c, u = flat.at[1:].set(normal(0, 2, 4)), flat.at[2].set(normal(1, 4))
     c = c.at[2].set(2.0)
-    out, grads = both_ways(body, None)(flat, c, u, jnp.full(3, 4.0), jnp.ones(3))
+    out, grads = both_ways(implementation, None)(flat, c, u, jnp.full(3, 4.0), jnp.ones(3))
     np.testing.assert_array_equal(out[0], 1)  # no spread to scale
     np.testing.assert_array_equal(out[2], 0)  # none to keep
     for gradient in grads:
@@ -132,15 +136,17 @@ def check_flat(body: Implementation) -> None:
     # Tenths are no binary fractions: the mean of 7 or of 300 equal ones is rounded.
     for n in (7, 300):
         c, u, scale = jnp.full((2, n), jnp.asarray([[0.1], [1.7]])), jnp.full((2, n), -0.23), jnp.full(2, 3.3)
-        np.testing.assert_array_equal(compiled(body)(c, u, scale, jnp.ones(2)), compiled(body)(c, u, scale))
+        np.testing.assert_array_equal(
+            compiled(implementation)(c, u, scale, jnp.ones(2)), compiled(implementation)(c, u, scale)
+        )
 
 
-def check_transforms(body: Implementation) -> None:
+def check_transforms(implementation: ImplementationName) -> None:
     """Under vmap, scan and checkpoint, value and gradient are those of a call alone."""
     c, u, scale = normal(0, 3, 2, 7), normal(1, 3, 2, 7), jnp.asarray([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 
     def loss(c: Array, u: Array, scale: Array) -> tuple[Array, Array]:
-        out = guided_combine(c, u, scale, rescale=0.5, threshold=THRESHOLD, implementation=body)
+        out = guided_combine(c, u, scale, rescale=0.5, threshold=THRESHOLD, implementation=implementation)
         return jnp.sum(out**2), out
 
     alone = jax.value_and_grad(loss, has_aux=True)

@@ -1,7 +1,7 @@
 """Kernels on eight simulated devices, four samples apart and two heads apart, against one device; as JSON.
 
 It is a program of its own, since the number of devices is fixed when JAX starts; ``told`` runs it. Its argument is the
-body, run by an interpreter; or ``cuda``: what a Triton kernel becomes where it is lowered for eight GPUs.
+implementation, run by an interpreter; or ``cuda``: what a Triton kernel becomes where it is lowered for eight GPUs.
 """
 
 import json
@@ -29,13 +29,13 @@ from artifex.kernels.guided_combine.threshold import DynamicThreshold
 
 COLLECTIVE: Final = re.compile(r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
 ROWS, TOKENS, WHOLE = P("data"), P("data", None, "tensor"), P()  # type: ignore[no-untyped-call]
-Body = Callable[..., Any]
+Implementation = Callable[..., Any]
 
 
 Found = dict[str, dict[str, Any]]
 
 
-def told(body: str) -> Found:
+def told(implementation: str) -> Found:
     """What ``tests.kernels.meshes`` says."""
     environment = {
         **os.environ,
@@ -45,7 +45,7 @@ def told(body: str) -> Found:
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8 "
         "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
     }
-    command = [sys.executable, "-m", "tests.kernels.meshes", body]
+    command = [sys.executable, "-m", "tests.kernels.meshes", implementation]
     child = subprocess.run(
         command, cwd=Path(__file__).parents[2], env=environment, timeout=300, capture_output=True, text=True
     )
@@ -68,7 +68,7 @@ class Case(NamedTuple):
     rest: tuple[tuple[Array, P], ...] = ()
 
 
-def bodies(name: str) -> dict[str, Body]:
+def implementations(name: str) -> dict[str, Implementation]:
     """By kernel."""
     if name == "pallas":
         from artifex.kernels.adaln.pallas import pallas as adaln
@@ -99,7 +99,7 @@ def bodies(name: str) -> dict[str, Body]:
     return {m.__name__.split(".")[-2]: partial(m.triton, launch=interpreter.launch) for m in modules}
 
 
-def cases(kernels: dict[str, Body]) -> dict[str, Case]:
+def cases(kernels: dict[str, Implementation]) -> dict[str, Case]:
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> Array:
@@ -262,13 +262,13 @@ def lowered_for_gpus() -> Found:
         return {"adaln": {"whole": whole, "share": calls()}}
 
 
-def main(body: str) -> None:
-    if body == "cuda":
+def main(implementation: str) -> None:
+    if implementation == "cuda":
         print(json.dumps(lowered_for_gpus()))
         return
-    partitioning = custom_partitioning if body == "pallas" else ByShardMap
-    kernels = bodies(body)
-    found = {name: case for name, case in cases(kernels).items() if body == "pallas" or name in kernels}
+    partitioning = custom_partitioning if implementation == "pallas" else ByShardMap
+    kernels = implementations(implementation)
+    found = {name: case for name, case in cases(kernels).items() if implementation == "pallas" or name in kernels}
     print(json.dumps({name: against_one_device(case, partitioning) for name, case in found.items()}))
 
 

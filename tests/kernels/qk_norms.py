@@ -1,4 +1,4 @@
-"""qk_norm_rope in float64, and what holds a body to it."""
+"""qk_norm_rope in float64, and what holds an implementation to it."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -19,8 +19,8 @@ from tests.kernels.agreement import assert_within, quick
 from tests.kernels.exact import HostArray
 from tests.kernels.tolerance import rounding, wide
 
-Body = Callable[..., Array]
-BODIES: Final[dict[str, Body]] = {
+Implementation = Callable[..., Array]
+IMPLEMENTATIONS: Final[dict[str, Implementation]] = {
     "reference": reference,
     "xla": xla,
     # Tiles so small that there are several, the last ones not full.
@@ -87,18 +87,18 @@ def inputs(layout: tuple[int, ...], seed: int, size: float = 1.0, dtype: DTypeLi
 
 @cache
 def both_ways(name: str, norm: Norm) -> Callable[..., tuple[Array, ...]]:
-    """Forward and vjp of a body in one program."""
+    """Forward and vjp of an implementation in one program."""
 
     @partial(jax.jit, compiler_options=quick)
     def run(x: Array, gain: Array, cos: Array, sin: Array, d_y: Array) -> tuple[Array, ...]:
-        out, vjp = jax.vjp(lambda x, gain: BODIES[name](x, gain, cos, sin, norm, EPSILON), x, gain)
+        out, vjp = jax.vjp(lambda x, gain: IMPLEMENTATIONS[name](x, gain, cos, sin, norm, EPSILON), x, gain)
         return out, *vjp(d_y)
 
     return run
 
 
 def check(name: str, norm: Norm, args: list[HostArray], dtype: DTypeLike = np.float32) -> None:
-    """Holds a body's numbers and gradients to float64's, within the rounding of ``dtype`` and of sums so long."""
+    """Compare values and gradients with float64's, within the rounding of ``dtype`` and of sums of that length."""
     full = wide(dtype)
     x, gain, angles, d_y = args
     turns = jnp.asarray(np.cos(angles), full), jnp.asarray(np.sin(angles), full)

@@ -4,20 +4,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from artifex.kernels import Implementation
-from artifex.kernels.dispatch import Body
+from artifex.kernels import ImplementationName
+from artifex.kernels.dispatch import Implementation
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @contextmanager
-def stand_in(bodies: Mapping[Implementation, Body[P, R]], name: Implementation, run: Callable[P, R]) -> Iterator[None]:
-    """While it lasts, ``name`` of ``bodies`` runs ``run``."""
-    assert isinstance(bodies, dict)
-    before = bodies[name]
-    bodies[name] = Body(run)
+def stand_in(
+    implementations: Mapping[ImplementationName, Implementation[P, R]], name: ImplementationName, run: Callable[P, R]
+) -> Iterator[None]:
+    """While it lasts, ``name`` of ``implementations`` runs ``run``."""
+    assert isinstance(implementations, dict)
+    before = implementations[name]
+    implementations[name] = Implementation(run)
     try:
         yield
     finally:
-        bodies[name] = before
+        implementations[name] = before

@@ -10,17 +10,28 @@ from hypothesis import strategies as st
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, adaln
+from artifex.kernels import ImplementationName, adaln
 from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
 from artifex.kernels.platform import Target, shaped
-from tests.kernels.adalns import BODIES, EPSILON, LONE, ODD, Body, Shape, arrays, check, compiled, inputs
+from tests.kernels.adalns import (
+    EPSILON,
+    IMPLEMENTATIONS,
+    LONE,
+    ODD,
+    Implementation,
+    Shape,
+    arrays,
+    check,
+    compiled,
+    inputs,
+)
 from tests.kernels.agreement import assert_transforms
 from tests.kernels.lowering import Platform, lowered
 
-each_body = pytest.mark.parametrize("name", BODIES)
-# What all bodies but the plainest have code of their own for.
+each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
+# What all implementations but the plainest have code of their own for.
 each_other = pytest.mark.parametrize("name", ["xla", "pallas"])
 seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=15, deadline=None)
@@ -28,22 +39,22 @@ some = settings(max_examples=15, deadline=None)
 
 @settings(max_examples=4, deadline=None)
 @given(
-    name=st.sampled_from(list(BODIES)),
+    name=st.sampled_from(list(IMPLEMENTATIONS)),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 40)),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_every_body_is_the_formula_forward_and_backward(name: str, shape: Shape, seed: int) -> None:
+def test_every_implementation_is_the_formula_forward_and_backward(name: str, shape: Shape, seed: int) -> None:
     check(name, shape, inputs(shape, seed))
 
 
-@each_body
+@each_implementation
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([2.0**-30, 2.0**-7, 2.0**7, 2.0**30]))
 def test_tokens_of_any_size(name: str, seed: int, size: float) -> None:
     check(name, ODD, inputs(ODD, seed, size))
 
 
-@each_body
+@each_implementation
 def test_a_lone_sample(name: str) -> None:
     check(name, LONE, inputs(LONE, 0))
 
@@ -60,7 +71,7 @@ def test_float64_stays_float64(name: str) -> None:
         check(name, ODD, inputs(ODD, 0, dtype=np.float64), np.float64)
 
 
-@each_body
+@each_implementation
 def test_large_float16_squares_do_not_overflow(name: str) -> None:
     x = np.where(np.arange(8) % 2, 3e4, -3e4).reshape(1, 1, 8)  # its squares are 14000 times the largest float16
     zeros = jnp.zeros((1, 8))
@@ -71,7 +82,7 @@ def test_large_float16_squares_do_not_overflow(name: str) -> None:
 # What must hold of any layer norm
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_before_modulation_a_token_has_mean_0_and_variance_1(name: str, seed: int) -> None:
@@ -82,7 +93,7 @@ def test_before_modulation_a_token_has_mean_0_and_variance_1(name: str, seed: in
     np.testing.assert_allclose(y.var(-1), h.var(-1) / (h.var(-1) + EPSILON), rtol=1e-4)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_shift_and_scale_of_a_token_do_not_matter(name: str, seed: int) -> None:
@@ -95,7 +106,7 @@ def test_shift_and_scale_of_a_token_do_not_matter(name: str, seed: int) -> None:
     np.testing.assert_allclose(same, y, atol=2e-3, rtol=1e-4)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_a_closed_gate_is_the_identity(name: str, seed: int) -> None:
@@ -107,7 +118,7 @@ def test_a_closed_gate_is_the_identity(name: str, seed: int) -> None:
     np.testing.assert_allclose(y_too, y, rtol=1e-6, atol=1e-6)
 
 
-@each_body
+@each_implementation
 def test_each_sample_has_its_own_modulation_and_each_token_its_own_statistics(name: str) -> None:
     x, branch, gate, scale, shift = arrays(0)
     whole = compiled(name)(x, branch, gate, scale, shift)
@@ -123,7 +134,7 @@ def test_each_sample_has_its_own_modulation_and_each_token_its_own_statistics(na
 @each_other
 def test_under_transformations(name: str) -> None:
     def f(x: Array, branch: Array, gate: Array, scale: Array, shift: Array) -> Array:
-        h, y = BODIES[name](x, branch, gate, scale, shift, EPSILON)
+        h, y = IMPLEMENTATIONS[name](x, branch, gate, scale, shift, EPSILON)
         return jnp.stack([h, y], axis=1)
 
     assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(2)), strict=True)), kernel=name == "pallas")
@@ -134,7 +145,7 @@ def test_without_a_branch_gradients_flow_through_both_results(name: str) -> None
     x, _, _, scale, shift = arrays(3)
 
     def f(x: Array, *branch: Array) -> Array:
-        h, y = BODIES[name](x, *(branch or (None, None)), scale, shift, EPSILON)
+        h, y = IMPLEMENTATIONS[name](x, *(branch or (None, None)), scale, shift, EPSILON)
         return jnp.sum(h**2) + jnp.sum(jnp.sin(y))
 
     nothing = jnp.zeros_like(x), jnp.zeros_like(scale)
@@ -150,7 +161,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
     @jax.jit
     def run() -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         def f(*args: Array) -> tuple[Array, Array]:
-            return BODIES[name](*args, EPSILON)
+            return IMPLEMENTATIONS[name](*args, EPSILON)
 
         return jax.jvp(f, args, tangents)[1], jax.vjp(f, *args)[1](cotangents)
 
@@ -170,11 +181,15 @@ def test_pallas_lowered_for_a_device_that_is_not_there(target: Target, machine: 
         assert len(lowered(both_ways, x, x, v, v, v, platform=machine)) == 2
 
 
-def test_arguments_reach_the_body() -> None:
+def test_arguments_reach_the_implementation() -> None:
     x, branch, gate, scale, shift = arrays(0)
-    choices: Sequence[tuple[Implementation | None, Body]] = (("reference", reference), ("xla", xla), (None, xla))
-    for name, body in choices:
-        want = body(x, branch, gate, scale, shift, 0.1)
+    choices: Sequence[tuple[ImplementationName | None, Implementation]] = (
+        ("reference", reference),
+        ("xla", xla),
+        (None, xla),
+    )
+    for name, implementation in choices:
+        want = implementation(x, branch, gate, scale, shift, 0.1)
         got = adaln(x, scale, shift, branch=branch, gate=gate, epsilon=0.1, implementation=name)
         for a, b in zip(got, want, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, attention
+from artifex.kernels import ImplementationName, attention
 from artifex.kernels.attention.pallas import pallas
 from artifex.kernels.attention.reference import reference
 from artifex.kernels.attention.xla import Tiling, xla
@@ -19,7 +19,7 @@ from tests.kernels.attentions import (
     CAUSAL,
     CROSS,
     ODD,
-    Body,
+    Implementation,
     Layout,
     check,
     check_transformed,
@@ -30,25 +30,25 @@ from tests.kernels.attentions import (
 )
 from tests.kernels.lowering import Platform, lowered
 
-BODIES: Final[dict[str, Body]] = {
+IMPLEMENTATIONS: Final[dict[str, Implementation]] = {
     "reference": reference,
     "tiles": partial(xla, tiling=Tiling(whole=0, scores=1, rows=2)),
     "pallas": partial(pallas, target="interpret", sides=(4, 2)),
 }
-each_body = pytest.mark.parametrize("name", BODIES)
+each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 
 
-@each_body
+@each_implementation
 @pytest.mark.parametrize("layout", [CAUSAL, CROSS], ids=["causal", "cross"])
-def test_every_body_is_the_formula_forward_and_backward(name: str, layout: Layout) -> None:
-    check(BODIES[name], layout, inputs(layout, 0), layout.d**-0.5, np.float32)
+def test_every_implementation_is_the_formula_forward_and_backward(name: str, layout: Layout) -> None:
+    check(IMPLEMENTATIONS[name], layout, inputs(layout, 0), layout.d**-0.5, np.float32)
 
 
-@each_body
+@each_implementation
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([2.0**-20, 1.0, 2.0**6, 2.0**12]))
 def test_scores_of_any_size_on_hidden_keys(name: str, seed: int, size: float) -> None:
-    check(BODIES[name], ODD, inputs(ODD, seed, size), -0.7, np.float32)
+    check(IMPLEMENTATIONS[name], ODD, inputs(ODD, seed, size), -0.7, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -60,32 +60,32 @@ def test_scores_of_any_size_on_hidden_keys(name: str, seed: int, size: float) ->
     ],
 )
 def test_narrow_dtypes_are_widened_inside(name: str, dtype: npt.DTypeLike) -> None:
-    check(BODIES[name], ODD, inputs(ODD, 0, dtype=dtype), 0.5, dtype)
+    check(IMPLEMENTATIONS[name], ODD, inputs(ODD, 0, dtype=dtype), 0.5, dtype)
 
 
 @pytest.mark.parametrize("name", ["reference", "tiles"])
 def test_float64_stays_float64(name: str) -> None:
     with jax.enable_x64(True):
-        check(BODIES[name], ODD, inputs(ODD, 0, dtype=np.float64), 0.5, np.float64)
+        check(IMPLEMENTATIONS[name], ODD, inputs(ODD, 0, dtype=np.float64), 0.5, np.float64)
 
 
-@each_body
+@each_implementation
 def test_large_float16_products_do_not_overflow(name: str) -> None:
     q = jnp.asarray(np.full((1, 7, 1, 8), 200.0), jnp.float16)  # q . k is 5 times the largest float16
     v = jnp.asarray(np.arange(7.0).reshape(1, 7, 1, 1), jnp.float16)
-    out, lse = jax.jit(BODIES[name], static_argnums=(6, 7))(q, q, v, None, None, None, False, 1.0)
+    out, lse = jax.jit(IMPLEMENTATIONS[name], static_argnums=(6, 7))(q, q, v, None, None, None, False, 1.0)
     np.testing.assert_allclose(out, np.full((1, 7, 1, 1), 3.0), rtol=2e-3)
     np.testing.assert_allclose(lse, np.full((1, 1, 7), 8 * 200.0**2 + np.log(7)), rtol=1e-6)
 
 
-# What must hold of any attention, of any size: compiled once a body.
+# What must hold of any attention, of any size: compiled once an implementation.
 seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=15, deadline=None)
 
 
 @cache
-def compiled(name: str) -> Body:
-    return jax.jit(BODIES[name], static_argnums=(6, 7))
+def compiled(name: str) -> Implementation:
+    return jax.jit(IMPLEMENTATIONS[name], static_argnums=(6, 7))
 
 
 def arrays(seed: int) -> tuple[Array, Array, Array, Array]:
@@ -94,7 +94,7 @@ def arrays(seed: int) -> tuple[Array, Array, Array, Array]:
     return q, k, v, bias
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_weights_of_a_row_sum_to_one(name: str, seed: int) -> None:
@@ -103,7 +103,7 @@ def test_weights_of_a_row_sum_to_one(name: str, seed: int) -> None:
     np.testing.assert_allclose(out, np.ones(out.shape), rtol=1e-6)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_a_shift_of_all_scores_shifts_the_log_sum_exp_alone(name: str, seed: int) -> None:
@@ -114,7 +114,7 @@ def test_a_shift_of_all_scores_shifts_the_log_sum_exp_alone(name: str, seed: int
     np.testing.assert_allclose(moved, lse + 16, atol=1e-5)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_order_of_keys_does_not_matter(name: str, seed: int) -> None:
@@ -126,7 +126,7 @@ def test_order_of_keys_does_not_matter(name: str, seed: int) -> None:
     np.testing.assert_allclose(lse_too, lse, atol=1e-5)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_order_of_queries_is_kept(name: str, seed: int) -> None:
@@ -139,7 +139,7 @@ def test_order_of_queries_is_kept(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    "implementation",
     [
         xla,
         partial(xla, tiling=Tiling(whole=0, scores=1, rows=36, by_head=False)),
@@ -147,16 +147,16 @@ def test_order_of_queries_is_kept(name: str, seed: int) -> None:
         partial(pallas, target="interpret"),
     ],
 )
-def test_any_tile_gives_the_same(body: Body) -> None:
+def test_any_tile_gives_the_same(implementation: Implementation) -> None:
     layout = Layout(b=1, t=37, s=13, h=2, d=4, e=4, bias=(1, 1, 37, 13), is_causal=True)
     x = inputs(layout, 0)
     q, k, v, bias = (jnp.asarray(y, jnp.float32) for y in (x.q, x.k, x.v, x.bias))
     want = reference(q, k, v, bias, None, None, True, 0.5)
-    for a, b in zip(body(q, k, v, bias, None, None, True, 0.5), want, strict=True):
+    for a, b in zip(implementation(q, k, v, bias, None, None, True, 0.5), want, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@each_body
+@each_implementation
 def test_hidden_by_mask_by_bias_by_segments_or_not_there(name: str) -> None:
     q, k, v, _ = arrays(0)
     there = np.asarray([True, False, True, True, False])
@@ -171,12 +171,12 @@ def test_hidden_by_mask_by_bias_by_segments_or_not_there(name: str) -> None:
         np.testing.assert_allclose(lse_too, lse, atol=1e-6)
 
 
-@each_body
+@each_implementation
 def test_a_token_that_sees_nothing_gets_zeros_and_gives_none(name: str) -> None:
-    check_unseen(BODIES[name])
+    check_unseen(IMPLEMENTATIONS[name])
 
 
-@each_body
+@each_implementation
 def test_bad_numbers_are_not_hidden(name: str) -> None:
     x = inputs(ODD, 0)
     x.q[0, 0, 0, 0] = np.nan
@@ -193,7 +193,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
     rng = np.random.default_rng(0)
 
     def f(q: Array, k: Array, v: Array) -> tuple[Array, Array]:
-        return BODIES[name](q, k, v, bias, None, None, False, 0.5)
+        return IMPLEMENTATIONS[name](q, k, v, bias, None, None, False, 0.5)
 
     tangent = tuple(jnp.asarray(rng.normal(size=x.shape), jnp.float32) for x in (q, k, v))
     cotangent = tuple(jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((2, 7, 3, 4), (2, 3, 7)))
@@ -209,7 +209,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tiles", "pallas"])
 def test_under_vmap_scan_checkpoint_and_shard_map(name: str) -> None:
-    check_transformed(BODIES[name], check_vma=name != "pallas")
+    check_transformed(IMPLEMENTATIONS[name], check_vma=name != "pallas")
 
 
 @pytest.mark.parametrize(("target", "machine", "call"), [("gpu", "cuda", "triton"), ("tpu", "tpu", "tpu_custom_call")])
@@ -235,13 +235,17 @@ def test_memory_of_a_long_row_with_its_gradient_is_that_of_tiles() -> None:
     assert memory.temp_size_in_bytes < scores / 10
 
 
-def test_arguments_reach_the_body() -> None:
+def test_arguments_reach_the_implementation() -> None:
     q, k, v, bias = arrays(0)
     seen = jnp.arange(5) < 3
     of_q, of_k = jnp.asarray(np.arange(14).reshape(2, 7) % 2), jnp.asarray(np.arange(10).reshape(2, 5) % 2)
-    choices: tuple[tuple[Implementation | None, Body], ...] = (("reference", reference), ("xla", xla), (None, xla))
-    for name, body in choices:
-        want = body(q, k, v, bias, seen.reshape(1, 1, 1, 5), (of_q, of_k), True, 0.3)
+    choices: tuple[tuple[ImplementationName | None, Implementation], ...] = (
+        ("reference", reference),
+        ("xla", xla),
+        (None, xla),
+    )
+    for name, implementation in choices:
+        want = implementation(q, k, v, bias, seen.reshape(1, 1, 1, 5), (of_q, of_k), True, 0.3)
         given = partial(
             attention, q, k, v, bias=bias[0], mask=seen, segment_ids=(of_q, of_k), is_causal=True, scale=0.3
         )

@@ -1,4 +1,4 @@
-"""What attention's bodies are held to catches faults in them."""
+"""What attention's implementations are held to catches faults in them."""
 
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from artifex.kernels.attention import pallas, reference, xla
-from tests.kernels.attentions import Body, Layout, check, inputs
+from tests.kernels.attentions import Implementation, Layout, check, inputs
 from tests.kernels.faults import Fault
 
 EVERYTHING: Final = Layout(b=1, t=7, s=11, h=2, d=3, e=2, bias=(1, 1, 1, 11), mask=(1, 2, 7, 1), segments=True)
@@ -35,12 +35,12 @@ FAULTS: Final = (
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.module.__name__.split('.')[-1]}: {fault.name}")
 def test_a_fault_is_caught(fault: Fault, tmp_path: Path) -> None:
     module = fault.planted(tmp_path)
-    body: Body
+    implementation: Implementation
     if fault.module is reference:
-        body = module.reference
+        implementation = module.reference
     elif fault.module is xla:
-        body = partial(module.xla, tiling=module.Tiling(whole=0, scores=1, rows=2))
+        implementation = partial(module.xla, tiling=module.Tiling(whole=0, scores=1, rows=2))
     else:
-        body = partial(module.pallas, target="interpret", sides=(2, 4))
+        implementation = partial(module.pallas, target="interpret", sides=(2, 4))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        check(body, EVERYTHING, inputs(EVERYTHING, 0, size=4.0), 0.5, np.float32)
+        check(implementation, EVERYTHING, inputs(EVERYTHING, 0, size=4.0), 0.5, np.float32)

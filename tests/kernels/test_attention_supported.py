@@ -1,4 +1,4 @@
-"""A body that is named runs or says why not."""
+"""An implementation that is named runs or says why not."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, UnsupportedKernelError, attention, platform
+from artifex.kernels import ImplementationName, UnsupportedKernelError, attention, platform
 from artifex.kernels.attention import supported
 from artifex.kernels.attention.cudnn import cudnn
 from artifex.kernels.attention.reference import reference
@@ -26,9 +26,9 @@ def of_heads(tokens: int = 8, width: int = 64, dtype: str = "bfloat16") -> Array
         ("cudnn", "cuDNN runs on gpu, and this process runs on cpu"),
     ],
 )
-def test_on_a_cpu(name: Implementation, reason: str) -> None:
+def test_on_a_cpu(name: ImplementationName, reason: str) -> None:
     q = of_heads()
-    with pytest.raises(UnsupportedKernelError, match=f"attention can't run its '{name}' body here: {reason}"):
+    with pytest.raises(UnsupportedKernelError, match=f"attention can't run its '{name}' implementation here: {reason}"):
         attention(q, q, q, implementation=name)
 
 
@@ -96,9 +96,9 @@ def test_cudnn_is_asked_for_the_same_attention(monkeypatch: pytest.MonkeyPatch, 
     bias = bias.at[:, :, 2].set(-jnp.inf)
     mask = jnp.asarray(rng.random((2, 1, 1, 4)) < 0.5).at[1].set(False)
 
-    def both(body: Callable[..., tuple[Array, Array]]) -> tuple[Array, Array]:
+    def both(implementation: Callable[..., tuple[Array, Array]]) -> tuple[Array, Array]:
         def loss(q: Array, k: Array, v: Array, bias: Array) -> tuple[Array, Array]:
-            out, _ = body(q, k, v, bias, mask, None, is_causal, 0.5)
+            out, _ = implementation(q, k, v, bias, mask, None, is_causal, 0.5)
             return jnp.sum(out**2), out
 
         grads, out = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(q, k, v, bias)

@@ -5,18 +5,18 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from artifex.kernels import Implementation, UnsupportedKernelError, attention, linear_step
-from artifex.kernels.dispatch import Body, dispatch
+from artifex.kernels import ImplementationName, UnsupportedKernelError, attention, linear_step
+from artifex.kernels.dispatch import Implementation, dispatch
 
 
 def no_cats(what: str) -> str | None:
     return f"it can't take {what}" if what == "cats" else None
 
 
-BODIES: Mapping[Implementation, Body[[str], str]] = {
-    "reference": Body(lambda what: f"plain {what}"),
-    "xla": Body(lambda what: f"tuned {what}"),
-    "pallas": Body(lambda what: f"fast {what}", no_cats),
+IMPLEMENTATIONS: Mapping[ImplementationName, Implementation[[str], str]] = {
+    "reference": Implementation(lambda what: f"plain {what}"),
+    "xla": Implementation(lambda what: f"tuned {what}"),
+    "pallas": Implementation(lambda what: f"fast {what}", no_cats),
 }
 
 
@@ -29,21 +29,25 @@ BODIES: Mapping[Implementation, Body[[str], str]] = {
         (None, "cats", "tuned cats"),
     ],
 )
-def test_a_name_means_that_body_and_none_the_fastest_that_runs(
-    name: Implementation | None, what: str, done: str
+def test_a_name_means_that_implementation_and_none_the_fastest_that_runs(
+    name: ImplementationName | None, what: str, done: str
 ) -> None:
-    assert dispatch("k", name, BODIES, ["pallas", "xla"], what) == done
+    assert dispatch("k", name, IMPLEMENTATIONS, ["pallas", "xla"], what) == done
 
 
-def test_a_named_body_is_never_replaced() -> None:
-    with pytest.raises(UnsupportedKernelError, match=r"k can't run its 'pallas' body here: it can't take cats"):
-        dispatch("k", "pallas", BODIES, ["xla"], "cats")
-    with pytest.raises(UnsupportedKernelError, match=r"k has no 'triton' body; expected one of \['pallas', .* None"):
-        dispatch("k", "triton", BODIES, ["xla"], "dogs")
+def test_a_named_implementation_is_never_replaced() -> None:
+    with pytest.raises(
+        UnsupportedKernelError, match=r"k can't run its 'pallas' implementation here: it can't take cats"
+    ):
+        dispatch("k", "pallas", IMPLEMENTATIONS, ["xla"], "cats")
+    with pytest.raises(
+        UnsupportedKernelError, match=r"k has no 'triton' implementation; expected one of \['pallas', .* None"
+    ):
+        dispatch("k", "triton", IMPLEMENTATIONS, ["xla"], "dogs")
 
 
 @pytest.mark.parametrize("name", ["pallas", "triton", "cudnn"])
-def test_kernels_say_which_bodies_they_have(name: Implementation) -> None:
+def test_kernels_say_which_implementations_they_have(name: ImplementationName) -> None:
     q = jnp.ones((1, 2, 1, 4))
     with pytest.raises(UnsupportedKernelError, match=r"attention (has no|can't run its)"):
         attention(q, q, q, implementation=name)
@@ -54,8 +58,8 @@ def test_kernels_say_which_bodies_they_have(name: Implementation) -> None:
 def test_what_runs_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="artifex.kernels"):
         for _ in range(2):
-            dispatch("told once", None, BODIES, ["xla"], "dogs")
-    assert [r.getMessage() for r in caplog.records] == ["told once runs its xla body"]
+            dispatch("told once", None, IMPLEMENTATIONS, ["xla"], "dogs")
+    assert [r.getMessage() for r in caplog.records] == ["told once runs its xla implementation"]
 
 
 def test_a_second_call_outside_jit_traces_nothing() -> None:

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, group_norm_silu
+from artifex.kernels import ImplementationName, group_norm_silu
 from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
 from artifex.kernels.platform import Target, shaped
 from tests.kernels.agreement import assert_transforms
 from tests.kernels.group_norms import (
-    BODIES,
     EPSILON,
+    IMPLEMENTATIONS,
     LONE,
     ODD,
-    Body,
+    Implementation,
     Shape,
     arrays,
     both_ways,
@@ -34,29 +34,31 @@ from tests.kernels.group_norms import (
 )
 from tests.kernels.lowering import Platform, lowered
 
-each_body = pytest.mark.parametrize("name", BODIES)
-# What all bodies but the plainest have code of their own for.
+each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
+# What all implementations but the plainest have code of their own for.
 each_other = pytest.mark.parametrize("name", ["xla", "pallas"])
 seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=15, deadline=None)
 
 
 @settings(max_examples=4, deadline=None)
-@given(name=st.sampled_from(list(BODIES)), layout=layouts(), silu=st.booleans(), seed=st.integers(0, 2**32 - 1))
-def test_every_body_is_the_formula_forward_and_backward(
+@given(
+    name=st.sampled_from(list(IMPLEMENTATIONS)), layout=layouts(), silu=st.booleans(), seed=st.integers(0, 2**32 - 1)
+)
+def test_every_implementation_is_the_formula_forward_and_backward(
     name: str, layout: tuple[Shape, int], silu: bool, seed: int
 ) -> None:
     check(name, *layout, inputs(layout[0], seed), silu=silu)
 
 
-@each_body
+@each_implementation
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([2.0**-30, 2.0**-7, 2.0**7, 2.0**30]))
 def test_images_of_any_size(name: str, seed: int, size: float) -> None:
     check(name, ODD, 2, inputs(ODD, seed, size))
 
 
-@each_body
+@each_implementation
 def test_a_lone_sample(name: str) -> None:
     check(name, LONE, 3, inputs(LONE, 0))
 
@@ -73,7 +75,7 @@ def test_float64_stays_float64(name: str) -> None:
         check(name, ODD, 2, inputs(ODD, 0, dtype=np.float64), np.float64)
 
 
-@each_body
+@each_implementation
 def test_large_float16_squares_do_not_overflow(name: str) -> None:
     x = np.where(np.arange(8) % 2, 3e4, -3e4).reshape(1, 4, 2)  # its squares are 14000 times the largest float16
     y = compiled(name, 1)(jnp.asarray(x, jnp.float16), jnp.ones((1, 2)), jnp.zeros((1, 2)))
@@ -83,7 +85,7 @@ def test_large_float16_squares_do_not_overflow(name: str) -> None:
 # What must hold of any group norm
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_before_modulation_a_group_has_mean_0_and_variance_1(name: str, seed: int) -> None:
@@ -94,7 +96,7 @@ def test_before_modulation_a_group_has_mean_0_and_variance_1(name: str, seed: in
     np.testing.assert_allclose(grouped.var((1, 3)), np.ones((2, 2)), rtol=1e-4)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_an_affine_change_of_a_group_does_not_matter(name: str, seed: int) -> None:
@@ -106,7 +108,7 @@ def test_an_affine_change_of_a_group_does_not_matter(name: str, seed: int) -> No
     np.testing.assert_allclose(same, y, atol=1e-4)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_groups_and_samples_see_nothing_of_each_other(name: str, seed: int) -> None:
@@ -118,7 +120,7 @@ def test_groups_and_samples_see_nothing_of_each_other(name: str, seed: int) -> N
             np.testing.assert_allclose(compiled(name, 1)(*part), y[i : i + 1, :, group], atol=1e-5)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
 def test_order_of_places_is_kept(name: str, seed: int) -> None:
@@ -128,7 +130,7 @@ def test_order_of_places_is_kept(name: str, seed: int) -> None:
     np.testing.assert_allclose(moved, y[:, order], atol=1e-5)
 
 
-@each_body
+@each_implementation
 def test_silu_at_both_ends(name: str) -> None:
     x, weight, _ = arrays(0)
     for u, want in ((100.0, 100.0), (0.0, 0.0), (-100.0, 0.0), (1.0, 1 / (1 + np.exp(-1)))):
@@ -141,7 +143,7 @@ def test_silu_at_both_ends(name: str) -> None:
 @each_other
 def test_under_transformations(name: str) -> None:
     def f(x: Array, weight: Array, bias: Array) -> Array:
-        return BODIES[name](x, weight, bias, 2, EPSILON, True)
+        return IMPLEMENTATIONS[name](x, weight, bias, 2, EPSILON, True)
 
     assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(2)), strict=True)), kernel=name == "pallas")
 
@@ -154,7 +156,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(name: str) -> None:
 
     @jax.jit
     def run() -> tuple[Array, tuple[Array, ...]]:
-        f = partial(BODIES[name], groups=2, epsilon=EPSILON, silu=True)
+        f = partial(IMPLEMENTATIONS[name], groups=2, epsilon=EPSILON, silu=True)
         return jax.jvp(f, args, tangents)[1], jax.vjp(f, *args)[1](cotangent)
 
     moved, back = run()
@@ -178,18 +180,22 @@ def test_pallas_lowered_for_a_device_that_is_not_there(target: Target, machine: 
 
 
 @pytest.mark.parametrize("places", [(15,), (3, 5), (1, 5, 3)])
-def test_arguments_reach_the_body(places: tuple[int, ...]) -> None:
+def test_arguments_reach_the_implementation(places: tuple[int, ...]) -> None:
     x, scale, shift = arrays(0)
     gamma, beta = arrays(1)[1]
     factor = 1 + scale
-    choices: Sequence[tuple[Implementation | None, Body]] = (("reference", reference), ("xla", xla), (None, xla))
-    for name, body in choices:
+    choices: Sequence[tuple[ImplementationName | None, Implementation]] = (
+        ("reference", reference),
+        ("xla", xla),
+        (None, xla),
+    )
+    for name, implementation in choices:
         image = x.reshape(2, *places, 6)
         both = partial(group_norm_silu, image, gamma, beta, groups=3, epsilon=0.1, implementation=name)
-        want = body(image, gamma[None] * factor, beta[None] * factor + shift, 3, 0.1, True)
+        want = implementation(image, gamma[None] * factor, beta[None] * factor + shift, 3, 0.1, True)
         np.testing.assert_array_equal(both(scale=scale, shift=shift), want)
         tile = jnp.broadcast_to(gamma, scale.shape), jnp.broadcast_to(beta, scale.shape)
-        np.testing.assert_array_equal(both(silu=False), body(image, *tile, 3, 0.1, False))
+        np.testing.assert_array_equal(both(silu=False), implementation(image, *tile, 3, 0.1, False))
 
 
 GOOD: Final = {"x": (2, 3, 5, 4), "gamma": (4,), "beta": (4,), "scale": (2, 4), "shift": (2, 4)}

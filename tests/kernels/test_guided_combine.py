@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels import DynamicThreshold, Implementation, guided_combine
+from artifex.kernels import DynamicThreshold, ImplementationName, guided_combine
 from artifex.kernels.guided_combine import api
 from artifex.kernels.guided_combine.pallas import pallas
 from artifex.kernels.platform import Target, shaped
@@ -31,63 +31,65 @@ from tests.kernels.guided_combines import (
 from tests.kernels.lowering import Platform, lowered
 from tests.kernels.stand_in import stand_in
 
-BODIES: Final[tuple[Implementation, ...]] = ("reference", "xla", "pallas")
-each_body = pytest.mark.parametrize("body", BODIES)
+IMPLEMENTATIONS: Final[tuple[ImplementationName, ...]] = ("reference", "xla", "pallas")
+each_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _interpreted() -> Iterator[None]:
-    """Runs the Pallas body here."""
-    with stand_in(api.BODIES, "pallas", partial(pallas, target="interpret")):
+    """Runs the Pallas implementation here."""
+    with stand_in(api.IMPLEMENTATIONS, "pallas", partial(pallas, target="interpret")):
         yield
 
 
 @settings(max_examples=3, deadline=None)
 @given(
-    body=st.sampled_from(BODIES),
+    implementation=st.sampled_from(IMPLEMENTATIONS),
     shape=st.sampled_from([(2, 3, 5), (3, 37)]),
     kind=st.sampled_from(["rescale", "threshold", "both"]),
     seed=st.integers(0, 2**32 - 1),
 )
-@example(body="reference", shape=(2, 3, 5), kind="both", seed=0)
-@example(body="xla", shape=(2, 3, 5), kind="both", seed=0)
-@example(body="pallas", shape=(2, 130), kind="both", seed=0)  # more than the smallest row, padded
-def test_every_body_is_the_formula_forward_and_backward(
-    body: Implementation, shape: tuple[int, ...], kind: str, seed: int
+@example(implementation="reference", shape=(2, 3, 5), kind="both", seed=0)
+@example(implementation="xla", shape=(2, 3, 5), kind="both", seed=0)
+@example(implementation="pallas", shape=(2, 130), kind="both", seed=0)  # more than the smallest row, padded
+def test_every_implementation_is_the_formula_forward_and_backward(
+    implementation: ImplementationName, shape: tuple[int, ...], kind: str, seed: int
 ) -> None:
-    check(body, shape, kind in ("rescale", "both"), THRESHOLD if kind in ("threshold", "both") else None, seed)
+    check(
+        implementation, shape, kind in ("rescale", "both"), THRESHOLD if kind in ("threshold", "both") else None, seed
+    )
 
 
 @pytest.mark.parametrize(
-    ("body", "dtype"),
+    ("implementation", "dtype"),
     [("reference", jnp.bfloat16), ("pallas", jnp.bfloat16), ("pallas", jnp.float16)],
 )
-def test_narrow_outputs_are_put_together_wide(body: Implementation, dtype: DTypeLike) -> None:
-    check(body, (2, 3, 5), True, THRESHOLD, 0, dtype)
+def test_narrow_outputs_are_put_together_wide(implementation: ImplementationName, dtype: DTypeLike) -> None:
+    check(implementation, (2, 3, 5), True, THRESHOLD, 0, dtype)
 
 
-@pytest.mark.parametrize("body", ["reference", "xla"])
-def test_float64_stays_float64(body: Implementation) -> None:
+@pytest.mark.parametrize("implementation", ["reference", "xla"])
+def test_float64_stays_float64(implementation: ImplementationName) -> None:
     with jax.enable_x64(True):
         parts = [np.random.default_rng(i).normal(size=size) for i, size in enumerate([(2, 9), (2, 9), (2,)])]
-        out = compiled(body, THRESHOLD)(*(jnp.asarray(x) for x in parts))
+        out = compiled(implementation, THRESHOLD)(*(jnp.asarray(x) for x in parts))
         assert out.dtype == jnp.float64
         np.testing.assert_allclose(out, exact(parts, THRESHOLD), rtol=1e-12)
 
 
-@each_body
+@each_implementation
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_scale_1_is_conditional_rescaling_keeps_the_spread_and_the_threshold_bounds(
-    body: Implementation, seed: int
+    implementation: ImplementationName, seed: int
 ) -> None:
-    check_bounds(body, seed)
+    check_bounds(implementation, seed)
 
 
-@each_body
+@each_implementation
 @pytest.mark.parametrize("quantile", [0.001, 0.73, 1.0])
-def test_the_quantile_is_interpolated_and_ties_are_counted(body: Implementation, quantile: float) -> None:
-    check_quantile(body, quantile)
+def test_the_quantile_is_interpolated_and_ties_are_counted(implementation: ImplementationName, quantile: float) -> None:
+    check_quantile(implementation, quantile)
 
 
 def test_agrees_with_the_thresholded_denoiser() -> None:
@@ -99,14 +101,14 @@ def test_agrees_with_the_thresholded_denoiser() -> None:
     np.testing.assert_allclose(compiled("xla", threshold)(c, u, scale), want, rtol=1e-6)
 
 
-@each_body
-def test_a_sample_without_spread_stays_finite(body: Implementation) -> None:
-    check_flat(body)
+@each_implementation
+def test_a_sample_without_spread_stays_finite(implementation: ImplementationName) -> None:
+    check_flat(implementation)
 
 
-@pytest.mark.parametrize("body", ["xla", "pallas"])
-def test_under_vmap_scan_and_checkpoint(body: Implementation) -> None:
-    check_transforms(body)
+@pytest.mark.parametrize("implementation", ["xla", "pallas"])
+def test_under_vmap_scan_and_checkpoint(implementation: ImplementationName) -> None:
+    check_transforms(implementation)
 
 
 @pytest.mark.parametrize(("target", "machine", "call"), [("gpu", "cuda", "triton"), ("tpu", "tpu", "tpu_custom_call")])

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array
 from scipy.special import erfinv  # type: ignore[import-untyped]
 
-from artifex.kernels import Implementation, linear_step, sample_keys
+from artifex.kernels import ImplementationName, linear_step, sample_keys
 from artifex.kernels.linear_step import api, philox, threefry
 from artifex.kernels.linear_step.pallas import pallas
 from artifex.kernels.platform import Target, shaped
@@ -32,17 +32,17 @@ from tests.kernels.linear_steps import (
 from tests.kernels.lowering import Platform, lowered
 from tests.kernels.stand_in import stand_in
 
-BODIES: Final[tuple[Implementation, ...]] = ("reference", "xla", "pallas")
-each_body = pytest.mark.parametrize("body", BODIES)
-each_plain_body = pytest.mark.parametrize("body", ["reference", "xla"])
+IMPLEMENTATIONS: Final[tuple[ImplementationName, ...]] = ("reference", "xla", "pallas")
+each_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+each_plain_implementation = pytest.mark.parametrize("implementation", ["reference", "xla"])
 seeds = given(seed=st.integers(0, 2**32 - 1))
 some = settings(max_examples=5, deadline=None)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _interpreted() -> Iterator[None]:
-    """Runs the Pallas body here."""
-    with stand_in(api.BODIES, "pallas", partial(pallas, target="interpret")):
+    """Runs the Pallas implementation here."""
+    with stand_in(api.IMPLEMENTATIONS, "pallas", partial(pallas, target="interpret")):
         yield
 
 
@@ -55,20 +55,20 @@ def _interpreted() -> Iterator[None]:
     seed=st.integers(0, 2**32 - 1),
 )
 @example(shape=(2, 300), count=2, each=True, size=1.0, seed=0)  # more than one block, and a part of one
-def test_every_body_is_the_formula_forward_and_backward(
+def test_every_implementation_is_the_formula_forward_and_backward(
     shape: tuple[int, ...], count: int, each: bool, size: float, seed: int
 ) -> None:
-    for body in BODIES:
-        check_formula(body, shape, count, each, size, seed)
+    for implementation in IMPLEMENTATIONS:
+        check_formula(implementation, shape, count, each, size, seed)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
-def test_the_step_is_linear(body: Implementation, seed: int) -> None:
+def test_the_step_is_linear(implementation: ImplementationName, seed: int) -> None:
     x, y, w = normal(seed, 2, 3, 5), normal(seed + 1, 2, 3, 5), normal(seed + 2, 2, 2)
     a, b = (float(c) for c in np.random.default_rng(seed).normal(size=2))
-    step = compiled(body)
+    step = compiled(implementation)
     mixed = step((a * x + b * y, y), w)
     apart = a * step((x, y), w) + b * step((y, y), w)
     # (a x + b y, y) = a (x, y) + b (y, y) + (1 - a - b) (0, y)
@@ -76,44 +76,48 @@ def test_the_step_is_linear(body: Implementation, seed: int) -> None:
     np.testing.assert_allclose(mixed, apart + rest, atol=1e-4)
 
 
-@each_body
+@each_implementation
 @some
 @seeds
-def test_one_weight_picks_one_term(body: Implementation, seed: int) -> None:
+def test_one_weight_picks_one_term(implementation: ImplementationName, seed: int) -> None:
     terms = tuple(normal(seed + j, 2, 3, 5) for j in range(3))
     for j, term in enumerate(terms):
-        np.testing.assert_array_equal(compiled(body)(terms, jnp.eye(3)[j]), term)
+        np.testing.assert_array_equal(compiled(implementation)(terms, jnp.eye(3)[j]), term)
 
 
-@each_body
-def test_each_sample_has_its_own_weights(body: Implementation) -> None:
+@each_implementation
+def test_each_sample_has_its_own_weights(implementation: ImplementationName) -> None:
     terms = (normal(0, 3, 4), normal(1, 3, 4))
     weights = normal(2, 3, 2)
-    out = compiled(body)(terms, weights)
+    out = compiled(implementation)(terms, weights)
     for i in range(3):
-        alone = compiled(body)(tuple(x[i : i + 1] for x in terms), weights[i])
+        alone = compiled(implementation)(tuple(x[i : i + 1] for x in terms), weights[i])
         np.testing.assert_allclose(out[i : i + 1], alone, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-@each_body
-def test_narrow_terms_are_summed_wide_and_given_back_narrow(body: Implementation, dtype: DTypeLike) -> None:
-    check_narrow(body, dtype)
+@each_implementation
+def test_narrow_terms_are_summed_wide_and_given_back_narrow(
+    implementation: ImplementationName, dtype: DTypeLike
+) -> None:
+    check_narrow(implementation, dtype)
 
 
-@each_plain_body
-def test_float64_stays_float64_wherever_it_stands(body: Implementation) -> None:
+@each_plain_implementation
+def test_float64_stays_float64_wherever_it_stands(implementation: ImplementationName) -> None:
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=(3, 2, 5))
         terms = [jnp.asarray(x[0], jnp.float32), jnp.asarray(x[1]), jnp.asarray(x[2])]
         weights = np.asarray([1e-9, 1.0, -1.0])
-        out = linear_step(terms[1:], weights[1:], implementation=body)
+        out = linear_step(terms[1:], weights[1:], implementation=implementation)
         assert out.dtype == jnp.float64
         np.testing.assert_allclose(out, x[1] - x[2], rtol=1e-15)
         # The large ones cancel in float64; in float32 they would leave nothing of the first.
         close = [terms[0], terms[1], terms[1]]
-        np.testing.assert_allclose(linear_step(close, weights, implementation=body), 1e-9 * x[0], rtol=1e-6)
-        noise = linear_step(terms[1:], np.zeros(2), noise_scale=1.0, key=jax.random.key(0), implementation=body)
+        np.testing.assert_allclose(linear_step(close, weights, implementation=implementation), 1e-9 * x[0], rtol=1e-6)
+        noise = linear_step(
+            terms[1:], np.zeros(2), noise_scale=1.0, key=jax.random.key(0), implementation=implementation
+        )
         assert noise.dtype == jnp.float64
         assert np.any(noise != noise.astype(jnp.float32).astype(jnp.float64))
 
@@ -127,17 +131,21 @@ KEYS: Final = {
     "rbg": lambda: jax.random.key(7, impl="rbg"),
 }
 each_key = pytest.mark.parametrize("kind", KEYS)
-each_draw = pytest.mark.parametrize(("body", "kind"), [("reference", "threefry"), ("xla", "raw"), ("xla", "rbg")])
+each_draw = pytest.mark.parametrize(
+    ("implementation", "kind"), [("reference", "threefry"), ("xla", "raw"), ("xla", "rbg")]
+)
 
 
 @each_draw
-def test_noise_is_that_of_each_samples_key_bit_for_bit(body: Implementation, kind: str) -> None:
+def test_noise_is_that_of_each_samples_key_bit_for_bit(implementation: ImplementationName, kind: str) -> None:
     key = KEYS[kind]()
     keys = sample_keys(key, 5)
     want = jnp.stack([jax.random.normal(keys[i], (7, 3)) for i in range(5)])
-    np.testing.assert_array_equal(noise(body, keys, 5, 7, 3), want)
-    np.testing.assert_array_equal(noise(body, key, 5, 7, 3), want)
-    outside_jit = linear_step([jnp.zeros((5, 7, 3))], jnp.zeros(1), noise_scale=1.0, key=key, implementation=body)
+    np.testing.assert_array_equal(noise(implementation, keys, 5, 7, 3), want)
+    np.testing.assert_array_equal(noise(implementation, key, 5, 7, 3), want)
+    outside_jit = linear_step(
+        [jnp.zeros((5, 7, 3))], jnp.zeros(1), noise_scale=1.0, key=key, implementation=implementation
+    )
     np.testing.assert_array_equal(outside_jit, want)
 
 
@@ -194,13 +202,13 @@ def test_one_key_is_folded_with_each_samples_place(kind: str) -> None:
 
 
 @each_draw
-def test_splitting_a_batch_changes_no_sample(body: Implementation, kind: str) -> None:
+def test_splitting_a_batch_changes_no_sample(implementation: ImplementationName, kind: str) -> None:
     key = KEYS[kind]()
     keys = sample_keys(key, 4)
-    whole = np.asarray(noise(body, keys, 4, 4, 3))
-    parts = [noise(body, keys[:2], 2, 4, 3), noise(body, keys[2:], 2, 4, 3)]
+    whole = np.asarray(noise(implementation, keys, 4, 4, 3))
+    parts = [noise(implementation, keys[:2], 2, 4, 3), noise(implementation, keys[2:], 2, 4, 3)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
-    np.testing.assert_array_equal(noise(body, key, 2, 4, 3), whole[:2])
+    np.testing.assert_array_equal(noise(implementation, key, 2, 4, 3), whole[:2])
 
 
 def test_raw_and_typed_keys_are_the_same_keys() -> None:
@@ -212,28 +220,28 @@ def test_raw_and_typed_keys_are_the_same_keys() -> None:
 
 
 @each_draw
-def test_noise_is_standard_normal_and_independent(body: Implementation, kind: str) -> None:
-    check_standard_normal(np.asarray(noise(body, KEYS[kind](), 4, 2**14), np.float64))
+def test_noise_is_standard_normal_and_independent(implementation: ImplementationName, kind: str) -> None:
+    check_standard_normal(np.asarray(noise(implementation, KEYS[kind](), 4, 2**14), np.float64))
 
 
-@each_body
-def test_noise_is_scaled_sample_by_sample_and_added_to_the_sum(body: Implementation) -> None:
-    check_scaled_noise(body)
+@each_implementation
+def test_noise_is_scaled_sample_by_sample_and_added_to_the_sum(implementation: ImplementationName) -> None:
+    check_scaled_noise(implementation)
 
 
-@each_body
-def test_clip_holds_the_result_noise_and_all(body: Implementation) -> None:
-    check_clip(body)
+@each_implementation
+def test_clip_holds_the_result_noise_and_all(implementation: ImplementationName) -> None:
+    check_clip(implementation)
 
 
-@pytest.mark.parametrize("body", ["xla", "pallas"])
-def test_under_vmap_scan_and_checkpoint(body: Implementation) -> None:
-    check_transforms(body)
+@pytest.mark.parametrize("implementation", ["xla", "pallas"])
+def test_under_vmap_scan_and_checkpoint(implementation: ImplementationName) -> None:
+    check_transforms(implementation)
 
 
-@each_plain_body
-def test_no_samples_give_no_samples(body: Implementation) -> None:
-    assert noise(body, jax.random.key(0), 0, 3).shape == (0, 3)
+@each_plain_implementation
+def test_no_samples_give_no_samples(implementation: ImplementationName) -> None:
+    assert noise(implementation, jax.random.key(0), 0, 3).shape == (0, 3)
 
 
 def test_numbers_and_host_arrays_will_do() -> None:

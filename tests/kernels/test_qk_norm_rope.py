@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, qk_norm_rope
+from artifex.kernels import ImplementationName, qk_norm_rope
 from artifex.kernels.platform import Target, shaped
 from artifex.kernels.qk_norm_rope.pallas import pallas
 from artifex.kernels.qk_norm_rope.reference import Norm, reference
@@ -19,10 +19,10 @@ from artifex.kernels.qk_norm_rope.xla import xla
 from tests.kernels.agreement import assert_transforms
 from tests.kernels.exact import HostArray
 from tests.kernels.lowering import Platform, lowered
-from tests.kernels.qk_norms import BODIES, EPSILON, NORMS, ODD, Body, check, inputs, layouts
+from tests.kernels.qk_norms import EPSILON, IMPLEMENTATIONS, NORMS, ODD, Implementation, check, inputs, layouts
 
-each_body = pytest.mark.parametrize("name", BODIES)
-# What all bodies but the plainest have code of their own for.
+each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
+# What all implementations but the plainest have code of their own for.
 each_other = pytest.mark.parametrize("name", ["xla", "pallas"])
 each_norm = pytest.mark.parametrize("norm", NORMS)
 seeds = given(seed=st.integers(0, 2**32 - 1))
@@ -31,19 +31,19 @@ some = settings(max_examples=15, deadline=None)
 
 @settings(max_examples=4, deadline=None)
 @given(
-    name=st.sampled_from(list(BODIES)),
+    name=st.sampled_from(list(IMPLEMENTATIONS)),
     norm=st.sampled_from(NORMS),
     layout=layouts(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_every_body_is_the_formula_forward_and_backward(
+def test_every_implementation_is_the_formula_forward_and_backward(
     name: str, norm: Norm, layout: tuple[int, ...], seed: int
 ) -> None:
     check(name, norm, inputs(layout, seed))
 
 
 @each_norm
-@each_body
+@each_implementation
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([2.0**-30, 2.0**-7, 2.0**7, 2.0**30]))
 def test_heads_of_any_size(name: str, norm: Norm, seed: int, size: float) -> None:
@@ -62,12 +62,12 @@ def test_float64_stays_float64(name: str) -> None:
         check(name, "layer", inputs(ODD, 0, dtype=np.float64), np.float64)
 
 
-@each_body
+@each_implementation
 def test_large_float16_squares_do_not_overflow(name: str) -> None:
     x = np.where(np.arange(8) % 2, 3e4, -3e4).reshape(1, 1, 1, 8)  # its squares are 14000 times the largest float16
     still = jnp.ones((1, 1, 1, 4)), jnp.zeros((1, 1, 1, 4))
     for norm in NORMS:
-        run = jax.jit(BODIES[name], static_argnums=(4, 5))
+        run = jax.jit(IMPLEMENTATIONS[name], static_argnums=(4, 5))
         y = run(jnp.asarray(x, jnp.float16), jnp.ones(8), *still, norm, EPSILON)
         np.testing.assert_array_equal(y, np.sign(x))
 
@@ -79,7 +79,7 @@ def test_under_transformations(name: str) -> None:
 
     def f(x: Array, gain: Array, angles: Array) -> Array:
         angles = jax.lax.stop_gradient(angles)
-        return BODIES[name](x, gain[0], jnp.cos(angles), jnp.sin(angles), "layer", EPSILON)
+        return IMPLEMENTATIONS[name](x, gain[0], jnp.cos(angles), jnp.sin(angles), "layer", EPSILON)
 
     assert_transforms(f, x, gain[:, None], angles, kernel=name == "pallas")
 
@@ -101,7 +101,7 @@ T: Final = 6
 
 
 @cache
-def outside(name: Implementation, norm: Norm = "rms") -> Callable[..., tuple[Array, Array]]:
+def outside(name: ImplementationName, norm: Norm = "rms") -> Callable[..., tuple[Array, Array]]:
     def rotate(q: Array, k: Array, positions: Array) -> tuple[Array, Array]:
         return qk_norm_rope(q, k, positions, norm=norm, theta=100.0, implementation=name)
 
@@ -120,7 +120,7 @@ named = pytest.mark.parametrize("name", ["reference", "xla"])
 @named
 @some
 @seeds
-def test_a_head_keeps_the_length_its_norm_gives_it(name: Implementation, norm: Norm, seed: int) -> None:
+def test_a_head_keeps_the_length_its_norm_gives_it(name: ImplementationName, norm: Norm, seed: int) -> None:
     q, k = heads(seed)
     positions = jnp.asarray(np.random.default_rng(seed).normal(size=(2, T, 2)) * 50, jnp.float32)
     for x in outside(name, norm)(q, k, positions):
@@ -130,7 +130,7 @@ def test_a_head_keeps_the_length_its_norm_gives_it(name: Implementation, norm: N
 @named
 @some
 @seeds
-def test_position_zero_is_the_norm_alone(name: Implementation, seed: int) -> None:
+def test_position_zero_is_the_norm_alone(name: ImplementationName, seed: int) -> None:
     q, k = heads(seed)
     still = outside(name)(q, k, jnp.zeros((T, 1), jnp.int32))
     for x, y in zip((q, k), still, strict=True):
@@ -147,7 +147,7 @@ def scores(pair: tuple[Array, Array]) -> HostArray:
 @named
 @some
 @seeds
-def test_scores_depend_on_differences_of_positions_alone(name: Implementation, axes: int, seed: int) -> None:
+def test_scores_depend_on_differences_of_positions_alone(name: ImplementationName, axes: int, seed: int) -> None:
     q, k = heads(seed)
     rng = np.random.default_rng(seed)
     positions, move = rng.integers(0, 30, (T, axes)), rng.integers(-30, 30, axes)
@@ -159,7 +159,7 @@ def test_scores_depend_on_differences_of_positions_alone(name: Implementation, a
 @named
 @some
 @seeds
-def test_two_axes_are_each_half_of_a_head_with_one(name: Implementation, seed: int) -> None:
+def test_two_axes_are_each_half_of_a_head_with_one(name: ImplementationName, seed: int) -> None:
     q, k = heads(seed)
     # Each half with a root mean square of 1 of its own, so that the norm of the whole is the norm of the halves.
     q, k = (x.reshape(2, T, 6, 4) for x in (q, k))
@@ -183,22 +183,26 @@ def test_turns_are_those_of_the_paper() -> None:
         np.testing.assert_allclose(y[i, 0, 0], want * np.sqrt(8), atol=1e-4)
 
 
-def test_positions_a_sample_gains_and_defaults_reach_the_body() -> None:
+def test_positions_a_sample_gains_and_defaults_reach_the_implementation() -> None:
     q, k = heads(0)
     k = k[:, :, :2]
     rng = np.random.default_rng(0)
     positions = jnp.asarray(rng.integers(0, 9, (2, T, 2)))
     q_gain, k_gain = jnp.asarray(rng.normal(size=(2, 8)), jnp.float32)
-    choices: Sequence[tuple[Implementation | None, Body]] = (("reference", reference), ("xla", xla), (None, xla))
-    for name, body in choices:
+    choices: Sequence[tuple[ImplementationName | None, Implementation]] = (
+        ("reference", reference),
+        ("xla", xla),
+        (None, xla),
+    )
+    for name, implementation in choices:
         run = partial(qk_norm_rope, q, k, positions, norm="layer", epsilon=0.1, implementation=name)
         frequencies = 1e4 ** (-jnp.arange(2.0) / 2)
         angles = positions[..., None] * frequencies
         turns = jnp.cos(angles), jnp.sin(angles)
         for got, x, gain in zip(run(q_gain=q_gain, k_gain=k_gain), (q, k), (q_gain, k_gain), strict=True):
-            np.testing.assert_allclose(got, body(x, gain, *turns, "layer", 0.1), rtol=1e-6)
+            np.testing.assert_allclose(got, implementation(x, gain, *turns, "layer", 0.1), rtol=1e-6)
         for got, x in zip(run(), (q, k), strict=True):
-            np.testing.assert_allclose(got, body(x, jnp.ones(8), *turns, "layer", 0.1), rtol=1e-6)
+            np.testing.assert_allclose(got, implementation(x, jnp.ones(8), *turns, "layer", 0.1), rtol=1e-6)
 
 
 def test_positions_get_no_gradient() -> None:

@@ -12,14 +12,14 @@ from artifex.kernels.adaln.config import DEFAULT, Config
 from artifex.kernels.adaln.triton import _warps, backward_kernel, forward_kernel, triton
 from artifex.kernels.platform import shaped
 from artifex.kernels.tiles import power_of_two
-from tests.kernels.adalns import BODIES, EPSILON, LONE, ODD, Shape, arrays, check, inputs
+from tests.kernels.adalns import EPSILON, IMPLEMENTATIONS, LONE, ODD, Shape, arrays, check, inputs
 from tests.kernels.agreement import assert_transforms
 from tests.kernels.lowering import lowered
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled
 
 # Parts so short that there are several, the last ones not full.
-BODIES["triton"] = partial(triton, launch=interpreter.launch, config=Config(rows=2))
+IMPLEMENTATIONS["triton"] = partial(triton, launch=interpreter.launch, config=Config(rows=2))
 
 
 @pytest.mark.parametrize("shape", [ODD, LONE, (2, 3, 33), (1, 1, 1)])
@@ -36,7 +36,7 @@ def test_without_a_branch() -> None:
     x, _, _, scale, shift = arrays(0)
 
     def f(name: str, x: Array) -> tuple[Array, Array]:
-        h, y = BODIES[name](x, None, None, scale, shift, EPSILON)
+        h, y = IMPLEMENTATIONS[name](x, None, None, scale, shift, EPSILON)
         return h, y
 
     cotangents = tuple(jnp.asarray(v, jnp.float32) for v in inputs(ODD, 1)[:2])
@@ -49,7 +49,7 @@ def test_without_a_branch() -> None:
 
 def test_under_transformations() -> None:
     def f(x: Array, branch: Array, gate: Array, scale: Array, shift: Array) -> Array:
-        h, y = BODIES["triton"](x, branch, gate, scale, shift, EPSILON)
+        h, y = IMPLEMENTATIONS["triton"](x, branch, gate, scale, shift, EPSILON)
         return jnp.stack([h, y], axis=1)
 
     assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(2)), strict=True)), kernel=True)

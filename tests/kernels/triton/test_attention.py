@@ -62,8 +62,8 @@ def test_under_vmap_scan_checkpoint_and_shard_map() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_lowered_for_a_gpu_that_is_not_there(dtype: str) -> None:
-    body = partial(triton, launch=partial(platform.launch, compute_capability=90))
-    calls = lowered(with_gradient(body), *machine_sized(dtype), platform="cuda")
+    implementation = partial(triton, launch=partial(platform.launch, compute_capability=90))
+    calls = lowered(with_gradient(implementation), *machine_sized(dtype), platform="cuda")
     assert len(calls) == 3
     assert all(name.startswith("triton_kernel_call") for name in calls)
 

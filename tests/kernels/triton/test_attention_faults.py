@@ -1,4 +1,4 @@
-"""What attention's Triton body is held to catches faults in its kernels."""
+"""What attention's Triton implementation is held to catches faults in its kernels."""
 
 from functools import partial
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from artifex.kernels.attention import triton as body
+from artifex.kernels.attention import triton as implementation
 from artifex.kernels.attention import triton_kernels
 from artifex.kernels.attention.config import Tile, TritonTiles
 from tests.kernels.attentions import Layout, check, inputs
@@ -37,13 +37,13 @@ FAULTS: Final = tuple(
 def test_a_fault_is_caught(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = fault.planted(tmp_path)
     for name in ("forward_kernel", "queries_kernel", "keys_kernel"):
-        monkeypatch.setattr(body, name, getattr(module, name))
+        monkeypatch.setattr(implementation, name, getattr(module, name))
     # A launch of its own, so that nothing compiled without the fault is run.
-    faulty = partial(body.triton, launch=partial(interpreter.launch), tiles=TritonTiles(TILE, TILE, TILE))
+    faulty = partial(implementation.triton, launch=partial(interpreter.launch), tiles=TritonTiles(TILE, TILE, TILE))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check(faulty, MANY, inputs(MANY, 0, size=4.0), 0.5, np.float32)
 
 
 def test_without_a_fault() -> None:
-    sound = partial(body.triton, launch=interpreter.launch, tiles=TritonTiles(TILE, TILE, TILE))
+    sound = partial(implementation.triton, launch=interpreter.launch, tiles=TritonTiles(TILE, TILE, TILE))
     check(sound, MANY, inputs(MANY, 0, size=4.0), 0.5, np.float32)

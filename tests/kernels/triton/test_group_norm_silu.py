@@ -11,13 +11,23 @@ from artifex.kernels.group_norm_silu.config import DEFAULT, Config
 from artifex.kernels.group_norm_silu.triton import apply_kernel, moments_kernel, pull_kernel, sums_kernel, triton
 from artifex.kernels.platform import TritonKernel, shaped
 from tests.kernels.agreement import assert_transforms
-from tests.kernels.group_norms import BODIES, EPSILON, LONE, ODD, Shape, arrays, check, check_large_mean, inputs
+from tests.kernels.group_norms import (
+    EPSILON,
+    IMPLEMENTATIONS,
+    LONE,
+    ODD,
+    Shape,
+    arrays,
+    check,
+    check_large_mean,
+    inputs,
+)
 from tests.kernels.lowering import lowered
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled
 
 # Tiles so small that there are several, the last ones not full.
-BODIES["triton"] = partial(triton, launch=interpreter.launch, config=Config(rows=2, columns=4, tiles=2))
+IMPLEMENTATIONS["triton"] = partial(triton, launch=interpreter.launch, config=Config(rows=2, columns=4, tiles=2))
 
 
 @pytest.mark.parametrize(("shape", "groups", "silu"), [(ODD, 2, True), (LONE, 3, False), ((1, 1, 3), 1, True)])
@@ -36,7 +46,7 @@ def test_a_large_mean_does_not_swallow_the_variance() -> None:
 
 def test_under_transformations() -> None:
     def f(x: Array, weight: Array, bias: Array) -> Array:
-        return BODIES["triton"](x, weight, bias, 2, EPSILON, True)
+        return IMPLEMENTATIONS["triton"](x, weight, bias, 2, EPSILON, True)
 
     assert_transforms(f, *(jnp.stack(v) for v in zip(*map(arrays, range(2)), strict=True)), kernel=True)
 

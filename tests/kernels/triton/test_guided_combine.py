@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, platform
+from artifex.kernels import ImplementationName, platform
 from artifex.kernels.guided_combine import api
 from artifex.kernels.guided_combine.config import DEFAULT, Config
 from artifex.kernels.guided_combine.triton import triton, walking_kernel, whole_kernel
@@ -24,15 +24,15 @@ from tests.kernels.stand_in import stand_in
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled
 
-BODY: Final[Implementation] = "triton"
+BODY: Final[ImplementationName] = "triton"
 SMALL: Final = Config(block=128, chunk=128, warps=4)
 """So that a sample of a few hundred numbers is walked over."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _interpreted() -> Iterator[None]:
-    """Runs the Triton body here."""
-    with stand_in(api.BODIES, BODY, partial(triton, launch=interpreter.launch, config=SMALL)):
+    """Runs the Triton implementation here."""
+    with stand_in(api.IMPLEMENTATIONS, BODY, partial(triton, launch=interpreter.launch, config=SMALL)):
         yield
 
 

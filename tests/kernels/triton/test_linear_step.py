@@ -9,7 +9,7 @@ import pytest
 import triton.language as tl
 from jaxtyping import Array
 
-from artifex.kernels import Implementation, Noise, platform
+from artifex.kernels import ImplementationName, Noise, platform
 from artifex.kernels.linear_step import api, philox
 from artifex.kernels.linear_step.kernel import MOST_TERMS
 from artifex.kernels.linear_step.triton import step_kernel, threefry_words, triton
@@ -29,13 +29,13 @@ from tests.kernels.stand_in import stand_in
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled
 
-BODY: Final[Implementation] = "triton"
+BODY: Final[ImplementationName] = "triton"
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _interpreted() -> Iterator[None]:
-    """Runs the Triton body here."""
-    with stand_in(api.BODIES, BODY, partial(triton, launch=interpreter.launch)):
+    """Runs the Triton implementation here."""
+    with stand_in(api.IMPLEMENTATIONS, BODY, partial(triton, launch=interpreter.launch)):
         yield
 
 
@@ -99,7 +99,7 @@ def test_philox_is_tritons_bit_for_bit() -> None:
     np.testing.assert_array_equal(got, jnp.stack(philox.words(key[:1], key[1:], counters)))
 
 
-def test_philox_draws_standard_normal_numbers_those_of_the_other_bodies_here() -> None:
+def test_philox_draws_standard_normal_numbers_those_of_the_other_implementations_here() -> None:
     key = jax.random.key(5)
     z = np.asarray(noise(BODY, key, 4, 2**14, kind="philox"), np.float64)
     check_standard_normal(z)

@@ -13,12 +13,12 @@ from artifex.kernels.qk_norm_rope.reference import Norm
 from artifex.kernels.qk_norm_rope.triton import backward_kernel, forward_kernel, triton
 from tests.kernels.agreement import assert_transforms
 from tests.kernels.lowering import lowered
-from tests.kernels.qk_norms import BODIES, EPSILON, NORMS, ODD, check, inputs
+from tests.kernels.qk_norms import EPSILON, IMPLEMENTATIONS, NORMS, ODD, check, inputs
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled
 
 # Tiles so small that there are several, the last ones not full.
-BODIES["triton"] = partial(triton, launch=interpreter.launch, config=Config(rows=4))
+IMPLEMENTATIONS["triton"] = partial(triton, launch=interpreter.launch, config=Config(rows=4))
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -38,7 +38,7 @@ def test_under_transformations() -> None:
 
     def f(x: Array, gain: Array, angles: Array) -> Array:
         angles = jax.lax.stop_gradient(angles)
-        return BODIES["triton"](x, gain[0], jnp.cos(angles), jnp.sin(angles), "layer", EPSILON)
+        return IMPLEMENTATIONS["triton"](x, gain[0], jnp.cos(angles), jnp.sin(angles), "layer", EPSILON)
 
     assert_transforms(f, x, gain[:, None], angles, kernel=True)
 

@@ -11,10 +11,10 @@ from jaxtyping import Array
 from PIL import Image
 from rich.console import Console
 
-from artifex.kernels import Implementation, UnsupportedKernelError
+from artifex.kernels import ImplementationName, UnsupportedKernelError
 from artifex.kernels.cases import AdalnCase
 from artifex.training.bench import machine
-from artifex.training.bench.check import check_bodies, check_standard_normal
+from artifex.training.bench.check import check_implementations, check_standard_normal
 from artifex.training.bench.kernels import KERNELS
 from artifex.training.bench.measure import Racer, Result, WrongResultError, difference, measure
 from artifex.training.bench.race import Times, race, repeated, rounds_within
@@ -28,16 +28,16 @@ CASE = AdalnCase("tiny", tokens=3, channels=4, batch=5, few=2)
 
 
 def squares(wrong: float = 1.0) -> Kernel[AdalnCase]:
-    """A kernel that squares and sums; its second body is off by a factor."""
+    """A kernel that squares and sums; its second implementation is off by a factor."""
 
     def inputs(case: AdalnCase, batch: int, dtype: DTypeLike) -> tuple[Array, ...]:
         return jnp.arange(batch * case.tokens, dtype=dtype).reshape(batch, -1), jnp.arange(case.channels)
 
-    def call(case: AdalnCase, body: Implementation) -> Callable[..., Array]:
-        if body == "triton":
+    def call(case: AdalnCase, implementation: ImplementationName) -> Callable[..., Array]:
+        if implementation == "triton":
             raise_it: Callable[..., Array] = unsupported
             return raise_it
-        return lambda x, _: (1.0 if body == "reference" else wrong) * x**2
+        return lambda x, _: (1.0 if implementation == "reference" else wrong) * x**2
 
     return Kernel(
         "squares",
@@ -117,12 +117,12 @@ def test_a_workload_is_measured_beside_a_copy() -> None:
     assert min(racer.seconds, racer.of_copy, *racer.speedup.values()) > 0
 
 
-def test_a_wrong_body_is_refused_before_it_is_timed() -> None:
+def test_a_wrong_implementation_is_refused_before_it_is_timed() -> None:
     job = next(workloads(squares(wrong=1.01), jnp.float32, few=True))
     with pytest.raises(WrongResultError, match=r"squares/tiny/forward: xla must be within 0.001 .*, got 0.01"):
         measure(job, matmul_rate=1e9, tolerance=1e-3, times=1, budget=1e-9)
     with pytest.raises(WrongResultError, match="squares in float32: xla must be within"):
-        list(check_bodies(squares(wrong=1.01)))
+        list(check_implementations(squares(wrong=1.01)))
     assert difference(jnp.asarray([np.nan]), jnp.ones(1)) == np.inf
 
 
@@ -131,7 +131,7 @@ def test_every_kernel_is_checked_at_a_size_that_divides_nothing() -> None:
         job = workload(kernel, kernel.odd, "gradient", jnp.bfloat16, kernel.odd.batch, 0.0)
         values = jax.eval_shape(kernel.call(kernel.odd, "reference"), *jax.eval_shape(job.inputs)[1:])
         assert all(x.size % 128 for x in jax.tree.leaves(values))
-        assert set(job.bodies) == set(kernel.bodies) >= {"reference", "xla"}
+        assert set(job.implementations) == set(kernel.implementations) >= {"reference", "xla"}
 
 
 def test_noise_that_is_not_standard_normal_is_noticed() -> None:

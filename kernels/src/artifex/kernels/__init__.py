@@ -1,8 +1,8 @@
-"""Kernels for diffusion models: each a contract, with a plain reference and several bodies behind it."""
+"""Kernels for diffusion models: each a contract, with a plain reference and several implementations behind it."""
 
 from artifex.kernels.adaln import adaln as adaln
 from artifex.kernels.attention import attention as attention
-from artifex.kernels.dispatch import Implementation as Implementation
+from artifex.kernels.dispatch import ImplementationName as ImplementationName
 from artifex.kernels.dispatch import UnsupportedKernelError as UnsupportedKernelError
 from artifex.kernels.group_norm_silu import group_norm_silu as group_norm_silu
 from artifex.kernels.guided_combine import DynamicThreshold as DynamicThreshold
@@ -15,7 +15,7 @@ from artifex.kernels.qk_norm_rope import qk_norm_rope as qk_norm_rope
 
 __all__ = [
     "DynamicThreshold",
-    "Implementation",
+    "ImplementationName",
     "Noise",
     "Terms",
     "UnsupportedKernelError",

@@ -10,11 +10,11 @@ from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
 from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
-from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.ranges import check_positive
 
-Run = Body[[Array, Array | None, Array | None, Array, Array, float], tuple[Array, Array]]
+Run = Implementation[[Array, Array | None, Array | None, Array, Array, float], tuple[Array, Array]]
 
 
 def _triton(
@@ -26,11 +26,11 @@ def _triton(
     return h, y
 
 
-BODIES: Final[Mapping[Implementation, Run]] = {
-    "reference": Body(reference),
-    "xla": Body(xla),
-    "pallas": Body(pallas, why_not_pallas),
-    "triton": Body(_triton, why_not_triton),
+IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
+    "reference": Implementation(reference),
+    "xla": Implementation(xla),
+    "pallas": Implementation(pallas, why_not_pallas),
+    "triton": Implementation(_triton, why_not_triton),
 }
 
 
@@ -42,7 +42,7 @@ def adaln(
     branch: Array | None = None,
     gate: Array | None = None,
     epsilon: float = 1e-6,
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> tuple[Array, Array]:
     r"""A gated residual, and layer norm of it, scaled and shifted by the condition.
 
@@ -59,7 +59,7 @@ def adaln(
         branch: what a branch adds to the tokens, like ``x`` in shape and dtype; None adds nothing, and ``h`` is ``x``.
         gate: ``(batch, channels)``, weights of the branch; given with it or not at all.
         epsilon: added to the variance, positive.
-        implementation: the body to run; None takes the fastest that is known.
+        implementation: the implementation to run; None takes the fastest that is known.
 
     Returns:
         ``h`` and ``y``, in the shape and dtype of ``x``.
@@ -67,7 +67,7 @@ def adaln(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, a gate without its branch, or an
             epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
 
     References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
     """
@@ -87,4 +87,4 @@ def adaln(
         gate = gate.astype(wide)
     check_positive("epsilon", epsilon)
     vectors = scale.astype(wide), shift.astype(wide)
-    return dispatch("adaln", implementation, BODIES, FASTEST, x, branch, gate, *vectors, float(epsilon))
+    return dispatch("adaln", implementation, IMPLEMENTATIONS, FASTEST, x, branch, gate, *vectors, float(epsilon))

@@ -1,13 +1,13 @@
-"""How adaln is cut into programs, and which body is fastest."""
+"""How adaln is cut into programs, and which implementation is fastest."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from artifex.kernels.dispatch import Implementation
+from artifex.kernels.dispatch import ImplementationName
 
-FASTEST: Final[tuple[Implementation, ...]] = ("xla",)
+FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
 """Measured on CPUs alone. On a GPU nothing is yet: XLA moves 1.3 times the bytes it has to forward, 3 times backward,
-so that is where the Triton body should gain."""
+so that is where the Triton implementation should gain."""
 
 
 @dataclass(frozen=True)

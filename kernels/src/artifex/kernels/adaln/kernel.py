@@ -1,4 +1,4 @@
-"""What the fused bodies of adaln have in common: what is kept for the gradient, and how it is put together."""
+"""What the fused implementations of adaln have in common: what is kept for the gradient, and how it is put together."""
 
 from collections.abc import Callable
 

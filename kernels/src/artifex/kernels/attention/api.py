@@ -14,10 +14,10 @@ from artifex.kernels.attention.pallas import pallas
 from artifex.kernels.attention.reference import reference
 from artifex.kernels.attention.xla import xla
 from artifex.kernels.checks import check_dtype
-from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.platform import platform
 
-Run = Body[
+Run = Implementation[
     [Array, Array, Array, Array | None, Array | None, tuple[Array, Array] | None, bool, float], tuple[Array, Array]
 ]
 
@@ -32,22 +32,25 @@ def _triton(
     is_causal: bool,
     scale: float,
 ) -> tuple[Array, Array]:
-    """The Triton body, imported where it is wanted: Triton is an extra."""
+    """The Triton implementation, imported where it is wanted: Triton is an extra."""
     from artifex.kernels.attention.triton import triton
 
     out, lse = triton(q, k, v, bias, mask, segments, is_causal, scale)
     return out, lse
 
 
-BODIES: Final[Mapping[Implementation, Run]] = {
-    "reference": Body(reference),
-    "xla": Body(xla),
-    "pallas": Body(pallas, supported.pallas),
-    "triton": Body(_triton, supported.triton),
-    "cudnn": Body(cudnn, supported.cudnn),
+IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
+    "reference": Implementation(reference),
+    "xla": Implementation(xla),
+    "pallas": Implementation(pallas, supported.pallas),
+    "triton": Implementation(_triton, supported.triton),
+    "cudnn": Implementation(cudnn, supported.cudnn),
 }
 # JAX's cuDNN attention gives the log-sum-exp without its gradient.
-WITH_LSE: Final[Mapping[Implementation, Run]] = {**BODIES, "cudnn": Body(cudnn, supported.cudnn_with_lse)}
+WITH_LSE: Final[Mapping[ImplementationName, Run]] = {
+    **IMPLEMENTATIONS,
+    "cudnn": Implementation(cudnn, supported.cudnn_with_lse),
+}
 
 
 @overload
@@ -62,7 +65,7 @@ def attention(
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: Literal[False] = False,
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> Array: ...
 @overload
 def attention(
@@ -76,7 +79,7 @@ def attention(
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: Literal[True],
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> tuple[Array, Array]: ...
 def attention(
     q: Array,
@@ -89,7 +92,7 @@ def attention(
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: bool = False,
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> Array | tuple[Array, Array]:
     r"""Softmax attention over any number of tokens.
 
@@ -111,7 +114,7 @@ def attention(
         scale: of the scores, a number; ``head_dim ** -0.5`` where None.
         return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least: minus infinity
             for a token that sees no key.
-        implementation: the body to run; None takes the fastest that is known (``config.FASTEST``). ``reference`` and
+        implementation: which one to run; None takes the fastest that is known (``config.FASTEST``). ``reference`` and
             ``xla`` are differentiable in any mode; ``pallas``, ``triton`` and ``cudnn`` in reverse mode, once.
 
     Returns:
@@ -119,7 +122,7 @@ def attention(
 
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, or a scale that is not finite.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
 
     References: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
     """
@@ -136,9 +139,11 @@ def attention(
     scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
     if not math.isfinite(scale):
         raise ValueError(f"scale must be finite, got {scale}")
-    bodies = WITH_LSE if return_lse else BODIES
+    implementations = WITH_LSE if return_lse else IMPLEMENTATIONS
     fastest = FASTEST.get(platform(), ("xla",))
-    out, lse = dispatch("attention", implementation, bodies, fastest, q, k, v, bias, mask, segments, is_causal, scale)
+    out, lse = dispatch(
+        "attention", implementation, implementations, fastest, q, k, v, bias, mask, segments, is_causal, scale
+    )
     return (out, lse) if return_lse else out
 
 

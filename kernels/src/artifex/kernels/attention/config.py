@@ -1,12 +1,12 @@
-"""What is known about the speed of attention's bodies, and the tiles they work in."""
+"""What is known about the speed of attention's implementations, and the tiles they work in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from artifex.kernels.dispatch import Implementation
+from artifex.kernels.dispatch import ImplementationName
 
-FASTEST: Final[Mapping[str, Sequence[Implementation]]] = {"cpu": ("xla",), "gpu": ("cudnn", "xla"), "tpu": ("xla",)}
+FASTEST: Final[Mapping[str, Sequence[ImplementationName]]] = {"cpu": ("xla",), "gpu": ("cudnn", "xla"), "tpu": ("xla",)}
 """By platform, fastest first; the first that can run is what ``None`` means.
 
 ``cpu`` was measured (``bench/kernels``). On the others nothing of this package has run yet. ``gpu`` goes by what others

@@ -53,7 +53,7 @@ def with_gradient(
 ) -> Callable[[Inputs], tuple[Array, Array]]:
     """``forward``, differentiable in reverse mode, once.
 
-    The gradient by the bias, which few ask for, is left to the XLA body, and so is its memory: that of the bias.
+    The gradient with respect to the bias, rarely needed, is ``xla``'s and takes the bias's memory.
     """
 
     @jax.custom_vjp

@@ -1,4 +1,4 @@
-"""Why a body of attention can't take what it is given here; None where it can."""
+"""Why an implementation of attention can't take what it is given here; None where it can."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ VMEM: Final = 16 << 20
 
 
 def pallas(q: Array, k: Array, v: Array, *_: object) -> str | None:
-    """Of the Pallas body."""
+    """Of the Pallas implementation."""
     if (reason := why_no_pallas()) is not None:
         return reason
     if q.dtype == jnp.float64:
@@ -27,7 +27,7 @@ def pallas(q: Array, k: Array, v: Array, *_: object) -> str | None:
 
 
 def triton(q: Array, k: Array, v: Array, *_: object) -> str | None:
-    """Of the Triton body."""
+    """Of the Triton implementation."""
     if (reason := why_no_triton()) is not None:
         return reason
     if q.dtype == jnp.float64:

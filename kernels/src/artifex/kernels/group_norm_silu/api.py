@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
-from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.group_norm_silu.config import FASTEST
 from artifex.kernels.group_norm_silu.pallas import pallas
@@ -15,7 +15,7 @@ from artifex.kernels.group_norm_silu.reference import reference
 from artifex.kernels.group_norm_silu.xla import xla
 from artifex.kernels.ranges import check_positive, check_whole
 
-Run = Body[[Array, Array, Array, int, float, bool], Array]
+Run = Implementation[[Array, Array, Array, int, float, bool], Array]
 
 
 def _triton(x: Array, weight: Array, bias: Array, groups: int, epsilon: float, silu: bool) -> Array:
@@ -25,11 +25,11 @@ def _triton(x: Array, weight: Array, bias: Array, groups: int, epsilon: float, s
     return y
 
 
-BODIES: Final[Mapping[Implementation, Run]] = {
-    "reference": Body(reference),
-    "xla": Body(xla),
-    "pallas": Body(pallas, why_not_pallas),
-    "triton": Body(_triton, why_not_triton),
+IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
+    "reference": Implementation(reference),
+    "xla": Implementation(xla),
+    "pallas": Implementation(pallas, why_not_pallas),
+    "triton": Implementation(_triton, why_not_triton),
 }
 
 
@@ -43,7 +43,7 @@ def group_norm_silu(
     shift: Array | None = None,
     silu: bool = True,
     epsilon: float = 1e-6,
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> Array:
     r"""Group norm over all places, modulated by the condition, and SiLU.
 
@@ -64,7 +64,7 @@ def group_norm_silu(
         shift: ``(batch, channels)``.
         silu: False leaves the SiLU out.
         epsilon: added to the variance, positive.
-        implementation: the body to run; None takes the fastest that is known.
+        implementation: the implementation to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of ``x``.
@@ -72,7 +72,7 @@ def group_norm_silu(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, groups that don't divide the
             channels, a scale without its shift, or an epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
 
     References: Wu and He 2018, https://arxiv.org/abs/1803.08494; Dhariwal and Nichol 2021 for the modulation,
         https://arxiv.org/abs/2105.05233
@@ -96,4 +96,6 @@ def group_norm_silu(
         factor = 1 + scale.astype(wide)
         weight, bias = weight * factor, bias * factor + shift.astype(wide)
     vectors = jnp.broadcast_to(weight, (b, c)), jnp.broadcast_to(bias, (b, c))
-    return dispatch("group_norm_silu", implementation, BODIES, FASTEST, x, *vectors, groups, float(epsilon), silu)
+    return dispatch(
+        "group_norm_silu", implementation, IMPLEMENTATIONS, FASTEST, x, *vectors, groups, float(epsilon), silu
+    )

@@ -1,4 +1,4 @@
-"""What the fused bodies of group_norm_silu have in common: passes over the image, and arithmetic on vectors between.
+"""Group norm from passes over the image, and the gradient that the fused implementations share.
 
 A sample's channels are summed apart from each other, over pieces of its places that run side by side; groups are
 formed of the sums. So every pass reads whole rows, however few channels a group has.

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
-from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.guided_combine.config import FASTEST
 from artifex.kernels.guided_combine.kernel import why_not_pallas, why_not_triton
@@ -23,19 +23,19 @@ from artifex.kernels.guided_combine.xla import xla
 def _triton(
     conditional: Array, unconditional: Array, scale: Array, rescale: Array | None, threshold: DynamicThreshold | None
 ) -> Array:
-    """The Triton body; its module imports Triton."""
+    """The Triton implementation; its module imports Triton."""
     from artifex.kernels.guided_combine.triton import triton
 
     out: Array = triton(conditional, unconditional, scale, rescale, threshold)
     return out
 
 
-Run = Body[[Array, Array, Array, Array | None, DynamicThreshold | None], Array]
-BODIES: Final[Mapping[Implementation, Run]] = {
-    "reference": Body(reference),
-    "xla": Body(xla),
-    "pallas": Body(pallas, why_not_pallas),
-    "triton": Body(_triton, why_not_triton),
+Run = Implementation[[Array, Array, Array, Array | None, DynamicThreshold | None], Array]
+IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
+    "reference": Implementation(reference),
+    "xla": Implementation(xla),
+    "pallas": Implementation(pallas, why_not_pallas),
+    "triton": Implementation(_triton, why_not_triton),
 }
 
 
@@ -46,7 +46,7 @@ def guided_combine(
     *,
     rescale: ArrayLike | None = None,
     threshold: DynamicThreshold | None = None,
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> Array:
     r"""A conditional and an unconditional output put together, each sample's result held to its own statistics.
 
@@ -63,14 +63,14 @@ def guided_combine(
         rescale: $\phi$ in [0, 1], one number or ``(batch,)``; 1 gives each sample the standard deviation of its
             conditional output, over all its axes. None leaves it as it is. A sample without any spread is left alone.
         threshold: the range that each sample is held to, after ``rescale``; for outputs that are data.
-        implementation: the body to run; None takes the fastest that is known.
+        implementation: the implementation to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of ``conditional``.
 
     Raises:
         ValueError: for shapes or dtypes that don't fit, an empty axis, or a ``rescale`` known to be outside its range.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598; Lin et al. 2023 (rescale),
         https://arxiv.org/abs/2305.08891; Saharia et al. 2022 (threshold), https://arxiv.org/abs/2205.11487
@@ -90,7 +90,9 @@ def guided_combine(
         if not np.all((host >= 0) & (host <= 1)):
             raise ValueError(f"rescale must be in [0, 1], got {rescale}")
     c, u = (x.reshape(shape[0], -1) for x in (conditional, unconditional))
-    return dispatch("guided_combine", implementation, BODIES, FASTEST, c, u, weight, factor, threshold).reshape(shape)
+    return dispatch(
+        "guided_combine", implementation, IMPLEMENTATIONS, FASTEST, c, u, weight, factor, threshold
+    ).reshape(shape)
 
 
 def _each(name: str, value: ArrayLike, batch: int, dtype: jnp.dtype) -> Array:

@@ -1,11 +1,11 @@
-"""How the guided combination is cut into programs, one a sample, and which body is fastest."""
+"""How the guided combination is cut into programs, one a sample, and which implementation is fastest."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from artifex.kernels.dispatch import Implementation
+from artifex.kernels.dispatch import ImplementationName
 
-FASTEST: Final[tuple[Implementation, ...]] = ("xla",)
+FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
 """Measured on CPUs alone. On a GPU nothing is yet."""
 
 

@@ -1,4 +1,4 @@
-"""What the Pallas and the Triton body share: when they can't run, and the gradient, which XLA computes."""
+"""What the Pallas and the Triton implementation share: when they can't run, and the gradient, which XLA computes."""
 
 from collections.abc import Callable
 from typing import Final
@@ -23,7 +23,7 @@ MOST: Final = 2**16
 def why_not_pallas(
     conditional: Array, unconditional: Array, scale: Array, rescale: Array | None, threshold: DynamicThreshold | None
 ) -> str | None:
-    """Why the Pallas body takes no such arguments here; None where it does."""
+    """Why the Pallas implementation takes no such arguments here; None where it does."""
     if conditional.shape[1] > MOST:
         return f"it holds a whole sample, {MOST} numbers at most, and got {conditional.shape[1]}"
     return why_no_pallas() or _why_not(scale)
@@ -32,7 +32,7 @@ def why_not_pallas(
 def why_not_triton(
     conditional: Array, unconditional: Array, scale: Array, rescale: Array | None, threshold: DynamicThreshold | None
 ) -> str | None:
-    """Why the Triton body takes no such arguments here; None where it does."""
+    """Why the Triton implementation takes no such arguments here; None where it does."""
     return why_no_triton() or _why_not(scale)
 
 
@@ -48,7 +48,7 @@ def by_kernel(
     rescale: Each | None,
     threshold: DynamicThreshold | None,
 ) -> Rows:
-    """The combination by ``kernel``; its gradient is that of the XLA body."""
+    """The combination by ``kernel``; its gradient is that of the XLA implementation."""
 
     @jax.custom_vjp
     def combine(c: Rows, u: Rows, scale: Each, rescale: Each | None) -> Rows:

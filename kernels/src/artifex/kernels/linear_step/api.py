@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from artifex.kernels.checks import check_dtype
-from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.linear_step.config import FASTEST
 from artifex.kernels.linear_step.kernel import why_not_pallas, why_not_triton
@@ -26,19 +26,19 @@ Terms = Sequence[Array]
 def _triton(
     terms: Terms, weights: Array, noise_scale: Array | None, keys: Array | None, clip: float | None, noise: Noise
 ) -> Array:
-    """The Triton body; its module imports Triton."""
+    """The Triton implementation; its module imports Triton."""
     from artifex.kernels.linear_step.triton import triton
 
     out: Array = triton(terms, weights, noise_scale, keys, clip, noise)
     return out
 
 
-Run = Body[[Terms, Array, Array | None, Array | None, float | None, Noise], Array]
-BODIES: Final[Mapping[Implementation, Run]] = {
-    "reference": Body(reference),
-    "xla": Body(xla),
-    "pallas": Body(pallas, why_not_pallas),
-    "triton": Body(_triton, why_not_triton),
+Run = Implementation[[Terms, Array, Array | None, Array | None, float | None, Noise], Array]
+IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
+    "reference": Implementation(reference),
+    "xla": Implementation(xla),
+    "pallas": Implementation(pallas, why_not_pallas),
+    "triton": Implementation(_triton, why_not_triton),
 }
 
 
@@ -50,7 +50,7 @@ def linear_step(
     key: Array | None = None,
     clip: float | None = None,
     noise: Noise = "key",
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> Array:
     r"""A weighted sum of arrays plus Gaussian noise, in one pass.
 
@@ -65,12 +65,11 @@ def linear_step(
             no key.
         key: one key, or one a sample, ``(batch,)``; see ``sample_keys``.
         clip: the result is held to ``[-clip, clip]``, noise and all.
-        noise: ``key`` is what ``jax.random.normal`` draws from each sample's key. Of a threefry key (JAX's default) all
-            bodies draw the same 32 random bits for every number, and make the same uniform number of them; the normal
-            number is the XLA bodies' own, or within 4 units in the last place of the exact one in a kernel: they lie
-            within 3e-5 of each other. ``philox`` is cheaper in the Triton body alone, and promised by its
-            distribution: standard normal, independent, the same for the same key and body.
-        implementation: the body to run; None takes the fastest that is known.
+        noise: ``"key"`` is what ``jax.random.normal`` draws from each sample's key. From a threefry key (JAX's default)
+            all implementations draw the same 32 random bits for each number and the same uniform number; the normal
+            numbers agree within 3e-5. ``"philox"`` is cheaper in ``triton`` alone and guarantees only the
+            distribution: standard normal, independent, the same for the same key and implementation.
+        implementation: the implementation to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of the first term.
@@ -78,7 +77,7 @@ def linear_step(
     Raises:
         ValueError: for no terms, shapes or dtypes that don't fit, a clip that is not positive, noise without a key, or
             of an unknown kind.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
     """
     terms = tuple(terms)
     _check_terms(terms)
@@ -105,7 +104,7 @@ def linear_step(
         scale = jnp.broadcast_to(scale, (batch,))
         keys = sample_keys(key, batch)
     weights = jnp.broadcast_to(weights, (batch, len(terms)))
-    return dispatch("linear_step", implementation, BODIES, FASTEST, terms, weights, scale, keys, clip, noise)
+    return dispatch("linear_step", implementation, IMPLEMENTATIONS, FASTEST, terms, weights, scale, keys, clip, noise)
 
 
 def _check_terms(terms: Terms) -> None:

@@ -1,11 +1,11 @@
-"""How the linear step is cut into programs, and which body is fastest."""
+"""How the linear step is cut into programs, and which implementation is fastest."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from artifex.kernels.dispatch import Implementation
+from artifex.kernels.dispatch import ImplementationName
 
-FASTEST: Final[tuple[Implementation, ...]] = ("xla",)
+FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
 """Measured on CPUs alone. On a GPU nothing is yet; a step without noise is one pass by XLA too."""
 
 

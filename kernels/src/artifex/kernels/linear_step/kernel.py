@@ -1,4 +1,4 @@
-"""What the Pallas and the Triton body share: when they can't run, and the gradient, which XLA computes."""
+"""What the Pallas and the Triton implementation share: when they can't run, and the gradient, which XLA computes."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -29,7 +29,7 @@ def why_not_pallas(
     clip: float | None,
     noise: Noise,
 ) -> str | None:
-    """Why the Pallas body takes no such arguments here; None where it does."""
+    """Why the Pallas implementation takes no such arguments here; None where it does."""
     if keys is not None and noise == "philox":
         return "it draws the noise of threefry, and philox was asked for"
     return why_no_pallas() or _why_not(terms, weights, noise_scale, keys, clip, noise)
@@ -43,7 +43,7 @@ def why_not_triton(
     clip: float | None,
     noise: Noise,
 ) -> str | None:
-    """Why the Triton body takes no such arguments here; None where it does."""
+    """Why the Triton implementation takes no such arguments here; None where it does."""
     if len(terms) > MOST_TERMS:
         return f"it sums {MOST_TERMS} terms at most, and got {len(terms)}"
     return why_no_triton() or _why_not(terms, weights, noise_scale, keys, clip, noise)
@@ -78,7 +78,7 @@ def by_kernel(
     clip: float | None,
     noise: Noise,
 ) -> Float[Array, "b *d"]:
-    """The step by ``kernel``. Its gradient is that of the XLA body, which draws the noise once more where it must."""
+    """The step by ``kernel``, with the gradient of ``xla``, which draws the noise again where needed."""
     shape = terms[0].shape
 
     def unwrapped(words: KeyWords | None) -> Key[Array, " b"] | None:

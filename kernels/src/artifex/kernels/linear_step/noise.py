@@ -13,7 +13,7 @@ from artifex.kernels.linear_step import philox
 from artifex.kernels.ranges import check_whole
 
 Noise = Literal["key", "philox"]
-"""``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper in the Triton body."""
+"""``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper in ``triton``."""
 
 KeyWords = UInt32[Array, "b w"]
 """The words of each sample's generator."""

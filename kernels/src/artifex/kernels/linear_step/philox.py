@@ -1,6 +1,6 @@
 r"""Philox and the normal numbers that Triton's ``tl.randn4x`` makes of it: four at a time, of a few multiplications.
 
-A GPU multiplies in one instruction what takes a dozen here, so only the Triton body is fast.
+A GPU multiplies in one instruction what takes a dozen here, so only the Triton implementation is fast.
 
 References: Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405; Box and Muller 1958.
 """

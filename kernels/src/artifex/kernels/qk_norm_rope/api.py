@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
-from artifex.kernels.dispatch import Body, Implementation, dispatch
+from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.qk_norm_rope.config import FASTEST
 from artifex.kernels.qk_norm_rope.pallas import pallas
@@ -17,7 +17,7 @@ from artifex.kernels.qk_norm_rope.reference import Norm, reference
 from artifex.kernels.qk_norm_rope.xla import xla
 from artifex.kernels.ranges import check_positive
 
-Run = Body[[Array, Array, Array, Array, Norm, float], Array]
+Run = Implementation[[Array, Array, Array, Array, Norm, float], Array]
 
 
 def _triton(x: Array, gain: Array, cos: Array, sin: Array, norm: Norm, epsilon: float) -> Array:
@@ -27,11 +27,11 @@ def _triton(x: Array, gain: Array, cos: Array, sin: Array, norm: Norm, epsilon: 
     return y
 
 
-BODIES: Final[Mapping[Implementation, Run]] = {
-    "reference": Body(reference),
-    "xla": Body(xla),
-    "pallas": Body(pallas, why_not_pallas),
-    "triton": Body(_triton, why_not_triton),
+IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
+    "reference": Implementation(reference),
+    "xla": Implementation(xla),
+    "pallas": Implementation(pallas, why_not_pallas),
+    "triton": Implementation(_triton, why_not_triton),
 }
 
 
@@ -45,7 +45,7 @@ def qk_norm_rope(
     norm: Norm = "rms",
     theta: float = 10000.0,
     epsilon: float = 1e-6,
-    implementation: Implementation | None = None,
+    implementation: ImplementationName | None = None,
 ) -> tuple[Array, Array]:
     r"""Queries and keys, each head normed and then rotated by where its token stands.
 
@@ -68,7 +68,7 @@ def qk_norm_rope(
         norm: ``"rms"`` divides a head by its root mean square, ``"layer"`` takes its mean off first.
         theta: ratio of the fastest turn to the slowest, nearly; positive.
         epsilon: added to the mean square, positive.
-        implementation: the body to run; None takes the fastest that is known.
+        implementation: the implementation to run; None takes the fastest that is known.
 
     Returns:
         Queries and keys in the shapes and dtype of ``q`` and ``k``.
@@ -76,7 +76,7 @@ def qk_norm_rope(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, an unknown norm, or a theta or
             epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names a body that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
 
     References: Su et al. 2021, https://arxiv.org/abs/2104.09864 (there the pairs are neighbours: a permutation of the
         numbers of a head); Dehghani et al. 2023 for the norm, https://arxiv.org/abs/2302.05442
@@ -105,7 +105,9 @@ def qk_norm_rope(
     gains = gain_of("q_gain", q_gain), gain_of("k_gain", k_gain)
 
     def run(x: Array, gain: Array) -> Array:
-        return dispatch("qk_norm_rope", implementation, BODIES, FASTEST, x, gain, cos, sin, norm, float(epsilon))
+        return dispatch(
+            "qk_norm_rope", implementation, IMPLEMENTATIONS, FASTEST, x, gain, cos, sin, norm, float(epsilon)
+        )
 
     return run(q, gains[0]), run(k, gains[1])
 

@@ -1,4 +1,4 @@
-"""What the fused bodies of qk_norm_rope have in common: what is kept for the gradient, and tables as wide as a head."""
+"""The gradient that the fused implementations of qk_norm_rope share."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What must be right on a device before anything is timed there: every body, in every dtype, and the noise it draws."""
+"""Checks on a device before anything is timed there: every implementation in every dtype, and its noise."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 from scipy.stats import kstest  # type: ignore[import-untyped]
 
-from artifex.kernels import Implementation, Noise, UnsupportedKernelError, linear_step, sample_keys
-from artifex.kernels.linear_step.api import BODIES
+from artifex.kernels import ImplementationName, Noise, UnsupportedKernelError, linear_step, sample_keys
+from artifex.kernels.linear_step.api import IMPLEMENTATIONS
 from artifex.training.bench.measure import WrongResultError, compare, runnable
 from artifex.training.bench.race import Function
 from artifex.training.bench.workloads import C, Kernel, gradient, workload
@@ -22,11 +22,11 @@ REDUCED: Final = 4e-3
 """The same for products of float32 matrices on a GPU, which takes 10 bits of their numbers."""
 
 
-def check_bodies(kernel: Kernel[C]) -> Iterator[str]:
-    """Holds every body, value and gradient in one program, to the reference in float32 at the kernel's odd size.
+def check_implementations(kernel: Kernel[C]) -> Iterator[str]:
+    """Compare value and gradient of every implementation with the float32 reference at the kernel's odd size.
 
     Yields:
-        A line for each dtype: which bodies ran, and how far off the worst was.
+        A line for each dtype: which implementations ran, and how far off the worst was.
 
     Raises:
         WrongResultError: if one is off by more than its dtype explains.
@@ -35,16 +35,20 @@ def check_bodies(kernel: Kernel[C]) -> Iterator[str]:
         name = jnp.dtype(dtype).name
         job = workload(kernel, kernel.odd, "gradient", dtype, kernel.odd.batch, 0.0)
         arguments = job.inputs()
-        bodies, _ = runnable(job, arguments)
-        forward: dict[str, Function] = {body: kernel.call(kernel.odd, body) for body in kernel.bodies if body in bodies}
+        implementations, _ = runnable(job, arguments)
+        forward: dict[str, Function] = {
+            implementation: kernel.call(kernel.odd, implementation)
+            for implementation in kernel.implementations
+            if implementation in implementations
+        }
         tolerance = TOLERANCE[name]
         if kernel.products and dtype == jnp.float32 and jax.default_backend() != "cpu":
             tolerance = REDUCED
-        programs = {body: jax.jit(both(f)) for body, f in forward.items()}
+        programs = {implementation: jax.jit(both(f)) for implementation, f in forward.items()}
         programs["reference"] = jax.jit(in_float32(both(forward["reference"])))
         errors = compare(f"{kernel.name} in {name}", programs, arguments, 4 * tolerance)
-        worst = max(errors, key=lambda body: errors[body])
-        yield f"{kernel.name} in {name}: {', '.join(bodies)}; {worst} is off by {errors[worst]:.1e} at most"
+        worst = max(errors, key=lambda implementation: errors[implementation])
+        yield f"{kernel.name} in {name}: {', '.join(implementations)}; {worst} is off by {errors[worst]:.1e} at most"
 
 
 def both(function: Function) -> Function:
@@ -68,34 +72,36 @@ def in_float32(function: Function) -> Function:
 
 
 def check_noise(streams: int = 8, numbers: int = 2**16) -> Iterator[str]:
-    """Holds the noise that each body of the linear step draws to its promise.
+    """Holds the noise that each implementation of the linear step draws to its promise.
 
     Threefry must be JAX's number for number, within 3e-5, which no other random bits would give; philox standard normal
     by its moments, uncorrelated from stream to stream and along a stream, and by the test of Kolmogorov and Smirnov.
 
     Yields:
-        A line for each body.
+        A line for each implementation.
 
     Raises:
         WrongResultError: if a promise is not kept.
     """
     keys = sample_keys(jax.random.key(2024), streams)
     want = np.asarray(jax.vmap(lambda key: jax.random.normal(key, (numbers,)))(keys))
-    for body in BODIES:
+    for implementation in IMPLEMENTATIONS:
         try:
-            drawn = np.asarray(_noise(body, "key", keys, numbers))
+            drawn = np.asarray(_noise(implementation, "key", keys, numbers))
         except UnsupportedKernelError:
             continue
         off = float(np.abs(drawn - want).max())
         if not off <= 3e-5:
-            raise WrongResultError(f"threefry by {body} must be within 3e-05 of jax.random.normal, got {off:.2g}")
-        yield f"threefry by {body}: within {off:.1e} of jax.random.normal, {drawn.size:,} numbers"
-    for body in BODIES:
+            raise WrongResultError(
+                f"threefry by {implementation} must be within 3e-05 of jax.random.normal, got {off:.2g}"
+            )
+        yield f"threefry by {implementation}: within {off:.1e} of jax.random.normal, {drawn.size:,} numbers"
+    for implementation in IMPLEMENTATIONS:
         try:
-            drawn = np.asarray(_noise(body, "philox", keys, numbers), np.float64)
+            drawn = np.asarray(_noise(implementation, "philox", keys, numbers), np.float64)
         except UnsupportedKernelError:
             continue
-        yield f"philox by {body}: {check_standard_normal(drawn)}"
+        yield f"philox by {implementation}: {check_standard_normal(drawn)}"
 
 
 def check_standard_normal(z: np.ndarray) -> str:
@@ -119,13 +125,13 @@ def check_standard_normal(z: np.ndarray) -> str:
     return f"moments and correlations within {worst:.1f} standard deviations, KS p = {p:.2f}"
 
 
-def _noise(body: Implementation, noise: Noise, keys: Array, numbers: int) -> Array:
+def _noise(implementation: ImplementationName, noise: Noise, keys: Array, numbers: int) -> Array:
     """Noise alone."""
 
     @jax.jit
     def run(keys: Array) -> Array:
         zeros = jnp.zeros((keys.shape[0], numbers))
-        return linear_step([zeros], jnp.zeros(1), noise_scale=1.0, key=keys, noise=noise, implementation=body)
+        return linear_step([zeros], jnp.zeros(1), noise_scale=1.0, key=keys, noise=noise, implementation=implementation)
 
     out: Array = run(keys)
     return out

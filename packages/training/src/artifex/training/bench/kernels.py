@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from artifex.kernels import (
     DynamicThreshold,
-    Implementation,
+    ImplementationName,
     adaln,
     attention,
     group_norm_silu,
@@ -18,8 +18,8 @@ from artifex.kernels import (
     linear_step,
     qk_norm_rope,
 )
-from artifex.kernels.adaln.api import BODIES as ADALN_BODIES
-from artifex.kernels.attention.api import BODIES as ATTENTION_BODIES
+from artifex.kernels.adaln.api import IMPLEMENTATIONS as ADALN_IMPLEMENTATIONS
+from artifex.kernels.attention.api import IMPLEMENTATIONS as ATTENTION_IMPLEMENTATIONS
 from artifex.kernels.cases import (
     ADALN,
     ATTENTION,
@@ -34,10 +34,10 @@ from artifex.kernels.cases import (
     LinearStepCase,
     QkNormRopeCase,
 )
-from artifex.kernels.group_norm_silu.api import BODIES as GROUP_NORM_SILU_BODIES
-from artifex.kernels.guided_combine.api import BODIES as GUIDED_COMBINE_BODIES
-from artifex.kernels.linear_step.api import BODIES as LINEAR_STEP_BODIES
-from artifex.kernels.qk_norm_rope.api import BODIES as QK_NORM_ROPE_BODIES
+from artifex.kernels.group_norm_silu.api import IMPLEMENTATIONS as GROUP_NORM_SILU_IMPLEMENTATIONS
+from artifex.kernels.guided_combine.api import IMPLEMENTATIONS as GUIDED_COMBINE_IMPLEMENTATIONS
+from artifex.kernels.linear_step.api import IMPLEMENTATIONS as LINEAR_STEP_IMPLEMENTATIONS
+from artifex.kernels.qk_norm_rope.api import IMPLEMENTATIONS as QK_NORM_ROPE_IMPLEMENTATIONS
 from artifex.training.bench.race import Function
 from artifex.training.bench.workloads import Arguments, Kernel, normal
 
@@ -47,8 +47,8 @@ def _attention_inputs(case: AttentionCase, batch: int, dtype: DTypeLike) -> Argu
     return tuple(normal(i, (batch, n, case.heads, case.head_dim), dtype) for i, n in enumerate(sizes))
 
 
-def _attention(case: AttentionCase, body: Implementation) -> Function:
-    return lambda q, k, v: attention(q, k, v, implementation=body)
+def _attention(case: AttentionCase, implementation: ImplementationName) -> Function:
+    return lambda q, k, v: attention(q, k, v, implementation=implementation)
 
 
 def _linear_step_inputs(case: LinearStepCase, batch: int, dtype: DTypeLike) -> Arguments:
@@ -56,7 +56,7 @@ def _linear_step_inputs(case: LinearStepCase, batch: int, dtype: DTypeLike) -> A
     return (*terms, normal(9, (batch, case.terms), jnp.float32), *([jax.random.PRNGKey(1)] if case.noise else []))
 
 
-def _linear_step(case: LinearStepCase, body: Implementation) -> Function:
+def _linear_step(case: LinearStepCase, implementation: ImplementationName) -> Function:
     def run(*args: Array) -> Array:
         terms, (weights, *key) = args[: case.terms], args[case.terms :]
         return linear_step(
@@ -65,7 +65,7 @@ def _linear_step(case: LinearStepCase, body: Implementation) -> Function:
             noise_scale=0.1 if key else None,
             key=key[0] if key else None,
             clip=case.clip,
-            implementation=body,
+            implementation=implementation,
         )
 
     return run
@@ -76,10 +76,10 @@ def _guided_combine_inputs(case: GuidedCombineCase, batch: int, dtype: DTypeLike
     return (*(normal(i, (batch, *case.shape), dtype) for i in range(2)), 1.3 + 6.1 * jnp.linspace(0, 1, batch))
 
 
-def _guided_combine(case: GuidedCombineCase, body: Implementation) -> Function:
+def _guided_combine(case: GuidedCombineCase, implementation: ImplementationName) -> Function:
     rescale = 0.7 if case.rescale else None
     threshold = DynamicThreshold() if case.threshold else None
-    return lambda c, u, w: guided_combine(c, u, w, rescale=rescale, threshold=threshold, implementation=body)
+    return lambda c, u, w: guided_combine(c, u, w, rescale=rescale, threshold=threshold, implementation=implementation)
 
 
 def _adaln_inputs(case: AdalnCase, batch: int, dtype: DTypeLike) -> Arguments:
@@ -87,8 +87,10 @@ def _adaln_inputs(case: AdalnCase, batch: int, dtype: DTypeLike) -> Arguments:
     return tuple(normal(i, shape, dtype) for i, shape in enumerate((tokens, tokens, vector, vector, vector)))
 
 
-def _adaln(case: AdalnCase, body: Implementation) -> Function:
-    return lambda x, branch, gate, scale, shift: adaln(x, scale, shift, branch=branch, gate=gate, implementation=body)
+def _adaln(case: AdalnCase, implementation: ImplementationName) -> Function:
+    return lambda x, branch, gate, scale, shift: adaln(
+        x, scale, shift, branch=branch, gate=gate, implementation=implementation
+    )
 
 
 def _group_norm_silu_inputs(case: GroupNormSiluCase, batch: int, dtype: DTypeLike) -> Arguments:
@@ -97,9 +99,11 @@ def _group_norm_silu_inputs(case: GroupNormSiluCase, batch: int, dtype: DTypeLik
     return tuple(normal(i, shape, dtype) for i, shape in enumerate(shapes))
 
 
-def _group_norm_silu(case: GroupNormSiluCase, body: Implementation) -> Function:
+def _group_norm_silu(case: GroupNormSiluCase, implementation: ImplementationName) -> Function:
     def run(x: Array, gamma: Array, beta: Array, scale: Array | None = None, shift: Array | None = None) -> Array:
-        return group_norm_silu(x, gamma, beta, groups=case.groups, scale=scale, shift=shift, implementation=body)
+        return group_norm_silu(
+            x, gamma, beta, groups=case.groups, scale=scale, shift=shift, implementation=implementation
+        )
 
     return run
 
@@ -112,9 +116,9 @@ def _qk_norm_rope_inputs(case: QkNormRopeCase, batch: int, dtype: DTypeLike) -> 
     return (*heads, *(normal(i, (case.head_dim,), dtype) for i in (2, 3)), positions)
 
 
-def _qk_norm_rope(case: QkNormRopeCase, body: Implementation) -> Function:
+def _qk_norm_rope(case: QkNormRopeCase, implementation: ImplementationName) -> Function:
     return lambda q, k, q_gain, k_gain, positions: qk_norm_rope(
-        q, k, positions, q_gain=q_gain, k_gain=k_gain, implementation=body
+        q, k, positions, q_gain=q_gain, k_gain=k_gain, implementation=implementation
     )
 
 
@@ -123,7 +127,7 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         "attention",
         ATTENTION,
         AttentionCase("odd", tokens=77, keys=130, heads=3, head_dim=72, batch=2, few=2),
-        tuple(ATTENTION_BODIES),
+        tuple(ATTENTION_IMPLEMENTATIONS),
         _attention_inputs,
         _attention,
         flops=lambda case, batch: 4.0 * batch * case.heads * case.tokens * case.keys * case.head_dim,
@@ -136,7 +140,7 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         "linear_step",
         LINEAR_STEP,
         LinearStepCase("odd", (37, 31), terms=3, noise=True, clip=2.0, batch=2, few=2),
-        tuple(LINEAR_STEP_BODIES),
+        tuple(LINEAR_STEP_IMPLEMENTATIONS),
         _linear_step_inputs,
         _linear_step,
         flops=lambda case, batch: 2.0 * (case.terms + case.noise) * batch * math.prod(case.shape),
@@ -145,7 +149,7 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         "guided_combine",
         GUIDED_COMBINE,
         GuidedCombineCase("odd", (37, 31), rescale=True, threshold=True, batch=2, few=2),
-        tuple(GUIDED_COMBINE_BODIES),
+        tuple(GUIDED_COMBINE_IMPLEMENTATIONS),
         _guided_combine_inputs,
         _guided_combine,
         flops=lambda case, batch: (3.0 + 6 * case.rescale + 3 * case.threshold) * batch * math.prod(case.shape),
@@ -154,7 +158,7 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         "adaln",
         ADALN,
         AdalnCase("odd", tokens=13, channels=200, batch=2, few=2),
-        tuple(ADALN_BODIES),
+        tuple(ADALN_IMPLEMENTATIONS),
         _adaln_inputs,
         _adaln,
         flops=lambda case, batch: 9.0 * batch * case.tokens * case.channels,
@@ -164,7 +168,7 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         "group_norm_silu",
         GROUP_NORM_SILU,
         GroupNormSiluCase("odd", side=7, channels=60, groups=6, modulated=True, batch=2, few=2),
-        tuple(GROUP_NORM_SILU_BODIES),
+        tuple(GROUP_NORM_SILU_IMPLEMENTATIONS),
         _group_norm_silu_inputs,
         _group_norm_silu,
         flops=lambda case, batch: 13.0 * batch * case.side**2 * case.channels,
@@ -174,7 +178,7 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         "qk_norm_rope",
         QK_NORM_ROPE,
         QkNormRopeCase("odd", tokens=13, heads=3, head_dim=72, axes=2, batch=2, few=2),
-        tuple(QK_NORM_ROPE_BODIES),
+        tuple(QK_NORM_ROPE_IMPLEMENTATIONS),
         _qk_norm_rope_inputs,
         _qk_norm_rope,
         flops=lambda case, batch: 14.0 * batch * case.tokens * case.heads * case.head_dim,

@@ -20,12 +20,12 @@ COPY: Final = "copy"
 
 
 class WrongResultError(AssertionError):
-    """Two bodies of a kernel, or a body and a peer, give other numbers on the same inputs."""
+    """Two implementations of a kernel, or an implementation and a peer, give other numbers on the same inputs."""
 
 
 @dataclass(frozen=True)
 class Racer:
-    """How one body or peer did.
+    """How one implementation or peer did.
 
     Attributes:
         seconds: median time of a call.
@@ -57,9 +57,9 @@ class Result:
         batch: samples.
         bytes: that must be moved at least.
         flops: floating-point operations.
-        fastest: the kernel's bodies, the fastest first.
-        racers: by name of body or peer.
-        left_out: why a body did not run, by its name.
+        fastest: the kernel's implementations, the fastest first.
+        racers: by name of implementation or peer.
+        left_out: why an implementation did not run, by its name.
     """
 
     kernel: str
@@ -75,7 +75,7 @@ class Result:
 
 
 def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int, budget: float) -> Result:
-    """Compares the results of all bodies and peers, then lets them race.
+    """Compares the results of all implementations and peers, then lets them race.
 
     Args:
         workload: what is measured.
@@ -88,10 +88,10 @@ def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int
         WrongResultError: if they differ by more; nothing is timed then.
     """
     arguments = workload.inputs()
-    bodies, left_out = runnable(workload, arguments)
+    implementations, left_out = runnable(workload, arguments)
     size = workload.bytes()
     copy, source = copying(size)
-    programs = {name: jax.jit(repeated(f, times)) for name, f in {**bodies, **workload.peers}.items()}
+    programs = {name: jax.jit(repeated(f, times)) for name, f in {**implementations, **workload.peers}.items()}
     errors = compare(workload.name, programs, arguments, tolerance)
     copy_program = jax.jit(repeated(copy, times))
     runs = {name: lambda program=program: program(*arguments) for name, program in programs.items()}
@@ -115,24 +115,24 @@ def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int
         batch=workload.batch,
         bytes=size,
         flops=workload.flops,
-        fastest=sorted(bodies, key=lambda name: racers[name].seconds),
+        fastest=sorted(implementations, key=lambda name: racers[name].seconds),
         racers=racers,
         left_out=left_out,
     )
 
 
 def runnable(workload: Workload, arguments: Arguments) -> tuple[dict[str, Function], dict[str, str]]:
-    """The bodies that run here, and why the others don't."""
-    bodies: dict[str, Function] = {}
+    """The implementations that run here, and why the others don't."""
+    implementations: dict[str, Function] = {}
     left_out: dict[str, str] = {}
-    for name, body in workload.bodies.items():
+    for name, implementation in workload.implementations.items():
         try:
-            jax.eval_shape(body, *arguments)
+            jax.eval_shape(implementation, *arguments)
         except UnsupportedKernelError as error:
             left_out[name] = str(error)
         else:
-            bodies[name] = body
-    return bodies, left_out
+            implementations[name] = implementation
+    return implementations, left_out
 
 
 def compare(what: str, programs: Mapping[str, Function], arguments: Arguments, tolerance: float) -> dict[str, float]:

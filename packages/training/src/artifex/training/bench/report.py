@@ -14,7 +14,7 @@ from artifex.training.run.plots import DPI, GREY, INK, LINE, PAPER, TEAL, save
 
 FILES: Final = ("kernels.json", "kernels.png")
 COLOURS: Final = {"xla": TEAL, "pallas": "#c8553d", "triton": "#e0a030", "cudnn": "#5b4b8a", "reference": INK}
-"""Of the bodies in the picture; peers are grey."""
+"""Of the implementations in the picture; peers are grey."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def write(report: Report, folder: Path) -> None:
 
 
 def table(report: Report) -> Table:
-    """A line for each workload: its fastest body, against the reference, the peers, and what the machine can do."""
+    """A row for each workload: its fastest implementation against the reference, the peers and the machine."""
     peers = list(dict.fromkeys(name for r in report.results for x in r.racers.values() for name in x.speedup))
     out = Table(title=report.device, title_justify="left", box=None, header_style="dim", pad_edge=False)
-    for name in ("", "", "body"):
+    for name in ("", "", "implementation"):
         out.add_column(name, no_wrap=True)
     for name in ("time", *(f"x {peer}" for peer in peers), "of copy", "of matmul", "spread"):
         out.add_column(name, justify="right", no_wrap=True)
@@ -66,12 +66,12 @@ def table(report: Report) -> Table:
         if result.kernel != kernel:
             kernel = result.kernel
             out.add_row(f"[bold]{kernel}")
-        body = result.fastest[0]
-        racer = result.racers[body]
+        implementation = result.fastest[0]
+        racer = result.racers[implementation]
         out.add_row(
             f"  {result.case}",
             result.direction,
-            body,
+            implementation,
             duration(racer.seconds),
             *(f"{racer.speedup[peer]:.2f}" if peer in racer.speedup else "" for peer in peers),
             f"{racer.of_copy:.0%}",
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def figure(report: Report) -> Figure:
-    """How many times as fast as the reference each body and peer is, a line for each workload."""
+    """How many times as fast as the reference each implementation and peer is, a line for each workload."""
     results = report.results[::-1]
     picture = Figure(figsize=(8.4, 1.3 + 0.22 * len(results)), dpi=DPI, facecolor=PAPER, layout="constrained")
     axes = picture.add_subplot(facecolor=PAPER)

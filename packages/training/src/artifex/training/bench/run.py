@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from artifex.training.bench.check import check_bodies, check_noise
+from artifex.training.bench.check import check_implementations, check_noise
 from artifex.training.bench.machine import copy_rate, device_name, matmul_rate, versions
 from artifex.training.bench.measure import Result, measure
 from artifex.training.bench.report import Report
@@ -31,7 +31,7 @@ def run(kernels: Sequence[Kernel[Any]], seconds: float, say: Callable[[str], Non
         say: told what is being done.
 
     Raises:
-        WrongResultError: if a body is wrong; nothing is timed then.
+        WrongResultError: if an implementation is wrong; nothing is timed then.
     """
     deadline = time.monotonic() + seconds
     on_cpu = jax.default_backend() == "cpu"
@@ -41,7 +41,7 @@ def run(kernels: Sequence[Kernel[Any]], seconds: float, say: Callable[[str], Non
     checks: list[str] = []
     for kernel in kernels:
         say(f"checking {kernel.name}")
-        checks.extend(check_bodies(kernel))
+        checks.extend(check_implementations(kernel))
     if any(kernel.name == "linear_step" for kernel in kernels):
         say("checking noise")
         checks.extend(check_noise())

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from artifex.kernels import Implementation
+from artifex.kernels import ImplementationName
 from artifex.training.bench.race import Function
 
 Direction = Literal["forward", "gradient"]
@@ -47,10 +47,10 @@ class Kernel(Generic[C]):
     Attributes:
         name: its own.
         cases: its named sizes.
-        odd: a small size that divides nothing, to check the bodies at.
-        bodies: the names of its bodies.
+        odd: a small size that divides nothing, to check the implementations at.
+        implementations: the names of its implementations.
         inputs: makes its arguments, the batch in front, from a case, a batch size and a dtype.
-        call: for a case and a body, the function of these arguments.
+        call: for a case and an implementation, the function of these arguments.
         flops: floating-point operations of one call forward.
         backward: those of a forward and backward pass by those of the forward pass; None leaves the gradient out.
         peers: other functions of the same arguments that compute the same, by name.
@@ -60,9 +60,9 @@ class Kernel(Generic[C]):
     name: str
     cases: Sequence[C]
     odd: C
-    bodies: Sequence[Implementation]
+    implementations: Sequence[ImplementationName]
     inputs: Callable[[C, int, DTypeLike], Arguments]
-    call: Callable[[C, Implementation], Function]
+    call: Callable[[C, ImplementationName], Function]
     flops: Callable[[C, int], float]
     backward: float | None = None
     peers: Mapping[str, Function] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Workload:
         direction: the value alone, or the gradient of its inner product with fixed numbers.
         dtype: of the arrays.
         batch: samples.
-        bodies: the function of the arguments for each body.
+        implementations: the function of the arguments for each implementation.
         peers: others that compute the same.
         inputs: makes the arguments.
         flops: floating-point operations of a call.
@@ -91,7 +91,7 @@ class Workload:
     direction: Direction
     dtype: DTypeLike
     batch: int
-    bodies: Mapping[Implementation, Function]
+    implementations: Mapping[ImplementationName, Function]
     peers: Mapping[str, Function]
     inputs: Callable[[], Arguments]
     flops: float
@@ -105,7 +105,7 @@ class Workload:
     def bytes(self) -> int:
         """What must be moved at least: every argument read and every result written once."""
         arguments = jax.eval_shape(self.inputs)
-        results = jax.eval_shape(self.bodies["reference"], *arguments)
+        results = jax.eval_shape(self.implementations["reference"], *arguments)
         return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves((arguments, results)))
 
 
@@ -147,7 +147,9 @@ def workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike,
         direction=direction,
         dtype=dtype,
         batch=batch,
-        bodies={body: turn(kernel.call(case, body)) for body in kernel.bodies},
+        implementations={
+            implementation: turn(kernel.call(case, implementation)) for implementation in kernel.implementations
+        },
         peers={name: turn(peer) for name, peer in kernel.peers.items()},
         inputs=inputs,
         flops=flops,
