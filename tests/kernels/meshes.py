@@ -24,7 +24,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from artifex.kernels import platform, samples
+from artifex.kernels import partitioning, platform
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
 
 COLLECTIVE: Final = re.compile(r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
@@ -207,7 +207,7 @@ def the_mesh() -> Mesh:
     return Mesh(np.asarray(jax.devices()).reshape(4, 2), ("data", "tensor"))
 
 
-def against_one_device(case: Case, partitioning: type) -> dict[str, object]:
+def against_one_device(case: Case, substitute: type) -> dict[str, object]:
     """How far off numbers and gradients are, what devices tell each other, and what share of the result each has."""
 
     def both_ways(moving: tuple[Array, ...], rest: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
@@ -223,7 +223,7 @@ def against_one_device(case: Case, partitioning: type) -> dict[str, object]:
 
     want, d_want = jax.jit(both_ways)(*lying(None))
     jax.clear_caches()  # type: ignore[no-untyped-call]  # what was traced for one device
-    with patch.object(samples, "custom_partitioning", partitioning):
+    with patch.object(partitioning, "custom_partitioning", substitute):
         program = jax.jit(both_ways).lower(*lying(the_mesh())).compile()
     got, d_got = program(*lying(the_mesh()))
     return {
@@ -258,7 +258,7 @@ def lowered_for_gpus() -> Found:
 
     whole = calls()
     jax.clear_caches()  # type: ignore[no-untyped-call]
-    with patch.object(samples, "custom_partitioning", ByShardMap):
+    with patch.object(partitioning, "custom_partitioning", ByShardMap):
         return {"adaln": {"whole": whole, "share": calls()}}
 
 
@@ -266,10 +266,10 @@ def main(implementation: str) -> None:
     if implementation == "cuda":
         print(json.dumps(lowered_for_gpus()))
         return
-    partitioning = custom_partitioning if implementation == "pallas" else ByShardMap
+    substitute = custom_partitioning if implementation == "pallas" else ByShardMap
     kernels = implementations(implementation)
     found = {name: case for name, case in cases(kernels).items() if implementation == "pallas" or name in kernels}
-    print(json.dumps({name: against_one_device(case, partitioning) for name, case in found.items()}))
+    print(json.dumps({name: against_one_device(case, substitute) for name, case in found.items()}))
 
 
 if __name__ == "__main__":

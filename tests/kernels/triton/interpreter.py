@@ -17,7 +17,7 @@ from jaxtyping import Array
 from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
-from artifex.kernels.platform import Constants, TritonKernel, vary, varying
+from artifex.kernels.platform import Constants, TritonKernel, pvary, varying
 
 ONE_AT_A_TIME: Final = Lock()
 """XLA calls back from several threads, and the interpreter patches the language for all of them."""
@@ -99,7 +99,7 @@ def launch(
         interpret(kernel, grid, [np.ascontiguousarray(x) for x in arrays], filled, constants)
         return filled
 
-    return tuple(vary(x, varying(*args)) for x in jax.pure_callback(host, tuple(out), *args))
+    return tuple(pvary(x, varying(*args)) for x in jax.pure_callback(host, tuple(out), *args))
 
 
 @cache

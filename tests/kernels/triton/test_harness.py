@@ -10,8 +10,8 @@ import triton.language as tl
 from jaxtyping import Array
 
 from artifex.kernels import platform
+from artifex.kernels.partitioning import batch_parallel
 from artifex.kernels.platform import Launch, shaped, triton_jit
-from artifex.kernels.samples import batch_parallel
 from tests.kernels.lowering import lowered
 from tests.kernels.triton import interpreter
 from tests.kernels.triton.cubin import compiled

@@ -1,26 +1,26 @@
-"""Barriers: what stands on their two sides, XLA does not make one operation of."""
+"""Optimization barriers: XLA does not fuse across them."""
 
 import jax
 from jax import lax
 from jaxtyping import Array
 
 
-def apart(x: Array) -> Array:
-    """``x``, behind a barrier; so is its gradient."""
-    behind: Array = lax.optimization_barrier(x)  # type: ignore[no-untyped-call]
-    return behind
+def optimization_barrier(x: Array) -> Array:
+    """``x`` behind an optimization barrier; so is its gradient."""
+    out: Array = lax.optimization_barrier(x)  # type: ignore[no-untyped-call]
+    return out
 
 
 @jax.custom_jvp
-def held(x: Array) -> Array:
-    """``x``, whose gradient is behind a barrier and itself is not.
+def gradient_barrier(x: Array) -> Array:
+    """``x``, with an optimization barrier for its gradient alone.
 
-    So the gradient is made in the order of axes that ``x`` has here, and reordered afterwards if it must be; else XLA
-    may make it in another order, which its CPU backend takes several times as long for.
+    The gradient is computed in the axis order that ``x`` has here and transposed afterwards if it must be; XLA's CPU
+    backend may otherwise choose an order that takes several times as long.
     """
     return x
 
 
-@held.defjvp
-def _held_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return held(*primals), apart(*tangents)
+@gradient_barrier.defjvp
+def _jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return gradient_barrier(*primals), optimization_barrier(*tangents)

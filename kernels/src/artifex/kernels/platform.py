@@ -68,22 +68,22 @@ def shaped(shape: Sequence[int], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
 
 
 def varying(*arrays: Array) -> frozenset[str]:
-    """The axes of ``jax.shard_map`` along which any of ``arrays`` differs."""
+    """The axes of ``jax.shard_map`` along which any of ``arrays`` varies."""
     axes: frozenset[str] = frozenset()
     return axes.union(*(jax.typeof(x).manual_axis_type.varying for x in arrays))
 
 
-def vary(x: Array, axes: frozenset[str]) -> Array:
-    """``x``, said to differ along ``axes`` of ``jax.shard_map``: its gradient is then summed along those it did not."""
-    said: Array = jax.lax.pcast(x, tuple(axes - varying(x)), to="varying")
-    return said
+def pvary(x: Array, axes: frozenset[str]) -> Array:
+    """``x`` typed as varying along ``axes`` of ``jax.shard_map``; its gradient is summed over the axes that are new."""
+    out: Array = jax.lax.pcast(x, tuple(axes - varying(x)), to="varying")
+    return out
 
 
-def alike(arrays: Arrays) -> Arrays:
-    """A tree of arrays, all said to differ where any does; a kernel and its gradient need all to say the same."""
+def match_varying(arrays: Arrays) -> Arrays:
+    """A tree of arrays, each typed as varying along every axis that any of them varies along, as kernels require."""
     axes = varying(*jax.tree.leaves(arrays))
-    said: Arrays = jax.tree.map(lambda x: vary(x, axes), arrays)
-    return said
+    out: Arrays = jax.tree.map(lambda x: pvary(x, axes), arrays)
+    return out
 
 
 def why_no_pallas() -> str | None:
@@ -205,7 +205,7 @@ def launch(
         **by_version,
         **constants,
     )
-    return tuple(vary(x, varying(*args)) for x in filled)
+    return tuple(pvary(x, varying(*args)) for x in filled)
 
 
 @cache

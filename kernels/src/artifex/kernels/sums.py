@@ -9,7 +9,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from artifex.kernels.barriers import apart
+from artifex.kernels.barriers import optimization_barrier
 
 
 def sum_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
@@ -19,16 +19,16 @@ def sum_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
     if parts == 1:
         return x.sum(range(1, x.ndim - 1))
     # Without the barrier XLA makes one sum of the two.
-    return apart(x.reshape(b, parts, rows // parts, c).sum(2)).sum(1)
+    return optimization_barrier(x.reshape(b, parts, rows // parts, c).sum(2)).sum(1)
 
 
-def spread(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p c"]:
+def broadcast_rows(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p c"]:
     """``v`` along new axes between its own, to ``shape``; in reverse mode this is `sum_rows`."""
     (b, c), rows = v.shape, math.prod(shape[1:-1])
     parts = _parts(b, rows)
     if parts == 1:
         return jnp.broadcast_to(v.reshape(b, *(1,) * (len(shape) - 2), c), shape)
-    pieces = apart(jnp.broadcast_to(v[:, None, None], (b, parts, 1, c)))
+    pieces = optimization_barrier(jnp.broadcast_to(v[:, None, None], (b, parts, 1, c)))
     return jnp.broadcast_to(pieces, (b, parts, rows // parts, c)).reshape(shape)
 
 

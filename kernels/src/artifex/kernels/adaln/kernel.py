@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-from artifex.kernels.platform import alike
-from artifex.kernels.samples import batch_parallel
+from artifex.kernels.partitioning import batch_parallel
+from artifex.kernels.platform import match_varying
 
 Kernel = Callable[..., tuple[Array, ...]]
 
@@ -51,7 +51,7 @@ def by_kernel(
 
     run.defvjp(ahead, back)
     gated = () if branch is None or gate is None else (branch, gate)
-    h, y = run(*alike((x, scale, shift, *gated)))
+    h, y = run(*match_varying((x, scale, shift, *gated)))
     return h, y
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from artifex.kernels.sums import spread
+from artifex.kernels.sums import broadcast_rows
 
 
 @partial(jax.jit, static_argnames="epsilon")
@@ -23,9 +23,9 @@ def xla(
     wide = scale.dtype
     h = x
     if branch is not None and gate is not None:
-        h = (x.astype(wide) + spread(gate, x.shape) * branch.astype(wide)).astype(x.dtype)
+        h = (x.astype(wide) + broadcast_rows(gate, x.shape) * branch.astype(wide)).astype(x.dtype)
     normal = _norm(h.astype(wide), epsilon)
-    return h, (normal * (1 + spread(scale, x.shape)) + spread(shift, x.shape)).astype(x.dtype)
+    return h, (normal * (1 + broadcast_rows(scale, x.shape)) + broadcast_rows(shift, x.shape)).astype(x.dtype)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels.attention.xla import xla
-from artifex.kernels.platform import alike
-from artifex.kernels.samples import batch_parallel
+from artifex.kernels.partitioning import batch_parallel
+from artifex.kernels.platform import match_varying
 
 Segments = tuple[Int[Array, "b t"], Int[Array, "b s"]]
 """Of the tokens and of the keys."""
@@ -84,7 +84,7 @@ def with_gradient(
     attend.defvjp(ahead, back)
 
     def attend_alike(x: Inputs) -> tuple[Array, Array]:
-        out, lse = attend(alike(x))
+        out, lse = attend(match_varying(x))
         return out, lse
 
     return attend_alike

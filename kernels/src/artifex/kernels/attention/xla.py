@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from artifex.kernels.barriers import held
+from artifex.kernels.barriers import gradient_barrier
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.platform import platform
 
@@ -98,7 +98,7 @@ def _by_head(x: Float[Array, "b s h d"]) -> Float[Array, "b h s d"]:
 
     Else XLA makes that of keys and values as ``(b, h, s, d)``, a product that its CPU backend takes twice as long for.
     """
-    return jnp.swapaxes(held(x.transpose(0, 2, 3, 1)), 2, 3)
+    return jnp.swapaxes(gradient_barrier(x.transpose(0, 2, 3, 1)), 2, 3)
 
 
 def _walk(f: Tile) -> Tile:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from artifex.kernels.platform import alike
-from artifex.kernels.samples import batch_parallel
+from artifex.kernels.partitioning import batch_parallel
+from artifex.kernels.platform import match_varying
 
 Vector = Float[Array, "b c"]
 
@@ -80,4 +80,4 @@ def by_kernel(
         return d_x, d_weight, d_bias
 
     run.defvjp(ahead, back)
-    return run(*alike((places, weight, bias))).reshape(x.shape)
+    return run(*match_varying((places, weight, bias))).reshape(x.shape)

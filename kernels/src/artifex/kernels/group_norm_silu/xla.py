@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from artifex.kernels.sums import spread, sum_rows
+from artifex.kernels.sums import broadcast_rows, sum_rows
 
 
 @partial(jax.jit, static_argnames=("groups", "epsilon", "silu"))
@@ -45,5 +45,5 @@ def _ends(
     x: Float[Array, "b *p c"], a: Float[Array, "b c"], b: Float[Array, "b c"], silu: bool
 ) -> Float[Array, "b *p c"]:
     """``silu(a x + b)``, made anew for the gradient: to keep what that needs would cost a CPU more than to make it."""
-    y = x * spread(a, x.shape) + spread(b, x.shape)
+    y = x * broadcast_rows(a, x.shape) + broadcast_rows(b, x.shape)
     return jax.nn.silu(y) if silu else y

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
 from artifex.kernels.guided_combine.xla import xla
+from artifex.kernels.partitioning import batch_parallel
 from artifex.kernels.platform import why_no_pallas, why_no_triton
-from artifex.kernels.samples import batch_parallel
 
 Rows = Float[Array, "b n"]
 Each = Float[Array, " b"]

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Key
 
 from artifex.kernels.linear_step.noise import KeyWords, Noise, seeds
 from artifex.kernels.linear_step.xla import xla
+from artifex.kernels.partitioning import batch_parallel
 from artifex.kernels.platform import why_no_pallas, why_no_triton
-from artifex.kernels.samples import batch_parallel
 
 Rows = tuple[Float[Array, "b n"], ...]
 Kernel = Callable[[Rows, Float[Array, "b k"], Float[Array, " b"] | None, KeyWords | None], tuple[Float[Array, "b n"]]]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from artifex.kernels.platform import alike
-from artifex.kernels.samples import batch_parallel
+from artifex.kernels.partitioning import batch_parallel
+from artifex.kernels.platform import match_varying
 
 Kernel = Callable[..., tuple[Array, ...]]
 
@@ -51,7 +51,7 @@ def by_kernel(
         return d_x, parts.sum((1, 2))
 
     run.defvjp(ahead, back)
-    return run(*alike((x, gain[None], _for_both(cos), _for_both(sin))))
+    return run(*match_varying((x, gain[None], _for_both(cos), _for_both(sin))))
 
 
 def _for_both(turn: Float[Array, "b t a n"]) -> Float[Array, "b t d"]:

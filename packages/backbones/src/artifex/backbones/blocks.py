@@ -10,7 +10,7 @@ from artifex.backbones.convolution import conv, conv_doubled
 from artifex.backbones.doubled import resized
 from artifex.backbones.embeddings import XAVIER
 from artifex.kernels import attention, group_norm_silu
-from artifex.kernels.barriers import held
+from artifex.kernels.barriers import gradient_barrier
 
 Image = Float[Array, "b h w c"]
 OtherImage = Float[Array, "b y x o"]  # of another size than the `Image` beside it
@@ -28,7 +28,7 @@ class Linear(nnx.Linear):
 
     def __call__(self, inputs: Array, out_sharding: None = None) -> Array:
         """Apply the layer to ``(..., in_features)``."""
-        out: Array = held(super().__call__(inputs.reshape(-1, inputs.shape[-1]), out_sharding))
+        out: Array = gradient_barrier(super().__call__(inputs.reshape(-1, inputs.shape[-1]), out_sharding))
         return out.reshape(*inputs.shape[:-1], out.shape[-1])
 
 
