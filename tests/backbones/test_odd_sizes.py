@@ -16,7 +16,7 @@ from artifex.backbones import (
     UNetConditionalConfig,
 )
 from artifex.backbones.blocks import Conv
-from artifex.backbones.doubled import double, resized
+from artifex.kernels.convolution import resize_nearest, upsample_nearest
 
 SD = UNetConditionalConfig(
     base_channels=4, channel_mults=(1, 1, 1), num_res_blocks=1, depths=(0, 1, 0), heads=(1, 1, 1),
@@ -30,7 +30,7 @@ def test_the_nearest_neighbour(size: tuple[int, int]) -> None:
     """By its definition: a place of the result takes the one in which its upper left corner lies."""
     old, new = size
     x = jnp.arange(old * old, dtype=jnp.float32).reshape(1, old, old, 1)
-    got = np.asarray(resized(x, new, new))
+    got = np.asarray(resize_nearest(x, new, new))
     for i in range(new):
         for j in range(new):
             assert got[0, i, j, 0] == x[0, int(i * old / new + 1e-9), int(j * old / new + 1e-9), 0]
@@ -39,8 +39,8 @@ def test_the_nearest_neighbour(size: tuple[int, int]) -> None:
 def test_twice_the_size_is_computed_as_before() -> None:
     conv = Conv(2, 3, rngs=nnx.Rngs(0))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3, 4, 2)), jnp.float32)
-    np.testing.assert_array_equal(conv.after_resize(x, 6, 8), conv.after_double(x))
-    np.testing.assert_array_equal(resized(x, 6, 8), double(x))
+    np.testing.assert_array_equal(conv.after_resize(x, 6, 8), conv.after_upsample(x))
+    np.testing.assert_array_equal(resize_nearest(x, 6, 8), upsample_nearest(x))
 
 
 def shape(config: UNetConditionalConfig, height: int, width: int) -> tuple[int, ...]:

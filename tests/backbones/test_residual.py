@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones.doubled import double
-from artifex.backbones.residual import AttentionBlock, ResBlock, halve
+from artifex.backbones.residual import AttentionBlock, ResBlock, avg_pool
+from artifex.kernels.convolution import upsample_nearest
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(0)
@@ -19,15 +19,17 @@ def normal(*shape: int) -> jax.Array:
 
 def test_halving_averages_and_doubling_repeats() -> None:
     x = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    np.testing.assert_array_equal(halve(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
-    np.testing.assert_array_equal(double(halve(x))[0, :, :, 0], np.kron([[2.5, 4.5], [10.5, 12.5]], np.ones((2, 2))))
-    np.testing.assert_array_equal(halve(double(x)), x)
+    np.testing.assert_array_equal(avg_pool(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(
+        upsample_nearest(avg_pool(x))[0, :, :, 0], np.kron([[2.5, 4.5], [10.5, 12.5]], np.ones((2, 2)))
+    )
+    np.testing.assert_array_equal(avg_pool(upsample_nearest(x)), x)
 
 
 def test_sides_are_not_confused() -> None:
     x = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
-    assert halve(x).shape == (2, 2, 3, 3)
-    np.testing.assert_array_equal(double(x), np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
+    assert avg_pool(x).shape == (2, 2, 3, 3)
+    np.testing.assert_array_equal(upsample_nearest(x), np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
 
 
 @pytest.mark.parametrize("scale_shift", [False, True])

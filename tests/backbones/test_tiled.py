@@ -5,15 +5,15 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import AutoencoderKL, AutoencoderKLConfig, tiled
-from artifex.backbones.doubled import double
-from artifex.backbones.residual import halve
+from artifex.backbones.residual import avg_pool
+from artifex.kernels.convolution import upsample_nearest
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(1, 12, 20, 2)), jnp.float32)
 
 
 def test_what_looks_at_one_place_alone_is_the_same_by_tiles() -> None:
-    np.testing.assert_allclose(tiled(double, X, tile=8, overlap=3), double(X), atol=1e-6)
-    np.testing.assert_allclose(tiled(halve, X, tile=8, overlap=2), halve(X), atol=1e-6)
+    np.testing.assert_allclose(tiled(upsample_nearest, X, tile=8, overlap=3), upsample_nearest(X), atol=1e-6)
+    np.testing.assert_allclose(tiled(avg_pool, X, tile=8, overlap=2), avg_pool(X), atol=1e-6)
     np.testing.assert_array_equal(tiled(jnp.sin, X, tile=32, overlap=8), jnp.sin(X))
 
 
@@ -43,6 +43,6 @@ def test_an_autoencoder_goes_by_tiles_of_one_shape() -> None:
 
 def test_tiles_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"overlap must be in \[0, 7\], got 8"):
-        tiled(double, X, tile=8, overlap=8)
+        tiled(upsample_nearest, X, tile=8, overlap=8)
     with pytest.raises(ValueError, match=r"tiles of \(8, 8\) with overlap 3 do not begin at whole places"):
-        tiled(halve, X, tile=8, overlap=3)
+        tiled(avg_pool, X, tile=8, overlap=3)

@@ -2,6 +2,8 @@
 
 from artifex.kernels.adaln import adaln as adaln
 from artifex.kernels.attention import attention as attention
+from artifex.kernels.convolution import conv as conv
+from artifex.kernels.convolution import upsample_conv as upsample_conv
 from artifex.kernels.dispatch import ImplementationName as ImplementationName
 from artifex.kernels.dispatch import UnsupportedKernelError as UnsupportedKernelError
 from artifex.kernels.group_norm_silu import group_norm_silu as group_norm_silu
@@ -21,9 +23,11 @@ __all__ = [
     "UnsupportedKernelError",
     "adaln",
     "attention",
+    "conv",
     "group_norm_silu",
     "guided_combine",
     "linear_step",
     "qk_norm_rope",
     "sample_keys",
+    "upsample_conv",
 ]

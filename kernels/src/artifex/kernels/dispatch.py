@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Generic, Literal, ParamSpec, TypeVar
 
-ImplementationName = Literal["reference", "xla", "pallas", "triton", "cudnn"]
-"""``reference`` is the plain formula that every other implementation is checked against; the rest name a compiler."""
+ImplementationName = Literal["reference", "xla", "pallas", "triton", "cudnn", "winograd", "polyphase"]
+"""``reference`` is the plain formula that all others are checked against; these name a compiler, library or method."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

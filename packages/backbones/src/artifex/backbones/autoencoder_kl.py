@@ -226,7 +226,7 @@ class Decoder(nnx.Module):
         for level in self.up:
             for stage in level.blocks:
                 h = run(stage, h)
-            h = level.resample.after_double(h) if isinstance(level.resample, Conv) else h
+            h = level.resample.after_upsample(h) if isinstance(level.resample, Conv) else h
         return self.out(self.norm(h, silu=True))
 
 

@@ -6,11 +6,10 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.convolution import conv, conv_doubled
-from artifex.backbones.doubled import resized
 from artifex.backbones.embeddings import XAVIER
-from artifex.kernels import attention, group_norm_silu
+from artifex.kernels import attention, conv, group_norm_silu, upsample_conv
 from artifex.kernels.barriers import gradient_barrier
+from artifex.kernels.convolution import resize_nearest
 
 Image = Float[Array, "b h w c"]
 OtherImage = Float[Array, "b y x o"]  # of another size than the `Image` beside it
@@ -73,10 +72,10 @@ class Conv(nnx.Module):
         y = conv(x.astype(self.dtype), self._kernel(), stride=self.stride, padding=self.padding)
         return y + self._bias(y)
 
-    def after_double(self, x: Image) -> OtherImage:
-        """Convolve ``x`` with every place repeated 2x2 times, of a layer without a stride."""
+    def after_upsample(self, x: Image) -> OtherImage:
+        """Convolve ``x`` upsampled 2x2 by the nearest neighbor, for a layer without a stride."""
         assert self.stride == 1
-        y = conv_doubled(x.astype(self.dtype), self._kernel(), padding=self.padding)
+        y = upsample_conv(x.astype(self.dtype), self._kernel(), padding=self.padding)
         return y + self._bias(y)
 
     def _bias(self, y: OtherImage) -> Float[Array, "1 1 1 o"]:
@@ -85,8 +84,8 @@ class Conv(nnx.Module):
     def after_resize(self, x: Image, height: int, width: int) -> OtherImage:
         """Convolve ``x`` with its places repeated to ``height x width``, of a layer without a stride."""
         if (height, width) == (2 * x.shape[1], 2 * x.shape[2]):
-            return self.after_double(x)
-        return self(resized(x, height, width))
+            return self.after_upsample(x)
+        return self(resize_nearest(x, height, width))
 
     def _kernel(self) -> Float[Array, "k k i o"]:
         kernel: Array = self.kernel[...].astype(self.dtype)

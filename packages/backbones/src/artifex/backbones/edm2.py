@@ -19,11 +19,10 @@ from jaxtyping import Array, Float
 
 from artifex.backbones.base import Constant, Label, Time, X, check_input, check_kinds, resolve_labels
 from artifex.backbones.blocks import Image, OtherImage
-from artifex.backbones.convolution import conv
-from artifex.backbones.doubled import double
-from artifex.backbones.residual import Condition, halve
+from artifex.backbones.residual import Condition, avg_pool
 from artifex.backbones.weight_norm import DirectionParam, unit_rows
-from artifex.kernels import attention
+from artifex.kernels import attention, conv
+from artifex.kernels.convolution import upsample_nearest
 
 NORMAL = nnx.initializers.normal(1.0)
 LIMIT = 256.0  # of activations: it keeps half precision from overflowing
@@ -206,7 +205,7 @@ class EDM2Block(nnx.Module):
     def __call__(self, x: Image, emb: Condition, *, deterministic: bool = True) -> OtherImage:
         """Apply the block to ``x`` under the condition ``emb``."""
         if self.resample is not None:
-            x = halve(x) if self.resample == "down" else double(x)
+            x = avg_pool(x) if self.resample == "down" else upsample_nearest(x)
         if self.is_down:
             x = unit(x if self.skip is None else self.skip(x))
         y = self.conv1(mp_silu(x))

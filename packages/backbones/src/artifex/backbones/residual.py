@@ -8,8 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage, SelfAttention
-from artifex.backbones.doubled import double
 from artifex.backbones.embeddings import XAVIER
+from artifex.kernels.convolution import upsample_nearest
 
 Condition = Float[Array, "b e"]
 
@@ -55,9 +55,9 @@ class ResBlock(nnx.Module):
         """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
         h = self.norm1(x, silu=True)
         if self.resample == "up":
-            x, h = double(x), self.conv1.after_double(h)
+            x, h = upsample_nearest(x), self.conv1.after_upsample(h)
         else:
-            x, h = (halve(x), halve(h)) if self.resample == "down" else (x, h)
+            x, h = (avg_pool(x), avg_pool(h)) if self.resample == "down" else (x, h)
             h = self.conv1(h)
         if self.emb is None or emb is None:
             h = self.norm2(h, silu=True)
@@ -93,7 +93,7 @@ class AttentionBlock(nnx.Module):
         return x + self.attend(self.norm(x).reshape(b, h * w, c)).reshape(x.shape)
 
 
-def halve(x: Image) -> OtherImage:
-    """Average 2x2 places into one."""
+def avg_pool(x: Image) -> OtherImage:
+    """Average every 2x2 pixels into one."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))

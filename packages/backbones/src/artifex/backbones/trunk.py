@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
-from artifex.backbones.doubled import double
-from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, halve
+from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, avg_pool
 from artifex.backbones.spatial_transformer import Context, SpatialTransformer
+from artifex.kernels.convolution import upsample_nearest
 
 
 @runtime_checkable
@@ -195,12 +195,12 @@ class Trunk(nnx.Module):
         def halved(block: Conv | ResBlock | None, h: Image) -> OtherImage:
             if isinstance(block, ResBlock):
                 return run_block(block, h, emb)
-            return halve(h) if block is None else block(h)
+            return avg_pool(h) if block is None else block(h)
 
         def enlarged(block: Conv | ResBlock | None, h: Image, size: tuple[int, ...]) -> OtherImage:
             if isinstance(block, ResBlock):
                 return run_block(block, h, emb)
-            return double(h) if block is None else block.after_resize(h, *size)
+            return upsample_nearest(h) if block is None else block.after_resize(h, *size)
 
         h = self.stem(x)
         skips = [h]

@@ -10,10 +10,10 @@ import pytest
 from jax import lax
 from jaxtyping import Array
 
-from artifex.backbones import convolution
-from artifex.backbones.convolution import conv
-from artifex.backbones.doubled import double, nine_products
-from artifex.backbones.winograd import winograd
+from artifex.kernels import conv
+from artifex.kernels.convolution import upsample_nearest, vjp
+from artifex.kernels.convolution.polyphase import polyphase
+from artifex.kernels.convolution.winograd import winograd
 
 RNG = np.random.default_rng(0)
 HostArray = np.ndarray
@@ -58,7 +58,7 @@ def test_derivatives(
     numbers: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(convolution, "NUMBERS", numbers)
+    monkeypatch.setattr(vjp, "CHUNK", numbers)
     x, w = RNG.normal(size=(2, height, width, 3)), RNG.normal(size=(size, size, 3, 4))
     rows, columns = ((n + sum(padding) - size) // stride + 1 for n in (height, width))
     g, u, v = RNG.normal(size=(2, rows, columns, 4)), RNG.normal(size=x.shape), RNG.normal(size=w.shape)
@@ -87,12 +87,12 @@ def plain(x: Array, w: Array) -> Array:
     [
         (lambda x, w: conv(x, w, padding=(1, 1)), plain),
         (winograd, plain),
-        (nine_products, lambda x, w: plain(double(x), w)),
+        (polyphase, lambda x, w: plain(upsample_nearest(x), w)),
     ],
-    ids=["in parts", "half the products", "a quarter"],
+    ids=["xla", "winograd", "polyphase"],
 )
 def test_second_derivatives_and_batches(ours: Conv, theirs: Conv, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "NUMBERS", 40)
+    monkeypatch.setattr(vjp, "CHUNK", 40)
     x, w = (jnp.asarray(RNG.normal(size=s), jnp.float32) for s in ((3, 2, 4, 4, 2), (3, 3, 2, 3)))
 
     def curvature(f: Conv) -> Array:

@@ -10,8 +10,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.backbones.convolution import conv_doubled
-from artifex.backbones.doubled import nine_products
+from artifex.kernels import upsample_conv
+from artifex.kernels.convolution.polyphase import polyphase
 
 RNG = np.random.default_rng(0)
 SHAPES = (2, 3, 5, 4), (3, 3, 4, 6), (2, 6, 10, 6)
@@ -34,9 +34,9 @@ def test_derivatives_to_float64() -> None:
         return [np.asarray(a) for a in jax.jit(all_of)(*(jnp.asarray(a, dtype) for a in (x, w, g, u, v)))]
 
     with jax.enable_x64(True):
-        ours, exact = run(nine_products, jnp.float64), run(plain, jnp.float64)
+        ours, exact = run(polyphase, jnp.float64), run(plain, jnp.float64)
     assert exact[0].dtype == np.float64
-    for a, b, c in zip(ours, exact, run(nine_products, jnp.float32), strict=True):
+    for a, b, c in zip(ours, exact, run(polyphase, jnp.float32), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-13)
         np.testing.assert_allclose(c, b, atol=2e-5)
 
@@ -58,6 +58,6 @@ def test_it_is_taken_where_it_pays(
     shape: tuple[int, ...], size: int, out: int, dtype: DTypeLike, padding: tuple[int, int], expected: bool
 ) -> None:
     x, w = (jax.eval_shape(lambda s=s: jnp.zeros(s, dtype)) for s in (shape, (size, size, shape[-1], out)))
-    text = jax.jit(lambda x, w: conv_doubled(x, w, padding=padding)).lower(x, w).as_text()
+    text = jax.jit(lambda x, w: upsample_conv(x, w, padding=padding)).lower(x, w).as_text()
     assert (text.count("stablehlo.convolution") == 0) == expected
     assert text.count("stablehlo.dot_general") == (4 if expected else 0)

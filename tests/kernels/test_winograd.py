@@ -10,8 +10,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.backbones.convolution import conv
-from artifex.backbones.winograd import A, B, G, winograd
+from artifex.kernels import conv
+from artifex.kernels.convolution.winograd import A, B, G, winograd
 
 RNG = np.random.default_rng(0)
 HostArray = np.ndarray
