@@ -78,13 +78,13 @@ def test_a_walk_is_fifty_times_faster_than_a_loop_of_nnx_jit() -> None:
 def test_calling_adds_less_than_three_milliseconds() -> None:
     """A small model's method against the compiled walk inside of it, in turns."""
     small, rngs = model(1), nnx.Rngs(0)
-    walk = small._walk(*small._method(), 8, None, rngs, {})
+    plan = small._plan(*small._default_method(), 8, None, rngs, True, {})
 
     def whole() -> Array:
         return small.ddim_sample(8, rngs=rngs)
 
     def inner() -> Array:
-        return sample(*walk)
+        return sample(*plan)
 
     seconds(whole), seconds(inner)
     pairs = [(seconds(whole), seconds(inner)) for _ in range(200)]

@@ -9,8 +9,7 @@ import pytest
 from flax import nnx
 from jaxtyping import Array
 
-from artifex.backbones import Backbone, DiT, DiTConfig, perturbed
-from artifex.generative_models.models.diffusion.walk import PureBackbone
+from artifex.backbones import Backbone, DiT, DiTConfig, functional, perturbed
 from artifex.guidance import APG, Autoguidance, ClassifierFree, Combined, PerturbedAttention, SkipLayers
 from artifex.schedules import ConditionalDenoiser, Epsilon, NetworkDenoiser, NoiseLevel, T
 from tests.guidance.exact import (
@@ -104,8 +103,8 @@ def test_a_models_network_is_perturbed_from_within() -> None:
     dit, x = nnx.eval_shape(lambda: DiT(config, rngs=nnx.Rngs(0))), jnp.zeros((4, 4, 4, 1))
 
     def denoiser(network: Backbone) -> ConditionalDenoiser[Array]:
-        graphdef, state = nnx.split(network)
-        return NetworkDenoiser(PureBackbone(graphdef), Epsilon(), state)
+        apply, state = functional(network)
+        return NetworkDenoiser(apply, Epsilon(), state)
 
     def code(network: ConditionalDenoiser[Array]) -> str:
         return str(jax.make_jaxpr(lambda network, *args: network(*args))(network, x, on_device(), Y))

@@ -207,7 +207,7 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     ),
     "a scale without labels, one step": (
         lambda: DIT(jnp.ones((1, 4, 4, 1)), T[:1], cfg_scale=2.0),
-        "y must be given where cfg_scale is, .* got cfg_scale=2.0",
+        "y must be given with cfg_scale, .* got cfg_scale=2.0",
     ),
     "apply_guidance's scale": (lambda: apply_guidance(X, X, float("nan")), "guidance_scale must be finite"),
     "total_steps": (lambda: linear_guidance_schedule(0, 0), "total_steps must be at least 1, got 0"),

@@ -1,33 +1,30 @@
-"""Diffusion transformers, conditioned on labels."""
+"""Diffusion transformers conditioned on labels."""
 
 from functools import partial
 from typing import ClassVar, Unpack
 
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.base import DiffusionModel, Outputs, Steps
+from artifex.generative_models.models.diffusion.base import DiffusionModel, Outputs
+from artifex.generative_models.models.diffusion.checks import check_condition, check_options
 from artifex.generative_models.models.diffusion.guidance import ClassifierFreeGuidance, GuidanceScale
 from artifex.generative_models.models.diffusion.networks import BackboneFn, DiTOptions, dit
 from artifex.generative_models.models.diffusion.parameters import DiTParameters, Parameters
-from artifex.generative_models.models.diffusion.walk import (
-    SampleOptions,
-    check_condition,
-    check_options,
-    drop_labels,
-)
+from artifex.generative_models.models.diffusion.process import Steps, X
+from artifex.generative_models.models.diffusion.rngs import drop_labels
+from artifex.generative_models.models.diffusion.sampling import SampleOptions
 from artifex.samplers import sample
 from artifex.schedules import Estimate, split_variance
 
-X = Float[Array, "b *d"]
 Labels = Int[Array, " b"]
 
 
 class DiTModel(DiffusionModel[Array]):
-    """A DDPM with a transformer over patches, trained to do with and without its labels, and guided by the difference.
+    """DDPM with a transformer over patches, and classifier-free guidance on labels.
 
-    Calling it gives the predicted noise alone; its methods' arguments are those of DiT.
+    Calling it returns the predicted noise alone.
 
     Args:
         config: images ``(H, W, C)`` and parameters; see ``parameters.DiTParameters``.
@@ -69,21 +66,21 @@ class DiTModel(DiffusionModel[Array]):
         deterministic: bool = False,
         cfg_scale: GuidanceScale | None = None,
     ) -> X:
-        """The noise that the network sees in ``x``.
+        """Predict the noise in ``x``.
 
         Args:
             x: noisy images, ``(batch, H, W, C)``.
             t: timesteps, ``(batch,)``.
-            y: labels in [0, num_classes - 1]; None means no class.
-            deterministic: False is training: dropout is active, and where nothing is guided a share
-                ``class_dropout_prob`` of the labels becomes the null label.
-            cfg_scale: of classifier-free guidance, 1 follows the labels; None is the config's, and 1 in training.
+            y: labels in [0, num_classes - 1]; None for no class.
+            deterministic: False for training: activate dropout and, without guidance, replace labels by the null label
+                with probability ``class_dropout_prob``.
+            cfg_scale: of classifier-free guidance, 1 for none; None for the config's, or 1 in training.
 
         Raises:
-            ValueError: for timesteps or labels out of range, labels for a network that takes none, or a ``cfg_scale``
+            ValueError: for timesteps or labels out of range, labels for an unconditional network, or a ``cfg_scale``
                 other than 1 without labels.
         """
-        return split_variance(self._guided(x, t, y, deterministic, cfg_scale), x)[0]
+        return split_variance(self._predict_guided(x, t, y, deterministic, cfg_scale), x)[0]
 
     def outputs(
         self,
@@ -94,32 +91,32 @@ class DiTModel(DiffusionModel[Array]):
         deterministic: bool = False,
         cfg_scale: GuidanceScale | None = None,
     ) -> Outputs:
-        """What calling the model gives, with all that belongs to it; ``loss_fn`` takes either.
+        """Predict as by calling the model, and return all outputs; ``loss_fn`` takes either.
 
         Args:
-            x: as in calling the model.
-            t: likewise.
-            y: likewise.
-            deterministic: likewise.
-            cfg_scale: likewise.
+            x: noisy images, ``(batch, H, W, C)``.
+            t: as of calling the model.
+            y: as of calling the model.
+            deterministic: as of calling the model.
+            cfg_scale: as of calling the model.
 
         Returns:
-            ``predicted_noise``, ``x_t``, ``timesteps``, and ``predicted_variance`` if it is learned: where between its
-            least, -1, and its most, 1, the logarithm of a step's variance lies.
+            ``predicted_noise``, ``x_t``, ``timesteps``, and ``predicted_variance`` if it is learned, which interpolates
+            the log-variance of a step from its least, at -1, to its most, at 1.
         """
-        return self._outputs(self._guided(x, t, y, deterministic, cfg_scale), x, t)
+        return self._outputs(self._predict_guided(x, t, y, deterministic, cfg_scale), x, t)
 
-    def _guided(
+    def _predict_guided(
         self, x: X, t: Steps, y: Labels | None, deterministic: bool, cfg_scale: GuidanceScale | None
     ) -> Estimate:
         if y is None:
             _check_unguided(cfg_scale)
-            return self._network(x, self._level(t, x), None, deterministic=deterministic)
+            return self.predict(x, self.level(t, x), deterministic=deterministic)
         if deterministic or cfg_scale is not None:
             guidance = ClassifierFreeGuidance(self._scale(cfg_scale))
             return guidance.estimate(self, x, t, y, deterministic=deterministic)
         check_condition(y, x.shape[0], self.parameters.num_classes)
-        return self._network(x, self._level(t, x), drop_labels(y, self.parameters, self.rngs), deterministic=False)
+        return self.predict(x, self.level(t, x), drop_labels(y, self.parameters, self.rngs), deterministic=False)
 
     def generate(  # type: ignore[override]  # likewise
         self,
@@ -130,18 +127,20 @@ class DiTModel(DiffusionModel[Array]):
         y: Labels | None = None,
         cfg_scale: GuidanceScale | None = None,
         img_size: int | None = None,
+        clip_denoised: bool = True,
         **kwargs: Unpack[SampleOptions],
     ) -> X:
-        """Samples from noise.
+        """Sample from noise.
 
         Args:
-            n_samples: how many, at least 1.
+            n_samples: number of samples, at least 1.
             rngs: draws all noise.
             num_steps: network calls, in [1, noise_steps], evenly spaced along the chain.
-            y: labels in [0, num_classes - 1], one a sample; None means no class.
-            cfg_scale: of classifier-free guidance, 1 follows the labels; None is the config's.
-            img_size: side of the images; that of ``input_dim`` where None.
-            **kwargs: see ``walk.SampleOptions``; ``guidance`` takes the place of ``cfg_scale``.
+            y: labels in [0, num_classes - 1], one per sample; None for no class.
+            cfg_scale: of classifier-free guidance, 1 for none; None for the config's.
+            img_size: side of the images; that of ``input_dim`` if None.
+            clip_denoised: clip every predicted $x_0$ to [-1, 1].
+            **kwargs: see ``sampling.SampleOptions``; ``guidance`` replaces ``cfg_scale``.
 
         Returns:
             ``(n_samples, H, W, C)``.
@@ -151,7 +150,7 @@ class DiTModel(DiffusionModel[Array]):
         """
         for one, other, given in (("y", "conditioning", y), ("cfg_scale", "guidance", cfg_scale)):
             if given is not None and other in kwargs:
-                raise ValueError(f"{one} and {other} say the same: one of them must be left out, got both")
+                raise ValueError(f"{one} and {other} mean the same: one of them must be left out, got both")
         labels = kwargs.get("conditioning", y)
         if labels is not None:
             guidance = ClassifierFreeGuidance(self._scale(cfg_scale)).guidance(self)
@@ -159,16 +158,16 @@ class DiTModel(DiffusionModel[Array]):
         else:
             _check_unguided(cfg_scale)
         shape = None if img_size is None else (img_size, img_size, self.config.input_dim[-1])
-        walk = self._walk(self._ancestral, self._times(num_steps), n_samples, shape, rngs, kwargs)
-        return self._finish(sample(*walk))
+        plan = self._plan(self._ancestral, self.times(num_steps), n_samples, shape, rngs, clip_denoised, kwargs)
+        return self._to_data(sample(*plan))
 
     def _scale(self, cfg_scale: GuidanceScale | None) -> GuidanceScale:
         return self.parameters.cfg_scale if cfg_scale is None else cfg_scale
 
 
 def _check_unguided(cfg_scale: GuidanceScale | None) -> None:
-    """Raises a ValueError for a scale of guidance that has no labels to go towards."""
+    """Raise a ValueError for a guidance scale without labels."""
     if not (cfg_scale is None or (isinstance(cfg_scale, int | float) and cfg_scale == 1)):
         raise ValueError(
-            f"y must be given where cfg_scale is, for guidance goes towards labels; got cfg_scale={cfg_scale}"
+            f"y must be given with cfg_scale, whose guidance steers towards labels; got cfg_scale={cfg_scale}"
         )

@@ -1,4 +1,4 @@
-r"""Guidance under its documented names: towards a condition, by the network itself or by a classifier."""
+"""The documented guidance: classifier-free, or by a classifier."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,36 +8,32 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from artifex.backbones import FunctionalModule, functional
+from artifex.backbones.functional import State
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.generative_models.models.diffusion.base import DiffusionModel, Out, Time, predicted_noise
+from artifex.generative_models.models.diffusion.base import DiffusionModel, Out
+from artifex.generative_models.models.diffusion.checks import check_condition, check_finite, check_null
+from artifex.generative_models.models.diffusion.loss import predicted_noise
 from artifex.generative_models.models.diffusion.networks import BackboneFn
-from artifex.generative_models.models.diffusion.walk import (
-    Pure,
-    State,
-    WalkOptions,
-    check_condition,
-    check_finite,
-    check_null,
-    table,
-)
+from artifex.generative_models.models.diffusion.process import Time, X
+from artifex.generative_models.models.diffusion.sampling import tableau
 from artifex.guidance import ByStep, Classifier, ClassifierFree, Guidance, Scale, bind
 from artifex.guidance import apply_guidance as combine
 from artifex.guidance import cosine_guidance_schedule as cosine_guidance_schedule
 from artifex.guidance import linear_guidance_schedule as linear_guidance_schedule
 from artifex.guidance.scales import check_scale
 from artifex.samplers import DDPM, Tableau
-from artifex.schedules import X0, Denoiser, Estimate, HostArray, NoiseLevel, expand, map_x0, split_variance
+from artifex.schedules import X0, Estimate, HostArray, NoiseLevel, expand, map_x0, split_variance
 
-X = Float[Array, "b *d"]
 GuidanceScale = float | Array | Callable[[int, int], float | Array]
-"""One number, one a sample, or a schedule called as ``(step, total_steps)``, such as ``linear_guidance_schedule``."""
+"""One number, one per sample, or a schedule called as ``(step, total_steps)``, such as ``linear_guidance_schedule``."""
 GuidanceMethod = Literal["classifier_free", "classifier"]
 
 
 def scale_of(guidance_scale: GuidanceScale) -> Scale:
-    """What the guidance package knows as a scale."""
+    """The scale as the guidance package takes it."""
     if not callable(guidance_scale):
         return guidance_scale
     schedule = guidance_scale
@@ -52,13 +48,13 @@ def apply_guidance(
     r"""$\epsilon_u + w (\epsilon_c - \epsilon_u)$.
 
     Args:
-        noise_pred_cond: $\epsilon_c$, ``(batch, ...)``, or what calling a model with a condition gave.
-        noise_pred_uncond: $\epsilon_u$, of the same shape, or what calling it without gave.
-        guidance_scale: w, one number or one a sample; 0 is unconditional, 1 conditional.
+        noise_pred_cond: $\epsilon_c$, ``(batch, ...)``, or a model's outputs under a condition.
+        noise_pred_uncond: $\epsilon_u$, of the same shape, or a model's outputs without one.
+        guidance_scale: w, one number or one per sample; 0 is unconditional, 1 conditional.
 
     Raises:
-        ValueError: if the two differ in shape, there is not one scale or one a sample, a scale is known not to be
-            finite, or what calling a model gave holds no ``predicted_noise``.
+        ValueError: if the two differ in shape, the scale is neither one nor one per sample, it is not finite, or
+            outputs hold no ``predicted_noise``.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
@@ -75,9 +71,8 @@ class ClassifierFreeGuidance:
     r"""$\epsilon_\theta(x_t, \varnothing) + w\, (\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing))$.
 
     Attributes:
-        guidance_scale: w, see ``GuidanceScale``; 1 follows the condition and costs no second evaluation.
-        unconditional_conditioning: the condition that means none, for one sample or one a sample; None is the model's
-            own.
+        guidance_scale: w, see ``GuidanceScale``; 1 is conditional and costs one evaluation.
+        unconditional_conditioning: the null condition, one or one per sample; the model's own if None.
 
     Raises:
         ValueError: if the scale is not finite.
@@ -92,10 +87,10 @@ class ClassifierFreeGuidance:
         check_scale(scale_of(self.guidance_scale))
 
     def guidance(self, model: DiffusionModel[Out]) -> Guidance[Array]:
-        """This guidance as ``guidance=`` of a sampling method of ``model``.
+        """Return this guidance for the ``guidance`` argument of the sampling methods of ``model``.
 
         Raises:
-            ValueError: for an ``unconditional_conditioning`` that is no label of the model, nor its null label.
+            ValueError: for an ``unconditional_conditioning`` that is neither a label of the model nor its null label.
         """
         null = self.unconditional_conditioning
         classes = model.parameters.num_classes
@@ -114,18 +109,18 @@ class ClassifierFreeGuidance:
         rngs: nnx.Rngs | None = None,
         **kwargs: Any,  # noqa: ANN401 -- the network's own
     ) -> X:
-        """The guided noise.
+        """Predict the guided noise.
 
         Args:
             model: any diffusion model.
             x: noisy data, ``(batch, ...)``.
-            t: one timestep, or one a sample.
-            conditioning: one condition a sample.
-            rngs: accepted so that all are called alike.
-            **kwargs: go to the network as they are.
+            t: one timestep, or one per sample.
+            conditioning: one condition per sample.
+            rngs: not used.
+            **kwargs: passed to the network.
 
         Raises:
-            ValueError: for timesteps or labels out of range, or data that are known not to be finite.
+            ValueError: for timesteps or labels out of range, or data with NaN or infinity.
         """
         check_finite(x=x)
         return split_variance(self.estimate(model, x, t, conditioning, **kwargs), x)[0]
@@ -138,15 +133,15 @@ class ClassifierFreeGuidance:
         conditioning: Array,
         **kwargs: Any,  # noqa: ANN401 -- the network's own
     ) -> Estimate:
-        """The guided noise, and beside it the guided variance of a network that learns one."""
+        """Predict the guided noise, with the guided variance if the network learns one."""
         check_condition(conditioning, x.shape[0], model.parameters.num_classes)
 
-        # the weights sum to 1, so the rule says the same on noise as on x0
+        # the weights sum to 1, so the rule is the same for noise as for x0
         def noise(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
-            out = model._network(x_t, level, cond, **kwargs)
-            return map_x0(lambda said: model.prediction.to_eps(said, x_t, level), out, x_t)
+            out = model.predict(x_t, level, cond, **kwargs)
+            return map_x0(lambda output: model.prediction.to_eps(output, x_t, level), out, x_t)
 
-        return bind(self.guidance(model), whole_chain(model))(noise, conditioning)(x, model._level(t, x))
+        return bind(self.guidance(model), whole_chain(model))(noise, conditioning)(x, model.level(t, x))
 
 
 @dataclass(frozen=True)
@@ -154,10 +149,10 @@ class ClassifierGuidance:
     r"""$\epsilon_\theta(x_t) - w\, \sigma_t \nabla_{x_t} \log p_\phi(y \mid x_t)$.
 
     Attributes:
-        classifier: trained on noisy data; called as ``(x_t, t)`` it gives logits, ``(batch, classes)``; t is one time a
-            sample, as the model's network gets it.
+        classifier: trained on noisy data; called as ``(x_t, t)`` with t as the model's network gets it, it returns
+            logits, ``(batch, classes)``.
         guidance_scale: w, see ``GuidanceScale``.
-        class_label: y where a call names none.
+        class_label: y, unless a call has its own.
 
     Raises:
         ValueError: if the scale is not finite.
@@ -173,22 +168,22 @@ class ClassifierGuidance:
         check_scale(scale_of(self.guidance_scale))
 
     def guidance(self, model: DiffusionModel[Out]) -> Guidance[Array]:
-        """This guidance as ``guidance=`` of a sampling method of ``model``; its condition is the label."""
-        logits = jax.tree_util.Partial(*self._pure)  # type: ignore[no-untyped-call]
+        """Return this guidance for the sampling methods of ``model``; their ``conditioning`` is the label."""
+        logits = jax.tree_util.Partial(*self._functional)  # type: ignore[no-untyped-call]
         return Classifier(logits, scale_of(self.guidance_scale))
 
     def check_labels(self, labels: Array, shape: tuple[int, ...], time: DTypeLike = jnp.int32) -> None:
-        """Raises a ValueError unless the classifier gives logits for data of ``shape``, and has these labels.
+        """Raise a ValueError unless the classifier returns logits for data of ``shape``, and has these labels.
 
         Args:
-            labels: one a sample.
+            labels: one per sample.
             shape: of the data, ``(batch, ...)``.
-            time: the dtype of the times that the classifier is called with.
+            time: the dtype of the classifier's times.
         """
         batch = shape[0]
         x = jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call]
         t = jax.ShapeDtypeStruct((batch,), time)  # type: ignore[no-untyped-call]
-        logits = jax.eval_shape(_logits, *self._pure, x, t)
+        logits = jax.eval_shape(_logits, *self._functional, x, t)
         if logits.ndim != 2 or logits.shape[0] != batch:
             raise ValueError(f"the classifier must give logits of shape ({batch}, classes), got {logits.shape}")
         check_condition(labels, batch, logits.shape[1])
@@ -203,67 +198,65 @@ class ClassifierGuidance:
         class_label: int | Array | None = None,
         **kwargs: Any,  # noqa: ANN401 -- the network's own
     ) -> X:
-        """The guided noise.
+        """Predict the guided noise.
 
         Args:
             model: any diffusion model.
             x: noisy data, ``(batch, ...)``.
-            t: one timestep, or one a sample.
-            rngs: accepted so that all are called alike.
-            class_label: y, one or one a sample; the label given at construction where None.
-            **kwargs: ``conditioning``, for a network that takes a condition of its own; all else goes to the network
-                as it is.
+            t: one timestep, or one per sample.
+            rngs: not used.
+            class_label: y, one or one per sample; the label given at construction if None.
+            **kwargs: ``conditioning``, for a conditional network; all others are passed to the network.
 
         Raises:
-            ValueError: without a label, for timesteps or labels out of range, a classifier whose output has another
-                shape, or data that are known not to be finite.
+            ValueError: without a label, for timesteps or labels out of range, a classifier with output of the wrong
+                shape, or data with NaN or infinity.
         """
         label = self.class_label if class_label is None else class_label
         if label is None:
             raise ValueError("class_label must be given, here or at construction, got None")
         check_finite(x=x)
         labels = jnp.broadcast_to(jnp.asarray(label), x.shape[:1])
-        level, condition = model._level(t, x), kwargs.pop("conditioning", None)
+        level, condition = model.level(t, x), kwargs.pop("conditioning", None)
         self.check_labels(labels, x.shape, level.t.dtype)
 
         def clean(x_t: X, level: NoiseLevel[jax.Array], cond: Array | None) -> Estimate:
-            out = model._network(x_t, level, condition, **kwargs)
-            return map_x0(lambda said: model.prediction.to_x0(said, x_t, level), out, x_t)
+            out = model.predict(x_t, level, condition, **kwargs)
+            return map_x0(lambda output: model.prediction.to_x0(output, x_t, level), out, x_t)
 
         guided = bind(self.guidance(model), whole_chain(model))(clean, labels)
         return X0().to_eps(split_variance(guided(x, level), x)[0], x, level)
 
     @property
-    def _pure(self) -> tuple[Pure, State]:
+    def _functional(self) -> tuple[FunctionalModule[Array], State]:
         classifier: Any = self.classifier
-        graphdef, state = nnx.split(classifier)
-        return Pure(graphdef), state
+        return functional(classifier)
 
 
-_logits = jax.jit(Pure.__call__, static_argnums=0)
+_logits = jax.jit(FunctionalModule.__call__, static_argnums=0)
 
 
 def whole_chain(model: DiffusionModel[Out]) -> Tableau[HostArray]:
-    """The walk along all timesteps, by which a schedule of scales knows the step of a single one."""
-    return table(DDPM(), model.schedule, model._times(model.noise_steps))
+    """The table of sampling along all timesteps, to which scales that vary by step are bound."""
+    return tableau(DDPM(), model.schedule, model.times(model.noise_steps))
 
 
 class GuidedDiffusionModel(DiffusionModel):
-    """A diffusion model whose ``generate`` is guided to its ``conditioning``.
+    """A diffusion model with guidance of its own.
 
     Args:
-        config: as in ``DiffusionModel``.
-        backbone_fn: as in ``DiffusionModel``; with ``"classifier_free"`` its network takes a condition, and is told
-            ``num_classes``, or None where the parameters name none, for no condition.
-        rngs: as in ``DiffusionModel``.
-        guidance_method: ``"classifier_free"``, ``"classifier"``, or None, which follows a condition as it is.
+        config: as of ``DiffusionModel``.
+        backbone_fn: as of ``DiffusionModel``; for ``"classifier_free"`` the network must take a condition. Its null
+            condition is the label ``num_classes``, or None if the parameters have no ``num_classes``.
+        rngs: as of ``DiffusionModel``.
+        guidance_method: ``"classifier_free"``, ``"classifier"``, or None for a conditional model without guidance.
         guidance_scale: see ``GuidanceScale``.
         classifier: for ``"classifier"``, see ``ClassifierGuidance``; the condition is then its label, and the network
-            is called without.
+            is unconditional.
 
     Raises:
-        ValueError: as ``DiffusionModel``, for an unknown method, a scale that is not finite, or if a classifier and its
-            method don't come together.
+        ValueError: as ``DiffusionModel``, for an unknown method, a scale that is not finite, a classifier without
+            ``"classifier"``, or the reverse.
     """
 
     def __init__(
@@ -293,16 +286,15 @@ class GuidedDiffusionModel(DiffusionModel):
 
     @property
     def guidance(self) -> Guidance[Array] | None:
-        """The guidance that the constructor was told."""
+        """The guidance of ``guidance_method``."""
         if self.classifier is not None:
             return ClassifierGuidance(self.classifier, self.guidance_scale).guidance(self)
         if self.guidance_method is not None:
             return ClassifierFreeGuidance(self.guidance_scale).guidance(self)
         return None
 
-    def _denoiser(self, options: WalkOptions, shape: tuple[int, ...], tableau: Tableau[HostArray]) -> Denoiser:
-        labels = options.get("conditioning")
-        if self.classifier is not None and labels is not None:
+    def _check_condition(self, condition: Array, shape: tuple[int, ...], tableau: Tableau[HostArray]) -> None:
+        if self.classifier is not None:
             time = jax.dtypes.canonicalize_dtype(tableau.level.t.dtype)
-            ClassifierGuidance(self.classifier).check_labels(labels, shape, time)
-        return super()._denoiser(options, shape, tableau)
+            ClassifierGuidance(self.classifier).check_labels(condition, shape, time)
+        super()._check_condition(condition, shape, tableau)

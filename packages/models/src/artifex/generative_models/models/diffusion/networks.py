@@ -1,4 +1,4 @@
-"""The networks that models make where none is given."""
+"""Default networks of the models."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -10,35 +10,36 @@ from jax.typing import DTypeLike
 
 from artifex.backbones import MLP, Backbone, DiT, DiTConfig, MLPConfig, UNet, UNetConfig
 from artifex.generative_models.core.configuration import ModelConfig
+from artifex.generative_models.models.diffusion.checks import check_options
 from artifex.generative_models.models.diffusion.parameters import DiTParameters, parse
-from artifex.generative_models.models.diffusion.walk import check_options
 
 BackboneFn = Callable[..., Backbone]
 """Called as ``backbone_fn(config, rngs=rngs)``; its module as ``(x, t, cond, deterministic=...)``."""
 
 
 class NetworkOptions(TypedDict, total=False):
-    """What the constructors of models with a default network take beside their own arguments.
+    """Keyword arguments of the constructors of models with a default network.
 
     Attributes:
-        backbone_fn: makes the network, called as ``backbone_fn(config, rngs=rngs)``; None or absent: the default one.
+        backbone_fn: makes the network, called as ``backbone_fn(config, rngs=rngs)``; the default network if None or
+            absent.
     """
 
     backbone_fn: BackboneFn | None
 
 
 def network_fn(options: NetworkOptions) -> BackboneFn:
-    """The network's maker among the options of a constructor, or that of the default one.
+    """The ``backbone_fn`` of a constructor's options, or the default one.
 
     Raises:
-        TypeError: for an option that no constructor knows.
+        TypeError: for an unknown option.
     """
     check_options(options, NetworkOptions.__annotations__)
     return options.get("backbone_fn") or network
 
 
 def check_output(config: ModelConfig) -> None:
-    """Raises a ValueError if ``config.output_dim`` is not that of the input: noise has the shape of what it is in."""
+    """Raise a ValueError if ``config.output_dim`` is not the input's."""
     if config.output_dim not in (None, config.input_dim, config.input_dim[-1]):
         raise ValueError(
             f"output_dim must be input_dim = {config.input_dim} or its last number, for a model predicts the noise in "
@@ -47,7 +48,7 @@ def check_output(config: ModelConfig) -> None:
 
 
 def check_activation(config: ModelConfig, *names: str) -> None:
-    """Raises a ValueError if ``config`` asks for an activation that the default network does not have."""
+    """Raise a ValueError if ``config.activation`` is none of ``names``, those of the default network."""
     if config.activation not in (None, *names):
         raise ValueError(
             f"the default network's activation is {names[0]!r}, got {config.activation!r}; give backbone_fn"
@@ -55,13 +56,13 @@ def check_activation(config: ModelConfig, *names: str) -> None:
 
 
 class DiTOptions(TypedDict, total=False):
-    """What the constructor of ``DiTModel`` hands on to its default network.
+    """Keyword arguments of ``DiTModel`` for its default network.
 
     Attributes:
-        remat: recompute every block in the backward pass rather than keep what is inside it.
-        scan: trace blocks that are alike once, not one by one: a smaller program, no faster one.
-        dtype: what is computed in.
-        param_dtype: what parameters are kept in.
+        remat: recompute every block in the backward pass instead of keeping its activations.
+        scan: trace all blocks as one loop: a smaller program, no faster one.
+        dtype: of the computation.
+        param_dtype: of the parameters.
     """
 
     remat: bool
@@ -71,11 +72,11 @@ class DiTOptions(TypedDict, total=False):
 
 
 def dit(config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[DiTOptions]) -> Backbone:
-    """A diffusion transformer as ``DiTParameters`` say.
+    """The diffusion transformer of ``DiTParameters``.
 
     Raises:
-        ValueError: if the data are no images ``(H, W, C)`` of the parameters' size, for patches that do not divide
-            it, or for settings of another kind of network.
+        ValueError: for data other than images ``(H, W, C)`` of ``img_size``, patches that do not divide it, or
+            settings of another kind of network.
     """
     p = parse(DiTParameters, config)
     if len(config.input_dim) != 3:
@@ -105,13 +106,13 @@ def dit(config: ModelConfig, *, rngs: nnx.Rngs, **kwargs: Unpack[DiTOptions]) ->
 
 
 def network(config: ModelConfig, *, rngs: nnx.Rngs) -> Backbone:
-    """The default: a U-Net for images ``(H, W, C)``, an MLP for vectors ``(D,)``.
+    """The default network: a U-Net for images ``(H, W, C)``, an MLP for vectors ``(D,)``.
 
-    The U-Net's levels have the widths ``config.hidden_dims`` (64, 128 where None), with attention at the last. The MLP
-    has that many blocks (three of 128 where None), all of one width.
+    ``config.hidden_dims`` are the widths of the U-Net's levels (64, 128 if None), with attention at the last level, or
+    those of the MLP's blocks, which must be equal (three of 128 if None).
 
     Raises:
-        ValueError: for data of another rank, or settings that the network does not have.
+        ValueError: for data of another rank, or unsupported settings.
     """
     check_activation(config, "silu", "swish")
     classes = config.parameters.get("num_classes")
@@ -128,7 +129,7 @@ def network(config: ModelConfig, *, rngs: nnx.Rngs) -> Backbone:
 
 
 def unet(channels: int, widths: tuple[int, ...], num_classes: int | None, *, rngs: nnx.Rngs) -> UNet:
-    """A U-Net whose levels have these widths."""
+    """A U-Net with levels of these widths."""
     base = reduce(gcd, widths)
     return UNet(
         UNetConfig(

@@ -19,14 +19,14 @@ Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
 class Parameters(BaseModel):
-    """What every diffusion model has.
+    """Parameters of every diffusion model.
 
     Attributes:
         noise_steps: number of noise levels, at least 1; timesteps are 0 ... ``noise_steps - 1``.
-        num_classes: number of labels that the network is conditioned on; None for none. The network knows one more, the
-            null label ``num_classes``, for no class.
-        class_dropout_prob: share of labels that training replaces by the null label, in [0, 1]; without it
-            classifier-free guidance would difference_weights on a null label that was never trained.
+        num_classes: number of labels of a conditional network; None for an unconditional one. The label
+            ``num_classes`` is the null label, for no class.
+        class_dropout_prob: share of labels that training replaces by the null label, in [0, 1]; at 0 the null label of
+            classifier-free guidance is never trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -36,18 +36,18 @@ class Parameters(BaseModel):
     class_dropout_prob: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     def schedule(self) -> Schedule:
-        """The path from data to noise that these parameters describe."""
+        """Return the path from data to noise."""
         raise NotImplementedError
 
 
 class DiffusionParameters(Parameters):
-    r"""Parameters of a chain, as ``DiffusionModel`` and ``DDPMModel`` have them.
+    r"""Parameters of ``DiffusionModel`` and ``DDPMModel``.
 
     Attributes:
         beta_start: the first beta, in (0, 1).
         beta_end: the last, in (0, 1), at least ``beta_start``.
-        beta_schedule: how the betas run, a function of ``artifex.schedules.betas``; only those with a start and an end
-            read ``beta_start`` and ``beta_end``.
+        beta_schedule: name of a function of ``artifex.schedules.betas``; ``beta_start`` and ``beta_end`` apply to those
+            that take a start and an end.
     """
 
     beta_start: Beta = 1e-4
@@ -61,7 +61,7 @@ class DiffusionParameters(Parameters):
         return self
 
     def schedule(self) -> Discrete:
-        """The chain."""
+        """Return the chain of betas."""
         return Discrete(_TABLES[self.beta_schedule](self))
 
 
@@ -81,9 +81,9 @@ class DDIMParameters(DiffusionParameters):
     """Parameters of ``DDIMModel``.
 
     Attributes:
-        ddim_steps: network calls of a sample, in [1, noise_steps].
-        eta: scales the standard deviation of fresh noise, in [0, 1].
-        skip_type: how the kept steps are spaced.
+        ddim_steps: network calls per sample, in [1, noise_steps].
+        eta: factor of the standard deviation of fresh noise, in [0, 1].
+        skip_type: spacing of the timesteps.
     """
 
     ddim_steps: PositiveInt = 50
@@ -101,15 +101,15 @@ class DiTParameters(DiffusionParameters):
     """Parameters of ``DiTModel``.
 
     Attributes:
-        img_size: side of the images; where it is given, ``input_dim`` must say the same.
+        img_size: side of the images; if given, it must agree with ``input_dim``.
         patch_size: side of a patch, which divides the image's.
         hidden_size: width of a token, a multiple of 4 and of ``num_heads``.
         depth: number of blocks.
         num_heads: attention heads.
         mlp_ratio: width of the hidden layer of a block's MLP as a multiple of ``hidden_size``.
-        dropout_rate: in the MLP, in [0, 1).
-        learn_sigma: whether the network learns the variance of a step as well.
-        cfg_scale: of classifier-free guidance where a call names none; 1 follows the labels as they are.
+        dropout_rate: dropout in the MLP, in [0, 1).
+        learn_sigma: learn the variance of a step as well.
+        cfg_scale: default scale of classifier-free guidance; 1 for none.
     """
 
     img_size: PositiveInt = 32
@@ -133,13 +133,13 @@ class LatentParameters(DiffusionParameters):
     r"""Parameters of ``LDMModel``.
 
     Attributes:
-        latent_dim: numbers of a flat latent, or channels of a spatial one.
-        encoder_hidden_dims: widths of the encoder's layers, or of its levels, each half the size of the one before.
+        latent_dim: size of a flat latent, or channels of a spatial one.
+        encoder_hidden_dims: widths of the encoder's layers, or of its levels, each at half the resolution of the last.
         decoder_hidden_dims: widths of the decoder's layers; for ``"vae"`` the encoder's in reverse.
         encoder_type: ``"simple"``, two MLPs around flat latents, or ``"vae"``, a convolutional KL autoencoder.
-        decoder_type: where it is given, the same.
-        scale_factor: the diffusion runs on latents times this; positive, best one over their standard deviation.
-        kl_weight: of the autoencoder's KL term, at least 0.
+        decoder_type: equal to ``encoder_type``, if given.
+        scale_factor: factor of the latents in the diffusion; positive, best the reciprocal of their standard deviation.
+        kl_weight: weight of the autoencoder's KL term, at least 0.
     """
 
     latent_dim: PositiveInt = 8
@@ -168,8 +168,9 @@ class ScoreParameters(Parameters):
 
     Attributes:
         sigma_min: the least noise, in [1e-12, 1e12], where squares and ratios stay in the range of float32.
-        sigma_max: the most, above ``sigma_min`` and likewise; large against the data, for samples begin as pure noise.
-        score_scaling: multiplies the score that is sampled from, positive; the training does not see it.
+        sigma_max: the most noise, above ``sigma_min``, in the same range; large against the data, since sampling starts
+            from pure noise.
+        score_scaling: factor of the score in sampling, positive; no effect on training.
     """
 
     sigma_min: Sigma = 0.01
@@ -183,7 +184,7 @@ class ScoreParameters(Parameters):
         return self
 
     def schedule(self) -> VE:
-        """The variance-exploding path."""
+        """Return the variance-exploding path."""
         return VE(self.sigma_min, self.sigma_max)
 
 
@@ -194,8 +195,8 @@ def parse(kind: type[P], config: ModelConfig) -> P:
     """The parameters of ``config`` as ``kind``.
 
     Raises:
-        ValueError: for a key that ``kind`` does not know, naming the nearest that it does; a
-            ``pydantic.ValidationError``, which is one, for a value of the wrong type or out of its range.
+        ValueError: for an unknown key, naming the nearest known one.
+        pydantic.ValidationError: for a value of the wrong type or out of range; a ``ValueError`` as well.
     """
     known = list(kind.model_fields)
     for key in config.parameters:
