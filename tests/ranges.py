@@ -47,7 +47,7 @@ class Range:
         # Where it was raised within a program, JAX adds lines of its own below a rule.
         wrong = (*self.wrong, math.nan, *((1.5, True) if self.whole else ()))
         for value in wrong:
-            with pytest.raises(ValueError, match=r"^[^\n]*must [^\n]*got [^\n]*($|\n-{20})"):
+            with pytest.raises(ValueError, match=r"^[^\n]*(must|needs) [^\n]*got [^\n]*($|\n-{20})"):
                 self.call(**{**self.given, self.name: value})
 
 

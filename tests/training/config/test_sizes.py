@@ -72,8 +72,8 @@ def test_patches_are_those_of_the_papers(side: int, patch: int) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "given"),
-    [("dit", {"hidden": 100}), ("dit", {"heads": 3}), ("uvit", {"heads": 5}), ("mmdit", {"heads": 3}),
-     ("dit", {"patch": 4}), ("unet", {"base_channels": 20}), ("unet", {"channel_mults": [1]}),
+    [("dit", {"hidden": 100}), ("dit", {"heads": 3}), ("uvit", {"heads": 5}), ("uvit", {"hidden": 90}),
+     ("mmdit", {"heads": 3}), ("dit", {"patch": 4}), ("unet", {"base_channels": 20}), ("unet", {"channel_mults": [1]}),
      ("edm2", {"base_channels": 24})],
 )  # fmt: skip
 def test_what_depends_on_a_given_field_follows(kind: str, given: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifex.training.data import CifarBinary, open_dataset
+from artifex.training.data import CifarBinary, open_dataset, summary
 from artifex.training.data.cifar import Labelling
 from tests.training.data.files import cifar_record
 
@@ -58,3 +58,37 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "data_batch_4.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"must hold data_batch_4\.bin, got data_batch_1\.bin, "):
         open_dataset(CifarBinary(path=tmp_path))
+
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""The published order of the labels: batches.meta.txt, and torchvision's ``CIFAR10(...).classes``."""
+
+
+def test_classes_are_named_as_published(tmp_path: Path) -> None:
+    cifar10(tmp_path)
+    assert open_dataset(CifarBinary(path=tmp_path)).classes == ()
+    (tmp_path / "batches.meta.txt").write_text("\n".join(CIFAR10) + "\n\n")
+    data = open_dataset(CifarBinary(path=tmp_path))
+    assert data.classes == CIFAR10
+    # the first file's only image has label 9
+    assert data.classes[data.source[0][1]] == "truck"
+    assert "truck (1)" in summary(data)
+
+
+@pytest.mark.parametrize(
+    ("labels", "file", "count"),
+    [("cifar100", "fine_label_names.txt", 100), ("cifar100_coarse", "coarse_label_names.txt", 20)],
+)
+def test_either_names_of_cifar100(tmp_path: Path, labels: Labelling, file: str, count: int) -> None:
+    (tmp_path / "test.bin").write_bytes(cifar_record([19, 99], IMAGES[0]))
+    names = tuple(f"name_{i}" for i in range(count))
+    (tmp_path / file).write_text("\n".join(names) + "\n")
+    data = open_dataset(CifarBinary(path=tmp_path, labels=labels, split="test"))
+    assert data.classes == names
+
+
+@pytest.mark.parametrize("names", [CIFAR10[:9], (*CIFAR10[:9], "cat"), (*CIFAR10, "yacht"), ()])
+def test_names_that_are_not_one_a_class_are_left_out(tmp_path: Path, names: tuple[str, ...]) -> None:
+    cifar10(tmp_path)
+    (tmp_path / "batches.meta.txt").write_text("\n".join(names))
+    assert open_dataset(CifarBinary(path=tmp_path)).classes == ()

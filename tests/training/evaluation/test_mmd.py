@@ -97,7 +97,7 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="features must be kept row by row"):
         mmd(Features("f", x.statistics), x)
     for bandwidth in (0.0, np.inf, np.nan):
-        with pytest.raises(ValueError, match="bandwidth must be above 0 and finite"):
+        with pytest.raises(ValueError, match="bandwidth must be positive and finite"):
             Rbf(bandwidth)
     with pytest.raises(ValueError, match="degree must be at least 1"):
         Polynomial(0)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels import sample_keys
+from artifex.kernels.ranges import check_whole
 from artifex.samplers import bits_per_dim, log_likelihood
 from artifex.schedules import Denoiser, Schedule
 from artifex.training.evaluation.features import Samples
@@ -66,8 +67,9 @@ def likelihood(
         ValueError: for no samples, or samples that are not at one of their levels.
     """
     n, dims = len(samples), int(np.prod(samples.shape[1:]))
-    if n == 0 or dims == 0 or batch_size < 1:
-        raise ValueError(f"samples and batch_size must be at least 1, got {samples.shape} and {batch_size}")
+    check_whole("batch_size", batch_size, 1)
+    if n == 0 or dims == 0:
+        raise ValueError(f"samples must be at least 1, got shape {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("samples must be finite, got NaN or inf")
     width = 1.0 if levels is None else _width(samples, levels)
@@ -80,8 +82,8 @@ def likelihood(
         if levels is not None:
             x += width * _noise(keys[rows, 0], x)
         found = log_likelihood(
-            denoise, schedule, x, start, end, key=None if probes is None else keys[rows, 1], probes=probes or 1,
-            rtol=rtol, atol=atol,
+            denoise, schedule, x, start, end, key=None if probes is None else keys[rows, 1],
+            probes=1 if probes is None else probes, rtol=rtol, atol=atol,
         )  # fmt: skip
         bits[rows] = np.asarray(bits_per_dim(found, dims, width), np.float64)
     dequantised: Setting = "none" if levels is None else f"uniform, {levels} levels"
@@ -118,8 +120,7 @@ def _off(samples: Samples, levels: int) -> float:
 
 def _width(samples: Samples, levels: int) -> float:
     """The distance between levels, after all samples are known to be at one."""
-    if levels < 2:
-        raise ValueError(f"levels must be at least 2, got {levels}")
+    check_whole("levels", levels, 2)
     width, off = 2 / (levels - 1), _off(samples, levels)
     if off > NEAR:
         raise ValueError(

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.evaluation.features import Features
 from artifex.training.evaluation.record import Score
 
@@ -22,8 +23,7 @@ def check_splits(splits: int, n: int, features: Features) -> None:
     """Raise a ValueError if features come without probabilities, or ``n`` samples can't be cut into ``splits``."""
     if features.probabilities is None:
         raise ValueError(f"features must come with class probabilities, got none from {features.extractor}")
-    if splits < 1:
-        raise ValueError(f"splits must be at least 1, got {splits}")
+    check_whole("splits", splits, 1)
     if n < 2 * splits:
         raise ValueError(f"splits = {splits} needs at least {2 * splits} samples, got {n}")
 
@@ -42,6 +42,7 @@ def inception_score(generated: Features, *, splits: int = SPLITS, seed: int = 0)
     """
     n = generated.count
     check_splits(splits, n, generated)
+    check_whole("seed", seed, 0)
     assert generated.probabilities is not None
     order = np.random.default_rng(seed).permutation(n)
     scores = [_of_one(generated.probabilities[part]) for part in np.array_split(order, splits)]

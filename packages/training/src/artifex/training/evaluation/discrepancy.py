@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64
 
+from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.training.evaluation.distances import blocks, squared
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.record import Score, Setting
@@ -46,8 +47,7 @@ class Rbf:
     bandwidth: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.bandwidth < float("inf"):
-            raise ValueError(f"bandwidth must be above 0 and finite, got {self.bandwidth}")
+        check_positive("bandwidth", self.bandwidth)
 
     @classmethod
     def median(cls, features: Features, most: int = 1000) -> "Rbf":
@@ -56,6 +56,7 @@ class Rbf:
         Raises:
             ValueError: if the rows were not kept, are fewer than 2, or half of them are equal.
         """
+        check_whole("most", most, 2)
         if features.count < 2:
             raise ValueError(f"the median distance needs at least 2 samples, got {features.count}")
         rows = features.kept[:: -(-features.count // most)]
@@ -82,8 +83,10 @@ class Polynomial:
     offset: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.degree < 1 or self.offset < 0 or (self.gamma is not None and self.gamma <= 0):
-            raise ValueError(f"degree must be at least 1, offset at least 0 and gamma above 0, got {self}")
+        check_whole("degree", self.degree, 1)
+        check_number("offset", self.offset, 0)
+        if self.gamma is not None:
+            check_positive("gamma", self.gamma)
 
     def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
         """The kernel of every row with every other."""
@@ -144,6 +147,8 @@ def mmd(
         ValueError: for sets of two extractors, features that were not kept, or too few samples.
     """
     together(generated, real)
+    check_number("scale", scale)
+    check_whole("seed", seed, 0)
     kernel = Rbf.median(real) if kernel is None else kernel
     settings: dict[str, Setting] = {"kernel": _described(kernel)}
     settings |= {} if unbiased else {"biased": True}
@@ -153,8 +158,7 @@ def mmd(
         value = mmd_squared(x, y, kernel, unbiased=unbiased)
     else:
         n = min(len(x), len(y))
-        if block < 2:
-            raise ValueError(f"block must be at least 2, got {block}")
+        check_whole("block", block, 2)
         if n < 2 * block:
             raise ValueError(
                 f"block = {block} needs at least {2 * block} samples of either kind, got {len(x)} generated and "

@@ -6,6 +6,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float64
 
+from artifex.kernels.ranges import check_whole
+
 BLOCK: Final = 1024
 """Rows of a block: 8 MiB of float64 distances."""
 Rows = Float[np.ndarray, "n d"]
@@ -36,8 +38,7 @@ def radii(rows: Rows, k: int) -> Float64[np.ndarray, " n"]:
         ValueError: for k outside [1, n - 1].
     """
     n = len(rows)
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    check_whole("k", k, 1)
     if n <= k:
         raise ValueError(f"k = {k} needs at least {k + 1} samples, got {n}")
     nearest = np.full((n, k), np.inf)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.data import Augmentation, Batch, Dataset
 
 
@@ -16,6 +17,9 @@ def examples(data: Dataset, size: int = 256, count: int | None = None) -> Iterat
         size: of a batch, at least 1; the last one may be smaller.
         count: how many examples, at most; None is all.
     """
+    check_whole("size", size, 1)
+    if count is not None:
+        check_whole("count", count, 1)
     left = len(data) if count is None else min(count, len(data))
     # The first len(data) examples of the endless stream are a permutation.
     batches = dataclasses.replace(data, augmentation=Augmentation()).batches(size, seed=0)

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Float32, Float64
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.evaluation.statistics import Statistics
 
 Samples = Float[np.ndarray, "n *d"]
@@ -188,8 +189,7 @@ def check_probabilities(name: str, table: Float[np.ndarray, "n c"], n: int) -> N
 
 
 def _cut(samples: Samples | Iterable[Samples], size: int) -> Iterator[Samples]:
-    if size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {size}")
+    check_whole("batch_size", size, 1)
     if isinstance(samples, np.ndarray):
         for start in range(0, len(samples), size):
             yield samples[start : start + size]

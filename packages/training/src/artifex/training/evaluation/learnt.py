@@ -14,6 +14,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.data import Labels, batch_indices
 from artifex.training.evaluation.features import Extractor, Samples
 
@@ -81,6 +82,8 @@ def classifier(
     Raises:
         ValueError: for fewer than 8 samples, labels that are not as many, below 0 or of one class alone.
     """
+    check_whole("steps", steps, 1)
+    check_whole("seed", seed, 0)
     n, shape = len(samples), samples.shape[1:]
     if n < 8 or labels.shape != (n,) or len(shape) not in (1, 3):
         raise ValueError(

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.evaluation.distances import blocks, radii, squared
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.record import Score
@@ -63,8 +64,7 @@ def share_error(share: float, n: int) -> float:
 
 def check_k(k: int, generated: int, real: int) -> None:
     """Raise a ValueError if there is no k-th nearest other in one of the sets."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    check_whole("k", k, 1)
     if min(generated, real) <= k:
         raise ValueError(
             f"k = {k} needs at least {k + 1} samples of either kind, got {generated} generated and {real} real"

@@ -12,6 +12,7 @@ https://doi.org/10.1007/s10851-014-0506-3
 import numpy as np
 from jaxtyping import Float64
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.evaluation.features import Features, together
 from artifex.training.evaluation.record import Score
 
@@ -35,8 +36,8 @@ def sliced_wasserstein(generated: Features, real: Features, *, directions: int =
         ValueError: for sets of two extractors, features that were not kept, or fewer than 2 directions.
     """
     together(generated, real)
-    if directions < 2:
-        raise ValueError(f"directions must be at least 2, got {directions}")
+    check_whole("directions", directions, 2)
+    check_whole("seed", seed, 0)
     x, y = generated.exact, real.exact
     theta = np.random.default_rng(seed).standard_normal((directions, x.shape[1]))
     theta /= np.linalg.norm(theta, axis=1, keepdims=True)

@@ -19,6 +19,7 @@ from artifex.generative_models.models.diffusion.process import DiffusionProcess,
 from artifex.generative_models.models.diffusion.rngs import drop_labels, next_key
 from artifex.generative_models.models.diffusion.sampling import SampleOptions, SamplingPlan, first_state, tableau
 from artifex.guidance import Conditional, Guidance, bind
+from artifex.kernels.ranges import check_whole
 from artifex.samplers import DDPM, Sampler, Tableau, sample
 from artifex.schedules import X0, Clipped, Denoiser, Estimate, HostArray, NetworkDenoiser, NoiseLevel, split_variance
 
@@ -270,9 +271,10 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
         options: SampleOptions,
     ) -> SamplingPlan:
         check_options(options, SampleOptions.__annotations__)
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, got {n_samples}")
-        full = (n_samples, *self._state_shape(self.config.input_dim if shape is None else shape))
+        check_whole("n_samples", n_samples, 1)
+        for size in shape or ():
+            check_whole("shape", size, 1)
+        full = (int(n_samples), *self._state_shape(self.config.input_dim if shape is None else shape))
         table = tableau(sampler, self.schedule, times)
         start, key = first_state(table, next_key(rngs or self.rngs, "sample"), full, options.get("initial_noise"))
         denoise = self._denoiser(table, full, options)

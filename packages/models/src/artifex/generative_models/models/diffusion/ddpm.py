@@ -1,7 +1,6 @@
 """Denoising diffusion probabilistic models."""
 
 from collections.abc import Mapping
-from operator import index
 from typing import Literal, Unpack
 
 from flax import nnx
@@ -87,7 +86,7 @@ class DDPMModel(DiffusionModel):
 def _split_shape(n_samples_or_shape: int | tuple[int, ...]) -> tuple[int, tuple[int, ...] | None]:
     """Number of samples, and the shape of one if given."""
     if not isinstance(n_samples_or_shape, tuple | list):
-        return index(n_samples_or_shape), None
+        return n_samples_or_shape, None
     if len(n_samples_or_shape) < 2:
         raise ValueError(f"a shape must be (batch, ...), got {n_samples_or_shape}")
     return n_samples_or_shape[0], tuple(n_samples_or_shape[1:])

@@ -15,6 +15,7 @@ from artifex.generative_models.models.diffusion.parameters import DiTParameters,
 from artifex.generative_models.models.diffusion.process import Steps, X
 from artifex.generative_models.models.diffusion.rngs import drop_labels
 from artifex.generative_models.models.diffusion.sampling import SampleOptions
+from artifex.kernels.ranges import check_whole
 from artifex.samplers import sample
 from artifex.schedules import Estimate, split_variance
 
@@ -157,6 +158,8 @@ class DiTModel(DiffusionModel[Array]):
             kwargs = {"guidance": guidance, **kwargs, "conditioning": labels}
         else:
             _check_unguided(cfg_scale)
+        if img_size is not None:
+            check_whole("img_size", img_size, 1)
         shape = None if img_size is None else (img_size, img_size, self.config.input_dim[-1])
         plan = self._plan(self._ancestral, self.times(num_steps), n_samples, shape, rngs, clip_denoised, kwargs)
         return self._to_data(sample(*plan))
