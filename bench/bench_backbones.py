@@ -14,7 +14,7 @@ from flax import nnx
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig
-from artifex.backbones.blocks import Conv
+from artifex.backbones.layers import Conv
 
 BATCH = 128
 State = nnx.State[int | str, Any]

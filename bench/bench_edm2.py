@@ -19,8 +19,8 @@ def test_activations_have_unit_magnitude_at_every_depth() -> None:
     @jax.jit
     def magnitudes(key: jax.Array) -> jax.Array:
         model = EDM2UNet(EDM2Config.xs(), rngs=nnx.Rngs(0))
-        _, seen = model.run(jax.random.normal(key, (1, 64, 64, 4)), jnp.zeros(1), jnp.array([3]))
-        return jnp.stack([jnp.sqrt(jnp.mean(h * h)) for h in seen])
+        _, activations = model.run(jax.random.normal(key, (1, 64, 64, 4)), jnp.zeros(1), jnp.array([3]))
+        return jnp.stack([jnp.sqrt(jnp.mean(h * h)) for h in activations])
 
     found = magnitudes(jax.random.key(1))
     assert found.shape == (37,)

@@ -57,11 +57,11 @@ def test_a_block_is_its_formula() -> None:
     def run(kernel: jax.Array, x: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         block = DiTBlock(SMALL, rngs=nnx.Rngs(0))
         block.modulation.kernel[...] = kernel
-        b1, s1, g1, b2, s2, g2 = jnp.split((c @ kernel)[:, None], 6, axis=-1)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = jnp.split((c @ kernel)[:, None], 6, axis=-1)
         normal = partial(jax.nn.standardize, epsilon=1e-6)
-        h = x + g1 * block.attend(normal(x) * (1 + s1) + b1)
-        mlp = block.contract(nnx.gelu(block.expand(normal(h) * (1 + s2) + b2), approximate=True))
-        return block(x, c), h + g2 * mlp
+        h = x + gate_msa * block.attention(normal(x) * (1 + scale_msa) + shift_msa)
+        mlp = block.mlp_out(nnx.gelu(block.mlp_in(normal(h) * (1 + scale_mlp) + shift_mlp), approximate=True))
+        return block(x, c), h + gate_mlp * mlp
 
     rng, hidden = np.random.default_rng(0), SMALL.hidden
     shapes = (hidden, 6 * hidden), (2, 5, hidden), (2, hidden)

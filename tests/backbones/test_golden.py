@@ -15,8 +15,8 @@ from safetensors.numpy import load_file
 
 from artifex.backbones import AutoencoderKL, TextCondition
 from artifex.backbones.interop import Pipeline, load_diffusers, save_diffusers
-from artifex.backbones.interop.diffusers import BY_NAME, FAMILIES, Model
-from artifex.backbones.interop.family import arrays
+from artifex.backbones.interop.conversion import arrays
+from artifex.backbones.interop.diffusers import BY_NAME, CONVERSIONS, Model
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/truth.safetensors"))
@@ -79,8 +79,8 @@ def test_outputs_and_gradients_are_those_of_pytorch(name: str) -> None:
         close(np.asarray(found[key]), value, float(value.std()))
     if gradients:
         model = nnx.merge(graph, grads, rest)
-        family: Any = next(family for family in FAMILIES if isinstance(model, family.network))
-        got = arrays(family, model)
+        conversion: Any = next(conversion for conversion in CONVERSIONS if isinstance(model, conversion.network))
+        got = arrays(conversion, model)
         std = float(np.concatenate([value.ravel() for value in gradients.values()]).std())
         for key, value in gradients.items():
             close(got[key], value, std)

@@ -1,4 +1,4 @@
-"""Sizes that do not halve: what changes resolution, and who takes them; ``test_golden`` has diffusers' numbers."""
+"""Sizes that are not divisible by two; the numbers of diffusers are in ``test_golden``."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from artifex.backbones import (
     UNetConditional,
     UNetConditionalConfig,
 )
-from artifex.backbones.blocks import Conv
+from artifex.backbones.layers import Conv
 from artifex.kernels.convolution import resize_nearest, upsample_nearest
 
 SD = UNetConditionalConfig(

@@ -89,12 +89,12 @@ def uvit(model: UViT, x: HostArray, t: float, label: int) -> HostArray:
 
     def block(block: Any, h: HostArray, skip: HostArray | None = None) -> HostArray:  # noqa: ANN401 -- a block of the network
         if skip is not None:
-            h = linear(np.concatenate([h, skip], axis=-1), block.join)
-        kernel = array(block.attend.qkv.kernel).reshape(config.hidden, 3 * config.hidden)
+            h = linear(np.concatenate([h, skip], axis=-1), block.skip_linear)
+        kernel = array(block.attention.qkv.kernel).reshape(config.hidden, 3 * config.hidden)
         q, k, v = np.split(layer_norm(h, block.norm1) @ kernel, 3, axis=-1)
-        h = h + linear(attend(*(heads(a, config.heads) for a in (q, k, v))), block.attend.out)
-        inner = linear(layer_norm(h, block.norm2), block.expand)
-        return h + linear(inner * (1 + erf(inner / np.sqrt(2))) / 2, block.contract)
+        h = h + linear(attend(*(heads(a, config.heads) for a in (q, k, v))), block.attention.out)
+        inner = linear(layer_norm(h, block.norm2), block.mlp_in)
+        return h + linear(inner * (1 + erf(inner / np.sqrt(2))) / 2, block.mlp_out)
 
     skips = []
     for one in model.down:
@@ -107,7 +107,7 @@ def uvit(model: UViT, x: HostArray, t: float, label: int) -> HostArray:
     for i, patch in enumerate(linear(layer_norm(h, model.norm), model.out)[2:]):
         row, column = divmod(i, n)
         out[row * p : (row + 1) * p, column * p : (column + 1) * p] = patch.reshape(p, p, -1)
-    return convolve(out, array(model.smooth.kernel)) + array(model.smooth.bias)
+    return convolve(out, array(model.final_conv.kernel)) + array(model.final_conv.bias)
 
 
 def silu(x: HostArray) -> HostArray:

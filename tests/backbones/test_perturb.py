@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import DiT, DiTConfig, MMDiT, MMDiTConfig, UNet, UNetConfig, perturbed
-from artifex.backbones.blocks import SelfAttention
+from artifex.backbones.layers import SelfAttention
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 DIT = DiTConfig(in_channels=1, patch=2, hidden=8, depth=3, heads=2, learn_sigma=False, num_classes=None)
@@ -41,10 +41,10 @@ def run(network: DiT, x: jax.Array = X) -> jax.Array:
 
 
 def test_identity_attention_lets_each_token_see_itself_alone() -> None:
-    attend = SelfAttention(6, 2, rngs=nnx.Rngs(0))
+    attention = SelfAttention(6, 2, rngs=nnx.Rngs(0))
     x = np.random.default_rng(2).normal(size=(2, 5, 6))
-    weights = [np.asarray(layer.kernel[...], np.float64) for layer in (attend.qkv, attend.out)]
-    alone = perturbed(nnx.List([attend]), identity_attention=["0"])[0]
+    weights = [np.asarray(layer.kernel[...], np.float64) for layer in (attention.qkv, attention.out)]
+    alone = perturbed(nnx.List([attention]), identity_attention=["0"])[0]
     np.testing.assert_allclose(
         alone(jnp.asarray(x, jnp.float32)), x @ weights[0][:, 2].reshape(6, 6) @ weights[1], atol=1e-5
     )
@@ -86,7 +86,7 @@ def test_names_reach_all_that_is_below_them_and_leave_the_network_as_it_is() -> 
 
 def test_no_such_part() -> None:
     dit = trained()
-    with pytest.raises(ValueError, match=r"no self-attention at 'blocks.3'; they are at \['blocks.0.attend', "):
+    with pytest.raises(ValueError, match=r"no self-attention at 'blocks.3'; they are at \['blocks.0.attention', "):
         perturbed(dit, identity_attention=["blocks.3"])
     with pytest.raises(ValueError, match=r"no block to leave out at 'middle'; they are at \[\]"):
         perturbed(nnx.eval_shape(lambda: UNet(UNET, rngs=nnx.Rngs(0))), skip=["middle"])

@@ -25,11 +25,11 @@ from artifex.backbones import (
     init_rngs,
 )
 from artifex.backbones.interop import CheckpointError, load_diffusers, save_diffusers
-from artifex.backbones.interop.diffusers import BY_NAME, FAMILIES
-from artifex.backbones.interop.family import SAVED
-from artifex.backbones.interop.fields import Fields
-from artifex.backbones.interop.names import entries
-from artifex.backbones.interop.note import NOTE, completed, note
+from artifex.backbones.interop.config_fields import Fields
+from artifex.backbones.interop.conversion import SAVED
+from artifex.backbones.interop.diffusers import BY_NAME, CONVERSIONS
+from artifex.backbones.interop.extra_fields import EXTRA_FIELDS, extra_fields, with_extra_fields
+from artifex.backbones.interop.key_mapping import entries
 from artifex.backbones.unet_conditional import PooledEmbedding
 
 FOLDER = Path(__file__).parent
@@ -45,7 +45,7 @@ SYNONYMS: dict[str, dict[Any, Any]] = {
 }
 
 
-def family(name: str) -> Any:  # noqa: ANN401
+def conversion(name: str) -> Any:  # noqa: ANN401
     return BY_NAME[name]
 
 
@@ -71,12 +71,12 @@ def meaning(class_name: str, fields: Json) -> Json:
 @pytest.mark.parametrize("name", {truth["tensors"]: name for name, truth in PUBLISHED.items()}.values())
 def test_published_configs_are_read_as_diffusers_reads_them(name: str) -> None:
     truth = PUBLISHED[name]
-    home = family(truth["config"]["_class_name"])
+    home = conversion(truth["config"]["_class_name"])
     config = home.read(Fields(truth["config"]))
     config = dataclasses.replace(config, embed_per_block=True) if isinstance(config, DiTConfig) else config
     state = nnx.state(nnx.eval_shape(lambda: home.build(config, init_rngs(0))))
     flat = [(path, leaf) for path, leaf in nnx.to_flat_state(state) if isinstance(leaf, SAVED)]
-    table = entries(((".".join(map(str, path)), leaf.shape) for path, leaf in flat), home.table(config))
+    table = entries(((".".join(map(str, path)), leaf.shape) for path, leaf in flat), home.key_mapping(config))
     tensors = sorted((part, [*entry.theirs]) for entry in table for part in entry.parts)
     assert hashlib.sha256(json.dumps(tensors).encode()).hexdigest() == truth["tensors"]
     assert (
@@ -88,18 +88,18 @@ def test_published_configs_are_read_as_diffusers_reads_them(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configs_come_back(name: str) -> None:
     before = PUBLISHED[name]["config"]
-    home = family(before["_class_name"])
+    home = conversion(before["_class_name"])
     config = home.read(Fields(before))
     after = json.loads(json.dumps(home.write(config)))
     assert set(after) <= set(DEFAULTS[home.class_name])
     assert meaning(home.class_name, after) == meaning(home.class_name, before)
     assert home.read(Fields(after)) == config
-    assert note(config, config) == {}
+    assert extra_fields(config, config) == {}
 
 
 @pytest.mark.parametrize("class_name", DEFAULTS)
 def test_what_a_config_leaves_out_is_what_diffusers_takes(class_name: str) -> None:
-    home = family(class_name)
+    home = conversion(class_name)
     config = home.read(Fields({}))
     assert home.read(Fields(DEFAULTS[class_name])) == config
     written = json.loads(json.dumps(home.write(config)))
@@ -109,7 +109,7 @@ def test_what_a_config_leaves_out_is_what_diffusers_takes(class_name: str) -> No
 
 def test_the_refiner_takes_its_own_condition() -> None:
     """The width of its input alone is in the config: 1280 and five numbers of 256, or 1024 and six."""
-    read = family("UNet2DConditionModel").read
+    read = conversion("UNet2DConditionModel").read
     refiner, sdxl = (read(Fields(PUBLISHED[name]["config"])) for name in ("sdxl-refiner-unet", "sdxl-unet"))
     assert (refiner.pooled_features, refiner.ids, refiner.depths, refiner.middle_depth) == (1280, 5, (0, 4, 4, 0), 4)
     assert (sdxl.pooled_features, sdxl.ids) == (1280, 6)
@@ -149,7 +149,7 @@ def changed(config: Any, *changes: Json) -> list[Any]:  # noqa: ANN401
 
 
 def home_of(config: Any) -> Any:  # noqa: ANN401
-    return next(home for home in FAMILIES if type(home.read(Fields({}))) is type(config))
+    return next(home for home in CONVERSIONS if type(home.read(Fields({}))) is type(config))
 
 
 @pytest.mark.parametrize(
@@ -179,18 +179,18 @@ def home_of(config: Any) -> Any:  # noqa: ANN401
 def test_a_network_saved_and_loaded_has_its_config(config: Any) -> None:  # noqa: ANN401
     home = home_of(config)
     written: Json = home.write(config)
-    noted = note(config, home.again(config))
+    noted = extra_fields(config, home.round_trip(config))
     fields = json.loads(json.dumps({**written, **noted}))
     assert not {key for key in fields if not key.startswith("_")} - set(DEFAULTS[home.class_name])
     assert None not in (fields.get("sample_size", 0),) or home.class_name.startswith("UNet")  # others can't do without
     again = home.read(Fields(fields))
-    again = completed(again, fields[NOTE], home.again) if NOTE in fields else again
+    again = with_extra_fields(again, fields[EXTRA_FIELDS], home.round_trip) if EXTRA_FIELDS in fields else again
     assert again == config
 
 
 def test_no_note_is_written_without_need() -> None:
     for config in (UNET, SD, DIT, SD3):
-        assert note(config, home_of(config).again(config)) == {}
+        assert extra_fields(config, home_of(config).round_trip(config)) == {}
 
 
 def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
     model.config = dataclasses.replace(model.config, sample_size=None)
     save_diffusers(model, tmp_path)
     fields = json.loads((tmp_path / "config.json").read_text())
-    assert fields[NOTE] == {"sample_size": None}
+    assert fields[EXTRA_FIELDS] == {"sample_size": None}
     again = load_diffusers(tmp_path)
     assert isinstance(again, AutoencoderKL)
     assert again.config == model.config
@@ -213,7 +213,7 @@ def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
         ({"groups": 4}, r"_artifex must agree with the other fields, got \{'groups': 4\}"),
         ({"groups": 3}, "groups must divide the channels"),
     ):
-        (tmp_path / "config.json").write_text(json.dumps({**fields, NOTE: wrong}))
+        (tmp_path / "config.json").write_text(json.dumps({**fields, EXTRA_FIELDS: wrong}))
         with pytest.raises(CheckpointError, match=said):
             load_diffusers(tmp_path)
 
@@ -237,7 +237,7 @@ def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
 def test_another_network_is_refused(name: str, changes: Json, said: str) -> None:
     fields = {**PUBLISHED[name]["config"], **changes}
     with pytest.raises(ValueError, match=said):
-        family(fields["_class_name"]).read(Fields(fields))
+        conversion(fields["_class_name"]).read(Fields(fields))
 
 
 @pytest.mark.parametrize(
@@ -253,11 +253,11 @@ def test_another_network_is_refused(name: str, changes: Json, said: str) -> None
 )
 def test_other_ways_to_write_a_config(name: str, changes: Json) -> None:
     fields = PUBLISHED[name]["config"]
-    read = family(fields["_class_name"]).read
+    read = conversion(fields["_class_name"]).read
     assert read(Fields({**fields, **changes})) == read(Fields(fields))
 
 
 def test_height_and_width_apart() -> None:
     for name in ("ddpm-cifar10-32", "sd-1.4-unet", "sd-1.4-vae"):
         fields = PUBLISHED[name]["config"]
-        assert family(fields["_class_name"]).read(Fields({**fields, "sample_size": [8, 16]})).sample_size == (8, 16)
+        assert conversion(fields["_class_name"]).read(Fields({**fields, "sample_size": [8, 16]})).sample_size == (8, 16)

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import AutoencoderKL, AutoencoderKLConfig, tiled
-from artifex.backbones.residual import avg_pool
+from artifex.backbones.unet_blocks import avg_pool
 from artifex.kernels.convolution import upsample_nearest
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(1, 12, 20, 2)), jnp.float32)
@@ -44,5 +44,5 @@ def test_an_autoencoder_goes_by_tiles_of_one_shape() -> None:
 def test_tiles_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"overlap must be in \[0, 7\], got 8"):
         tiled(upsample_nearest, X, tile=8, overlap=8)
-    with pytest.raises(ValueError, match=r"tiles of \(8, 8\) with overlap 3 do not begin at whole places"):
+    with pytest.raises(ValueError, match=r"tiles of \(8, 8\) with overlap 3 do not begin at whole pixels"):
         tiled(avg_pool, X, tile=8, overlap=3)

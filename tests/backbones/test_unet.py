@@ -38,9 +38,9 @@ def test_shapes(change: dict[str, tuple[int, ...]], height: int, width: int) -> 
 def test_attention_is_where_it_is_asked_for() -> None:
     config = dataclasses.replace(SMALL, channel_mults=(1, 2, 2), attention_levels=(1,))
     model = nnx.eval_shape(lambda: UNet(config, rngs=nnx.Rngs(0)))
-    down, up = ([stage for level in levels for stage in level.blocks] for levels in (model.trunk.down, model.trunk.up))
+    down, up = ([stage for level in levels for stage in level.blocks] for levels in (model.core.down, model.core.up))
     assert [stage.attention is not None for stage in down] == [False, True, False]
-    assert [stage.attention is not None for stage in model.trunk.middle] == [True, False]
+    assert [stage.attention is not None for stage in model.core.middle] == [True, False]
     assert [stage.attention is not None for stage in up] == [False, False, True, True, False, False]
 
 

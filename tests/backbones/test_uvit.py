@@ -43,8 +43,8 @@ def test_every_input_and_parameter_counts_and_the_output_starts_at_zero() -> Non
     ):
         assert float(jnp.abs(changed[0][0] - out[0]).max()) > 1e-4
         np.testing.assert_allclose(changed[0][1], out[1], atol=1e-5)
-    state["smooth"]["kernel"][...] = jnp.zeros((3, 3, 1, 1))
-    state["smooth"]["bias"][...] = jnp.zeros(1)
+    state["final_conv"]["kernel"][...] = jnp.zeros((3, 3, 1, 1))
+    state["final_conv"]["bias"][...] = jnp.zeros(1)
     np.testing.assert_array_equal(run(state, x, t, y)[0], np.zeros(x.shape))
 
 

@@ -5,10 +5,9 @@ import optax
 import pytest
 from flax import nnx
 
-from artifex.backbones import DirectionParam, EDM2Config, force_weight_norm
-from artifex.backbones.edm2 import UnitConv
+from artifex.backbones import DirectionParam, force_weight_norm
+from artifex.backbones.magnitude_preserving import MPConv
 
-CONFIG = EDM2Config(base_channels=64)
 SHAPES = {3: (3, 3, 5, 4), 1: (1, 1, 5, 4), 0: (5, 4)}
 
 
@@ -23,7 +22,7 @@ def exact(weight: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("size", SHAPES)
 def test_rows_get_the_papers_length_and_the_output_stays(size: int) -> None:
-    layer = UnitConv(CONFIG, 5, 4, size, rngs=nnx.Rngs(size))
+    layer = MPConv(5, 4, size, rngs=nnx.Rngs(size))
     assert layer.kernel.shape == SHAPES[size]
     rng = np.random.default_rng(0)
     wild = (rng.normal(size=SHAPES[size]) * 10.0 ** rng.uniform(-3, 3, 4)).astype(np.float32)
@@ -52,7 +51,7 @@ def test_other_parameters_and_dtypes_stay_as_they_are() -> None:
 
 
 def test_a_step_of_a_users_own_turns_weights_and_does_not_lengthen_them() -> None:
-    layer = UnitConv(CONFIG, 5, 4, 0, rngs=nnx.Rngs(0))
+    layer = MPConv(5, 4, 0, rngs=nnx.Rngs(0))
     nnx.update(layer, force_weight_norm(nnx.state(layer, nnx.Param)))
     optimizer = nnx.Optimizer(layer, optax.sgd(0.5), wrt=nnx.Param)
     x, y = (jnp.asarray(np.random.default_rng(i).normal(size=(16, n)), jnp.float32) for i, n in enumerate((5, 4)))

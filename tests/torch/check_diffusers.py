@@ -12,8 +12,8 @@ import torch
 from flax import nnx
 
 from artifex.backbones.interop import Pipeline, load_diffusers, save_diffusers
-from artifex.backbones.interop.diffusers import FAMILIES
-from artifex.backbones.interop.family import arrays
+from artifex.backbones.interop.conversion import arrays
+from artifex.backbones.interop.diffusers import CONVERSIONS
 from tests.backbones.test_golden import State, close, outputs
 from tests.torch import cases
 
@@ -41,8 +41,8 @@ def test_there_and_back(case: cases.Case, tmp_path: Path) -> None:
     for key, value in expected.items():
         close(np.asarray(found[key]), value.numpy(), float(value.std()))
     gradients = {key: value.numpy() for key, value in cases.gradients(case, theirs, given).items()}
-    family: Any = next(family for family in FAMILIES if isinstance(ours, family.network))
-    got = arrays(family, nnx.merge(graph, grads, rest))
+    conversion: Any = next(conversion for conversion in CONVERSIONS if isinstance(ours, conversion.network))
+    got = arrays(conversion, nnx.merge(graph, grads, rest))
     std = float(np.concatenate([value.ravel() for value in gradients.values()]).std())
     for key, value in gradients.items():
         close(got[key], value, std)

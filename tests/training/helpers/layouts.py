@@ -187,7 +187,7 @@ def main(folder: Path) -> None:
         specs = [getattr(leaf.sharding, "spec", ()) for leaf in jax.tree.leaves(state.parameters)]
         out[name] = {
             "losses": np.asarray(state.losses).tolist(),
-            "kernel": state.parameters["blocks"][0]["expand"]["kernel"][...].addressable_shards[0].data.shape,
+            "kernel": state.parameters["blocks"][0]["mlp_in"]["kernel"][...].addressable_shards[0].data.shape,
             "bytes": sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)),
             "held at the start": taken,
             "memory of the start": memory,

@@ -9,8 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from artifex.backbones import EDM2Config
-from artifex.backbones.edm2 import UnitConv, mp_silu
+from artifex.backbones.magnitude_preserving import MPConv, mp_silu
 from artifex.schedules import Discrete, V, betas
 from artifex.training import (
     Batches,
@@ -52,9 +51,9 @@ class Turning(nnx.Module):
     """Of layers whose weights count by their direction alone, as those of an ``EDM2UNet``."""
 
     def __init__(self, pixels: int) -> None:
-        config, rngs = EDM2Config(base_channels=64), nnx.Rngs(0)
+        rngs = nnx.Rngs(0)
         sizes = (pixels + 1, 64, 64, pixels)
-        self.layers = nnx.List([UnitConv(config, n, m, 0, rngs=rngs) for n, m in pairwise(sizes)])
+        self.layers = nnx.List([MPConv(n, m, 0, rngs=rngs) for n, m in pairwise(sizes)])
         self.gain = nnx.Param(jnp.ones(()))
 
     def __call__(

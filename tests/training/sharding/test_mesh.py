@@ -204,7 +204,7 @@ def test_what_a_mesh_can_not_share_is_refused_with_its_numbers() -> None:
         check_mesh(halves, mlp, 8)
     with pytest.raises(
         ValueError,
-        match=r"axis 1 of blocks.0.attend.qkv.bias, of shape \(3, 4, 16\), must be a multiple of mesh.tensor, got 8",
+        match=r"axis 1 of blocks.0.attention.qkv.bias, of shape \(3, 4, 16\), must be a multiple of mesh.tensor, got 8",
     ):
         check_mesh(eighths, dit, 8)
     assert rules_of(MLP, AbstractMesh((4, 2, 1), AXES)) == {}

@@ -1,7 +1,7 @@
-"""Networks for diffusion models in Flax NNX: U-Net, DiT and MLP, each a function of ``(x, t, cond)``."""
+"""Networks for diffusion models in Flax NNX."""
 
 from artifex.backbones.autoencoder_kl import AutoencoderKL as AutoencoderKL
-from artifex.backbones.autoencoder_kl import AutoencoderKLConfig as AutoencoderKLConfig
+from artifex.backbones.autoencoder_kl_config import AutoencoderKLConfig as AutoencoderKLConfig
 from artifex.backbones.base import Backbone as Backbone
 from artifex.backbones.base import TextCondition as TextCondition
 from artifex.backbones.dit import DiT as DiT

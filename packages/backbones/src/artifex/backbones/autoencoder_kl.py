@@ -1,118 +1,26 @@
-r"""The KL autoencoder of latent diffusion: images to a Gaussian over smaller latents, and back.
+r"""The KL autoencoder of latent diffusion.
 
 $$q(z \mid x) = \mathcal N(z;\ \mu(x), e^{\ell(x)}),\qquad \hat x = \text{decode}(z)$$
 
 References: Rombach et al. 2021, https://arxiv.org/abs/2112.10752
 """
 
-from dataclasses import dataclass
-
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import check_kinds, check_sample_size
-from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
-from artifex.backbones.residual import AttentionBlock, ResBlock
+from artifex.backbones.autoencoder_kl_config import AutoencoderKLConfig
+from artifex.backbones.base import Image, OtherImage
+from artifex.backbones.layers import Conv, GroupNorm
 from artifex.backbones.tiled import tiled
-from artifex.backbones.trunk import Level, Stage, check_halves
-from artifex.kernels.ranges import check_positive
+from artifex.backbones.unet_blocks import AttentionBlock, ResBlock
+from artifex.backbones.unet_core import Level, Stage, check_divisible
 
 Latent = Float[Array, "b y x z"]
 
 
-@dataclass(frozen=True)
-class AutoencoderKLConfig:
-    """The shape of an `AutoencoderKL`; a latent is ``factor`` times smaller than its image on each side.
-
-    Attributes:
-        in_channels: Channels of an image.
-        latent_channels: Channels of a latent.
-        channels: Channels of each level, the first at full resolution; each level but the first halves it.
-        num_res_blocks: Residual blocks a level in the encoder; the decoder has one more.
-        groups: Groups of the group norms; divides the channels of every level.
-        middle_attention: Attention between the two residual blocks at the lowest resolution.
-        quant_conv: A last 1x1 convolution on the encoder's side.
-        post_quant_conv: A first 1x1 convolution on the decoder's side.
-        scaling_factor: A diffusion model's latents are ``(z - shift_factor) * scaling_factor``. Neither `encode` nor
-            `decode` applies it.
-        shift_factor: See ``scaling_factor``.
-        latents_mean: Of each channel, where a diffusion model's latents are ``(z - mean) / std * scaling_factor``.
-        latents_std: See ``latents_mean``; positive.
-        force_upcast: A note to PyTorch, which then decodes in float32; without effect here.
-        sample_size: Height and width of the images in training, or one number for both; a note to whoever samples, no
-            bound.
-        remat: Recompute every block in the backward pass rather than keep what is inside it.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
-
-    Raises:
-        ValueError: If a field is out of its range.
-    """
-
-    in_channels: int = 3
-    latent_channels: int = 4
-    channels: tuple[int, ...] = (128, 256, 512, 512)
-    num_res_blocks: int = 2
-    groups: int = 32
-    middle_attention: bool = True
-    quant_conv: bool = True
-    post_quant_conv: bool = True
-    scaling_factor: float = 0.18215
-    shift_factor: float = 0.0
-    latents_mean: tuple[float, ...] | None = None
-    latents_std: tuple[float, ...] | None = None
-    force_upcast: bool = True
-    sample_size: int | tuple[int, int] | None = None
-    remat: bool = False
-    dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
-
-    def __post_init__(self) -> None:
-        check_kinds(self)
-        for name in ("in_channels", "latent_channels", "num_res_blocks", "groups"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels must be positive and not empty, got {self.channels}")
-        if any(channels % self.groups for channels in self.channels):
-            raise ValueError(f"groups must divide the channels {self.channels} of every level, got {self.groups}")
-        for name in ("latents_mean", "latents_std"):
-            values = getattr(self, name)
-            if values is not None and len(values) != self.latent_channels:
-                raise ValueError(f"{name} must be None or {self.latent_channels} numbers, one a channel, got {values}")
-        if self.latents_std is not None:
-            check_positive("latents_std", np.asarray(self.latents_std))
-        check_positive("scaling_factor", self.scaling_factor)
-        check_sample_size(self.sample_size)
-
-    @property
-    def factor(self) -> int:
-        """How many times smaller a latent is than its image, on each side."""
-        return 1 << (len(self.channels) - 1)
-
-    @classmethod
-    def f4(cls) -> "AutoencoderKLConfig":
-        """Latent diffusion's KL-f4: 3 latent channels, 55.3M parameters."""
-        return cls(latent_channels=3, channels=(128, 256, 512))
-
-    @classmethod
-    def f8(cls) -> "AutoencoderKLConfig":
-        """Stable Diffusion's, 83.7M parameters; SDXL's has ``scaling_factor=0.13025``."""
-        return cls()
-
-    @classmethod
-    def sd3(cls) -> "AutoencoderKLConfig":
-        """Stable Diffusion 3's: 16 latent channels, 83.8M parameters."""
-        return cls(
-            latent_channels=16, quant_conv=False, post_quant_conv=False, scaling_factor=1.5305, shift_factor=0.0609
-        )
-
-
 class _Builder:
-    """Makes the parts that encoder and decoder share."""
+    """Layers shared by encoder and decoder."""
 
     def __init__(self, config: AutoencoderKLConfig, rngs: nnx.Rngs) -> None:
         self.config, self.rngs = config, rngs
@@ -170,7 +78,7 @@ def _run(stage: Stage, x: Image) -> OtherImage:
 
 
 class Encoder(nnx.Module):
-    """Down to the lowest resolution and to mean and log-variance side by side."""
+    """Downsampling layers that end in mean and log-variance, concatenated."""
 
     def __init__(self, config: AutoencoderKLConfig, *, rngs: nnx.Rngs) -> None:
         make = _Builder(config, rngs)
@@ -200,7 +108,7 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Up from a latent to an image."""
+    """Upsampling layers from a latent to an image."""
 
     def __init__(self, config: AutoencoderKLConfig, *, rngs: nnx.Rngs) -> None:
         make = _Builder(config, rngs)
@@ -231,7 +139,7 @@ class Decoder(nnx.Module):
 
 
 class AutoencoderKL(nnx.Module):
-    """Convolutional encoder and decoder with attention at the lowest resolution.
+    """A convolutional encoder and decoder with attention at the lowest resolution.
 
     References: Rombach et al. 2021, https://arxiv.org/abs/2112.10752
     """
@@ -244,18 +152,18 @@ class AutoencoderKL(nnx.Module):
         self.post_quant_conv = make.conv(latent, latent, 1) if config.post_quant_conv else None
 
     def encode(self, x: Image) -> tuple[Latent, Latent]:
-        """The posterior of the latent, unscaled.
+        """Encode images to the posterior of their unscaled latents.
 
         Args:
-            x: Images, ``(batch, height, width, in_channels)``, both sizes at least ``factor``; a size that
-                ``factor`` does not divide is rounded down.
+            x: images, ``(batch, height, width, in_channels)``, both sizes at least ``factor``; sizes not divisible by
+                ``factor`` are rounded down.
 
         Returns:
             Mean and log-variance, each ``(batch, height // factor, width // factor, latent_channels)`` in the dtype of
-            ``x``; the log-variance is kept in [-30, 20].
+            ``x``; the log-variance is clipped to [-30, 20].
 
         Raises:
-            ValueError: If ``x`` has another shape.
+            ValueError: if ``x`` has the wrong shape.
         """
         config = self.config
         if x.ndim != 4 or x.shape[-1] != config.in_channels:
@@ -268,36 +176,36 @@ class AutoencoderKL(nnx.Module):
         return mean, jnp.clip(logvar, -30.0, 20.0)
 
     def encode_tiled(self, x: Image, *, tile: int = 512, overlap: int = 128) -> tuple[Latent, Latent]:
-        """`encode` by tiles: memory follows the tile rather than the image, and the result is a little different.
+        """``encode`` in tiles, with memory independent of the image's size and a slightly different result.
 
         Args:
-            x: As `encode`, both sizes divisible by ``factor``.
-            tile: Height and width of a tile, a multiple of ``factor``.
-            overlap: How far tiles reach into each other, a multiple of ``factor`` below ``tile``.
+            x: as ``encode``, both sizes divisible by ``factor``.
+            tile: height and width of a tile, a multiple of ``factor``.
+            overlap: overlap of neighboring tiles, a multiple of ``factor`` below ``tile``.
 
         Raises:
-            ValueError: As `encode` and `tiled`.
+            ValueError: see ``encode`` and ``tiled``.
         """
-        check_halves(x, len(self.config.channels))
-        found = tiled(lambda part: jnp.concatenate(self.encode(part), axis=-1), x, tile=tile, overlap=overlap)
-        mean, logvar = jnp.split(found, 2, axis=-1)
+        check_divisible(x, len(self.config.channels))
+        encoded = tiled(lambda part: jnp.concatenate(self.encode(part), axis=-1), x, tile=tile, overlap=overlap)
+        mean, logvar = jnp.split(encoded, 2, axis=-1)
         return mean, logvar
 
     def decode_tiled(self, z: Latent, *, tile: int = 64, overlap: int = 16) -> Image:
-        """`decode` by tiles of latents; see `encode_tiled`."""
+        """``decode`` in tiles of latents; see ``encode_tiled``."""
         return tiled(self.decode, z, tile=tile, overlap=overlap)
 
     def decode(self, z: Latent) -> Image:
-        """The image of a latent.
+        """Decode latents to images.
 
         Args:
-            z: Unscaled latents, ``(batch, height, width, latent_channels)``.
+            z: unscaled latents, ``(batch, height, width, latent_channels)``.
 
         Returns:
             Images, ``(batch, factor * height, factor * width, in_channels)`` in the dtype of ``z``.
 
         Raises:
-            ValueError: If ``z`` has another shape.
+            ValueError: if ``z`` has the wrong shape.
         """
         if z.ndim != 4 or z.shape[-1] != self.config.latent_channels:
             raise ValueError(f"z must have shape (batch, height, width, {self.config.latent_channels}), got {z.shape}")

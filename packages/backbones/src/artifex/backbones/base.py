@@ -1,7 +1,7 @@
-"""The one contract of every network here, and the checks that they share.
+"""The interface of all networks, the shapes they share, and the checks of their arguments.
 
-``x`` is the noisy sample, ``t`` its time in the units of the schedule's training steps (0 to about 1000: the time
-embedding turns slowly below that), ``cond`` a class label; the label ``num_classes`` is the null label, "no condition".
+``x`` is the noisy sample, ``t`` its time in units of training steps (0 to about 1000, which the sinusoids of the time
+embedding are made for), ``cond`` a class label; the label ``num_classes`` is the null label, for "no condition".
 """
 
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,81 +18,87 @@ from artifex.kernels.ranges import check_number, check_whole
 X = Float[Array, "b *d"]
 Time = Real[Array, " b"]
 Label = Int[Array, " b"]
+Image = Float[Array, "b h w c"]
+OtherImage = Float[Array, "b y x o"]  # of another size than the ``Image`` beside it
+Tokens = Float[Array, "b n c"]
+Heads = Float[Array, "b n heads d"]
+Vector = Float[Array, "b c"]
+Embedding = Float[Array, "b e"]  # of the time and the condition
+Context = Float[Array, "b m k"]  # the vectors of a text
 
 
 @runtime_checkable
 class Backbone(Protocol):
-    """A network ``(x, t, cond) -> out``; what ``out`` predicts is for the caller to say."""
+    """A network ``(x, t, cond) -> out``; what ``out`` predicts is up to the caller."""
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> Float[Array, "b *o"]:
         """Evaluate the network.
 
         Args:
-            x: Noisy samples, ``(batch, *shape, channels)``.
-            t: One time a sample, ``(batch,)``, float or int.
-            cond: One label a sample, ``(batch,)`` in ``[0, num_classes]``; None is the null label for all.
-            deterministic: False turns dropout on.
+            x: noisy samples, ``(batch, *shape, channels)``.
+            t: one time per sample, ``(batch,)``, float or int.
+            cond: one label per sample, ``(batch,)`` in ``[0, num_classes]``; None is the null label for all.
+            deterministic: whether dropout is off.
 
         Returns:
-            An array shaped as ``x``; networks that also learn a variance double the channels.
+            An array of the shape of ``x``, with twice the channels if the network also learns a variance.
         """
         ...
 
 
 class Constant(nnx.Variable[Array]):
-    """An array that is saved with a network's parameters and is not trained."""
+    """An array that is saved with the parameters of a network but not trained."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TextCondition:
-    """What a text-conditional network is told beside the time.
+    """The condition of a text-conditional network.
 
     Attributes:
-        context: The text's vectors, ``(batch, tokens, features)``.
-        pooled: One vector of the whole text a sample, ``(batch, features)``, where the network takes one.
-        ids: Numbers that are embedded as times are, ``(batch, count)``: SDXL's original height and width, crop's top
-            and left, target height and width.
+        context: the vectors of the text's tokens, ``(batch, tokens, features)``.
+        pooled: one vector for the whole text, ``(batch, features)``, if the network takes one.
+        ids: numbers that are embedded like times, ``(batch, count)``; SDXL's are the original height and width, the top
+            and left of the crop, and the target height and width.
     """
 
-    context: Float[Array, "b m k"]
+    context: Context
     pooled: Float[Array, "b p"] | None = None
     ids: Real[Array, "b i"] | None = None
 
 
-def check_kinds(config: object) -> None:
-    """Raise ValueError unless a dataclass's ints are whole numbers, no bools, and its floats finite ones."""
+def check_types(config: object) -> None:
+    """Raise ValueError unless the int fields of a dataclass hold whole numbers and the float fields finite ones."""
     assert is_dataclass(config)
-    for part in fields(config):
-        value, inner = getattr(config, part.name), get_args(part.type)
-        kinds = {part.type, *inner, *(kind for one in inner for kind in get_args(one))}
-        for one in value if isinstance(value, tuple) else (value,):
-            if one is None:
+    for field in fields(config):
+        value, inner = getattr(config, field.name), get_args(field.type)
+        types = {field.type, *inner, *(kind for one in inner for kind in get_args(one))}
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is None:
                 continue
-            if int in kinds and (isinstance(one, bool) or not isinstance(one, int | np.integer)):
-                raise ValueError(f"{part.name} must be a whole number, got {one!r}")
-            if float in kinds:
-                check_number(part.name, one)
+            if int in types and (isinstance(item, bool) or not isinstance(item, int | np.integer)):
+                raise ValueError(f"{field.name} must be a whole number, got {item!r}")
+            if float in types:
+                check_number(field.name, item)
 
 
 def check_sample_size(size: int | tuple[int, int] | None) -> None:
-    """Raise ValueError unless ``size`` is None, or height and width, or one number for both, of at least 1."""
-    for one in size if isinstance(size, tuple) else (size,):
-        if one is not None:
-            check_whole("sample_size", one, 1)
+    """Raise ValueError unless ``size`` is None, at least 1, or a height and a width of at least 1."""
+    for side in size if isinstance(size, tuple) else (size,):
+        if side is not None:
+            check_whole("sample_size", side, 1)
 
 
-def check_part(name: str, part: Array | None, shape: tuple[int | None, ...]) -> Array:
-    """``part`` of a condition, or a ValueError unless it has ``shape``, whose None is any size."""
-    got = None if part is None else part.shape
+def check_shape(name: str, array: Array | None, shape: tuple[int | None, ...]) -> Array:
+    """Return ``array``, or raise ValueError unless it has ``shape``, in which None is any size."""
     if (
-        part is None
-        or part.ndim != len(shape)
-        or any(n not in (None, m) for n, m in zip(shape, part.shape, strict=True))
+        array is None
+        or len(array.shape) != len(shape)
+        or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True))
     ):
         expected = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} must have shape ({expected}), got {got}")
-    return part
+        raise ValueError(f"{name} must have shape ({expected}), got {None if array is None else array.shape}")
+    return array
 
 
 def check_input(x: X, t: Time, rank: int, channels: int) -> None:
@@ -105,21 +111,20 @@ def check_input(x: X, t: Time, rank: int, channels: int) -> None:
 
 
 def resolve_labels(cond: Label | None, num_classes: int | None, batch: int, *, null: bool = True) -> Label | None:
-    """Fill in the null label and check the given ones.
+    """Check labels, or fill in the null label.
 
     Args:
-        cond: Labels in ``[0, num_classes]``, or None for the null label ``num_classes``.
-        num_classes: Number of classes, or None for a network without condition.
-        batch: Number of labels expected.
-        null: Whether the network has a null label; if not, labels must be given and be below ``num_classes``.
+        cond: labels in ``[0, num_classes]``, or None for the null label ``num_classes``.
+        num_classes: number of classes, or None for a network without condition.
+        batch: number of labels expected.
+        null: whether the network has a null label; if not, ``cond`` must hold labels below ``num_classes``.
 
     Returns:
-        ``batch`` labels, or None exactly when ``num_classes`` is None.
+        ``batch`` labels, or None if and only if ``num_classes`` is None.
 
     Raises:
-        ValueError: If the network takes no condition but one is given, if it needs one and none is given, if the labels
-            have another shape than ``(batch,)``, or if a label is out of range (not seen while tracing, where values
-            are unknown).
+        ValueError: if a condition is given but not taken, or needed but not given; if the labels are not of shape
+            ``(batch,)``; or if a label is out of range, which is checked only outside of a trace.
     """
     if num_classes is None:
         if cond is not None:

@@ -7,42 +7,43 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Label, Time, X, check_input, check_kinds, resolve_labels
-from artifex.backbones.blocks import Image, Linear, SelfAttention, Tokens, Vector, gelu
+from artifex.backbones.base import Image, Label, Time, Tokens, Vector, X, check_input, check_types, resolve_labels
+from artifex.backbones.block_stack import apply_blocks
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
-from artifex.backbones.layers import through
+from artifex.backbones.layers import Linear, SelfAttention, gelu
 from artifex.kernels import adaln
 from artifex.kernels.ranges import check_positive
 
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """The shape of a `DiT`; the published sizes are `s_2` to `xl_8`, by default on 4 latent channels and 1000 classes.
+    """Configuration of a ``DiT``; the published sizes are ``s_2`` to ``xl_8``, for latents and 1000 classes.
 
     Attributes:
-        in_channels: Channels of ``x``.
-        patch: Side of a patch; divides the height and width of ``x``.
-        hidden: Width of a token, a multiple of 4 and of ``heads``.
-        depth: Number of blocks.
-        heads: Attention heads.
-        mlp_ratio: Width of the hidden layer of a block's MLP as a multiple of ``hidden``.
-        learn_sigma: Doubles the output channels: prediction first, variance second.
-        dropout: Rate in the MLP, in ``[0, 1)``.
-        num_classes: Number of labels, or None for no condition.
-        epsilon: What the norm before each MLP adds to a variance; the other norms add 1e-6.
-        freq_shift: Of the time's sinusoids; see `timestep_embedding`.
-        qkv_bias: Queries, keys and values have a bias.
-        embed_per_block: Each block embeds time and label for itself (diffusers), the last layer as the first block.
-        sample_size: Height and width of the images in training. With None, positions count patches; else those of
-            any other size are stretched to span what they span at this one, as diffusers does.
-        remat: Recompute every block in the backward pass rather than keep what is inside it.
-        scan: Trace blocks that are alike once, not one by one: a smaller program, no faster one; see
-            `artifex.backbones.layers.through`.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        in_channels: channels of ``x``.
+        patch: side of a patch; must divide the height and width of ``x``.
+        hidden: width of a token, a multiple of 4 and of ``heads``.
+        depth: number of blocks.
+        heads: attention heads.
+        mlp_ratio: width of the hidden layer of a block's MLP as a multiple of ``hidden``.
+        learn_sigma: whether to double the output channels: prediction first, variance second.
+        dropout: rate in the MLP, in ``[0, 1)``.
+        num_classes: number of labels, or None for no condition.
+        epsilon: added to the variance in the norm before each MLP; the other norms add 1e-6.
+        freq_shift: of the time's sinusoids; see ``timestep_embedding``.
+        qkv_bias: whether queries, keys and values have a bias.
+        embed_per_block: whether each block has its own embedding of time and label (diffusers); the last layer uses
+            that of the first block.
+        sample_size: height and width of the training images, to whose span the positions of other sizes are scaled, as
+            in diffusers. With None, positions count patches.
+        remat: recompute every block in the backward pass instead of keeping its intermediates.
+        scan: trace equal blocks once, which makes the program smaller, not faster; see
+            ``artifex.backbones.block_stack.apply_blocks``.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     in_channels: int = 4
@@ -65,7 +66,7 @@ class DiTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("in_channels", "patch", "hidden", "depth", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -148,14 +149,14 @@ class DiTConfig:
 
 
 def patchify(x: Image, patch: int) -> Float[Array, "b n d"]:
-    """Cut images into ``patch x patch`` squares, row by row: ``(b, h, w, c)`` to ``(b, h w / p^2, p p c)``."""
+    """Cut images into ``patch x patch`` squares in row-major order: ``(b, h, w, c)`` to ``(b, h w / p^2, p p c)``."""
     b, h, w, c = x.shape
     squares = x.reshape(b, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
     return squares.reshape(b, (h // patch) * (w // patch), patch * patch * c)
 
 
 def unpatchify(tokens: Tokens, patch: int, height: int, width: int) -> Float[Array, "b {height} {width} o"]:
-    """Put the squares back into ``(b, height, width, c)``: the inverse of `patchify`."""
+    """Assemble squares to ``(b, height, width, c)``; the inverse of ``patchify``."""
     rows, columns = height // patch, width // patch
     squares = tokens.reshape(tokens.shape[0], rows, columns, patch, patch, -1).transpose(0, 1, 3, 2, 4, 5)
     return squares.reshape(tokens.shape[0], height, width, -1)
@@ -176,10 +177,12 @@ def _embedding(config: DiTConfig, rngs: nnx.Rngs) -> TimeEmbedding:
 
 
 class DiTBlock(nnx.Module):
-    r"""Attention and MLP, each normed, shifted, scaled and gated by the condition; the gates are 0 at first.
+    r"""Attention and MLP, each normalized, shifted, scaled and gated by the condition; the gates are 0 at first.
 
-    $$x \mathrel{+}= g_1\,\text{Attn}(\text{LN}(x)(1 + s_1) + b_1),\quad
-      x \mathrel{+}= g_2\,\text{MLP}(\text{LN}(x)(1 + s_2) + b_2),\quad (b_1, s_1, g_1, b_2, s_2, g_2) = W c$$
+    $$x \mathrel{+}= \alpha_1\,\text{Attn}(\text{LN}(x)(1 + \gamma_1) + \beta_1),\quad
+      x \mathrel{+}= \alpha_2\,\text{MLP}(\text{LN}(x)(1 + \gamma_2) + \beta_2)$$
+
+    The condition gives shifts, scales and gates: $(\beta_1, \gamma_1, \alpha_1, \beta_2, \gamma_2, \alpha_2) = W c$.
     """
 
     def __init__(self, config: DiTConfig, *, rngs: nnx.Rngs) -> None:
@@ -187,10 +190,10 @@ class DiTBlock(nnx.Module):
             return Linear(inner, outer, kernel_init=init, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
 
         hidden, wide = config.hidden, round(config.mlp_ratio * config.hidden)
-        self.skip = False  # see `perturbed`
+        self.skip = False  # see artifex.backbones.perturbed
         self.epsilon = config.epsilon
         self.embed = _embedding(config, rngs) if config.embed_per_block else None
-        self.attend = SelfAttention(
+        self.attention = SelfAttention(
             hidden,
             config.heads,
             bias=config.qkv_bias,
@@ -198,29 +201,29 @@ class DiTBlock(nnx.Module):
             param_dtype=config.param_dtype,
             rngs=rngs,
         )
-        self.expand = linear(hidden, wide)
-        self.contract = linear(wide, hidden)
+        self.mlp_in = linear(hidden, wide)
+        self.mlp_out = linear(wide, hidden)
         self.dropout = nnx.Dropout(config.dropout, rngs=rngs) if config.dropout else None
         self.modulation = linear(hidden, 6 * hidden, nnx.initializers.zeros_init())
 
     def __call__(self, x: Tokens, c: Vector, *, deterministic: bool = True) -> Tokens:
-        """Apply the block to ``x`` under the condition ``c``, already through a SiLU."""
+        """Apply the block to ``x`` under the condition ``c``, already passed through a SiLU."""
         if self.skip:
             return x
-        b1, s1, g1, b2, s2, g2 = jnp.split(self.modulation(c), 6, axis=-1)
-        _, y = adaln(x, s1, b1)
-        x, y = adaln(x, s2, b2, branch=self.attend(y), gate=g1, epsilon=self.epsilon)
-        h = gelu(self.expand(y), approximate=True)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = jnp.split(self.modulation(c), 6, axis=-1)
+        _, y = adaln(x, scale_msa, shift_msa)
+        x, y = adaln(x, scale_mlp, shift_mlp, branch=self.attention(y), gate=gate_msa, epsilon=self.epsilon)
+        h = gelu(self.mlp_in(y), approximate=True)
         if self.dropout is not None:
             h = self.dropout(h, deterministic=deterministic)
-        return x + g2[:, None] * self.contract(h)
+        return x + gate_mlp[:, None] * self.mlp_out(h)
 
 
 class DiT(nnx.Module):
-    """A transformer over patches, told the time and the label by adaLN-Zero.
+    """A transformer over patches, conditioned on time and label by adaLN-Zero.
 
-    Its blocks are the identity and its output exactly 0 before training. Positions are fixed sinusoids of the
-    patch's row and column, so any size that the patch divides will do.
+    Its blocks are the identity and its output exactly 0 before training. Positions are fixed sinusoids of the patch's
+    row and column, so that the size of the images is free.
 
     References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
     """
@@ -240,19 +243,19 @@ class DiT(nnx.Module):
         self.out = linear(config.hidden, area * config.out_channels, zeros)
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> Float[Array, "b *o"]:
-        """Evaluate the network; see `Backbone`.
+        """Evaluate the network; see ``Backbone``.
 
         Args:
             x: ``(batch, height, width, in_channels)``, both sizes divisible by ``patch``.
             t: ``(batch,)``.
             cond: ``(batch,)`` labels, or None.
-            deterministic: False turns dropout on.
+            deterministic: whether dropout is off.
 
         Returns:
             ``(batch, height, width, out_channels)`` in the dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or ``cond`` has another shape, or ``cond`` a label out of range.
+            ValueError: if ``x``, ``t`` or ``cond`` has the wrong shape, or a label is out of range.
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
@@ -260,21 +263,21 @@ class DiT(nnx.Module):
         if height % config.patch or width % config.patch:
             raise ValueError(f"height and width must be divisible by {config.patch}, got {height} and {width}")
 
-        def condition(block: DiTBlock) -> Vector:
+        def embedding(block: DiTBlock) -> Vector:
             embed = block.embed if self.embed is None else self.embed
             assert embed is not None
             return nnx.silu(embed(t, labels))
 
         def run(block: DiTBlock, h: Tokens, _: None) -> tuple[Tokens, None]:
-            return block(h, c if block.embed is None else condition(block), deterministic=deterministic), None
+            return block(h, c if block.embed is None else embedding(block), deterministic=deterministic), None
 
         labels = resolve_labels(cond, config.num_classes, x.shape[0])
-        c = condition(self.blocks[0])
+        c = embedding(self.blocks[0])
         rows, columns = height // config.patch, width // config.patch
         base = None if config.sample_size is None else config.sample_size // config.patch
         h = self.stem(patchify(x, config.patch))
         h = h + jnp.asarray(sincos_2d(config.hidden, rows, columns, base=base)[None], h.dtype)
-        h, _ = through(run, self.blocks, h, [None] * len(self.blocks), remat=config.remat, scan=config.scan)
+        h, _ = apply_blocks(run, self.blocks, h, [None] * len(self.blocks), remat=config.remat, scan=config.scan)
         shift, scale = jnp.split(self.modulation(c), 2, axis=-1)
         _, h = adaln(h, scale, shift)
         return unpatchify(self.out(h), config.patch, height, width).astype(x.dtype)

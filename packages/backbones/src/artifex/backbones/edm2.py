@@ -1,9 +1,4 @@
-r"""EDM2's magnitude-preserving U-Net: every layer turns activations of unit variance into such again.
-
-$$\text{silu}'(x) = \frac{\text{silu}(x)}{0.596},\quad
-  a \oplus_t b = \frac{(1-t)\,a + t\,b}{\sqrt{(1-t)^2 + t^2}},\quad
-  \text{cat}'_t(a, b) = \sqrt{\frac{N_a + N_b}{(1-t)^2 + t^2}}
-  \left[\frac{1-t}{\sqrt{N_a}} a,\ \frac{t}{\sqrt{N_b}} b\right]$$
+"""The magnitude-preserving U-Net of EDM2.
 
 References: Karras et al. 2024, https://arxiv.org/abs/2312.02696
 """
@@ -13,42 +8,50 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
-from artifex.backbones.base import Constant, Label, Time, X, check_input, check_kinds, resolve_labels
-from artifex.backbones.blocks import Image, OtherImage
-from artifex.backbones.residual import Condition, avg_pool
-from artifex.backbones.weight_norm import DirectionParam, unit_rows
-from artifex.kernels import attention, conv
+from artifex.backbones.base import (
+    Constant,
+    Embedding,
+    Image,
+    Label,
+    OtherImage,
+    Time,
+    X,
+    check_input,
+    check_types,
+    resolve_labels,
+)
+from artifex.backbones.magnitude_preserving import NORMAL, MPConv, mp_cat, mp_silu, mp_sum, normalize
+from artifex.backbones.unet_blocks import avg_pool
+from artifex.backbones.unet_core import check_divisible
+from artifex.kernels import attention
 from artifex.kernels.convolution import upsample_nearest
 
-NORMAL = nnx.initializers.normal(1.0)
-LIMIT = 256.0  # of activations: it keeps half precision from overflowing
+MAX_ACTIVATION = 256.0  # keeps half precision from overflowing
 
 
 @dataclass(frozen=True)
 class EDM2Config:
-    """The shape of an `EDM2UNet`; the published sizes are for 64x64x4 latents of ImageNet-512.
+    """Configuration of an ``EDM2UNet``; the published sizes are for 64x64x4 latents of ImageNet-512.
 
     Attributes:
-        in_channels: Channels of ``x`` and of the output.
-        base_channels: Channels at full resolution, before ``channel_mults``.
-        channel_mults: Channels of each level as multiples of ``base_channels``; each level halves the resolution.
-        num_blocks: Blocks a level on the way down; one more on the way up.
-        attention_levels: Levels with attention in their blocks; the middle always has it.
-        head_dim: Channels of an attention head.
-        residual_balance: Weight t of a residual branch in its sum, in (0, 1).
-        skip_balance: Weight t of what comes from the way down in its concatenation, in (0, 1).
-        dropout: Rate in the blocks, in ``[0, 1)``.
-        num_classes: Number of labels, or None for no condition.
-        remat: Recompute every block in the backward pass rather than keep what is inside it.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        in_channels: channels of ``x`` and of the output.
+        base_channels: channels at full resolution, before ``channel_mults``.
+        channel_mults: channels of each level as multiples of ``base_channels``; each level halves the resolution.
+        num_blocks: blocks per level on the way down; one more on the way up.
+        attention_levels: levels with attention in their blocks; the middle always has it.
+        head_dim: channels of an attention head.
+        residual_balance: weight t of the residual branches, in (0, 1).
+        skip_balance: weight t of the skip connections in their concatenations, in (0, 1).
+        dropout: rate in the blocks, in ``[0, 1)``.
+        num_classes: number of labels, or None for no condition.
+        remat: recompute every block in the backward pass instead of keeping its intermediates.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     in_channels: int = 4
@@ -66,7 +69,7 @@ class EDM2Config:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("in_channels", "base_channels", "num_blocks", "head_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -123,58 +126,10 @@ class EDM2Config:
         return cls(base_channels=448)
 
 
-def mp_silu(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """A SiLU that keeps unit variance."""
-    return nnx.silu(x) / 0.596
-
-
-def mp_sum(a: Float[Array, "*s"], b: Float[Array, "*s"], t: float) -> Float[Array, "*s"]:
-    """A sum of independent parts that keeps unit variance."""
-    return ((1.0 - t) * a + t * b) / math.hypot(1.0 - t, t)
-
-
-def mp_cat(a: Image, b: Float[Array, "b h w d"], t: float) -> Float[Array, "b h w e"]:
-    """A concatenation that keeps unit variance, its parts contributing as 1 - t and t whatever their channels."""
-    n, m = a.shape[-1], b.shape[-1]
-    scale = math.sqrt((n + m) / ((1.0 - t) ** 2 + t**2))
-    return jnp.concatenate([a * (scale * (1.0 - t) / math.sqrt(n)), b * (scale * t / math.sqrt(m))], axis=-1)
-
-
-def unit(x: Float[Array, "*s c"]) -> Float[Array, "*s c"]:
-    """Vectors of unit mean square along the last axis, statistics in float32."""
-    wide = x.astype(jnp.float32)
-    return (wide * lax.rsqrt((wide * wide).mean(-1, keepdims=True) + 1e-4)).astype(x.dtype)
-
-
-class UnitConv(nnx.Module):
-    r"""A convolution without bias whose filters have unit length, $y = (w / \lVert w \rVert) * x$.
-
-    Unit variance stays unit variance. Only the direction of the stored ``kernel`` counts: while it is trained,
-    `force_weight_norm` keeps its filters at the length that they are drawn with, up to chance.
-    """
-
-    def __init__(
-        self, config: EDM2Config, in_features: int, out_features: int, size: int = 3, *, rngs: nnx.Rngs
-    ) -> None:
-        shape = (size, size, in_features, out_features) if size else (in_features, out_features)
-        self.kernel = DirectionParam(NORMAL(rngs.params(), shape, jnp.dtype(config.param_dtype)))
-        self.dtype = config.dtype
-
-    def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s o"]:
-        """Convolve images, or multiply vectors for a kernel of two axes."""
-        x, kernel = x.astype(self.dtype), unit_rows(self.kernel[...]).astype(self.dtype)
-        if kernel.ndim == 2:
-            return x @ kernel
-        if kernel.shape[0] == 1:
-            return x @ kernel[0, 0]
-        pad = kernel.shape[0] // 2
-        return conv(x, kernel, padding=(pad, pad))
-
-
 class EDM2Block(nnx.Module):
-    """Two convolutions around a gain told by the condition, then attention where asked for.
+    """Two convolutions with a gain by the condition in between, optionally followed by attention.
 
-    On the way down (``down``) the input is normalised first; there are no other norms.
+    On the way down (``down``) the input is normalized first; there are no other norms.
     """
 
     def __init__(
@@ -184,12 +139,12 @@ class EDM2Block(nnx.Module):
         out_channels: int,
         *,
         down: bool,
-        attend: bool,
+        has_attention: bool,
         resample: str | None = None,
         rngs: nnx.Rngs,
     ) -> None:
-        def conv(inner: int, outer: int, size: int) -> UnitConv:
-            return UnitConv(config, inner, outer, size, rngs=rngs)
+        def conv(inner: int, outer: int, size: int) -> MPConv:
+            return MPConv(inner, outer, size, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
 
         self.balance, self.is_down, self.resample = config.residual_balance, down, resample
         self.skip = None if in_channels == out_channels else conv(in_channels, out_channels, 1)
@@ -198,16 +153,16 @@ class EDM2Block(nnx.Module):
         self.gain = nnx.Param(jnp.zeros((), config.param_dtype))
         self.dropout = nnx.Dropout(config.dropout, rngs=rngs) if config.dropout else None
         self.conv2 = conv(out_channels, out_channels, 3)
-        self.heads = out_channels // config.head_dim if attend else 0
-        self.qkv = conv(out_channels, 3 * out_channels, 1) if attend else None
-        self.out = conv(out_channels, out_channels, 1) if attend else None
+        self.heads = out_channels // config.head_dim if has_attention else 0
+        self.qkv = conv(out_channels, 3 * out_channels, 1) if has_attention else None
+        self.out = conv(out_channels, out_channels, 1) if has_attention else None
 
-    def __call__(self, x: Image, emb: Condition, *, deterministic: bool = True) -> OtherImage:
+    def __call__(self, x: Image, emb: Embedding, *, deterministic: bool = True) -> OtherImage:
         """Apply the block to ``x`` under the condition ``emb``."""
         if self.resample is not None:
             x = avg_pool(x) if self.resample == "down" else upsample_nearest(x)
         if self.is_down:
-            x = unit(x if self.skip is None else self.skip(x))
+            x = normalize(x if self.skip is None else self.skip(x))
         y = self.conv1(mp_silu(x))
         y = mp_silu(y * (1.0 + self.gain[...].astype(y.dtype) * self.emb(emb)[:, None, None]))
         if self.dropout is not None:
@@ -217,20 +172,20 @@ class EDM2Block(nnx.Module):
         x = mp_sum(x, self.conv2(y), self.balance)
         if self.qkv is not None and self.out is not None:
             b, h, w, c = x.shape
-            qkv = unit(self.qkv(x).reshape(b, h * w, 3, self.heads, c // self.heads))
-            found = attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(x.shape)
-            x = mp_sum(x, self.out(found), self.balance)
-        return jnp.clip(x, -LIMIT, LIMIT)
+            qkv = normalize(self.qkv(x).reshape(b, h * w, 3, self.heads, c // self.heads))
+            attended = attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]).reshape(x.shape)
+            x = mp_sum(x, self.out(attended), self.balance)
+        return jnp.clip(x, -MAX_ACTIVATION, MAX_ACTIVATION)
 
 
 class EDM2UNet(nnx.Module):
     r"""The magnitude-preserving U-Net; its output is exactly 0 before training, its activations of RMS about 1.
 
-    What attention mixes of many places is smaller than each, and zeros around an image take from its border: `xs` at
-    64x64, the size it is made for, has RMS from 0.91 to 1.02 at its 37 depths, much smaller images down to 0.76.
+    Attention over many positions and the zero padding of convolutions reduce the RMS slightly, more so for images much
+    smaller than the published 64x64.
 
-    Time enters as $\sqrt 2 \cos(2\pi(f t + \varphi))$ with fixed random $f \sim \mathcal N(0, 1)$ and $\varphi$: it is
-    made for $c_\text{noise} = \ln(\sigma) / 4$, which EDM's preconditioning gives.
+    Time enters as $\sqrt 2 \cos(2\pi(f t + \varphi))$ with fixed random $f \sim \mathcal N(0, 1)$ and $\varphi$, meant
+    for $t = c_\text{noise} = \ln(\sigma) / 4$ of EDM's preconditioning.
 
     References: Karras et al. 2024, https://arxiv.org/abs/2312.02696
     """
@@ -238,54 +193,57 @@ class EDM2UNet(nnx.Module):
     def __init__(self, config: EDM2Config, *, rngs: nnx.Rngs) -> None:
         self.config = config
         width, last, wide = config.base_channels, len(config.channels) - 1, config.channels[-1]
+
+        def conv(inner: int, outer: int, size: int) -> MPConv:
+            return MPConv(inner, outer, size, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs)
+
         self.frequencies = Constant(NORMAL(rngs.params(), (width,), jnp.float32))
         self.phases = Constant(nnx.initializers.uniform(1.0)(rngs.params(), (width,), jnp.float32))
-        self.embed = UnitConv(config, width, wide, 0, rngs=rngs)
+        self.embed = conv(width, wide, 0)
         classes = config.num_classes
-        self.labels = None if classes is None else UnitConv(config, classes + 1, wide, 0, rngs=rngs)
+        self.labels = None if classes is None else conv(classes + 1, wide, 0)
 
-        def block(inner: int, level: int, *, down: bool, attend: bool, resample: str | None = None) -> EDM2Block:
-            return EDM2Block(
-                config, inner, config.channels[level], down=down, attend=attend, resample=resample, rngs=rngs
-            )
+        def block(inner: int, level: int, *, down: bool, has_attention: bool) -> EDM2Block:
+            outer = config.channels[level]
+            return EDM2Block(config, inner, outer, down=down, has_attention=has_attention, rngs=rngs)
 
-        self.stem = UnitConv(config, config.in_channels + 1, width, rngs=rngs)
+        self.stem = conv(config.in_channels + 1, width, 3)
         skips, down, up = [width], [], []
         for level in range(last + 1):
             if level:
-                down.append(EDM2Block(config, width, width, down=True, attend=False, resample="down", rngs=rngs))
+                down.append(EDM2Block(config, width, width, down=True, has_attention=False, resample="down", rngs=rngs))
                 skips.append(width)
             for _ in range(config.num_blocks):
-                down.append(block(width, level, down=True, attend=level in config.attention_levels))
+                down.append(block(width, level, down=True, has_attention=level in config.attention_levels))
                 width = config.channels[level]
                 skips.append(width)
         for level in reversed(range(last + 1)):
             if level == last:
-                up.append(block(width, level, down=False, attend=True))
-                up.append(block(width, level, down=False, attend=False))
+                up.append(block(width, level, down=False, has_attention=True))
+                up.append(block(width, level, down=False, has_attention=False))
             else:
-                up.append(EDM2Block(config, width, width, down=False, attend=False, resample="up", rngs=rngs))
+                up.append(EDM2Block(config, width, width, down=False, has_attention=False, resample="up", rngs=rngs))
             for _ in range(config.num_blocks + 1):
-                up.append(block(width + skips.pop(), level, down=False, attend=level in config.attention_levels))
+                up.append(block(width + skips.pop(), level, down=False, has_attention=level in config.attention_levels))
                 width = config.channels[level]
         self.down, self.up = nnx.List(down), nnx.List(up)
-        self.out = UnitConv(config, width, config.in_channels, rngs=rngs)
+        self.out = conv(width, config.in_channels, 3)
         self.gain = nnx.Param(jnp.zeros((), config.param_dtype))
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> X:
-        """Evaluate the network; see `Backbone`.
+        """Evaluate the network; see ``Backbone``.
 
         Args:
             x: ``(batch, height, width, in_channels)``, both sizes divisible by 2 for every level but the first.
             t: ``(batch,)``, of the order of 1.
             cond: ``(batch,)`` labels, or None.
-            deterministic: False turns dropout on.
+            deterministic: whether dropout is off.
 
         Returns:
             An array of the shape and dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or ``cond`` has another shape, or ``cond`` a label out of range.
+            ValueError: if ``x``, ``t`` or ``cond`` has the wrong shape, or a label is out of range.
         """
         out, _ = self.run(x, t, cond, deterministic=deterministic)
         return out
@@ -293,14 +251,12 @@ class EDM2UNet(nnx.Module):
     def run(
         self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True
     ) -> tuple[X, list[OtherImage]]:
-        """The output, and the activations behind the stem and behind each block."""
+        """The output, and the activations after the stem and after each block."""
         config = self.config
         check_input(x, t, 4, config.in_channels)
-        factor = 1 << (len(config.channels) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(f"height and width must be divisible by {factor}, got {x.shape[1]} and {x.shape[2]}")
+        check_divisible(x, len(config.channels))
 
-        def run(block: EDM2Block, h: Image, emb: Condition) -> OtherImage:
+        def run(block: EDM2Block, h: Image, emb: Embedding) -> OtherImage:
             return block(h, emb, deterministic=deterministic)
 
         run = nnx.remat(run) if config.remat else run
@@ -311,15 +267,15 @@ class EDM2UNet(nnx.Module):
             count = self.labels.kernel.shape[0]
             emb = mp_sum(emb, self.labels(math.sqrt(count) * nnx.one_hot(labels, count)), 0.5)
         emb = mp_silu(emb)
-        h = self.stem(jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1))  # the ones stand in for biases
-        skips, seen = [h], [h]
+        h = self.stem(jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1))  # ones in place of biases
+        skips, activations = [h], [h]
         for block in self.down:
             h = run(block, h, emb)
             skips.append(h)
-            seen.append(h)
+            activations.append(h)
         for i, block in enumerate(self.up):
             if block.resample is None and i > 1:
                 h = mp_cat(h, skips.pop(), config.skip_balance)
             h = run(block, h, emb)
-            seen.append(h)
-        return (self.out(h) * self.gain[...].astype(h.dtype)).astype(x.dtype), seen
+            activations.append(h)
+        return (self.out(h) * self.gain[...].astype(h.dtype)).astype(x.dtype), activations

@@ -1,4 +1,4 @@
-"""Times, labels and places as vectors."""
+"""Embeddings of times, labels and positions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,26 +15,25 @@ XAVIER = nnx.initializers.xavier_uniform()
 def timestep_embedding(
     t: Time, features: int, *, max_period: float = 10_000.0, cosine_first: bool = False, freq_shift: float = 1.0
 ) -> Float[Array, "b f"]:
-    r"""Sinusoids of the time, geometrically spaced from period $2\pi$ to about ``max_period`` times that.
+    r"""Sinusoids of the time, with periods spaced geometrically from $2\pi$ to about ``max_period`` times that.
 
     $$\omega_i = P^{-i/(h-s)},\quad e = [\sin \omega_i t, \cos \omega_i t],\quad
       i = 0 \dots h-1,\ h = \text{features}/2$$
 
-    DDPM was trained with the sines first and the shift $s = 1$; ADM, DiT and Stable Diffusion with the cosines first
-    and $s = 0$.
+    DDPM has the sines first and the shift $s = 1$; ADM, DiT and Stable Diffusion have the cosines first and $s = 0$.
 
     Args:
-        t: Times, ``(batch,)``, of the order 0 to 1000.
-        features: Length of each vector, even and at least 4.
-        max_period: The base $P$ of the frequencies, positive.
-        cosine_first: The cosines come first.
-        freq_shift: The shift $s$, below ``features / 2``.
+        t: times, ``(batch,)``, of the order of 0 to 1000.
+        features: length of each vector, even and at least 4.
+        max_period: the base $P$ of the frequencies, positive.
+        cosine_first: whether the cosines come first.
+        freq_shift: the shift $s$, below ``features / 2``.
 
     Returns:
-        float32 vectors, ``(batch, features)``, whatever the dtype of ``t``: bfloat16 has no room for phases of 1000.
+        Vectors ``(batch, features)`` in float32, as bfloat16 cannot represent phases of the order of 1000.
 
     Raises:
-        ValueError: If ``features`` is odd or below 4, ``max_period`` not positive, or ``freq_shift`` not below half the
+        ValueError: if ``features`` is odd or below 4, ``max_period`` not positive, or ``freq_shift`` not below half the
             features.
 
     References:
@@ -60,16 +59,16 @@ def sincos_2d(features: int, height: int, width: int, *, base: int | None = None
       i = 0 \dots q-1,\ q = \text{features}/4$$
 
     Args:
-        features: Length of each vector, a multiple of 4.
-        height: Rows of the grid.
-        width: Columns of the grid.
-        base: Rows and columns whose span any grid is stretched to; with None, each place is 1 from the next.
+        features: length of each vector, a multiple of 4.
+        height: rows of the grid.
+        width: columns of the grid.
+        base: rows and columns of the grid whose span every other grid is stretched to; None is a spacing of 1.
 
     Returns:
-        float32 NumPy array, ``(height * width, features)``: a constant, not a parameter.
+        A float32 NumPy array ``(height * width, features)``.
 
     Raises:
-        ValueError: If ``features`` is no positive multiple of 4, or a size is below 1.
+        ValueError: if ``features`` is not a positive multiple of 4, or a size is below 1.
 
     References:
         He et al. 2021 (MAE), https://arxiv.org/abs/2111.06377; Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
@@ -89,9 +88,9 @@ def sincos_2d(features: int, height: int, width: int, *, base: int | None = None
 
 
 class LabelEmbedding(nnx.Module):
-    """A learned vector for each class, and (with ``null``) one more, at index ``num_classes``, for "no class".
+    """A learned vector per class and, with ``null``, one at index ``num_classes`` for "no class".
 
-    Dropping labels for classifier-free guidance is the caller's: replace them with ``num_classes``.
+    To drop labels for classifier-free guidance, replace them with ``num_classes``.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class LabelEmbedding(nnx.Module):
 
 
 class TimeEmbedding(nnx.Module):
-    r"""Two linear layers with a SiLU between them on top of the sinusoids, plus the label's vector if there are labels.
+    r"""A two-layer MLP of the sinusoids of the time, plus the vector of the label if the network has classes.
 
     $$c = W_2\,\text{silu}(W_1 e(t)) + E[\text{label}]$$
     """
@@ -145,7 +144,7 @@ class TimeEmbedding(nnx.Module):
         )
 
     def __call__(self, t: Time, labels: Label | None = None) -> Float[Array, "b f"]:
-        """Embed times and, where the network has classes, labels (already resolved, null included)."""
+        """Embed times and, if the network has classes, labels as ``resolve_labels`` returns them."""
         e = timestep_embedding(t, self.sinusoids, cosine_first=self.cosine_first, freq_shift=self.freq_shift)
         c = self.second(nnx.silu(self.first(e)))
         return c if self.labels is None or labels is None else c + self.labels(labels)

@@ -1,110 +1,205 @@
-"""Blocks one behind the other, in a loop of Python or traced once for all that are alike."""
-
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from typing import Any, TypeVar
+"""Layers shared by the networks; images are channels-last, ``(batch, height, width, channels)``."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
-L = TypeVar("L", bound=nnx.Module)
-C = TypeVar("C")
-X = TypeVar("X")
-Y = TypeVar("Y")
-T = TypeVar("T")
-Step = Callable[[L, C, X], tuple[C, Y]]
+from artifex.backbones.base import Context, Image, OtherImage, Tokens, Vector
+from artifex.backbones.embeddings import XAVIER
+from artifex.kernels import attention, conv, group_norm_silu, upsample_conv
+from artifex.kernels.barriers import gradient_barrier
+from artifex.kernels.convolution import resize_nearest
 
 
-def through(
-    step: Step[L, C, X, Y], layers: Sequence[L], carry: C, xs: Sequence[X], *, remat: bool, scan: bool
-) -> tuple[C, list[Y]]:
-    r"""Go through ``layers`` in order.
+class Linear(nnx.Linear):
+    r"""$y = xW + b$ along the last axis of ``x``, computed as one matrix product.
 
-    $$h_{i+1}, y_i = \text{step}(\text{layer}_i, h_i, x_i)$$
-
-    With ``scan``, consecutive layers that differ in their arrays' values alone are one ``jax.lax.scan``, in which the
-    step is traced once: a program grows by a few lines for each of a layer's arrays, not by its computation. Layers
-    that are like neither neighbour are called one by one.
-
-    Every layer keeps its own arrays. They are stacked within the program, so a call copies them all once and holds
-    both copies, and a gradient is cut into those of each layer.
-
-    What it costs and gains, in processor seconds on one busy CPU core, without and with ``scan`` (JAX 0.10): a DiT of
-    28 blocks of width 64 is lowered to 5183 and 1967 lines for a training step, compiled to 31510 and 5678; tracing
-    takes 1.3 and 0.5 s; compiling takes 1.1 and 0.9 s forward, but 4.6 and 9.1 s for the step, and 16 s with 56
-    blocks. It is the stacking that XLA's CPU backend compiles slowly: stacking these 28 blocks and cutting the
-    gradient takes it 5.3 s alone, the gradient of a loop over blocks that are stacked already 2.7 s, be they 8 or 28.
-    Barriers around the stack change nothing, and writing block by block into it takes 21 s in all. DiT-S/2 with 4
-    images runs 1.20 times as long forward and 1.33 times as long for a step. Nothing of it was measured on a GPU.
-
-    Args:
-        step: Called with a layer, what goes from layer to layer, and what this layer alone is told. With ``scan``,
-            what it changes in a layer is kept, what it adds to one is lost.
-        layers: The $\text{layer}_i$.
-        carry: The first $h$; with ``scan``, the others have its structure, shapes and dtypes.
-        xs: One $x$ a layer; with ``scan``, of one structure, shape and dtype, and so is each $y$.
-        remat: Recompute each step in the backward pass rather than keep what is inside it.
-        scan: Trace a step once for all layers that are alike.
-
-    Returns:
-        The last $h$ and all $y$.
+    The other axes are flattened and the output is behind a gradient barrier, so that the gradient of $W$ sums over one
+    axis of an array that is not transposed first: XLA's CPU backend is slow at both.
     """
-    ys: list[Y] = []
-    once = nnx.remat(step) if remat else step
-    start = 0
-    for run in _runs(layers) if scan else ([layer] for layer in layers):
-        told = xs[start : start + len(run)]
-        start += len(run)
-        if len(run) == 1:
-            carry, y = once(run[0], carry, told[0])
-            ys.append(y)
-        else:
-            carry, more = _scanned(step, run, carry, told, remat)
-            ys += more
-    return carry, ys
+
+    def __call__(self, inputs: Array, out_sharding: None = None) -> Array:
+        """Apply the layer to ``(..., in_features)``."""
+        out: Array = gradient_barrier(super().__call__(inputs.reshape(-1, inputs.shape[-1]), out_sharding))
+        return out.reshape(*inputs.shape[:-1], out.shape[-1])
 
 
-def _runs(layers: Sequence[L]) -> Iterator[list[L]]:
-    """Consecutive layers of the same code, with arrays of the same shapes."""
-
-    def kind(layer: L) -> tuple[nnx.GraphDef[L], list[tuple[tuple[int, ...], Any]]]:
-        graphdef, state = nnx.split(layer)
-        return graphdef, [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)]
-
-    return (list(run) for _, run in groupby(layers, kind))
+def gelu(x: Tokens, *, approximate: bool) -> Tokens:
+    """``nnx.gelu``, recomputed in the backward pass, which is cheaper than keeping its intermediates."""
+    y: Tokens = jax.checkpoint(lambda x: nnx.gelu(x, approximate=approximate))(x)
+    return y
 
 
-def _scanned(step: Step[L, C, X, Y], layers: Sequence[L], carry: C, xs: Sequence[X], remat: bool) -> tuple[C, list[Y]]:
-    """`through` layers that are all alike, in one scan."""
-    graphdef = nnx.graphdef(layers[0])
+class Conv(nnx.Module):
+    r"""Square convolution with zero padding.
 
-    def body(carry: C, given: tuple[nnx.State[Any, Any], X]) -> tuple[C, tuple[Y, nnx.State[Any, Any]]]:
-        state, x = given
-        before = {path: variable.get_raw_value() for path, variable in nnx.to_flat_state(state)}
-        layer = nnx.merge(graphdef, state)
-        carry, y = step(layer, carry, x)
-        after = nnx.to_flat_state(nnx.state(layer))
-        written = [(path, variable) for path, variable in after if variable.get_raw_value() is not before.get(path)]
-        return carry, (y, nnx.from_flat_state(written))
+    $$y_{ij} = \sum_{uv} x_{si+u-p,\,sj+v-p} W_{uv} + b$$
 
-    # Nothing is merged between one turn of a loop and its recomputation: no need to prevent it.
-    body = jax.checkpoint(body, prevent_cse=False) if remat else body
-    carry, out = jax.lax.scan(body, carry, (_stack([nnx.state(layer) for layer in layers]), _stack(xs)))
-    ys = []
-    for layer, (y, written) in zip(layers, _unstack(out, len(layers)), strict=True):
-        nnx.update(layer, written)
-        ys.append(y)
-    return carry, ys
+    ``padding`` is (before, after) on both axes, by default ``kernel_size // 2`` each. ``kernel`` is stored as
+    ``(kernel_size, kernel_size, in, out)``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int = 3,
+        *,
+        stride: int = 1,
+        padding: tuple[int, int] | None = None,
+        zero: bool = False,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+        init = nnx.initializers.zeros_init() if zero else XAVIER
+        shape = (kernel_size, kernel_size, in_features, out_features)
+        self.kernel = nnx.Param(init(rngs.params(), shape, jnp.dtype(param_dtype)))
+        self.bias = nnx.Param(jnp.zeros((out_features,), param_dtype))
+        self.stride, self.padding = stride, (kernel_size // 2,) * 2 if padding is None else padding
+        self.dtype = dtype
+
+    def __call__(self, x: Image) -> OtherImage:
+        """Convolve; with the default padding the output has height and width ``ceil(size / stride)``."""
+        y = conv(x.astype(self.dtype), self._kernel(), stride=self.stride, padding=self.padding)
+        return y + self._bias(y)
+
+    def after_upsample(self, x: Image) -> OtherImage:
+        """Convolve ``x`` after nearest-neighbor upsampling by 2; the layer must have stride 1."""
+        assert self.stride == 1
+        y = upsample_conv(x.astype(self.dtype), self._kernel(), padding=self.padding)
+        return y + self._bias(y)
+
+    def _bias(self, y: OtherImage) -> Float[Array, "1 1 1 o"]:
+        return jax.lax.broadcast_to_rank(self.bias[...].astype(self.dtype), y.ndim)
+
+    def after_resize(self, x: Image, height: int, width: int) -> OtherImage:
+        """Convolve ``x`` after nearest-neighbor resizing to ``height x width``; the layer must have stride 1."""
+        if (height, width) == (2 * x.shape[1], 2 * x.shape[2]):
+            return self.after_upsample(x)
+        return self(resize_nearest(x, height, width))
+
+    def _kernel(self) -> Float[Array, "k k i o"]:
+        kernel: Array = self.kernel[...].astype(self.dtype)
+        return kernel
 
 
-def _stack(trees: Sequence[T]) -> T:
-    out: T = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-    return out
+class GroupNorm(nnx.Module):
+    r"""Normalize groups of channels over all positions, then modulate.
+
+    $$y = \left(\gamma \frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta\right)(1 + \text{scale}) + \text{shift}$$
+
+    Statistics are computed in float32.
+
+    References: Wu and He 2018, https://arxiv.org/abs/1803.08494
+    """
+
+    def __init__(
+        self,
+        features: int,
+        groups: int,
+        *,
+        epsilon: float = 1e-6,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+    ) -> None:
+        if features % groups:
+            raise ValueError(f"groups must divide the {features} channels, got {groups}")
+        self.gamma = nnx.Param(jnp.ones((features,), param_dtype))
+        self.beta = nnx.Param(jnp.zeros((features,), param_dtype))
+        self.groups, self.epsilon, self.dtype = groups, epsilon, dtype
+
+    def __call__(
+        self, x: Image, scale: Vector | None = None, shift: Vector | None = None, *, silu: bool = False
+    ) -> Image:
+        """Normalize ``x``; give both ``scale`` and ``shift`` or neither, and ``silu`` for a SiLU at the end."""
+        gamma, beta = self.gamma[...], self.beta[...]
+        y = group_norm_silu(
+            x, gamma, beta, groups=self.groups, scale=scale, shift=shift, silu=silu, epsilon=self.epsilon
+        )
+        return y.astype(self.dtype)
 
 
-def _unstack(tree: T, n: int) -> list[T]:
-    """The inverse of `_stack`: the gradient of a split is one concatenation, that of n slices n paddings and a sum."""
-    leaves, structure = jax.tree.flatten(tree)
-    parts = [[part.squeeze(0) for part in jnp.split(leaf, n)] for leaf in leaves]
-    return [jax.tree.unflatten(structure, [part[i] for part in parts]) for i in range(n)]
+class SelfAttention(nnx.Module):
+    r"""Multi-head self-attention over tokens, $W_o\,\text{softmax}(QK^\top/\sqrt{d})V$; ``bias`` is that of Q, K, V.
+
+    The kernel of Q, K and V is stored as ``(features, 3, heads, head_dim)``, so that it can be sharded by heads. It is
+    multiplied as a matrix with the heads first, which keeps the sharding and is faster on CPU than four axes.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: int,
+        *,
+        bias: bool = True,
+        zero: bool = False,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if features % heads:
+            raise ValueError(f"heads must divide the {features} channels, got {heads}")
+        init = nnx.initializers.zeros_init() if zero else XAVIER
+        self.identity = False  # see artifex.backbones.perturbed
+        self.dtype = dtype
+        self.qkv = nnx.LinearGeneral(
+            features,
+            (3, heads, features // heads),
+            use_bias=bias,
+            kernel_init=XAVIER,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
+        self.out = Linear(features, features, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+    def __call__(self, x: Tokens) -> Tokens:
+        """Attend from every token to every token."""
+        b, n, c = x.shape
+        kernel = self.qkv.kernel[...].astype(self.dtype).transpose(0, 2, 1, 3)
+        qkv = x.astype(self.dtype).reshape(-1, c) @ kernel.reshape(c, 3 * c)
+        if self.qkv.bias is not None:
+            qkv = qkv + self.qkv.bias[...].astype(self.dtype).swapaxes(0, 1).reshape(1, -1)
+        # The gradient of a split is one concatenation; that of three slices is a sum of three padded arrays.
+        q, k, v = jnp.split(qkv.reshape(b, n, kernel.shape[1], -1), 3, axis=-1)
+        return self.out((v if self.identity else attention(q, k, v)).reshape(x.shape))
+
+
+class CrossAttention(nnx.Module):
+    """Multi-head attention from tokens to a context; queries, keys and values have no bias."""
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int,
+        heads: int,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        if features % heads:
+            raise ValueError(f"heads must divide the {features} channels, got {heads}")
+
+        def linear(inner: int, outer: int, bias: bool) -> Linear:
+            return Linear(
+                inner, outer, use_bias=bias, kernel_init=XAVIER, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+            )
+
+        self.heads = heads
+        self.q = linear(features, features, False)
+        self.kv = linear(context_features, 2 * features, False)
+        self.out = linear(features, features, True)
+
+    def __call__(self, x: Tokens, context: Context) -> Tokens:
+        """Attend from every token to every vector of the context."""
+        b, n, c = x.shape
+        head_dim = c // self.heads
+        q = self.q(x).reshape(b, n, self.heads, head_dim)
+        k, v = (part.reshape(b, -1, self.heads, head_dim) for part in jnp.split(self.kv(context), 2, axis=-1))
+        return self.out(attention(q, k, v).reshape(b, n, c))

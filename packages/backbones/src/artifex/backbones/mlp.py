@@ -1,4 +1,4 @@
-"""A multilayer perceptron for points in few dimensions."""
+"""A multilayer perceptron for points in low dimensions."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,25 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from artifex.backbones.base import Label, Time, X, check_input, check_kinds, resolve_labels
-from artifex.backbones.blocks import Vector
+from artifex.backbones.base import Label, Time, Vector, X, check_input, check_types, resolve_labels
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding
 
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """The shape of an `MLP`.
+    """Configuration of an ``MLP``.
 
     Attributes:
-        features: Length of a point.
-        hidden: Width of the hidden layers, even and at least 4.
-        depth: Number of residual blocks.
-        dropout: Rate inside the blocks, in ``[0, 1)``.
-        num_classes: Number of labels, or None for no condition.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        features: length of a point.
+        hidden: width of the hidden layers, even and at least 4.
+        depth: number of residual blocks.
+        dropout: rate inside the blocks, in ``[0, 1)``.
+        num_classes: number of labels, or None for no condition.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     features: int = 2
@@ -37,7 +36,7 @@ class MLPConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("features", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -75,7 +74,7 @@ class MLPBlock(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """Residual blocks, each told the time and the label; the output is exactly 0 before training."""
+    """Residual blocks conditioned on time and label; the output is exactly 0 before training."""
 
     def __init__(self, config: MLPConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -93,19 +92,19 @@ class MLP(nnx.Module):
         )
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> X:
-        """Evaluate the network; see `Backbone`.
+        """Evaluate the network; see ``Backbone``.
 
         Args:
             x: ``(batch, features)``.
             t: ``(batch,)``.
             cond: ``(batch,)`` labels, or None.
-            deterministic: False turns dropout on.
+            deterministic: whether dropout is off.
 
         Returns:
             ``(batch, features)`` in the dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or ``cond`` has another shape, or ``cond`` a label out of range.
+            ValueError: if ``x``, ``t`` or ``cond`` has the wrong shape, or a label is out of range.
         """
         check_input(x, t, 2, self.config.features)
         emb = nnx.silu(self.embed(t, resolve_labels(cond, self.config.num_classes, x.shape[0])))

@@ -1,4 +1,4 @@
-"""The multimodal diffusion transformer of Stable Diffusion 3: text and image in one attention, with weights of each."""
+"""The multimodal diffusion transformer of Stable Diffusion 3."""
 
 from dataclasses import dataclass
 
@@ -7,42 +7,52 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Constant, TextCondition, Time, X, check_input, check_kinds, check_part
-from artifex.backbones.blocks import Linear, Tokens, Vector, gelu
+from artifex.backbones.base import (
+    Constant,
+    Heads,
+    TextCondition,
+    Time,
+    Tokens,
+    Vector,
+    X,
+    check_input,
+    check_shape,
+    check_types,
+)
+from artifex.backbones.block_stack import apply_blocks
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, sincos_2d
-from artifex.backbones.layers import through
+from artifex.backbones.layers import Linear, gelu
 from artifex.kernels import adaln, attention
 
 Both = tuple[Tokens, Float[Array, "b m c"]]  # image and text
-Heads = Float[Array, "b n heads d"]
 ZEROS = nnx.initializers.zeros_init()
 
 
 @dataclass(frozen=True)
 class MMDiTConfig:
-    """The shape of an `MMDiT`, by default that of Stable Diffusion 3 medium.
+    """Configuration of an ``MMDiT``, by default that of Stable Diffusion 3 medium.
 
     Attributes:
-        in_channels: Channels of ``x`` and of the output.
-        patch: Side of a patch; divides the height and width of ``x``.
-        heads: Attention heads.
-        head_dim: Width of a head; a token has ``heads * head_dim``, a multiple of 4.
-        depth: Number of blocks.
-        context_features: Length of the text's vectors.
-        pooled_features: Length of the vector of the whole text.
-        dual_layers: Blocks in which the image attends to itself once more (Stable Diffusion 3.5 medium).
-        qk_norm: Queries and keys are RMS-normalised by head (Stable Diffusion 3.5).
-        max_size: Patches a side in the table of positions, whose centre is used for smaller images.
-        sample_size: Height and width of ``x`` in training: the table spans what a table of this size would.
-        remat: Recompute every block in the backward pass rather than keep what is inside it.
-        scan: Trace blocks that are alike once, not one by one: a smaller program, no faster one; see
-            `artifex.backbones.layers.through`.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        in_channels: channels of ``x`` and of the output.
+        patch: side of a patch; must divide the height and width of ``x``.
+        heads: attention heads.
+        head_dim: width of a head; the width of a token, ``heads * head_dim``, must be a multiple of 4.
+        depth: number of blocks.
+        context_features: length of the vectors of the text's tokens.
+        pooled_features: length of the vector for the whole text.
+        dual_layers: indices of the blocks with a second self-attention of the image (Stable Diffusion 3.5 medium).
+        qk_norm: whether queries and keys are RMS-normalized per head (Stable Diffusion 3.5).
+        max_size: patches per side in the table of positions, whose center is used for smaller images.
+        sample_size: height and width of ``x`` in training, to whose span the positions are scaled.
+        remat: recompute every block in the backward pass instead of keeping its intermediates.
+        scan: trace equal blocks once, which makes the program smaller, not faster; see
+            ``artifex.backbones.block_stack.apply_blocks``.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     in_channels: int = 16
@@ -62,7 +72,7 @@ class MMDiTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("in_channels", "patch", "heads", "head_dim", "depth", "context_features", "pooled_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -102,7 +112,7 @@ def _linear(config: MMDiTConfig, inner: int, outer: int, rngs: nnx.Rngs, init: n
 
 
 def _positions(config: MMDiTConfig) -> Float[Array, "1 n c"]:
-    """`sincos_2d` of ``max_size`` rows and columns, from one row and one column of it: the whole is hundreds of MB."""
+    """``sincos_2d`` of ``max_size`` rows and columns, broadcast from one row and one column in the traced program."""
     n, half, base = config.max_size, config.hidden // 2, config.sample_size // config.patch
     along = jnp.asarray(sincos_2d(config.hidden, 1, n, base=base)[:, :half], config.param_dtype)
     down = jnp.asarray(sincos_2d(config.hidden, n, 1, base=base)[:, half:], config.param_dtype)
@@ -110,8 +120,8 @@ def _positions(config: MMDiTConfig) -> Float[Array, "1 n c"]:
     return jnp.concatenate(table, axis=-1).reshape(1, n * n, 2 * half)
 
 
-class Projection(nnx.Module):
-    """Queries, keys and values of one kind of tokens, and what mixes the heads again."""
+class QKVProjection(nnx.Module):
+    """The projections of the image or of the text in a joint attention: queries, keys, values, and the output."""
 
     def __init__(self, config: MMDiTConfig, *, out: bool = True, rngs: nnx.Rngs) -> None:
         def norm() -> nnx.RMSNorm | None:
@@ -128,73 +138,75 @@ class Projection(nnx.Module):
         self.out = _linear(config, hidden, hidden, rngs) if out else None
 
     def __call__(self, x: Tokens) -> tuple[Heads, Heads, Heads]:
-        """Queries, keys and values by head."""
+        """Queries, keys and values per head."""
         b, n, c = x.shape
         q, k, v = (part.reshape(b, n, self.heads, c // self.heads) for part in jnp.split(self.qkv(x), 3, axis=-1))
         if self.norm_q is not None and self.norm_k is not None:
             q, k = self.norm_q(q), self.norm_k(k)
         return q, k, v
 
-    def mix(self, heads: Heads) -> Tokens:
-        """Tokens from what their heads found."""
+    def merge_heads(self, heads: Heads) -> Tokens:
+        """The output projection of the concatenated heads."""
         tokens = heads.reshape(*heads.shape[:2], -1)
         return tokens if self.out is None else self.out(tokens)
 
 
-class MLP(nnx.Module):
-    """Two layers with a GELU between them."""
+class FeedForward(nnx.Module):
+    """Two linear layers with a GELU in between."""
 
     def __init__(self, config: MMDiTConfig, *, rngs: nnx.Rngs) -> None:
-        self.expand = _linear(config, config.hidden, 4 * config.hidden, rngs)
-        self.contract = _linear(config, 4 * config.hidden, config.hidden, rngs)
+        self.proj_in = _linear(config, config.hidden, 4 * config.hidden, rngs)
+        self.proj_out = _linear(config, 4 * config.hidden, config.hidden, rngs)
 
     def __call__(self, x: Tokens) -> Tokens:
-        """Apply both."""
-        return self.contract(gelu(self.expand(x), approximate=True))
+        """Apply both layers."""
+        return self.proj_out(gelu(self.proj_in(x), approximate=True))
 
 
 class MMDiTBlock(nnx.Module):
-    """One attention over image and text together; norms, gates and MLPs of each its own, as in a `DiTBlock`.
+    """Joint attention over image and text, with separate weights, norms, gates and MLPs; see ``DiTBlock``.
 
-    In the last block the text only gives keys and values, and nothing of it goes on.
+    In the last block the text is used for keys and values only.
     """
 
     def __init__(self, config: MMDiTConfig, layer: int, *, rngs: nnx.Rngs) -> None:
         last, dual = layer == config.depth - 1, layer in config.dual_layers
         hidden = config.hidden
-        self.skip = False  # see `perturbed`
+        self.skip = False  # see artifex.backbones.perturbed
         self.modulation = _linear(config, hidden, (9 if dual else 6) * hidden, rngs, ZEROS)
         self.text_modulation = _linear(config, hidden, (2 if last else 6) * hidden, rngs, ZEROS)
-        self.image, self.text = Projection(config, rngs=rngs), Projection(config, out=not last, rngs=rngs)
-        self.alone = Projection(config, rngs=rngs) if dual else None
-        self.mlp = MLP(config, rngs=rngs)
-        self.text_mlp = None if last else MLP(config, rngs=rngs)
+        self.image, self.text = QKVProjection(config, rngs=rngs), QKVProjection(config, out=not last, rngs=rngs)
+        self.dual = QKVProjection(config, rngs=rngs) if dual else None
+        self.mlp = FeedForward(config, rngs=rngs)
+        self.text_mlp = None if last else FeedForward(config, rngs=rngs)
 
     def __call__(self, x: Tokens, text: Float[Array, "b m c"], c: Vector) -> Both:
-        """Apply the block to the image ``x`` and the ``text`` under the condition ``c``, already through a SiLU."""
+        """Apply the block to ``x`` and ``text`` under the condition ``c``, already passed through a SiLU."""
         if self.skip:
             return x, text
-        b1, s1, g1, b2, s2, g2, *rest = jnp.split(self.modulation(c), 6 if self.alone is None else 9, axis=-1)
+        parts = jnp.split(self.modulation(c), 6 if self.dual is None else 9, axis=-1)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp, *dual = parts
         modulation = jnp.split(self.text_modulation(c), 2 if self.text_mlp is None else 6, axis=-1)
         shift, scale = modulation[:2] if self.text_mlp is not None else modulation[::-1]
-        parts = zip(self.image(adaln(x, s1, b1)[1]), self.text(adaln(text, scale, shift)[1]), strict=True)
-        found = attention(*(jnp.concatenate(pair, axis=1) for pair in parts))
+        qkv = zip(self.image(adaln(x, scale_msa, shift_msa)[1]), self.text(adaln(text, scale, shift)[1]), strict=True)
+        attended = attention(*(jnp.concatenate(pair, axis=1) for pair in qkv))
         n = x.shape[1]
-        branch, gate = self.image.mix(found[:, :n]), g1
-        if self.alone is not None:
-            alone = self.alone.mix(attention(*self.alone(adaln(x, rest[1], rest[0])[1])))
-            x, branch, gate = x + gate[:, None] * branch, alone, rest[2]
-        x, y = adaln(x, s2, b2, branch=branch, gate=gate)
-        x = x + g2[:, None] * self.mlp(y)
+        branch, gate = self.image.merge_heads(attended[:, :n]), gate_msa
+        if self.dual is not None:
+            shift_dual, scale_dual, gate_dual = dual
+            again = attention(*self.dual(adaln(x, scale_dual, shift_dual)[1]))
+            x, branch, gate = x + gate[:, None] * branch, self.dual.merge_heads(again), gate_dual
+        x, y = adaln(x, scale_mlp, shift_mlp, branch=branch, gate=gate)
+        x = x + gate_mlp[:, None] * self.mlp(y)
         if self.text_mlp is None:
             return x, text
         gate, shift, scale, mlp_gate = modulation[2:]
-        text, y = adaln(text, scale, shift, branch=self.text.mix(found[:, n:]), gate=gate)
+        text, y = adaln(text, scale, shift, branch=self.text.merge_heads(attended[:, n:]), gate=gate)
         return x, text + mlp_gate[:, None] * self.text_mlp(y)
 
 
 class MMDiT(nnx.Module):
-    """A transformer over patches and words, told the time and the whole text by adaLN-Zero.
+    """A transformer over patches and text tokens, conditioned on the time and the pooled text by adaLN-Zero.
 
     Its output is exactly 0 before training.
 
@@ -228,17 +240,17 @@ class MMDiT(nnx.Module):
         """Evaluate the network.
 
         Args:
-            x: ``(batch, height, width, in_channels)``, both sizes divisible by ``patch`` and of at most ``max_size``
-                patches.
+            x: ``(batch, height, width, in_channels)``, both sizes divisible by ``patch`` and at most
+                ``max_size * patch``.
             t: ``(batch,)``, from 0 to 1000.
-            cond: The text, with its ``pooled`` vector and without ``ids``.
-            deterministic: Without effect: there is no dropout.
+            cond: the text, with ``pooled`` and without ``ids``.
+            deterministic: ignored, as there is no dropout.
 
         Returns:
             An array of the shape and dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or a part of ``cond`` has another shape, or one that is needed is None.
+            ValueError: if ``x``, ``t`` or an array of ``cond`` has the wrong shape or is missing.
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
@@ -251,8 +263,8 @@ class MMDiT(nnx.Module):
             )
         if cond is None or cond.ids is not None:
             raise ValueError(f"cond must be a TextCondition without ids, got {cond if cond is None else 'ids'}")
-        context = check_part("context", cond.context, (batch, None, config.context_features))
-        pooled = check_part("pooled", cond.pooled, (batch, config.pooled_features))
+        context = check_shape("context", cond.context, (batch, None, config.context_features))
+        pooled = check_shape("pooled", cond.pooled, (batch, config.pooled_features))
 
         def run(block: MMDiTBlock, both: Both, _: None) -> tuple[Both, None]:
             return block(*both, c), None
@@ -261,10 +273,10 @@ class MMDiT(nnx.Module):
         text = self.context(context)
         top, left = (config.max_size - rows) // 2, (config.max_size - columns) // 2
         table = self.positions[...].reshape(config.max_size, config.max_size, config.hidden)
-        places = table[top : top + rows, left : left + columns].reshape(1, rows * columns, config.hidden)
+        positions = table[top : top + rows, left : left + columns].reshape(1, rows * columns, config.hidden)
         h = self.stem(patchify(x, config.patch))
-        h = h + places.astype(h.dtype)
-        (h, _), _ = through(
+        h = h + positions.astype(h.dtype)
+        (h, _), _ = apply_blocks(
             run, self.blocks, (h, text), [None] * len(self.blocks), remat=config.remat, scan=config.scan
         )
         scale, shift = jnp.split(self.modulation(c), 2, axis=-1)

@@ -1,12 +1,12 @@
-"""A network with a part of it switched off: the weak one that guidance steers away from."""
+"""Networks with parts switched off, as weak networks for guidance."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
 from flax import nnx
 
-from artifex.backbones.blocks import SelfAttention
 from artifex.backbones.dit import DiTBlock
+from artifex.backbones.layers import SelfAttention
 from artifex.backbones.mmdit import MMDiTBlock
 
 B = TypeVar("B")
@@ -14,18 +14,18 @@ M = TypeVar("M", bound=nnx.Module)
 
 
 def perturbed(backbone: B, *, identity_attention: Sequence[str] = (), skip: Sequence[str] = ()) -> B:
-    """``backbone`` with the same arrays, and other code in the modules that are named.
+    """Copy a network with parts switched off; the arrays are shared.
 
-    A name is a path within the network, such as ``"blocks.3"`` of a `DiT` or ``"trunk.middle"`` of a `UNet`.
+    Parts are named by their path within the network: ``"blocks.3"`` of a ``DiT``, ``"core.middle"`` of a ``UNet``.
 
     Args:
-        backbone: Any network of this package; it stays as it is.
-        identity_attention: Where every self-attention lets each token see itself alone.
-        skip: Blocks of a `DiT` or an `MMDiT` that are left out.
+        backbone: a network of this package; it is left unchanged.
+        identity_attention: modules in which every self-attention map is replaced by the identity.
+        skip: blocks of a ``DiT`` or an ``MMDiT`` to leave out.
 
     Raises:
-        ValueError: If there is no such attention or block within a module that is named.
-        TypeError: If the network is no module.
+        ValueError: if a named module contains no self-attention, or no such block.
+        TypeError: if the network is not an ``nnx.Module``.
 
     References:
         Ahn et al. 2024 (attention), https://arxiv.org/abs/2403.17377; Hyung et al. 2024 (layers),
@@ -45,7 +45,7 @@ def perturbed(backbone: B, *, identity_attention: Sequence[str] = (), skip: Sequ
 
 
 def _within(found: dict[str, M], kind: str, names: Sequence[str]) -> list[M]:
-    """All modules whose paths these names are a part of."""
+    """The modules whose paths contain one of the names."""
     chosen = []
     for name in names:
         below = [module for path, module in found.items() if f".{name}." in f".{path}."]

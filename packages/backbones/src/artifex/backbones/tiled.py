@@ -1,4 +1,4 @@
-"""Large images through a network that was made for small ones: overlapping tiles, blended where they overlap."""
+"""Large images in overlapping tiles, blended where they overlap."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -7,25 +7,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from artifex.backbones.blocks import Image, OtherImage
+from artifex.backbones.base import Image, OtherImage
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.ranges import check_whole
 
 
 def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap: int) -> OtherImage:
-    r"""``apply`` on tiles of ``x``, one after another; results are averaged with weights that fall to a tile's edges.
+    r"""Apply a function to tiles of ``x`` one by one and average the results, with weights that fall towards the edges.
 
     $$y_p = \frac{\sum_k w_k(p)\, y_k(p)}{\sum_k w_k(p)}$$
 
     Args:
-        apply: From images to images of the same, a multiple or a fraction of the size; it sees one shape alone.
+        apply: maps images to images whose size is a multiple or a fraction; it is called with a single shape.
         x: ``(batch, height, width, channels)``.
-        tile: Height and width of a tile, at least 1; an image that is no larger is one tile.
-        overlap: How far neighbours reach into each other at least, from 0 to below ``tile``. Where ``apply`` makes
-            images smaller, it must divide to whole places.
+        tile: height and width of a tile, at least 1; a smaller image is one tile.
+        overlap: minimum overlap of neighboring tiles, at least 0 and below ``tile``. If ``apply`` downsamples, tiles
+            must begin at whole pixels of the result.
 
     Raises:
-        ValueError: If ``tile`` or ``overlap`` is out of range, or a tile would begin between two places of the result.
+        ValueError: if ``tile`` or ``overlap`` is out of range, or a tile would begin between two pixels of the result.
     """
     check_whole("tile", tile, 1)
     check_whole("overlap", overlap, 0, tile - 1)
@@ -36,14 +36,14 @@ def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap:
     if len(corners) == 1:
         return apply(x)
 
-    def one(corner: jnp.ndarray) -> OtherImage:
+    def result_at(corner: jnp.ndarray) -> OtherImage:
         return apply(lax.dynamic_slice(x, (0, corner[0], corner[1], 0), (batch, *size, channels)))
 
-    results = lax.map(one, jnp.asarray(corners))
+    results = lax.map(result_at, jnp.asarray(corners))
     scale = Fraction(results.shape[2], size[0])
-    if any((place * scale).denominator != 1 for place in (*rows, *columns, height, width)):
+    if any((position * scale).denominator != 1 for position in (*rows, *columns, height, width)):
         raise ValueError(
-            f"tiles of {size} with overlap {overlap} do not begin at whole places of a result {scale} as large"
+            f"tiles of {size} with overlap {overlap} do not begin at whole pixels of a result {scale} as large"
         )
     window = np.outer(*(_ramp(results.shape[axis], int(overlap * scale)) for axis in (2, 3)))[None, ..., None]
     total = np.zeros((1, int(height * scale), int(width * scale), 1), np.float32)
@@ -51,9 +51,9 @@ def tiled(apply: Callable[[Image], OtherImage], x: Image, *, tile: int, overlap:
     wide = accumulation_dtype(results.dtype)
     for result, (row, column) in zip(results, corners, strict=True):
         top, left = int(row * scale), int(column * scale)
-        place = slice(top, top + result.shape[1]), slice(left, left + result.shape[2])
-        total[:, *place] += window
-        out = out.at[:, *place].add((result.astype(wide) * jnp.asarray(window, wide)).astype(out.dtype))
+        window_at = slice(top, top + result.shape[1]), slice(left, left + result.shape[2])
+        total[:, *window_at] += window
+        out = out.at[:, *window_at].add((result.astype(wide) * jnp.asarray(window, wide)).astype(out.dtype))
     return (out.astype(wide) / jnp.asarray(total, wide)).astype(out.dtype)
 
 
@@ -62,5 +62,5 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def _ramp(length: int, overlap: int) -> np.ndarray:
-    places = np.arange(length)
-    return np.minimum(np.minimum(places + 1, length - places) / (overlap + 1), 1.0).astype(np.float32)
+    positions = np.arange(length)
+    return np.minimum(np.minimum(positions + 1, length - positions) / (overlap + 1), 1.0).astype(np.float32)

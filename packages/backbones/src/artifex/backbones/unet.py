@@ -8,45 +8,46 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import Label, Time, X, check_input, check_kinds, check_sample_size, resolve_labels
+from artifex.backbones.base import Label, Time, X, check_input, check_sample_size, check_types, resolve_labels
 from artifex.backbones.embeddings import TimeEmbedding
-from artifex.backbones.residual import AttentionBlock
-from artifex.backbones.trunk import Trunk, check_halves
+from artifex.backbones.unet_blocks import AttentionBlock
+from artifex.backbones.unet_core import UNetCore, check_divisible
 from artifex.kernels.ranges import check_positive
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The shape of a `UNet`.
+    """Configuration of a ``UNet``.
 
     Attributes:
-        in_channels: Channels of ``x``.
-        base_channels: Channels at full resolution, before ``channel_mults``.
-        channel_mults: Channels of each level as multiples of ``base_channels``; each level halves the resolution.
-        num_res_blocks: Residual blocks a level on the way down; one more on the way up.
-        attention_levels: Levels (0 is full resolution) with attention after each block.
-        middle_attention: Attention between the two blocks of the middle.
-        head_dim: Channels of an attention head; None is one head.
-        groups: Groups of the group norms; divides the channels of every level.
-        scale_shift: Time and label scale and shift the second norm of a block (improved DDPM); else they are added.
-        epsilon: What the norms add to a variance.
-        resample: ``"conv"`` is a strided convolution down and a convolution after the nearest neighbour up,
-            ``"pool"`` the bare average and nearest neighbour, ``"block"`` these within a residual block (ADM).
-        pad: Where the strided convolutions pad: on ``"both"`` sides, or one place ``"after"`` (DDPM).
-        cosine_first: Time's cosines come before its sines; see `timestep_embedding`.
-        freq_shift: See `timestep_embedding`.
-        learn_sigma: Doubles the output channels: prediction first, variance second.
-        dropout: Rate between the second norm and the second convolution of a block, in ``[0, 1)``.
-        num_classes: Number of labels, or None for no condition.
-        null_class: There is one more label, ``num_classes``, for "no class"; without it, labels must be given (ADM).
-        sample_size: Height and width of the images in training, or one number for both; a note to whoever samples, no
-            bound.
-        remat: Recompute every block in the backward pass rather than keep what is inside it.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        in_channels: channels of ``x``.
+        base_channels: channels at full resolution, before ``channel_mults``.
+        channel_mults: channels of each level as multiples of ``base_channels``; each level halves the resolution.
+        num_res_blocks: residual blocks per level on the way down; one more on the way up.
+        attention_levels: levels with attention after each block; 0 is full resolution.
+        middle_attention: whether there is attention between the two blocks of the middle.
+        head_dim: channels of an attention head; None is one head.
+        groups: groups of the group norms; must divide the channels of every level.
+        scale_shift: whether the embedding of time and label scales and shifts the output of the second norm of a block
+            (improved DDPM); otherwise it is added to the input of that norm.
+        epsilon: added to the variance in the norms.
+        resample: ``"conv"`` downsamples by a strided convolution and upsamples by nearest neighbor and a convolution;
+            ``"pool"`` by average pooling and nearest neighbor; ``"block"`` as ``"pool"``, within a residual block
+            (ADM).
+        pad: whether the strided convolutions pad by 1 on ``"both"`` sides or only ``"after"`` (DDPM).
+        cosine_first: see ``timestep_embedding``.
+        freq_shift: see ``timestep_embedding``.
+        learn_sigma: whether to double the output channels: prediction first, variance second.
+        dropout: rate between the second norm and the second convolution of a block, in ``[0, 1)``.
+        num_classes: number of labels, or None for no condition.
+        null_class: whether there is a label ``num_classes`` for "no class"; otherwise labels are required (ADM).
+        sample_size: height and width of the training images, or one number for both; only a hint for sampling.
+        remat: recompute every block in the backward pass instead of keeping its intermediates.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     in_channels: int = 3
@@ -73,7 +74,7 @@ class UNetConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("in_channels", "num_res_blocks", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -117,7 +118,7 @@ class UNetConfig:
 
     @classmethod
     def digits(cls, num_classes: int | None = 10) -> "UNetConfig":
-        """A small one for 8x8x1 images, 0.66M parameters."""
+        """A small network for 8x8x1 images, 0.66M parameters."""
         return cls(
             in_channels=1,
             base_channels=32,
@@ -178,7 +179,7 @@ class UNetConfig:
 
 
 class UNet(nnx.Module):
-    """Down through the levels, a middle, and up again, each block up seeing its mirror image from the way down.
+    """The U-Net of DDPM: residual blocks and attention at several resolutions, with skip connections.
 
     Its output is exactly 0 before training.
 
@@ -189,7 +190,7 @@ class UNet(nnx.Module):
     def __init__(self, config: UNetConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
 
-        def attend(level: int | None, channels: int) -> AttentionBlock | None:
+        def attention_at(level: int | None, channels: int) -> AttentionBlock | None:
             if not (config.middle_attention if level is None else level in config.attention_levels):
                 return None
             return AttentionBlock(
@@ -213,26 +214,26 @@ class UNet(nnx.Module):
             param_dtype=config.param_dtype,
             rngs=rngs,
         )
-        self.trunk = Trunk(config, attend, rngs=rngs)
+        self.core = UNetCore(config, attention_at, rngs=rngs)
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> Float[Array, "b *o"]:
-        """Evaluate the network; see `Backbone`.
+        """Evaluate the network; see ``Backbone``.
 
         Args:
             x: ``(batch, height, width, in_channels)``, both sizes divisible by 2 for every level but the first.
             t: ``(batch,)``.
             cond: ``(batch,)`` labels, or None.
-            deterministic: False turns dropout on.
+            deterministic: whether dropout is off.
 
         Returns:
             ``(batch, height, width, out_channels)`` in the dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or ``cond`` has another shape, or ``cond`` a label out of range.
+            ValueError: if ``x``, ``t`` or ``cond`` has the wrong shape, or a label is out of range.
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
-        check_halves(x, len(config.channels))
+        check_divisible(x, len(config.channels))
         labels = resolve_labels(cond, config.num_classes, x.shape[0], null=config.null_class)
         emb = nnx.silu(self.embed(t, labels))
-        return self.trunk(x, emb, deterministic=deterministic).astype(x.dtype)
+        return self.core(x, emb, deterministic=deterministic).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""The U-Net of Stable Diffusion: conditioned on text by cross-attention."""
+"""The U-Net of Stable Diffusion, conditioned on text by cross-attention."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,49 +8,49 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.base import TextCondition, Time, X, check_input, check_kinds, check_part, check_sample_size
+from artifex.backbones.base import TextCondition, Time, X, check_input, check_sample_size, check_shape, check_types
 from artifex.backbones.embeddings import XAVIER, TimeEmbedding, timestep_embedding
 from artifex.backbones.spatial_transformer import SpatialTransformer
-from artifex.backbones.trunk import Trunk, check_halves
+from artifex.backbones.unet_core import UNetCore, check_divisible
 from artifex.kernels.ranges import check_positive, check_whole
 
 
 @dataclass(frozen=True)
 class UNetConditionalConfig:
-    """The shape of a `UNetConditional`, by default that of Stable Diffusion 1.
+    """Configuration of a ``UNetConditional``, by default that of Stable Diffusion 1.
 
     Attributes:
-        in_channels: Channels of ``x``.
-        out_channels: Channels of the output; fewer than ``in_channels`` for inpainting.
-        base_channels: Channels at full resolution, before ``channel_mults``.
-        channel_mults: Channels of each level as multiples of ``base_channels``; each level halves the resolution.
-        num_res_blocks: Residual blocks a level on the way down; one more on the way up.
-        depths: Transformer blocks after each residual block of a level, 0 for no attention there.
-        middle_depth: Transformer blocks in the middle.
-        heads: Attention heads at each level; the middle has the last level's.
-        context_features: Length of the text's vectors.
-        pooled_features: Length of the vector of the whole text (SDXL), or None for none.
-        ids: How many numbers come with it, each as ``id_features`` sinusoids; 0 without ``pooled_features``. The two
-            are side by side to the network: a longer vector and fewer numbers that fill the same input are taken too.
-        id_features: Sinusoids a number, even and at least 4.
-        linear_projection: Written checkpoints keep the projections around transformers as matrices (Stable Diffusion
-            2 on) rather than as 1x1 convolutions; what is computed is the same.
-        upcast_attention: A note to PyTorch, which then attends in float32; here the softmax never has less.
-        groups: Groups of the group norms; divides the channels of every level.
-        scale_shift: As in `UNetConfig`.
-        epsilon: What the residual blocks' norms add to a variance.
-        resample: As in `UNetConfig`.
-        pad: As in `UNetConfig`.
-        cosine_first: Time's cosines come before its sines; see `timestep_embedding`.
-        freq_shift: See `timestep_embedding`.
-        dropout: Rate in the residual blocks, in ``[0, 1)``.
-        sample_size: Height and width of ``x`` in training, or one number for both; a note to whoever samples, no bound.
-        remat: Recompute every stage in the backward pass rather than keep what is inside it.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        in_channels: channels of ``x``.
+        out_channels: channels of the output; fewer than ``in_channels`` for inpainting.
+        base_channels: channels at full resolution, before ``channel_mults``.
+        channel_mults: channels of each level as multiples of ``base_channels``; each level halves the resolution.
+        num_res_blocks: residual blocks per level on the way down; one more on the way up.
+        depths: number of transformer blocks after each residual block, per level; 0 is no attention.
+        middle_depth: number of transformer blocks in the middle.
+        heads: attention heads per level; the middle has those of the last level.
+        context_features: length of the vectors of the text's tokens.
+        pooled_features: length of the vector for the whole text (SDXL), or None.
+        ids: number of ids beside that vector, each embedded as ``id_features`` sinusoids; 0 if and only if
+            ``pooled_features`` is None. The network concatenates both, and accepts a longer vector with fewer ids.
+        id_features: sinusoids per id, even and at least 4.
+        linear_projection: whether checkpoints store the projections around transformers as matrices (Stable Diffusion 2
+            and later) or as 1x1 convolutions; the computation is the same.
+        upcast_attention: a setting of PyTorch for attention in float32; here the softmax is always in float32.
+        groups: groups of the group norms; must divide the channels of every level.
+        scale_shift: see ``UNetConfig``.
+        epsilon: added to the variance in the norms of the residual blocks.
+        resample: see ``UNetConfig``.
+        pad: see ``UNetConfig``.
+        cosine_first: see ``timestep_embedding``.
+        freq_shift: see ``timestep_embedding``.
+        dropout: rate in the residual blocks, in ``[0, 1)``.
+        sample_size: height and width of ``x`` in training, or one number for both; only a hint for sampling.
+        remat: recompute every stage in the backward pass instead of keeping its intermediates.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     in_channels: int = 4
@@ -81,7 +81,7 @@ class UNetConditionalConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("in_channels", "out_channels", "num_res_blocks", "middle_depth", "context_features", "groups"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -149,7 +149,7 @@ class UNetConditionalConfig:
 
 
 class PooledEmbedding(nnx.Module):
-    """The whole text's vector and some numbers, side by side, through two linear layers with a SiLU between them."""
+    """A two-layer MLP of the pooled text and the sinusoids of the ids."""
 
     def __init__(self, config: UNetConditionalConfig, pooled_features: int, *, rngs: nnx.Rngs) -> None:
         def linear(inner: int, outer: int) -> nnx.Linear:
@@ -163,9 +163,13 @@ class PooledEmbedding(nnx.Module):
         self.second = linear(features, features)
 
     def __call__(self, cond: TextCondition) -> Float[Array, "b e"]:
-        """Embed the condition's ``pooled`` and ``ids``; ValueError unless both are there and fill the input."""
+        """Embed ``pooled`` and ``ids`` of the condition.
+
+        Raises:
+            ValueError: if one of them is missing or their sizes do not add up to that of the input.
+        """
         config, batch = self.config, cond.context.shape[0]
-        pooled, ids = check_part("pooled", cond.pooled, (batch, None)), check_part("ids", cond.ids, (batch, None))
+        pooled, ids = check_shape("pooled", cond.pooled, (batch, None)), check_shape("ids", cond.ids, (batch, None))
         if pooled.shape[1] + ids.shape[1] * config.id_features != self.first.in_features:
             raise ValueError(
                 f"pooled and ids must have shapes {(batch, self.pooled_features)} and {(batch, config.ids)}, "
@@ -178,7 +182,7 @@ class PooledEmbedding(nnx.Module):
 
 
 class UNetConditional(nnx.Module):
-    """A U-Net whose stages attend to a text; its output is exactly 0 before training.
+    """A U-Net with cross-attention to a text; its output is exactly 0 before training.
 
     References:
         Rombach et al. 2021, https://arxiv.org/abs/2112.10752; Podell et al. 2023, https://arxiv.org/abs/2307.01952
@@ -188,7 +192,7 @@ class UNetConditional(nnx.Module):
         self.config = config
         dtype, param_dtype = config.dtype, config.param_dtype
 
-        def attend(level: int | None, channels: int) -> SpatialTransformer | None:
+        def attention_at(level: int | None, channels: int) -> SpatialTransformer | None:
             depth = config.middle_depth if level is None else config.depths[level]
             if depth == 0:
                 return None
@@ -217,7 +221,7 @@ class UNetConditional(nnx.Module):
         self.pooled = (
             None if config.pooled_features is None else PooledEmbedding(config, config.pooled_features, rngs=rngs)
         )
-        self.trunk = Trunk(config, attend, rngs=rngs)
+        self.core = UNetCore(config, attention_at, rngs=rngs)
 
     def __call__(
         self, x: X, t: Time, cond: TextCondition | None = None, *, deterministic: bool = True
@@ -225,32 +229,33 @@ class UNetConditional(nnx.Module):
         """Evaluate the network.
 
         Args:
-            x: ``(batch, height, width, in_channels)``. A size that does not halve at every level is rounded up on the
-                way down, or down with ``pad="after"``, and restored on the way up; without ``resample="conv"`` it must.
+            x: ``(batch, height, width, in_channels)``. With ``resample="conv"`` any size is allowed: it is rounded up
+                (with ``pad="after"`` down) at each level on the way down, and restored on the way up. Otherwise both
+                sizes must be divisible by 2 for every level but the first.
             t: ``(batch,)``.
-            cond: The text; for no text give the vectors of the empty one, as in training.
-            deterministic: False turns dropout on.
+            cond: the text; for no text, the vectors of the empty text.
+            deterministic: whether dropout is off.
 
         Returns:
             ``(batch, height, width, out_channels)`` in the dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or a part of ``cond`` has another shape, or one that is needed is None.
+            ValueError: if ``x``, ``t`` or an array of ``cond`` has the wrong shape or is missing.
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
         least = 1 << (len(config.channels) - 1) if config.pad == "after" else 1
         if config.resample != "conv":
-            check_halves(x, len(config.channels))
+            check_divisible(x, len(config.channels))
         elif min(x.shape[1:3]) < least:
             raise ValueError(f"height and width must be at least {least}, got {x.shape[1]} and {x.shape[2]}")
         if cond is None:
-            raise ValueError("cond must be a TextCondition, got None; for no text give the empty text's vectors")
-        context = check_part("context", cond.context, (x.shape[0], None, config.context_features))
+            raise ValueError("cond must be a TextCondition, got None; for no text, give the vectors of the empty text")
+        context = check_shape("context", cond.context, (x.shape[0], None, config.context_features))
         emb = self.embed(t)
         if self.pooled is not None:
             emb = emb + self.pooled(cond)
         elif cond.pooled is not None or cond.ids is not None:
             raise ValueError("pooled and ids must be None for a network with pooled_features=None")
         context = context.astype(config.dtype)
-        return self.trunk(x, nnx.silu(emb), context, deterministic=deterministic).astype(x.dtype)
+        return self.core(x, nnx.silu(emb), context, deterministic=deterministic).astype(x.dtype)

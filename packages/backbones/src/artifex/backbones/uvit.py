@@ -1,41 +1,40 @@
-"""U-ViT: time, label and patches are all tokens of one transformer, with long skips as in a U-Net."""
+"""U-ViT: a transformer over time, label and patches as tokens, with long skip connections."""
 
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
-from artifex.backbones.base import Label, Time, X, check_input, check_kinds, resolve_labels
-from artifex.backbones.blocks import Conv, Linear, SelfAttention, Tokens, gelu
+from artifex.backbones.base import Label, Time, Tokens, Vector, X, check_input, check_types, resolve_labels
+from artifex.backbones.block_stack import apply_blocks
 from artifex.backbones.dit import patchify, unpatchify
 from artifex.backbones.embeddings import LabelEmbedding, timestep_embedding
-from artifex.backbones.layers import through
+from artifex.backbones.layers import Conv, Linear, SelfAttention, gelu
 
 INIT = nnx.initializers.truncated_normal(0.02)
 
 
 @dataclass(frozen=True)
 class UViTConfig:
-    """The shape of a `UViT`; by default U-ViT-H/2 on 32x32x4 latents and 1000 classes.
+    """Configuration of a ``UViT``, by default U-ViT-H/2 for 32x32x4 latents and 1000 classes.
 
     Attributes:
-        in_channels: Channels of ``x`` and of the output.
-        size: Height and width of ``x``: each patch has a learned position.
-        patch: Side of a patch; divides ``size``.
-        hidden: Width of a token, even and a multiple of ``heads``.
-        depth: Number of blocks, odd: as many before the middle one as behind it.
-        heads: Attention heads.
-        num_classes: Number of labels, or None for no condition.
-        remat: Recompute every block in the backward pass rather than keep what is inside it.
-        scan: Trace blocks that are alike once, not one by one: a smaller program, no faster one; see
-            `artifex.backbones.layers.through`.
-        dtype: What is computed in.
-        param_dtype: What parameters are kept in.
+        in_channels: channels of ``x`` and of the output.
+        size: height and width of ``x``, which are fixed since each patch has a learned position.
+        patch: side of a patch; must divide ``size``.
+        hidden: width of a token, even and a multiple of ``heads``.
+        depth: number of blocks, odd, as there are equally many before and after the middle one.
+        heads: attention heads.
+        num_classes: number of labels, or None for no condition.
+        remat: recompute every block in the backward pass instead of keeping its intermediates.
+        scan: trace equal blocks once, which makes the program smaller, not faster; see
+            ``artifex.backbones.block_stack.apply_blocks``.
+        dtype: dtype of the computation.
+        param_dtype: dtype of the parameters.
 
     Raises:
-        ValueError: If a field is out of its range.
+        ValueError: if a field is out of range.
     """
 
     in_channels: int = 4
@@ -51,7 +50,7 @@ class UViTConfig:
     param_dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        check_kinds(self)
+        check_types(self)
         for name in ("in_channels", "size", "patch", "depth", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -86,7 +85,7 @@ class UViTConfig:
 
 
 class UViTBlock(nnx.Module):
-    r"""Attention and MLP behind layer norms; with ``skip``, first $x \leftarrow W [x, \text{skip}]$."""
+    r"""Attention and MLP with layer norms before them; with ``skip``, first $x \leftarrow W [x, \text{skip}]$."""
 
     def __init__(self, config: UViTConfig, *, skip: bool, rngs: nnx.Rngs) -> None:
         def linear(inner: int, outer: int) -> Linear:
@@ -98,23 +97,23 @@ class UViTBlock(nnx.Module):
             )
 
         hidden = config.hidden
-        self.join = linear(2 * hidden, hidden) if skip else None
+        self.skip_linear = linear(2 * hidden, hidden) if skip else None
         self.norm1, self.norm2 = norm(), norm()
-        self.attend = SelfAttention(
+        self.attention = SelfAttention(
             hidden, config.heads, bias=False, dtype=config.dtype, param_dtype=config.param_dtype, rngs=rngs
         )
-        self.expand, self.contract = linear(hidden, 4 * hidden), linear(4 * hidden, hidden)
+        self.mlp_in, self.mlp_out = linear(hidden, 4 * hidden), linear(4 * hidden, hidden)
 
     def __call__(self, x: Tokens, skip: Tokens | None = None) -> Tokens:
         """Apply the block."""
-        if self.join is not None and skip is not None:
-            x = self.join(jnp.concatenate([x, skip], axis=-1))
-        x = x + self.attend(self.norm1(x))
-        return x + self.contract(gelu(self.expand(self.norm2(x)), approximate=False))
+        if self.skip_linear is not None and skip is not None:
+            x = self.skip_linear(jnp.concatenate([x, skip], axis=-1))
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp_out(gelu(self.mlp_in(self.norm2(x)), approximate=False))
 
 
 class UViT(nnx.Module):
-    """A vision transformer with long skips; its output is exactly 0 before training.
+    """A vision transformer with long skip connections; its output is exactly 0 before training.
 
     References: Bao et al. 2022, https://arxiv.org/abs/2209.12152
     """
@@ -137,24 +136,24 @@ class UViT(nnx.Module):
         self.up = nnx.List([UViTBlock(config, skip=True, rngs=rngs) for _ in range(half)])
         self.norm = nnx.LayerNorm(hidden, epsilon=1e-5, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.out = Linear(hidden, values, kernel_init=INIT, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.smooth = Conv(
+        self.final_conv = Conv(
             config.in_channels, config.in_channels, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs
         )
 
     def __call__(self, x: X, t: Time, cond: Label | None = None, *, deterministic: bool = True) -> X:
-        """Evaluate the network; see `Backbone`.
+        """Evaluate the network; see ``Backbone``.
 
         Args:
             x: ``(batch, size, size, in_channels)``.
             t: ``(batch,)``.
             cond: ``(batch,)`` labels, or None.
-            deterministic: Without effect: there is no dropout.
+            deterministic: ignored, as there is no dropout.
 
         Returns:
             An array of the shape and dtype of ``x``.
 
         Raises:
-            ValueError: If ``x``, ``t`` or ``cond`` has another shape, or ``cond`` a label out of range.
+            ValueError: if ``x``, ``t`` or ``cond`` has the wrong shape, or a label is out of range.
         """
         config = self.config
         check_input(x, t, 4, config.in_channels)
@@ -166,7 +165,7 @@ class UViT(nnx.Module):
             return h, h
 
         labels = resolve_labels(cond, config.num_classes, x.shape[0])
-        extra: list[Float[Array, "b f"]] = [
+        extra: list[Vector] = [
             timestep_embedding(t, config.hidden, cosine_first=True, freq_shift=0.0).astype(config.dtype)
         ]
         if self.labels is not None and labels is not None:
@@ -174,7 +173,9 @@ class UViT(nnx.Module):
         h = jnp.concatenate([*(token[:, None] for token in extra), self.stem(patchify(x, config.patch))], axis=1)
         h = h + self.positions[None].astype(h.dtype)
         half = len(self.down)
-        h, skips = through(run, [*self.down, self.middle], h, [None] * (half + 1), remat=config.remat, scan=config.scan)
-        h, _ = through(run, self.up, h, skips[:half][::-1], remat=config.remat, scan=config.scan)
+        h, skips = apply_blocks(
+            run, [*self.down, self.middle], h, [None] * (half + 1), remat=config.remat, scan=config.scan
+        )
+        h, _ = apply_blocks(run, self.up, h, skips[:half][::-1], remat=config.remat, scan=config.scan)
         patches = self.out(self.norm(h))[:, len(extra) :]
-        return self.smooth(unpatchify(patches, config.patch, config.size, config.size)).astype(x.dtype)
+        return self.final_conv(unpatchify(patches, config.patch, config.size, config.size)).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Published checkpoints in safetensors files: diffusers' folders, and DiT's and guided diffusion's own names."""
+"""Published checkpoints in safetensors files: folders of diffusers, and files of DiT and guided diffusion."""
 
 from artifex.backbones.interop.checkpoint import CheckpointError as CheckpointError
 from artifex.backbones.interop.diffusers import Pipeline as Pipeline

@@ -1,27 +1,28 @@
-"""diffusers' ``AutoencoderKL``."""
+"""Conversion of diffusers' ``AutoencoderKL``."""
 
 from typing import Final
 
-from artifex.backbones.autoencoder_kl import AutoencoderKL, AutoencoderKLConfig
+from artifex.backbones.autoencoder_kl import AutoencoderKL
+from artifex.backbones.autoencoder_kl_config import AutoencoderKLConfig
 from artifex.backbones.interop.checkpoint import CheckpointError
-from artifex.backbones.interop.family import Family
-from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
-from artifex.backbones.interop.names import Table, name, under
-from artifex.backbones.interop.parts import ATTENTION, RES, middle
+from artifex.backbones.interop.config_fields import Fields, Fixed, Json, plain
+from artifex.backbones.interop.conversion import Conversion
+from artifex.backbones.interop.diffusers_blocks import ATTENTION, RES, middle
+from artifex.backbones.interop.key_mapping import KeyMapping, name, with_prefix
 
 FIXED: Final[Fixed] = {
     "act_fn": ("silu", "swish"),
 }
-TABLE: Final[Table] = {
+KEY_MAPPING: Final[KeyMapping] = {
     "encoder.stem": name("encoder.conv_in"),
-    **under("encoder.down.*.blocks.*.res", "encoder.down_blocks.*.resnets.*", RES),
+    **with_prefix("encoder.down.*.blocks.*.res", "encoder.down_blocks.*.resnets.*", RES),
     "encoder.down.*.resample": name("encoder.down_blocks.*.downsamplers.0.conv"),
     **middle("encoder.middle", "encoder.mid_block", ATTENTION),
     "encoder.norm": name("encoder.conv_norm_out"),
     "encoder.out": name("encoder.conv_out"),
     "decoder.stem": name("decoder.conv_in"),
     **middle("decoder.middle", "decoder.mid_block", ATTENTION),
-    **under("decoder.up.*.blocks.*.res", "decoder.up_blocks.*.resnets.*", RES),
+    **with_prefix("decoder.up.*.blocks.*.res", "decoder.up_blocks.*.resnets.*", RES),
     "decoder.up.*.resample": name("decoder.up_blocks.*.upsamplers.0.conv"),
     "decoder.norm": name("decoder.conv_norm_out"),
     "decoder.out": name("decoder.conv_out"),
@@ -31,7 +32,7 @@ TABLE: Final[Table] = {
 
 
 def read(fields: Fields) -> AutoencoderKLConfig:
-    """Our config of theirs."""
+    """Config from diffusers' fields."""
     channels = fields.integers("block_out_channels", (64,))
     for key, block in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
         types = fields.words(key, (block,))
@@ -62,7 +63,7 @@ def read(fields: Fields) -> AutoencoderKLConfig:
 
 
 def write(config: AutoencoderKLConfig) -> Json:
-    """Their config of ours."""
+    """Diffusers' fields of a config."""
     return {
         "in_channels": config.in_channels,
         "out_channels": config.in_channels,
@@ -72,7 +73,7 @@ def write(config: AutoencoderKLConfig) -> Json:
         "layers_per_block": config.num_res_blocks,
         "latent_channels": config.latent_channels,
         "norm_num_groups": config.groups,
-        **({} if config.sample_size is None else {"sample_size": config.sample_size}),  # they can't do without
+        **({} if config.sample_size is None else {"sample_size": config.sample_size}),  # required there
         "scaling_factor": config.scaling_factor,
         "shift_factor": config.shift_factor or None,
         "latents_mean": config.latents_mean,
@@ -85,12 +86,12 @@ def write(config: AutoencoderKLConfig) -> Json:
     }
 
 
-AUTOENCODER_KL: Final = Family(
+AUTOENCODER_KL: Final = Conversion(
     class_name="AutoencoderKL",
     network=AutoencoderKL,
     build=lambda config, rngs: AutoencoderKL(config, rngs=rngs),
     config=lambda model: model.config,
     read=read,
     write=write,
-    table=lambda _: TABLE,
+    key_mapping=lambda _: KEY_MAPPING,
 )

@@ -1,4 +1,4 @@
-"""Named arrays in safetensors files, read one at a time."""
+"""Arrays in safetensors files, read one at a time."""
 
 import json
 import re
@@ -15,7 +15,7 @@ PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 STEM: Final = "diffusion_pytorch_model"
 INDEX: Final = f"{STEM}.safetensors.index.json"
-# A variant's name is before the ending or, in an index, after that word; before it in older folders.
+# The variant is in front of the suffix; in an index after the word index, in older folders in front of it.
 _WEIGHTS: Final = (
     re.compile(rf"{STEM}\.safetensors\.(?:(?P<old>.+)\.)?index(?:\.(?P<variant>.+))?\.json"),
     re.compile(rf"{STEM}(?!.*-\d+-of-\d)(?P<old>)(?:\.(?P<variant>.+))?\.safetensors"),
@@ -23,11 +23,11 @@ _WEIGHTS: Final = (
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is broken, incomplete, or of a kind that is not read here."""
+    """A checkpoint that is broken, incomplete, or not supported."""
 
 
 def refuse_pickle(path: Path) -> None:
-    """Raise a CheckpointError if ``path`` is named as pickled files are: unpickling runs what is in the file."""
+    """Raise CheckpointError if ``path`` has the suffix of a pickled file, as unpickling can run code."""
     if path.suffix in PICKLES:
         raise CheckpointError(
             f"{path} is a pickle, which can run code when it is read; convert it first, with PyTorch: "
@@ -38,15 +38,15 @@ def refuse_pickle(path: Path) -> None:
 class Checkpoint:
     """The arrays of one or more safetensors files.
 
-    Opening reads the headers and checks them against the sizes of the files. An array is mapped when it is asked for,
-    as long as it is used: what mappings hold of the files does not pile up in memory.
+    Opening reads the headers and checks them against the sizes of the files. Each array is memory-mapped when read, and
+    released with the array.
 
     Attributes:
-        shapes: Each array's shape, by name.
-        dtype: What most of the values are kept in, ``"F32"``, ``"F16"`` or ``"BF16"``.
+        shapes: each array's shape, by name.
+        dtype: dtype of most of the values, ``"F32"``, ``"F16"`` or ``"BF16"``.
 
     Raises:
-        CheckpointError: If a file is missing, is a pickle, is cut short or corrupt, or has an array of another dtype.
+        CheckpointError: if a file is missing, pickled, truncated or corrupt, or has an array of another dtype.
     """
 
     def __init__(self, files: list[Path]) -> None:
@@ -59,7 +59,7 @@ class Checkpoint:
             try:
                 if not path.is_file():
                     raise CheckpointError(f"no file {path}")
-                with safe_open(path, "np") as file, path.open("rb") as raw:  # the first one checks the whole header
+                with safe_open(path, "np") as file, path.open("rb") as raw:  # safe_open checks the whole header
                     length = int.from_bytes(raw.read(8), "little")
                     header = json.loads(raw.read(length))
                     for key in file.keys():  # noqa: SIM118
@@ -79,7 +79,7 @@ class Checkpoint:
         self.dtype = max(sizes, key=lambda dtype: sizes[dtype])
 
     def read(self, key: str) -> np.ndarray:
-        """The array ``key``, mapped and not to be written."""
+        """The array ``key``, memory-mapped and read-only."""
         dtype, offset = self._places[key]
         if 0 in self.shapes[key]:
             return np.zeros(self.shapes[key], dtype)
@@ -94,14 +94,14 @@ def open_file(path: Path) -> Checkpoint:
 
 
 def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
-    """Open the weights of a diffusers folder, in one file or in several under an index.
+    """Open the weights of a diffusers folder: one file, or several with an index.
 
     Args:
-        folder: The folder, holding ``diffusion_pytorch_model[.variant].safetensors`` or its index.
-        variant: ``"fp16"`` for the files so named.
+        folder: the folder of ``diffusion_pytorch_model[.variant].safetensors`` or its index.
+        variant: such as ``"fp16"``; None for plain files.
 
     Raises:
-        CheckpointError: If there are no weights, only pickled ones, or what the index says is not so.
+        CheckpointError: if there are no weights or only pickled ones, or if the index does not match the files.
     """
     found = variants(folder)
     if variant not in found:
@@ -124,7 +124,7 @@ def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
 
 
 def variants(folder: Path) -> dict[str | None, Path]:
-    """The file of weights, or the index of several, of each variant that is in a diffusers folder, plain first."""
+    """The weights file or index of each variant in a diffusers folder, plain files first."""
     found: dict[str | None, Path] = {}
     for pattern in _WEIGHTS:
         for path in sorted(folder.glob(f"{STEM}.*")):
@@ -134,7 +134,7 @@ def variants(folder: Path) -> dict[str | None, Path]:
 
 
 def _refuse_missing(folder: Path, variant: str | None, found: Mapping[str | None, Path]) -> NoReturn:
-    """Raise the error for a variant that is not there, with what is."""
+    """Raise the error for a missing variant, which lists the present ones."""
     infix = "" if variant is None else f".{variant}"
     files = f"no {STEM}{infix}.safetensors and no {INDEX.removesuffix('.json')}{infix}.json in {folder}"
     there = sorted(path.name for path in folder.glob("*"))
@@ -153,12 +153,12 @@ def _refuse_missing(folder: Path, variant: str | None, found: Mapping[str | None
 
 
 def is_name(text: str) -> bool:
-    """Whether this is the name of something within a folder, not a way out of it, nor the folder itself."""
+    """True for the name of an entry of a folder, as opposed to a path out of it."""
     return text not in ("", ".", "..") and Path(text).name == text
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """A JSON object; a CheckpointError if ``path`` is no such file."""
+    """Read a JSON object; CheckpointError if ``path`` is not such a file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""diffusers' folders: a network's, and a pipeline's."""
+"""Folders of diffusers, of networks and of pipelines."""
 
 import warnings
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from artifex.backbones.interop.checkpoint import (
     refuse_pickle,
     variants,
 )
+from artifex.backbones.interop.config_fields import Json
+from artifex.backbones.interop.conversion import SHARD_BYTES
+from artifex.backbones.interop.diffusers_blocks import current_key
 from artifex.backbones.interop.dit import DIT
-from artifex.backbones.interop.family import SHARD_BYTES
-from artifex.backbones.interop.fields import Json
 from artifex.backbones.interop.mmdit import MMDIT
-from artifex.backbones.interop.parts import current
 from artifex.backbones.interop.unet_2d import UNET_2D
 from artifex.backbones.interop.unet_2d_condition import UNET_2D_CONDITION
 from artifex.backbones.mmdit import MMDiT
@@ -31,27 +31,29 @@ from artifex.backbones.unet import UNet
 from artifex.backbones.unet_conditional import UNetConditional
 
 Model = AutoencoderKL | DiT | MMDiT | UNet | UNetConditional
-FAMILIES: Final = (AUTOENCODER_KL, DIT, MMDIT, UNET_2D, UNET_2D_CONDITION)
-BY_NAME: Final = {name: family for family in FAMILIES for name in (family.class_name, *family.older)}
-PRECISIONS: Final = ("fp16", "bf16")  # variants that are the same weights, but for rounding
+CONVERSIONS: Final = (AUTOENCODER_KL, DIT, MMDIT, UNET_2D, UNET_2D_CONDITION)
+BY_NAME: Final = {
+    name: conversion for conversion in CONVERSIONS for name in (conversion.class_name, *conversion.aliases)
+}
+PRECISIONS: Final = ("fp16", "bf16")  # variants that differ from the plain files by rounding only
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What is in a pipeline's folder.
+    """The content of a pipeline's folder.
 
     Attributes:
-        class_name: The pipeline's class in diffusers.
-        networks: The networks, by component: ``"unet"`` or ``"transformer"``, ``"vae"``.
-        scheduler: The fields of ``scheduler_config.json``, or None where there is none.
-        left: The components that are not read here, with their classes: text encoders, tokenizers and so on.
-        variants: The variant of the files that each network was read from, None for plain ones.
+        class_name: the pipeline's class in diffusers.
+        networks: the networks, by component: ``"unet"`` or ``"transformer"``, ``"vae"``.
+        scheduler: the fields of ``scheduler_config.json``, or None without such a file.
+        not_loaded: the classes of the components that are not loaded, such as text encoders and tokenizers.
+        variants: the variant that each network was read from, None for plain files.
     """
 
     class_name: str
     networks: Mapping[str, Model]
     scheduler: Json | None
-    left: Mapping[str, str]
+    not_loaded: Mapping[str, str]
     variants: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -62,25 +64,24 @@ def load_diffusers(
     compute_dtype: DTypeLike | None = None,
     variant: str | None = None,
 ) -> Model | Pipeline:
-    """Read a diffusers folder: a network's, with its ``config.json``, or a pipeline's, with its ``model_index.json``.
+    """Read a folder of diffusers: of a network, with ``config.json``, or of a pipeline, with ``model_index.json``.
 
-    Arrays are read one at a time and the network is filled only once names and shapes are known to fit, so a broken
-    checkpoint costs no memory and leaves nothing half-loaded.
+    Arrays are read one at a time, after names and shapes have been checked.
 
     Args:
-        path: The folder.
-        dtype: What parameters are kept in; None keeps what the checkpoint has.
-        compute_dtype: What is computed in; None is as the parameters.
-        variant: ``"fp16"`` for the files so named, None for plain ones.
+        path: the folder.
+        dtype: dtype of the parameters; None is that of the checkpoint.
+        compute_dtype: dtype of the computation; None is that of the parameters.
+        variant: such as ``"fp16"``; None for plain files.
 
     Returns:
-        An `AutoencoderKL`, a `UNet` (for UNet2DModel), a `UNetConditional` (UNet2DConditionModel), a `DiT`
-        (DiTTransformer2DModel, or Transformer2DModel in older folders) or an `MMDiT` (SD3Transformer2DModel); or a
-        `Pipeline`.
+        An ``AutoencoderKL``, a ``UNet`` (for UNet2DModel), a ``UNetConditional`` (UNet2DConditionModel), a ``DiT``
+        (DiTTransformer2DModel, or Transformer2DModel in older folders) or an ``MMDiT`` (SD3Transformer2DModel); or a
+        ``Pipeline``.
 
     Raises:
-        CheckpointError: If the folder is incomplete, of a class or with an option that is not known here, its files are
-            pickles or broken, or its tensors are not those of its config.
+        CheckpointError: if the folder is incomplete, or its class or an option is not supported; if its files are
+            pickled or broken; or if its tensors do not match its config.
     """
     folder = Path(path)
     if (folder / "model_index.json").is_file():
@@ -95,20 +96,20 @@ def load_pipeline(
     compute_dtype: DTypeLike | None = None,
     variant: str | None = None,
 ) -> Pipeline:
-    """Read a pipeline's folder; see `load_diffusers`.
+    """Read the folder of a pipeline; see ``load_diffusers``.
 
-    Components of other libraries, such as text encoders, and components without weights are left. A network that has
-    no files of ``variant``, where others have, is read from its plain files or, without plain ones, from those of
-    ``"fp16"`` or ``"bf16"``. A UserWarning names it.
+    Components of other libraries, such as text encoders, and components without weights are not loaded. If only some
+    networks have files of ``variant``, the others are read from their plain files or, failing that, from those of
+    ``"fp16"`` or ``"bf16"``, with a UserWarning.
 
     Raises:
-        CheckpointError: As `load_diffusers`, for each network of diffusers in the pipeline.
+        CheckpointError: as ``load_diffusers``, for each network.
     """
     folder = Path(path)
     index = read_json(folder / "model_index.json")
     classes: dict[str, str] = {}
     scheduler: Json | None = None
-    left: dict[str, str] = {}
+    not_loaded: dict[str, str] = {}
     for component, kind in index.items():
         if component.startswith("_") or not isinstance(kind, list) or kind == [None, None]:
             continue
@@ -120,37 +121,37 @@ def load_pipeline(
         elif library == "diffusers" and (class_name in BY_NAME or (folder / component / "config.json").is_file()):
             classes[component] = class_name
         else:
-            left[component] = class_name
+            not_loaded[component] = class_name
     chosen = _choose(folder, tuple(classes), variant)
     networks = {
         component: _load_network(folder / component, dtype, compute_dtype, chosen[component], class_name)
         for component, class_name in classes.items()
     }
-    return Pipeline(str(index.get("_class_name")), networks, scheduler, left, chosen)
+    return Pipeline(str(index.get("_class_name")), networks, scheduler, not_loaded, chosen)
 
 
 def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a network as a folder that diffusers reads.
+    """Write a network as a folder of diffusers.
 
-    Each file appears whole or not at all, ``config.json`` last.
+    Files appear completely or not at all, ``config.json`` last.
 
     Args:
-        model: The network; its parameters are written in the dtype that they are in.
-        path: The folder; it is made where it does not exist.
-        shard_bytes: Weights above this size are spread over several files.
+        model: the network; its parameters keep their dtype.
+        path: the folder; it is created if it does not exist.
+        shard_bytes: maximum size of a weights file; larger weights are split over several.
 
     Raises:
-        CheckpointError: If the network has an option that diffusers' class has not.
-        TypeError: If the network is of a class that diffusers has not.
+        CheckpointError: if diffusers' class has no such option.
+        TypeError: if diffusers has no such class.
     """
-    for family in FAMILIES:
-        if isinstance(model, family.network):
-            return family.save(model, Path(path), shard_bytes)  # type: ignore[arg-type]
+    for conversion in CONVERSIONS:
+        if isinstance(model, conversion.network):
+            return conversion.save(model, Path(path), shard_bytes)  # type: ignore[arg-type]
     raise TypeError(f"model must be of a class that diffusers has, got {type(model).__name__}")
 
 
 def _choose(folder: Path, components: tuple[str, ...], variant: str | None) -> dict[str, str | None]:
-    """The variant to read each component in, with a warning for those that lack the one that is asked for."""
+    """Choose the variant to read for each component; warn about those that lack the requested one."""
     found = {component: variants(folder / component) for component in components}
     chosen: dict[str, str | None] = dict.fromkeys(components, variant)
     others = []
@@ -160,8 +161,8 @@ def _choose(folder: Path, components: tuple[str, ...], variant: str | None) -> d
                 chosen[component] = there[0]
                 others.append(f"{component} from {files[there[0]].name}")
     if others:
-        asked = "plain files" if variant is None else f"files of variant={variant!r}"
-        warnings.warn(f"{folder}: not every network has {asked}; read {', '.join(others)}", stacklevel=3)
+        requested = "plain files" if variant is None else f"files of variant={variant!r}"
+        warnings.warn(f"{folder}: not every network has {requested}; read {', '.join(others)}", stacklevel=3)
     return chosen
 
 
@@ -177,13 +178,13 @@ def _load_network(
         raise CheckpointError(f"{folder} is a file, expected a folder with config.json; load_original reads one file")
     fields = read_json(folder / "config.json")
     class_name = fields.get("_class_name", class_name)
-    family = BY_NAME.get(class_name) if isinstance(class_name, str) else None
-    if family is None:
-        known = ", ".join(family.class_name for family in FAMILIES)
+    conversion = BY_NAME.get(class_name) if isinstance(class_name, str) else None
+    if conversion is None:
+        known = ", ".join(conversion.class_name for conversion in CONVERSIONS)
         raise CheckpointError(f"_class_name in {folder / 'config.json'} must be one of {known}; got {class_name!r}")
     checkpoint = open_folder(folder, variant)
     try:
-        return family.open(fields, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=current)
+        return conversion.open(fields, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=current_key)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""diffusers' ``DiTTransformer2DModel``, and the names of the paper's own code."""
+"""Conversion of diffusers' ``DiTTransformer2DModel``, and of the original DiT checkpoints."""
 
 import dataclasses
 import math
@@ -10,18 +10,18 @@ import numpy as np
 from artifex.backbones.dit import DiT, DiTConfig
 from artifex.backbones.embeddings import sincos_2d
 from artifex.backbones.interop.checkpoint import Checkpoint, CheckpointError
-from artifex.backbones.interop.family import Family
-from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
-from artifex.backbones.interop.names import Table, name, under
+from artifex.backbones.interop.config_fields import Fields, Fixed, Json, plain
+from artifex.backbones.interop.conversion import Conversion
+from artifex.backbones.interop.key_mapping import KeyMapping, name, with_prefix
 
 FIXED: Final[Fixed] = {
-    "norm_num_groups": (32,),  # of no effect
+    "norm_num_groups": (32,),  # ignored there
     "activation_fn": ("gelu-approximate",),
-    "upcast_attention": (False, True),  # the softmax is never computed in less than float32 here
+    "upcast_attention": (False, True),  # the softmax is always in float32 here
     "norm_type": ("ada_norm_zero",),
     "norm_elementwise_affine": (False,),
 }
-OLDER: Final[Fixed] = {  # of `Transformer2DModel`, which was all of diffusers' transformers in one
+TRANSFORMER_2D: Final[Fixed] = {  # of Transformer2DModel, the single class of all transformers in early diffusers
     "attention_type": ("default",),
     "caption_channels": (None,),
     "cross_attention_dim": (None,),
@@ -30,54 +30,54 @@ OLDER: Final[Fixed] = {  # of `Transformer2DModel`, which was all of diffusers' 
     "num_vector_embeds": (None,),
     "only_cross_attention": (False,),
     "use_additional_conditions": (None, False),
-    "use_linear_projection": (False, True),  # of no effect on patches
+    "use_linear_projection": (False, True),  # ignored there for patches
 }
-EMBED: Final[Table] = {
+EMBED: Final[KeyMapping] = {
     "first": name("timestep_embedder.linear_1"),
     "second": name("timestep_embedder.linear_2"),
     "labels": name("class_embedder.embedding_table"),
 }
 
 
-def diffusers_table(config: DiTConfig) -> Table:
-    """Diffusers' names. Each block there has an embedding of its own; published ones are all the same."""
+def diffusers_key_mapping(config: DiTConfig) -> KeyMapping:
+    """The key mapping of diffusers, where each block has its own embedding; in published checkpoints they are equal."""
     blocks = [f"transformer_blocks.{i}.norm1.emb" for i in range(config.depth)]
     shared = {
         key: name(*(f"{block}.{value.parts[0]}" for block in blocks), copies=True) for key, value in EMBED.items()
     }
     return {
         "stem": name("pos_embed.proj", spatial=(config.patch, config.patch)),
-        **under("embed", "", shared),
-        **under("blocks.*.embed", "transformer_blocks.*.norm1.emb", EMBED),
+        **with_prefix("embed", "", shared),
+        **with_prefix("blocks.*.embed", "transformer_blocks.*.norm1.emb", EMBED),
         "blocks.*.modulation": name("transformer_blocks.*.norm1.linear"),
-        "blocks.*.attend.qkv": name(*(f"transformer_blocks.*.attn1.to_{part}" for part in "qkv"), qkv=True),
-        "blocks.*.attend.out": name("transformer_blocks.*.attn1.to_out.0"),
-        "blocks.*.expand": name("transformer_blocks.*.ff.net.0.proj"),
-        "blocks.*.contract": name("transformer_blocks.*.ff.net.2"),
+        "blocks.*.attention.qkv": name(*(f"transformer_blocks.*.attn1.to_{part}" for part in "qkv"), qkv=True),
+        "blocks.*.attention.out": name("transformer_blocks.*.attn1.to_out.0"),
+        "blocks.*.mlp_in": name("transformer_blocks.*.ff.net.0.proj"),
+        "blocks.*.mlp_out": name("transformer_blocks.*.ff.net.2"),
         "modulation": name("proj_out_1"),
         "out": name("proj_out_2"),
     }
 
 
-def original_table(config: DiTConfig) -> Table:
-    """The names of the paper's own code."""
+def original_key_mapping(config: DiTConfig) -> KeyMapping:
+    """The key mapping of the original code."""
     return {
         "stem": name("x_embedder.proj", spatial=(config.patch, config.patch)),
         "embed.first": name("t_embedder.mlp.0"),
         "embed.second": name("t_embedder.mlp.2"),
         "embed.labels": name("y_embedder.embedding_table"),
         "blocks.*.modulation": name("blocks.*.adaLN_modulation.1"),
-        "blocks.*.attend.qkv": name("blocks.*.attn.qkv", qkv=True),
-        "blocks.*.attend.out": name("blocks.*.attn.proj"),
-        "blocks.*.expand": name("blocks.*.mlp.fc1"),
-        "blocks.*.contract": name("blocks.*.mlp.fc2"),
+        "blocks.*.attention.qkv": name("blocks.*.attn.qkv", qkv=True),
+        "blocks.*.attention.out": name("blocks.*.attn.proj"),
+        "blocks.*.mlp_in": name("blocks.*.mlp.fc1"),
+        "blocks.*.mlp_out": name("blocks.*.mlp.fc2"),
         "modulation": name("final_layer.adaLN_modulation.1"),
         "out": name("final_layer.linear"),
     }
 
 
 def original_constants(config: DiTConfig) -> Mapping[str, np.ndarray]:
-    """The table of positions, which is saved there."""
+    """The table of positions, which the original code saves."""
     if config.sample_size is None:
         return {}
     rows = config.sample_size // config.patch
@@ -85,7 +85,7 @@ def original_constants(config: DiTConfig) -> Mapping[str, np.ndarray]:
 
 
 def adapt_original(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
-    """The size of the images, where the file has a table of positions and the config no size."""
+    """Take the size of the images from the table of positions, if the config has none."""
     table = checkpoint.shapes.get("pos_embed", ())
     if config.sample_size is not None or len(table) != 3:
         return config
@@ -93,7 +93,7 @@ def adapt_original(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
 
 
 def adapt(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
-    """One embedding for all blocks where the checkpoint's blocks agree on it."""
+    """Use one embedding for all blocks unless the blocks of the checkpoint differ in it."""
     keys = [f"{part}.{leaf}" for part in ("timestep_embedder.linear_1", "timestep_embedder.linear_2")
             for leaf in ("weight", "bias")]  # fmt: skip
     for key in (*keys, "class_embedder.embedding_table.weight"):
@@ -107,7 +107,7 @@ def adapt(config: DiTConfig, checkpoint: Checkpoint) -> DiTConfig:
 
 
 def read(fields: Fields) -> DiTConfig:
-    """Our config of theirs."""
+    """Config from diffusers' fields."""
     heads, head_dim = fields.integer("num_attention_heads", 16), fields.integer("attention_head_dim", 72)
     in_channels = fields.integer("in_channels", 4)
     out_channels = fields.optional("out_channels")
@@ -127,12 +127,12 @@ def read(fields: Fields) -> DiTConfig:
         qkv_bias=fields.flag("attention_bias", True),
         sample_size=fields.integer("sample_size", 32),
     )
-    fields.done(FIXED, OLDER)
+    fields.done(FIXED, TRANSFORMER_2D)
     return config
 
 
 def write(config: DiTConfig) -> Json:
-    """Their config of ours."""
+    """Diffusers' fields of a config."""
     if config.num_classes is None or config.mlp_ratio != 4 or config.sample_size is None:
         raise CheckpointError(
             "DiTTransformer2DModel needs num_classes, sample_size and mlp_ratio=4, got "
@@ -161,18 +161,18 @@ def write(config: DiTConfig) -> Json:
     }
 
 
-DIT: Final = Family(
+DIT: Final = Conversion(
     class_name="DiTTransformer2DModel",
     network=DiT,
     build=lambda config, rngs: DiT(config, rngs=rngs),
     config=lambda model: model.config,
     read=read,
     write=write,
-    table=diffusers_table,
-    adapt=adapt,
-    older=("Transformer2DModel",),
+    key_mapping=diffusers_key_mapping,
+    adapt_config=adapt,
+    aliases=("Transformer2DModel",),
 )
 ORIGINAL_DIT: Final = dataclasses.replace(
-    DIT, class_name="facebookresearch/DiT", table=original_table, constants=original_constants,
-    adapt=adapt_original,
+    DIT, class_name="facebookresearch/DiT", key_mapping=original_key_mapping, constants=original_constants,
+    adapt_config=adapt_original,
 )  # fmt: skip

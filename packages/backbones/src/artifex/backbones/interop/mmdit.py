@@ -1,17 +1,17 @@
-"""diffusers' ``SD3Transformer2DModel``."""
+"""Conversion of diffusers' ``SD3Transformer2DModel``."""
 
 from typing import Final
 
 from artifex.backbones.interop.checkpoint import CheckpointError
-from artifex.backbones.interop.family import Family
-from artifex.backbones.interop.fields import Fields, Json
-from artifex.backbones.interop.names import Table, name, under
+from artifex.backbones.interop.config_fields import Fields, Json
+from artifex.backbones.interop.conversion import Conversion
+from artifex.backbones.interop.key_mapping import KeyMapping, name, with_prefix
 from artifex.backbones.mmdit import MMDiT, MMDiTConfig
 
 
-def table(config: MMDiTConfig) -> Table:
-    """The names of its parameters."""
-    block: Table = {
+def key_mapping(config: MMDiTConfig) -> KeyMapping:
+    """The key mapping of its parameters."""
+    block: KeyMapping = {
         "modulation": name("norm1.linear"),
         "text_modulation": name("norm1_context.linear"),
         "image.qkv": name("attn.to_q", "attn.to_k", "attn.to_v"),
@@ -22,14 +22,14 @@ def table(config: MMDiTConfig) -> Table:
         "text.norm_q": name("attn.norm_added_q"),
         "text.norm_k": name("attn.norm_added_k"),
         "text.out": name("attn.to_add_out"),
-        "alone.qkv": name("attn2.to_q", "attn2.to_k", "attn2.to_v"),
-        "alone.norm_q": name("attn2.norm_q"),
-        "alone.norm_k": name("attn2.norm_k"),
-        "alone.out": name("attn2.to_out.0"),
-        "mlp.expand": name("ff.net.0.proj"),
-        "mlp.contract": name("ff.net.2"),
-        "text_mlp.expand": name("ff_context.net.0.proj"),
-        "text_mlp.contract": name("ff_context.net.2"),
+        "dual.qkv": name("attn2.to_q", "attn2.to_k", "attn2.to_v"),
+        "dual.norm_q": name("attn2.norm_q"),
+        "dual.norm_k": name("attn2.norm_k"),
+        "dual.out": name("attn2.to_out.0"),
+        "mlp.proj_in": name("ff.net.0.proj"),
+        "mlp.proj_out": name("ff.net.2"),
+        "text_mlp.proj_in": name("ff_context.net.0.proj"),
+        "text_mlp.proj_out": name("ff_context.net.2"),
     }
     return {
         "stem": name("pos_embed.proj", spatial=(config.patch, config.patch)),
@@ -39,14 +39,14 @@ def table(config: MMDiTConfig) -> Table:
         "pooled_first": name("time_text_embed.text_embedder.linear_1"),
         "pooled_second": name("time_text_embed.text_embedder.linear_2"),
         "context": name("context_embedder"),
-        **under("blocks.*", "transformer_blocks.*", block),
+        **with_prefix("blocks.*", "transformer_blocks.*", block),
         "modulation": name("norm_out.linear"),
         "out": name("proj_out"),
     }
 
 
 def read(fields: Fields) -> MMDiTConfig:
-    """Our config of theirs."""
+    """Config from diffusers' fields."""
     in_channels, out_channels = fields.integer("in_channels", 16), fields.optional("out_channels", 16)
     if out_channels not in (None, in_channels):
         raise CheckpointError(f"out_channels must be in_channels = {in_channels}, got {out_channels}")
@@ -74,7 +74,7 @@ def read(fields: Fields) -> MMDiTConfig:
 
 
 def write(config: MMDiTConfig) -> Json:
-    """Their config of ours."""
+    """Diffusers' fields of a config."""
     return {
         "sample_size": config.sample_size,
         "patch_size": config.patch,
@@ -92,12 +92,12 @@ def write(config: MMDiTConfig) -> Json:
     }
 
 
-MMDIT: Final = Family(
+MMDIT: Final = Conversion(
     class_name="SD3Transformer2DModel",
     network=MMDiT,
     build=lambda config, rngs: MMDiT(config, rngs=rngs),
     config=lambda model: model.config,
     read=read,
     write=write,
-    table=table,
+    key_mapping=key_mapping,
 )

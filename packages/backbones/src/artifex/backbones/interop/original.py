@@ -1,4 +1,4 @@
-"""The files of the papers' own code: tensors under its names, and no config."""
+"""Checkpoints of the papers' original code: tensors without a config."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ from jax.typing import DTypeLike
 
 from artifex.backbones.dit import DiT, DiTConfig
 from artifex.backbones.interop.checkpoint import PICKLES, CheckpointError, open_file
+from artifex.backbones.interop.conversion import arrays, load, write_file
 from artifex.backbones.interop.dit import ORIGINAL_DIT
-from artifex.backbones.interop.family import arrays, load, write_file
 from artifex.backbones.interop.guided_diffusion import GUIDED_DIFFUSION
 from artifex.backbones.unet import UNet, UNetConfig
 
-# What the papers' code always has, and a file of tensors does not say.
+# Fields of the config that the original code fixes.
 DIT_HAS: Final[Mapping[str, object]] = {
     "embed_per_block": False, "freq_shift": 0.0, "mlp_ratio": 4, "epsilon": 1e-6, "qkv_bias": True,
 }  # fmt: skip
@@ -37,17 +37,17 @@ def load_original(
     dtype: DTypeLike | None = None,
     compute_dtype: DTypeLike | None = None,
 ) -> DiT | UNet:
-    """Read a safetensors file with the names of ``facebookresearch/DiT`` or ``openai/guided-diffusion``.
+    """Read a safetensors file with the keys of ``facebookresearch/DiT`` or ``openai/guided-diffusion``.
 
     Args:
-        path: The file.
-        config: The network's config, such as ``DiTConfig.xl_2()`` or ``UNetConfig.adm_imagenet256()``; its dtypes are
-            not read. A table of positions in the file must be that of ``sample_size``, or is where that comes from.
-        dtype: What parameters are kept in; None keeps what the file has.
-        compute_dtype: What is computed in; None is as the parameters.
+        path: the file.
+        config: the config of the network, such as ``DiTConfig.xl_2()`` or ``UNetConfig.adm_imagenet256()``; its dtypes
+            are ignored. A table of positions in the file must be that of ``sample_size``, or determines it if None.
+        dtype: dtype of the parameters; None is that of the file.
+        compute_dtype: dtype of the computation; None is that of the parameters.
 
     Raises:
-        CheckpointError: If the file is a pickle or broken, or its tensors are not those of ``config``.
+        CheckpointError: if the file is pickled or broken, or its tensors do not match ``config``.
     """
     try:
         if isinstance(config, DiTConfig):
@@ -58,17 +58,17 @@ def load_original(
 
 
 def save_original(model: DiT | UNet, path: str | Path) -> None:
-    """Write a network under the names of ``facebookresearch/DiT`` or ``openai/guided-diffusion``.
+    """Write a safetensors file with the keys of ``facebookresearch/DiT`` or ``openai/guided-diffusion``.
 
     Args:
-        model: The network; a DiT without ``embed_per_block``, or a U-Net that convolves where resolution changes.
-        path: The file; it appears whole or not at all.
+        model: a DiT without ``embed_per_block``, or a U-Net without ``resample="pool"``.
+        path: the file; it appears completely or not at all.
 
     Raises:
-        CheckpointError: If the network has an option that the paper's code has not.
+        CheckpointError: if the original code has no such option.
     """
     if Path(path).suffix in PICKLES:
-        raise CheckpointError(f"path must end in .safetensors: that is what is written, got {path}")
+        raise CheckpointError(f"path must end in .safetensors, got {path}")
     if isinstance(model, DiT):
         _check_has("facebookresearch/DiT", model.config, DIT_HAS)
         tensors = arrays(ORIGINAL_DIT, model)
@@ -80,9 +80,9 @@ def save_original(model: DiT | UNet, path: str | Path) -> None:
 
 
 def _check_has(home: str, config: DiTConfig | UNetConfig, needed: Mapping[str, object]) -> None:
-    """Raise a CheckpointError unless these fields of a config are as needed."""
+    """Raise CheckpointError unless the fields of a config have the needed values."""
     got = {name: getattr(config, name) for name in needed}
     if got != needed:
-        said = ", ".join(f"{name}={value!r}" for name, value in needed.items())
+        expected = ", ".join(f"{name}={value!r}" for name, value in needed.items())
         other = ", ".join(f"{name}={got[name]!r}" for name, value in needed.items() if got[name] != value)
-        raise CheckpointError(f"{home} has {said}; got {other}")
+        raise CheckpointError(f"{home} needs {expected}; got {other}")

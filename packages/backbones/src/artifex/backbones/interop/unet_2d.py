@@ -1,12 +1,12 @@
-"""diffusers' ``UNet2DModel``."""
+"""Conversion of diffusers' ``UNet2DModel``."""
 
 from typing import Final
 
 from artifex.backbones.interop.checkpoint import CheckpointError
-from artifex.backbones.interop.family import Family
-from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
-from artifex.backbones.interop.names import Table, name, under
-from artifex.backbones.interop.parts import ATTENTION, RES, check_ignored, middle
+from artifex.backbones.interop.config_fields import Fields, Fixed, Json, plain
+from artifex.backbones.interop.conversion import Conversion
+from artifex.backbones.interop.diffusers_blocks import ATTENTION, RES, check_ignored, middle
+from artifex.backbones.interop.key_mapping import KeyMapping, name, with_prefix
 from artifex.backbones.unet import UNet, UNetConfig
 
 FIXED: Final[Fixed] = {
@@ -19,31 +19,31 @@ FIXED: Final[Fixed] = {
     "class_embed_type": (None,),
     "num_train_timesteps": (None,),
 }
-TRUNK: Final[Table] = {
+CORE: Final[KeyMapping] = {
     "embed.first": name("time_embedding.linear_1"),
     "embed.second": name("time_embedding.linear_2"),
-    "trunk.stem": name("conv_in"),
-    **under("trunk.down.*.blocks.*.res", "down_blocks.*.resnets.*", RES),
-    **under("trunk.up.*.blocks.*.res", "up_blocks.*.resnets.*", RES),
-    "trunk.norm": name("conv_norm_out"),
-    "trunk.out": name("conv_out"),
+    "core.stem": name("conv_in"),
+    **with_prefix("core.down.*.blocks.*.res", "down_blocks.*.resnets.*", RES),
+    **with_prefix("core.up.*.blocks.*.res", "up_blocks.*.resnets.*", RES),
+    "core.norm": name("conv_norm_out"),
+    "core.out": name("conv_out"),
 }
-CONVOLUTIONS: Final[Table] = {
-    "trunk.down.*.resample": name("down_blocks.*.downsamplers.0.conv"),
-    "trunk.up.*.resample": name("up_blocks.*.upsamplers.0.conv"),
+CONVOLUTIONS: Final[KeyMapping] = {
+    "core.down.*.resample": name("down_blocks.*.downsamplers.0.conv"),
+    "core.up.*.resample": name("up_blocks.*.upsamplers.0.conv"),
 }
-BLOCKS: Final[Table] = {
-    **under("trunk.down.*.resample", "down_blocks.*.downsamplers.0", RES),
-    **under("trunk.up.*.resample", "up_blocks.*.upsamplers.0", RES),
+BLOCKS: Final[KeyMapping] = {
+    **with_prefix("core.down.*.resample", "down_blocks.*.downsamplers.0", RES),
+    **with_prefix("core.up.*.resample", "up_blocks.*.upsamplers.0", RES),
 }
-TABLE: Final[Table] = {
-    **TRUNK,
-    **under("trunk.down.*.blocks.*.attention", "down_blocks.*.attentions.*", ATTENTION),
-    **under("trunk.up.*.blocks.*.attention", "up_blocks.*.attentions.*", ATTENTION),
-    **middle("trunk.middle", "mid_block", ATTENTION),
+KEY_MAPPING: Final[KeyMapping] = {
+    **CORE,
+    **with_prefix("core.down.*.blocks.*.attention", "down_blocks.*.attentions.*", ATTENTION),
+    **with_prefix("core.up.*.blocks.*.attention", "up_blocks.*.attentions.*", ATTENTION),
+    **middle("core.middle", "mid_block", ATTENTION),
     "embed.labels": name("class_embedding"),
 }
-# Types of blocks by whether there is attention and whether resolutions change within residual blocks.
+# Types of blocks by (attention, resampling within residual blocks).
 DOWN: Final = {
     (False, False): "DownBlock2D",
     (True, False): "AttnDownBlock2D",
@@ -59,25 +59,25 @@ UP: Final = {
 
 
 def blocks(fields: Fields, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    """Types of blocks, without what some were called with at first."""
+    """Types of blocks, without the prefix of early versions."""
     return tuple(kind.removeprefix("UNetRes") for kind in fields.words(key, default))
 
 
 def read(fields: Fields) -> UNetConfig:
-    """Our config of theirs."""
+    """Config from diffusers' fields."""
     channels = fields.integers("block_out_channels", (224, 448, 672, 896))
     down = blocks(fields, "down_block_types", (DOWN[False, False], *[DOWN[True, False]] * 3))
     up = blocks(fields, "up_block_types", (*[UP[True, False]] * 3, UP[False, False]))
     changes = {key: fields.choice(key, ("conv", "resnet"), "conv") for key in ("downsample_type", "upsample_type")}
     attention = tuple(level for level, kind in enumerate(down) if kind == DOWN[True, False])
-    # Without attention a block's type says how resolution changes, and the fields are not read there.
+    # Without attention the type of a block determines the resampling, and the fields are ignored.
     plain_types = {kind for kind in (*down[:-1], *up[:-1]) if not kind.startswith("Attn")}
     within = "resnet" in changes.values() if not plain_types else plain_types <= {DOWN[False, True], UP[False, True]}
     for key, got in (("down_block_types", down), ("up_block_types", up)):
         expected = _types(key, attention, len(channels), within)
         if len(got) != len(channels) or any(kind not in kinds for kind, kinds in zip(got, expected, strict=True)):
             raise CheckpointError(f"{key} must be {[kinds[0] for kinds in expected]}, got {list(got)}")
-    # Nor is the way down read at the last level, or the way up at the first.
+    # The last level has no downsampling and the first no upsampling: their fields are ignored.
     ends = {"downsample_type": len(channels) - 1, "upsample_type": 0}
     for key, change in changes.items():
         if {*attention} - {ends[key]} and (change == "resnet") != within:
@@ -91,7 +91,7 @@ def read(fields: Fields) -> UNetConfig:
     groups = fields.integer("norm_num_groups", 32)
     scale_shift = fields.choice("resnet_time_scale_shift", ("default", "scale_shift"), "default") == "scale_shift"
     middle_groups = fields.optional("attn_norm_num_groups")
-    # None is no norm at all with scale-shift norms, and that of the residual blocks without.
+    # None means no norm with scale-shift norms, and norm_num_groups otherwise.
     if middle_groups not in ((groups,) if scale_shift else (groups, None)):
         raise CheckpointError(f"attn_norm_num_groups must be norm_num_groups = {groups}, got {middle_groups}")
     check_ignored(fields, base)
@@ -122,7 +122,7 @@ def read(fields: Fields) -> UNetConfig:
 
 
 def write(config: UNetConfig) -> Json:
-    """Their config of ours."""
+    """Diffusers' fields of a config."""
     if config.resample == "pool":
         raise CheckpointError("UNet2DModel has no resample='pool': it always convolves where resolution changes")
     within = config.resample == "block"
@@ -149,14 +149,14 @@ def write(config: UNetConfig) -> Json:
         "norm_eps": config.epsilon,
         "resnet_time_scale_shift": "scale_shift" if config.scale_shift else "default",
         "add_attention": config.middle_attention,
-        # A null label is to them one class more.
+        # The null label is a class there.
         "num_class_embeds": None if config.num_classes is None else config.num_classes + config.null_class,
         **plain(FIXED),
     }
 
 
 def _types(key: str, attention: tuple[int, ...], count: int, within: bool) -> list[tuple[str, ...]]:
-    """What each block may be; the last has no change of resolution, so it may be of either kind."""
+    """The allowed types of each block; the last one does not resample, so that both kinds are allowed."""
     down = key == "down_block_types"
     table, levels = (DOWN, range(count)) if down else (UP, range(count - 1, -1, -1))
     kinds = [(table[level in attention, within],) for level in levels]
@@ -164,12 +164,12 @@ def _types(key: str, attention: tuple[int, ...], count: int, within: bool) -> li
     return [*kinds[:-1], (*kinds[-1], table[last, not within])] if kinds else []
 
 
-UNET_2D: Final = Family(
+UNET_2D: Final = Conversion(
     class_name="UNet2DModel",
     network=UNet,
     build=lambda config, rngs: UNet(config, rngs=rngs),
     config=lambda model: model.config,
     read=read,
     write=write,
-    table=lambda config: {**TABLE, **(BLOCKS if config.resample == "block" else CONVOLUTIONS)},
+    key_mapping=lambda config: {**KEY_MAPPING, **(BLOCKS if config.resample == "block" else CONVOLUTIONS)},
 )

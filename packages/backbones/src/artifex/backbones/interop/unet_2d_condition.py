@@ -1,13 +1,13 @@
-"""diffusers' ``UNet2DConditionModel``, as in Stable Diffusion 1, 2 and XL."""
+"""Conversion of diffusers' ``UNet2DConditionModel``, as in Stable Diffusion 1, 2 and XL."""
 
 from typing import Final
 
 from artifex.backbones.interop.checkpoint import CheckpointError
-from artifex.backbones.interop.family import Family
-from artifex.backbones.interop.fields import Fields, Fixed, Json, plain
-from artifex.backbones.interop.names import Name, Shape, Table, name, under
-from artifex.backbones.interop.parts import check_ignored, middle
-from artifex.backbones.interop.unet_2d import CONVOLUTIONS, TRUNK
+from artifex.backbones.interop.config_fields import Fields, Fixed, Json, plain
+from artifex.backbones.interop.conversion import Conversion
+from artifex.backbones.interop.diffusers_blocks import check_ignored, middle
+from artifex.backbones.interop.key_mapping import KeyMapping, Name, Shape, name, with_prefix
+from artifex.backbones.interop.unet_2d import CONVOLUTIONS, CORE
 from artifex.backbones.unet_conditional import UNetConditional, UNetConditionalConfig
 
 FIXED: Final[Fixed] = {
@@ -34,65 +34,65 @@ FIXED: Final[Fixed] = {
     "conv_out_kernel": (3,),
     "attention_type": ("default",),
     "class_embeddings_concat": (False,),
-    "mid_block_only_cross_attention": (None, False, True),  # of no effect in this type of middle
+    "mid_block_only_cross_attention": (None, False, True),  # ignored there for this type of middle
     "cross_attention_norm": (None,),
     "addition_embed_type_num_heads": (64,),
 }
 
 
 def transformer(spatial: Shape) -> dict[str, Name]:
-    """A spatial transformer's parts, its outer projections being convolutions or not."""
+    """The key mapping of a spatial transformer, whose outer projections are convolutions if ``spatial`` is (1, 1)."""
     return {
         "norm": name("norm"),
-        "enter": name("proj_in", spatial=spatial),
-        "leave": name("proj_out", spatial=spatial),
-        **under(
+        "proj_in": name("proj_in", spatial=spatial),
+        "proj_out": name("proj_out", spatial=spatial),
+        **with_prefix(
             "blocks.*",
             "transformer_blocks.*",
             {
                 "norm1": name("norm1"),
-                "attend.qkv": name("attn1.to_q", "attn1.to_k", "attn1.to_v", qkv=True),
-                "attend.out": name("attn1.to_out.0"),
+                "attention.qkv": name("attn1.to_q", "attn1.to_k", "attn1.to_v", qkv=True),
+                "attention.out": name("attn1.to_out.0"),
                 "norm2": name("norm2"),
-                "cross.q": name("attn2.to_q"),
-                "cross.kv": name("attn2.to_k", "attn2.to_v"),
-                "cross.out": name("attn2.to_out.0"),
+                "cross_attention.q": name("attn2.to_q"),
+                "cross_attention.kv": name("attn2.to_k", "attn2.to_v"),
+                "cross_attention.out": name("attn2.to_out.0"),
                 "norm3": name("norm3"),
-                "expand": name("ff.net.0.proj"),
-                "contract": name("ff.net.2"),
+                "mlp_in": name("ff.net.0.proj"),
+                "mlp_out": name("ff.net.2"),
             },
         ),
     }
 
 
 def shares(width: int, features: int, context: int) -> tuple[int, int]:
-    """Width of the text's vector in SDXL's input, and the number of ids beside it.
+    """Split the width of SDXL's added input into that of the pooled text and the number of ids.
 
-    The config has the sum alone: of the vector and of ``features`` a number, six for SDXL and five for its refiner,
-    whose aesthetic score stands for two. The context is as long as the vector with one text encoder, which the refiner
-    has, and twice as long with two that are alike. SDXL's two are not: no share is even, and it has six.
+    The config has only the sum, of the vector and of ``features`` per id. SDXL has six ids; its refiner has five, with
+    a vector as long as the context, as is usual with one text encoder; with two equal ones the context is twice as
+    long. Where neither fits, as for SDXL itself, whose encoders differ, it is six.
     """
-    fitting = [(width - ids * features, ids) for ids in (6, 5, 4, 3, 2, 1) if width > ids * features]
-    even = [(pooled, ids) for pooled, ids in fitting if ids > 4 and context in (pooled, 2 * pooled)]
-    return (even or fitting or [(width - features, 1)])[0]
+    candidates = [(width - ids * features, ids) for ids in (6, 5, 4, 3, 2, 1) if width > ids * features]
+    matching = [(pooled, ids) for pooled, ids in candidates if ids > 4 and context in (pooled, 2 * pooled)]
+    return (matching or candidates or [(width - features, 1)])[0]
 
 
-def table(config: UNetConditionalConfig) -> Table:
-    """The names of its parameters."""
+def key_mapping(config: UNetConditionalConfig) -> KeyMapping:
+    """The key mapping of its parameters."""
     attention = transformer(() if config.linear_projection else (1, 1))
     return {
-        **TRUNK,
+        **CORE,
         **CONVOLUTIONS,
-        **under("trunk.down.*.blocks.*.attention", "down_blocks.*.attentions.*", attention),
-        **under("trunk.up.*.blocks.*.attention", "up_blocks.*.attentions.*", attention),
-        **middle("trunk.middle", "mid_block", attention),
+        **with_prefix("core.down.*.blocks.*.attention", "down_blocks.*.attentions.*", attention),
+        **with_prefix("core.up.*.blocks.*.attention", "up_blocks.*.attentions.*", attention),
+        **middle("core.middle", "mid_block", attention),
         "pooled.first": name("add_embedding.linear_1"),
         "pooled.second": name("add_embedding.linear_2"),
     }
 
 
 def read(fields: Fields) -> UNetConditionalConfig:
-    """Our config of theirs."""
+    """Config from diffusers' fields."""
     channels = fields.integers("block_out_channels", (320, 640, 1280, 1280))
     count = len(channels)
     base = channels[0] if channels else 1
@@ -134,7 +134,7 @@ def read(fields: Fields) -> UNetConditionalConfig:
         num_res_blocks=layers[0],
         depths=tuple(depth if attend else 0 for depth, attend in zip(depths, attends, strict=True)),
         middle_depth=depths[-1],
-        heads=fields.each("attention_head_dim", count, 8),  # diffusers calls the number of heads so
+        heads=fields.each("attention_head_dim", count, 8),  # the number of heads, misnamed there
         context_features=context[0],
         pooled_features=pooled,
         ids=ids,
@@ -160,7 +160,7 @@ def read(fields: Fields) -> UNetConditionalConfig:
 
 
 def write(config: UNetConditionalConfig) -> Json:
-    """Their config of ours."""
+    """Diffusers' fields of a config."""
     if config.resample != "conv":
         raise CheckpointError(f"UNet2DConditionModel needs resample='conv', got {config.resample!r}")
     attends = tuple(depth > 0 for depth in config.depths)
@@ -203,12 +203,12 @@ def _types(attends: tuple[bool, ...], way: str) -> tuple[str, ...]:
     return tuple(f"CrossAttn{way}Block2D" if attend else f"{way}Block2D" for attend in attends)
 
 
-UNET_2D_CONDITION: Final = Family(
+UNET_2D_CONDITION: Final = Conversion(
     class_name="UNet2DConditionModel",
     network=UNetConditional,
     build=lambda config, rngs: UNetConditional(config, rngs=rngs),
     config=lambda model: model.config,
     read=read,
     write=write,
-    table=table,
+    key_mapping=key_mapping,
 )

@@ -114,12 +114,12 @@ TENSOR: Final[Mapping[type[nnx.Module], Rules]] = {
     # the layer behind them adds up what each knows, an all-reduce of all tokens. The condition, one vector a sample, is
     # made by columns, and its products with the modulations' rows are added up.
     DiT: {
-        "*attend.qkv.kernel": _HEADS,
-        "*attend.qkv.bias": _HEADS[1:],
-        "*attend.out.kernel": _ROWS,
-        "*expand.kernel": _COLUMNS,
-        "*expand.bias": _COLUMNS[1:],
-        "*contract.kernel": _ROWS,
+        "*attention.qkv.kernel": _HEADS,
+        "*attention.qkv.bias": _HEADS[1:],
+        "*attention.out.kernel": _ROWS,
+        "*mlp_in.kernel": _COLUMNS,
+        "*mlp_in.bias": _COLUMNS[1:],
+        "*mlp_out.kernel": _ROWS,
         "*embed.second.kernel": _COLUMNS,
         "*embed.second.bias": _COLUMNS[1:],
         "*embed.labels.table": _COLUMNS,

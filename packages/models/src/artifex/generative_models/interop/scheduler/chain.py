@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.kernels import DynamicThreshold
 from artifex.schedules import X0, Discrete, Epsilon, FlowVelocity, HostArray, Prediction, V, betas
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.generative_models.interop.scheduler.chain import read_threshold
 from artifex.generative_models.interop.scheduler.methods import edm_multi
 from artifex.generative_models.interop.scheduler.spacing import spread_levels

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.generative_models.interop.scheduler.spacing import read_spread, spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.samplers import Euler, Heun, MultistepConsistency

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.generative_models.interop.scheduler.singlestep import SinglestepOnGrid
 from artifex.samplers import (
     DDIM,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 
 CHAIN: Final = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
 SPACED: Final = ("timestep_spacing", "steps_offset")

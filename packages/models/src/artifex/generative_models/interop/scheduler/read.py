@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.generative_models.interop.scheduler.chain import read_chain, read_clip, read_prediction, read_threshold
 from artifex.generative_models.interop.scheduler.edm import read_edm
 from artifex.generative_models.interop.scheduler.flow import read_flow

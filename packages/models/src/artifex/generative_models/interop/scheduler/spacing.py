@@ -5,7 +5,7 @@ from typing import Final, Literal
 import numpy as np
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.schedules import HostArray, Schedule, grid
 
 Spread = Literal["karras", "exponential", "beta"]

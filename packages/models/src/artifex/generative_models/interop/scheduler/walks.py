@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.fields import Fields
+from artifex.backbones.interop.config_fields import Fields
 from artifex.generative_models.interop.scheduler.chain import ratios
 from artifex.generative_models.interop.scheduler.edm import LogSigma
 from artifex.generative_models.interop.scheduler.flow import read_shift, read_terminal, solver_flow, unipc_flow

@@ -1,27 +1,25 @@
-"""What a U-Net is made of: residual blocks, attention between them, and changes of resolution."""
+"""Blocks of U-Nets: residual blocks, attention, and resampling."""
 
 from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
-from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage, SelfAttention
+from artifex.backbones.base import Embedding, Image, OtherImage
 from artifex.backbones.embeddings import XAVIER
+from artifex.backbones.layers import Conv, GroupNorm, SelfAttention
 from artifex.kernels.convolution import upsample_nearest
-
-Condition = Float[Array, "b e"]
 
 
 class ResBlock(nnx.Module):
-    r"""Two convolutions around the condition, and a skip; it starts as its skip alone.
+    r"""Two convolutions with the condition in between, and a skip connection; the convolutions add 0 at first.
 
     $$y = \text{skip}(x) + C_2\,\text{silu}(N_2(C_1\,\text{silu}(N_1 x);\ W c))$$
 
-    With ``scale_shift``, $W c$ scales and shifts the second norm (improved DDPM); without, it is added before it.
-    With ``emb_features`` None there is no condition, as in an autoencoder. With ``resample``, ADM's, both $x$ and what
-    enters $C_1$ are halved or doubled.
+    With ``scale_shift``, $W c$ scales and shifts the output of the second norm (improved DDPM); otherwise it is added
+    to its input. With ``emb_features=None`` there is no condition, as in an autoencoder. With ``resample`` (ADM), both
+    $x$ and the input of $C_1$ are downsampled or upsampled by 2.
     """
 
     def __init__(
@@ -51,8 +49,8 @@ class ResBlock(nnx.Module):
         self.conv2 = Conv(out_channels, out_channels, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
         self.skip = None if in_channels == out_channels else linear(in_channels, out_channels)
 
-    def __call__(self, x: Image, emb: Condition | None = None, *, deterministic: bool = True) -> OtherImage:
-        """Apply the block to ``x`` under the condition ``emb``, already through a SiLU."""
+    def __call__(self, x: Image, emb: Embedding | None = None, *, deterministic: bool = True) -> OtherImage:
+        """Apply the block to ``x`` under the condition ``emb``, already passed through a SiLU."""
         h = self.norm1(x, silu=True)
         if self.resample == "up":
             x, h = upsample_nearest(x), self.conv1.after_upsample(h)
@@ -71,7 +69,7 @@ class ResBlock(nnx.Module):
 
 
 class AttentionBlock(nnx.Module):
-    """Residual self-attention over the places of an image; the identity at first."""
+    """Residual self-attention over the positions of an image; the identity at first."""
 
     def __init__(
         self,
@@ -85,12 +83,12 @@ class AttentionBlock(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.norm = GroupNorm(channels, groups, epsilon=epsilon, dtype=dtype, param_dtype=param_dtype)
-        self.attend = SelfAttention(channels, heads, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+        self.attention = SelfAttention(channels, heads, zero=True, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
     def __call__(self, x: Image) -> Image:
-        """Attend from every place to every place."""
+        """Attend from every position to every position."""
         b, h, w, c = x.shape
-        return x + self.attend(self.norm(x).reshape(b, h * w, c)).reshape(x.shape)
+        return x + self.attention(self.norm(x).reshape(b, h * w, c)).reshape(x.shape)
 
 
 def avg_pool(x: Image) -> OtherImage:

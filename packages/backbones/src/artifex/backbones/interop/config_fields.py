@@ -1,4 +1,4 @@
-"""The fields of a ``config.json``, taken one by one; what is left at the end is refused."""
+"""Fields of a ``config.json``, read one by one; unread fields are refused at the end."""
 
 import math
 from collections.abc import Mapping
@@ -9,25 +9,23 @@ from artifex.backbones.interop.checkpoint import CheckpointError
 Json = dict[str, object]
 Fixed = Mapping[str, tuple[object, ...]]
 MISSING: Final = object()
-# What diffusers' tools leave in a config and no network reads: its moving average of weights, and its networks in Flax.
-LEFT_BEHIND: Final = frozenset(
+# Fields that no network reads, written by diffusers' EMA and by its Flax networks.
+IGNORED: Final = frozenset(
     ("decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup")
 ) | frozenset(("split_head_dim", "use_memory_efficient_attention"))
 
 
 class Fields:
-    """The fields of a config, each to be taken once.
+    """The fields of a config, each of which is read once.
 
-    Keys that begin with ``_`` are notes. A field that is absent has diffusers' default.
+    Keys that begin with ``_`` are ignored. An absent field has diffusers' default.
     """
 
     def __init__(self, values: Json) -> None:
-        self._values = {
-            key: value for key, value in values.items() if not key.startswith("_") and key not in LEFT_BEHIND
-        }
+        self._values = {key: value for key, value in values.items() if not key.startswith("_") and key not in IGNORED}
 
     def take(self, key: str, default: object = MISSING) -> object:
-        """The value of any type."""
+        """A value of any type."""
         value = self._values.pop(key, default)
         if value is MISSING:
             raise CheckpointError(f"config.json has no field {key!r}")
@@ -61,7 +59,7 @@ class Fields:
         return value
 
     def numbers(self, key: str) -> tuple[float, ...] | None:
-        """A list of finite numbers, or None, which is the default."""
+        """A list of finite numbers, or None (the default)."""
         value = self.take(key, None)
         if value is not None and not isinstance(value, list | tuple):
             raise CheckpointError(f"{key} must be a list of numbers or null, got {value!r}")
@@ -94,7 +92,7 @@ class Fields:
         return found
 
     def collapse(self, key: str) -> None:
-        """Put one value in the place of a list of equal ones."""
+        """Replace a list of equal values by the value."""
         value = self._values.get(key)
         if isinstance(value, list | tuple) and value and all(item == value[0] for item in value):
             self._values[key] = value[0]
@@ -107,21 +105,21 @@ class Fields:
         return tuple(value)
 
     def choice(self, key: str, allowed: tuple[str, ...], default: object = MISSING) -> str:
-        """One of some strings."""
+        """One of the strings ``allowed``."""
         value = self.take(key, default)
         if value not in allowed:
             raise CheckpointError(f"{key} must be one of {allowed} here, got {value!r}")
         return str(value)
 
     def choice_of(self, key: str, allowed: tuple[int, ...], default: object = MISSING) -> int:
-        """One of some whole numbers."""
+        """One of the whole numbers ``allowed``."""
         value = self.integer(key, default)
         if value not in allowed:
             raise CheckpointError(f"{key} must be one of {allowed} here, got {value!r}")
         return value
 
     def done(self, *fixed: Fixed) -> None:
-        """Check what no config here has: absent or of a value in ``fixed``; raise for all that is still left."""
+        """Check that fields without a counterpart are absent or have a value in ``fixed``, and refuse all others."""
         for key, allowed in (item for each in fixed for item in each.items()):
             value = self._values.pop(key, allowed[0])
             value = tuple(value) if isinstance(value, list) else value
@@ -133,5 +131,5 @@ class Fields:
 
 
 def plain(fixed: Fixed) -> Json:
-    """The fields of ``fixed`` as they are written."""
+    """The fields of ``fixed`` to write."""
     return {key: list(allowed[0]) if isinstance(allowed[0], tuple) else allowed[0] for key, allowed in fixed.items()}

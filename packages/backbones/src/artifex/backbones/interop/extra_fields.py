@@ -1,6 +1,6 @@
-"""Settings that diffusers' fields can't express, in a field of their own that diffusers passes over.
+"""Settings without a field in diffusers' configs, kept in a field ``_artifex`` that diffusers ignores.
 
-Such are a label for "no class", how an input of SDXL is shared between a vector and numbers, or ``remat``.
+Examples are a null label, the split of SDXL's added input into a vector and time ids, or ``remat``.
 """
 
 import dataclasses
@@ -9,32 +9,37 @@ from types import UnionType
 from typing import Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from artifex.backbones.interop.checkpoint import CheckpointError
-from artifex.backbones.interop.fields import Json
+from artifex.backbones.interop.config_fields import Json
 
-NOTE: Final = "_artifex"
+EXTRA_FIELDS: Final = "_artifex"
 DTYPES: Final = ("dtype", "param_dtype")  # of the arrays, and of what they are read as
 C = TypeVar("C")
 
 
-def note(config: object, read: object) -> Json:
-    """The field `NOTE` with those in which ``config`` differs from what was ``read`` back; nothing where none does."""
+def extra_fields(config: object, read: object) -> Json:
+    """The fields of ``config`` that differ from ``read``, the config read back, under ``_artifex``; {} if none does."""
     other = vars(read)
     found = {key: value for key, value in vars(config).items() if key not in DTYPES and value != other[key]}
-    return {NOTE: found} if found else {}
+    return {EXTRA_FIELDS: found} if found else {}
 
 
-def completed(config: C, found: object, again: Callable[[C], C]) -> C:
-    """``config`` with the fields that a note holds; ``again`` writes a config without a note and reads it.
+def with_extra_fields(config: C, found: object, round_trip: Callable[[C], C]) -> C:
+    """``config`` completed with the extra fields ``found`` in a file.
+
+    Args:
+        config: the config that the other fields of the file give.
+        found: the content of the file's field ``_artifex``.
+        round_trip: writes a config without extra fields and reads it back.
 
     Raises:
-        CheckpointError: If the note holds something else, or fields that ``config`` itself contradicts.
+        CheckpointError: if ``found`` holds unknown fields or values, or contradicts ``config``.
     """
     hints = {key: hint for key, hint in get_type_hints(type(config)).items() if key not in DTYPES}
     if not isinstance(found, dict) or not all(_fits(_plain(item), hints.get(key)) for key, item in found.items()):
-        raise CheckpointError(f"{NOTE} must hold fields of {type(config).__name__}, got {found!r}")
+        raise CheckpointError(f"{EXTRA_FIELDS} must hold fields of {type(config).__name__}, got {found!r}")
     whole: C = dataclasses.replace(config, **{key: _plain(item) for key, item in found.items()})  # type: ignore[type-var]
-    if again(whole) != config:
-        raise CheckpointError(f"{NOTE} must agree with the other fields, got {found!r}")
+    if round_trip(whole) != config:
+        raise CheckpointError(f"{EXTRA_FIELDS} must agree with the other fields, got {found!r}")
     return whole
 
 

@@ -1,4 +1,4 @@
-"""The walk of every U-Net here: down through the levels, a middle, and up again."""
+"""The core of a U-Net: levels down, a middle, and levels up, with skip connections between them."""
 
 from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
@@ -8,15 +8,16 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from artifex.backbones.blocks import Conv, GroupNorm, Image, OtherImage
-from artifex.backbones.residual import AttentionBlock, Condition, ResBlock, avg_pool
-from artifex.backbones.spatial_transformer import Context, SpatialTransformer
+from artifex.backbones.base import Context, Embedding, Image, OtherImage
+from artifex.backbones.layers import Conv, GroupNorm
+from artifex.backbones.spatial_transformer import SpatialTransformer
+from artifex.backbones.unet_blocks import AttentionBlock, ResBlock, avg_pool
 from artifex.kernels.convolution import upsample_nearest
 
 
 @runtime_checkable
-class TrunkConfig(Protocol):
-    """What a `Trunk` reads of a network's config; see `UNetConfig` for what the fields mean."""
+class UNetCoreConfig(Protocol):
+    """The fields of a network's config that a ``UNetCore`` reads; see ``UNetConfig``."""
 
     @property
     def in_channels(self) -> int: ...  # noqa: D102
@@ -49,20 +50,20 @@ class TrunkConfig(Protocol):
 
 
 Attention = AttentionBlock | SpatialTransformer
-Attend = Callable[[int | None, int], Attention | None]
+AttentionAt = Callable[[int | None, int], Attention | None]
 
 
 class Stage(nnx.Module):
-    """A residual block and, where there is attention, attention after it."""
+    """A residual block, optionally followed by attention."""
 
     def __init__(self, res: ResBlock, attention: Attention | None = None) -> None:
         self.res = res
         self.attention = attention
 
     def __call__(
-        self, x: Image, emb: Condition | None = None, context: Context | None = None, *, deterministic: bool = True
+        self, x: Image, emb: Embedding | None = None, context: Context | None = None, *, deterministic: bool = True
     ) -> OtherImage:
-        """Apply both."""
+        """Apply the block and the attention."""
         x = self.res(x, emb, deterministic=deterministic)
         if self.attention is None:
             return x
@@ -74,29 +75,31 @@ class Stage(nnx.Module):
 
 
 class Level(nnx.Module):
-    """The stages at one resolution, and what has parameters in the step to the next, if anything has."""
+    """The stages at one resolution, and the layer that changes to the next resolution, if it has parameters."""
 
     def __init__(self, blocks: list[Stage], resample: Conv | ResBlock | None = None) -> None:
         self.blocks = nnx.List(blocks)
         self.resample = resample
 
 
-def check_halves(x: Image, levels: int) -> None:
-    """Raise ValueError unless height and width can be halved for every level but the first."""
+def check_divisible(x: Image, levels: int) -> None:
+    """Raise ValueError unless height and width are divisible by 2 for every level but the first."""
     factor = 1 << (levels - 1)
     if x.shape[1] % factor or x.shape[2] % factor:
         raise ValueError(f"height and width must be divisible by {factor}, got {x.shape[1]} and {x.shape[2]}")
 
 
-class Trunk(nnx.Module):
-    """A U-Net without what embeds its conditions; its output is exactly 0 before training.
+class UNetCore(nnx.Module):
+    """A U-Net without the embedding of its conditions; its output is exactly 0 before training.
 
-    ``attend(level, channels)`` makes the attention after a residual block at ``level`` (None: the middle), or None.
-    Where resolution changes by convolutions, sizes need not halve: on the way up each level has the size that it had on
-    the way down.
+    ``attention_at(level, channels)`` returns the attention after the residual blocks at ``level``, or None for none;
+    the level None is the middle.
+
+    If the resolution changes by convolutions, sizes need not be even: on the way up each level has the size that it had
+    on the way down.
     """
 
-    def __init__(self, config: TrunkConfig, attend: Attend, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: UNetCoreConfig, attention_at: AttentionAt, *, rngs: nnx.Rngs) -> None:
         dtype, param_dtype = config.dtype, config.param_dtype
         last = len(config.channels) - 1
         self.remat = config.remat
@@ -119,7 +122,7 @@ class Trunk(nnx.Module):
         def stage(in_channels: int, level: int) -> Stage:
             channels = config.channels[level]
             block = res(in_channels, channels)
-            return Stage(block, attend(level, channels))
+            return Stage(block, attention_at(level, channels))
 
         def conv(
             in_channels: int,
@@ -140,7 +143,7 @@ class Trunk(nnx.Module):
                 rngs=rngs,
             )
 
-        def change(width: int, to: Literal["down", "up"]) -> Conv | ResBlock | None:
+        def resampling(width: int, to: Literal["down", "up"]) -> Conv | ResBlock | None:
             if config.resample == "pool":
                 return None
             if config.resample == "block":
@@ -158,46 +161,46 @@ class Trunk(nnx.Module):
                 blocks.append(stage(width, level))
                 width = config.channels[level]
                 skips.append(width)
-            down.append(Level(blocks, change(width, "down") if level < last else None))
+            down.append(Level(blocks, resampling(width, "down") if level < last else None))
             if level < last:
                 skips.append(width)
         first = res(width, width)
-        self.middle = nnx.List([Stage(first, attend(None, width)), Stage(res(width, width))])
+        self.middle = nnx.List([Stage(first, attention_at(None, width)), Stage(res(width, width))])
         up = []
         for level in reversed(range(last + 1)):
             blocks = []
             for _ in range(config.num_res_blocks + 1):
                 blocks.append(stage(width + skips.pop(), level))
                 width = config.channels[level]
-            up.append(Level(blocks, change(width, "up") if level else None))
+            up.append(Level(blocks, resampling(width, "up") if level else None))
         self.down, self.up = nnx.List(down), nnx.List(up)
         self.norm = GroupNorm(width, config.groups, epsilon=config.epsilon, dtype=dtype, param_dtype=param_dtype)
         self.out = conv(width, config.out_channels, zero=True)
 
     def __call__(
-        self, x: Image, emb: Condition, context: Context | None = None, *, deterministic: bool = True
+        self, x: Image, emb: Embedding, context: Context | None = None, *, deterministic: bool = True
     ) -> Float[Array, "b h w o"]:
-        """Evaluate the network under the condition ``emb``, already through a SiLU.
+        """Evaluate the network under the condition ``emb``, already passed through a SiLU.
 
         Raises:
-            ValueError: If there is cross-attention and no context.
+            ValueError: if there is cross-attention but no context.
         """
 
-        def run_stage(stage: Stage, h: Image, emb: Condition, context: Context | None) -> OtherImage:
+        def run_stage(stage: Stage, h: Image, emb: Embedding, context: Context | None) -> OtherImage:
             return stage(h, emb, context, deterministic=deterministic)
 
-        def run_block(block: ResBlock, h: Image, emb: Condition) -> OtherImage:
+        def run_block(block: ResBlock, h: Image, emb: Embedding) -> OtherImage:
             return block(h, emb, deterministic=deterministic)
 
         run_stage = nnx.remat(run_stage) if self.remat else run_stage
         run_block = nnx.remat(run_block) if self.remat else run_block
 
-        def halved(block: Conv | ResBlock | None, h: Image) -> OtherImage:
+        def downsampled(block: Conv | ResBlock | None, h: Image) -> OtherImage:
             if isinstance(block, ResBlock):
                 return run_block(block, h, emb)
             return avg_pool(h) if block is None else block(h)
 
-        def enlarged(block: Conv | ResBlock | None, h: Image, size: tuple[int, ...]) -> OtherImage:
+        def upsampled(block: Conv | ResBlock | None, h: Image, size: tuple[int, ...]) -> OtherImage:
             if isinstance(block, ResBlock):
                 return run_block(block, h, emb)
             return upsample_nearest(h) if block is None else block.after_resize(h, *size)
@@ -210,7 +213,7 @@ class Trunk(nnx.Module):
                 h = run_stage(stage, h, emb, context)
                 skips.append(h)
             if i < last:
-                h = halved(level.resample, h)
+                h = downsampled(level.resample, h)
                 skips.append(h)
         for stage in self.middle:
             h = run_stage(stage, h, emb, context)
@@ -218,5 +221,5 @@ class Trunk(nnx.Module):
             for stage in level.blocks:
                 h = run_stage(stage, jnp.concatenate([h, skips.pop()], axis=-1), emb, context)
             if i < last:
-                h = enlarged(level.resample, h, skips[-1].shape[1:3])
+                h = upsampled(level.resample, h, skips[-1].shape[1:3])
         return self.out(self.norm(h, silu=True))

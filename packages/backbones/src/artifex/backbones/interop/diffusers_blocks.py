@@ -1,12 +1,12 @@
-"""Parts that several of diffusers' networks are made of, and their names there."""
+"""Key mappings and fields of blocks that several networks of diffusers share."""
 
 from typing import Final
 
 from artifex.backbones.interop.checkpoint import CheckpointError
-from artifex.backbones.interop.fields import Fields
-from artifex.backbones.interop.names import Name, Table, name, under
+from artifex.backbones.interop.config_fields import Fields
+from artifex.backbones.interop.key_mapping import KeyMapping, Name, name, with_prefix
 
-RES: Final[Table] = {
+RES: Final[KeyMapping] = {
     "norm1": name("norm1"),
     "conv1": name("conv1"),
     "emb": name("time_emb_proj"),
@@ -14,23 +14,23 @@ RES: Final[Table] = {
     "conv2": name("conv2"),
     "skip": name("conv_shortcut", spatial=(1, 1)),
 }
-ATTENTION: Final[Table] = {
+ATTENTION: Final[KeyMapping] = {
     "norm": name("group_norm"),
-    "attend.qkv": name("to_q", "to_k", "to_v", qkv=True),
-    "attend.out": name("to_out.0"),
+    "attention.qkv": name("to_q", "to_k", "to_v", qkv=True),
+    "attention.out": name("to_out.0"),
 }
 
 _OLD: Final = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
-def current(key: str) -> str:
-    """A tensor's name today, from one that may be of before 2023, when attention had other names."""
+def current_key(key: str) -> str:
+    """The current key of a tensor; before 2023 the layers of attention had other names."""
     *head, module, leaf = ["", *key.split(".")]
     return ".".join([*head, _OLD.get(module, module), leaf])[1:]
 
 
 def check_ignored(fields: Fields, base_channels: int) -> None:
-    """Take the fields of a U-Net that are of no effect, one of them only at one value."""
+    """Take the fields of a U-Net that have no effect, and check ``time_embedding_dim``."""
     fields.optional("num_train_timesteps")  # of learned times
     fields.optional("addition_embed_type_num_heads")  # of another embedding of the text
     features = fields.optional("time_embedding_dim")
@@ -38,9 +38,9 @@ def check_ignored(fields: Fields, base_channels: int) -> None:
         raise CheckpointError(f"time_embedding_dim must be None or {4 * base_channels} for this config, got {features}")
 
 
-def middle(ours: str, theirs: str, attention: Table) -> dict[str, Name]:
-    """The two residual blocks of a middle and the attention between them."""
+def middle(ours: str, theirs: str, attention: KeyMapping) -> dict[str, Name]:
+    """The key mapping of the two residual blocks of a middle and the attention between them."""
     return {
-        **under(f"{ours}.*.res", f"{theirs}.resnets.*", RES),
-        **under(f"{ours}.*.attention", f"{theirs}.attentions.*", attention),
+        **with_prefix(f"{ours}.*.res", f"{theirs}.resnets.*", RES),
+        **with_prefix(f"{ours}.*.attention", f"{theirs}.attentions.*", attention),
     }

@@ -1,4 +1,4 @@
-"""What each family of checkpoints says of itself, and the one way in which all are read and written."""
+"""Conversions between networks and published checkpoints, and their reading and writing."""
 
 import dataclasses
 import json
@@ -17,9 +17,9 @@ from safetensors.numpy import save_file
 
 from artifex.backbones.base import Constant
 from artifex.backbones.interop.checkpoint import DTYPES, INDEX, STEM, Checkpoint, CheckpointError
-from artifex.backbones.interop.fields import Fields, Json
-from artifex.backbones.interop.names import Entry, Table, entries
-from artifex.backbones.interop.note import NOTE, completed, note
+from artifex.backbones.interop.config_fields import Fields, Json
+from artifex.backbones.interop.extra_fields import EXTRA_FIELDS, extra_fields, with_extra_fields
+from artifex.backbones.interop.key_mapping import Entry, KeyMapping, entries
 from artifex.backbones.rngs import init_rngs
 
 VERSION: Final = "0.42.0"  # of diffusers
@@ -43,19 +43,20 @@ M = TypeVar("M", bound=nnx.Module)
 
 
 @dataclass(frozen=True)
-class Family(Generic[C, M]):
-    """A class of networks elsewhere, and ours that computes the same.
+class Conversion(Generic[C, M]):
+    """A class of networks in another library, and the class here that computes the same.
 
     Attributes:
-        class_name: Its name in ``config.json``; the name of its home for those that have no such file.
-        build: Makes the network.
-        config: The network's config.
-        read: From the fields of ``config.json``.
-        write: To these fields.
-        table: The names of its parameters.
-        constants: Arrays there that are no parameters here, and what they must be.
-        adapt: What only the arrays themselves say of the config.
-        older: Other names that the class has had.
+        class_name: name of the class there, as in ``config.json``; the repository for checkpoints without a config.
+        network: the class here.
+        build: makes a network of a config.
+        config: the config of a network.
+        read: the config of the fields of ``config.json``.
+        write: the fields of ``config.json`` of a config.
+        key_mapping: the keys of the parameters.
+        constants: arrays of the checkpoint that are not parameters here, with their required values.
+        adapt_config: completes a config by what only the arrays of a checkpoint determine.
+        aliases: earlier names of the class.
     """
 
     class_name: str
@@ -64,10 +65,10 @@ class Family(Generic[C, M]):
     config: Callable[[M], C]
     read: Callable[[Fields], C]
     write: Callable[[C], Json]
-    table: Callable[[C], Table]
+    key_mapping: Callable[[C], KeyMapping]
     constants: Callable[[C], Mapping[str, np.ndarray]] = lambda _: {}
-    adapt: Callable[[C, Checkpoint], C] = lambda config, _: config
-    older: tuple[str, ...] = ()
+    adapt_config: Callable[[C, Checkpoint], C] = lambda config, _: config
+    aliases: tuple[str, ...] = ()
 
     def open(
         self,
@@ -78,32 +79,32 @@ class Family(Generic[C, M]):
         compute_dtype: DTypeLike | None,
         rename: Callable[[str], str],
     ) -> M:
-        """Read the network of a config's fields; see `load`."""
+        """Build the network of the fields of a config with the arrays of a checkpoint; see ``load``."""
         config = self.read(Fields(fields))
-        if NOTE in fields:
-            config = completed(config, fields[NOTE], self.again)
+        if EXTRA_FIELDS in fields:
+            config = with_extra_fields(config, fields[EXTRA_FIELDS], self.round_trip)
         return load(self, config, checkpoint, dtype=dtype, compute_dtype=compute_dtype, rename=rename)
 
-    def again(self, config: C) -> C:
-        """The config as it is read after it was written."""
+    def round_trip(self, config: C) -> C:
+        """The config after writing and reading it."""
         return self.read(Fields(self.write(config)))
 
     def save(self, model: M, folder: Path, shard_bytes: int) -> None:
-        """Write a network as diffusers does."""
+        """Write a folder as diffusers does."""
         config = self.config(model)
         fields = self.write(config)
-        home = {"_class_name": self.class_name, "_diffusers_version": VERSION}
-        rest = note(config, self.again(config))
-        write_folder(folder, {**home, **rest, **fields}, arrays(self, model), shard_bytes)
+        class_fields = {"_class_name": self.class_name, "_diffusers_version": VERSION}
+        extra = extra_fields(config, self.round_trip(config))
+        write_folder(folder, {**class_fields, **extra, **fields}, arrays(self, model), shard_bytes)
 
 
 def parameters(state: State) -> dict[str, jax.Array]:
-    """The parameters of a state by their path, joined by dots."""
+    """The parameters of a state by their dotted path."""
     return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state) if isinstance(leaf, SAVED)}
 
 
 def load(
-    family: Family[C, M],
+    conversion: Conversion[C, M],
     config: C,
     checkpoint: Checkpoint,
     *,
@@ -111,35 +112,35 @@ def load(
     compute_dtype: DTypeLike | None,
     rename: Callable[[str], str] = lambda key: key,
 ) -> M:
-    """Build a family's network with the arrays of a checkpoint.
+    """Build a network with the arrays of a checkpoint.
 
-    But for what the family's ``adapt`` looks at, nothing is read before everything is known to fit.
+    Names and shapes are checked before any array is read, except those that ``adapt_config`` needs.
 
     Args:
-        family: The family.
-        config: The network's config, its dtypes yet to be set.
-        checkpoint: The arrays.
-        dtype: What parameters are kept in; None keeps what the checkpoint has.
-        compute_dtype: What is computed in; None is as the parameters.
-        rename: From a name in the checkpoint to the one in the family's table.
+        conversion: the conversion.
+        config: the config of the network; its dtypes are ignored.
+        checkpoint: the arrays.
+        dtype: dtype of the parameters; None is that of the checkpoint.
+        compute_dtype: dtype of the computation; None is that of the parameters.
+        rename: maps names in the checkpoint to those in the key mapping.
 
     Raises:
-        CheckpointError: If arrays are missing, left over, or of other shapes.
+        CheckpointError: if arrays are missing, unknown, or of the wrong shape.
     """
     names = {rename(key): key for key in checkpoint.shapes}
     if len(names) != len(checkpoint.shapes):
-        raise CheckpointError("two arrays of the checkpoint have one name")
+        raise CheckpointError("two arrays of the checkpoint have the same name")
     param_dtype = DTYPES[checkpoint.dtype] if dtype is None else dtype
     config = dataclasses.replace(
-        family.adapt(config, checkpoint),  # type: ignore[type-var]
+        conversion.adapt_config(config, checkpoint),  # type: ignore[type-var]
         param_dtype=param_dtype,
         dtype=param_dtype if compute_dtype is None else compute_dtype,
     )
-    graph, state = nnx.split(nnx.eval_shape(lambda: family.build(config, init_rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: conversion.build(config, init_rngs(0))))
     flat = dict(nnx.to_flat_state(state))
     shapes = {".".join(map(str, path)): leaf.shape for path, leaf in flat.items() if isinstance(leaf, SAVED)}
-    table = entries(shapes.items(), family.table(config))
-    constants = family.constants(config)
+    table = entries(shapes.items(), conversion.key_mapping(config))
+    constants = conversion.constants(config)
     _check(table, constants, {key: checkpoint.shapes[names[key]] for key in names})
     for key, expected in constants.items():
         if key in names:
@@ -147,7 +148,7 @@ def load(
     by_path = {entry.path: entry for entry in table}
 
     def fill(path: tuple[object, ...], leaf: nnx.Variable[Any]) -> nnx.Variable[Any]:
-        if not isinstance(leaf, SAVED):  # what dropout draws from
+        if not isinstance(leaf, SAVED):  # the random stream of dropout
             key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             return leaf.replace(jax.random.key(0) if key else jnp.zeros(leaf.shape, leaf.dtype))
         entry = by_path[".".join(map(str, path))]
@@ -161,23 +162,22 @@ def load(
     return nnx.merge(graph, filled)
 
 
-def arrays(family: Family[C, M], model: M) -> dict[str, np.ndarray]:
-    """A network's parameters under the family's names, as they lie there."""
-    config = family.config(model)
+def arrays(conversion: Conversion[C, M], model: M) -> dict[str, np.ndarray]:
+    """The arrays of a network's parameters under the keys and in the layout of the checkpoint."""
+    config = conversion.config(model)
     values = parameters(nnx.state(model))
-    found = dict(family.constants(config))
-    for entry in entries(((path, value.shape) for path, value in values.items()), family.table(config)):
+    tensors = dict(conversion.constants(config))
+    for entry in entries(((path, value.shape) for path, value in values.items()), conversion.key_mapping(config)):
         for part, array in zip(entry.parts, entry.save(np.asarray(values[entry.path])), strict=True):
-            found[part] = np.ascontiguousarray(array)
-    return found
+            tensors[part] = np.ascontiguousarray(array)
+    return tensors
 
 
 def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> None:
     """Write a diffusers folder: weights in one file or, above ``shard_bytes``, in several with an index.
 
-    Every file is written beside its place; weights are moved there once all are written, and ``config.json`` is last.
-    Where they can't be written, on a full disk, what was there before stays as it was. What is there of weights that
-    were written before, and would be read in place of these, goes.
+    Files are written under temporary names and renamed once all weights are complete, ``config.json`` last, so that a
+    failure leaves the previous files intact. Weights files of a previous save are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, np.ndarray]] = [{}]
@@ -219,7 +219,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 @contextmanager
 def moved_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Names beside ``paths`` to write to; all are moved to their places at the end, or deleted after an error."""
+    """Temporary paths beside ``paths``; all are renamed at the end, or deleted after an error."""
     partials = [path.with_name(f".{path.name}.partial") for path in paths]
     try:
         yield partials
@@ -232,13 +232,13 @@ def moved_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _check(table: list[Entry], constants: Mapping[str, np.ndarray], got: Mapping[str, tuple[int, ...]]) -> None:
     expected = {part: entry.theirs for entry in table for part in entry.parts}
-    for said, keys in (
+    for problem, keys in (
         ("are missing", [key for key in expected if key not in got]),
         ("are not part of this network", [key for key in got if key not in expected and key not in constants]),
     ):
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise CheckpointError(f"tensors {said}: {', '.join(keys[:4])}{more}")
+            raise CheckpointError(f"tensors {problem}: {', '.join(keys[:4])}{more}")
     for key, shape in expected.items():
         if got[key] != shape:
             raise CheckpointError(f"{key} must have shape {shape} for this config, got {got[key]}")
@@ -248,4 +248,4 @@ def _check_constant(key: str, got: np.ndarray, expected: np.ndarray) -> None:
     if got.shape != expected.shape:
         raise CheckpointError(f"{key} must have shape {expected.shape} for this config, got {got.shape}")
     if not np.allclose(got.astype(np.float32), expected, atol=1e-2 if got.dtype != np.float32 else 1e-5):
-        raise CheckpointError(f"{key} must be the fixed table that this network computes, got other values")
+        raise CheckpointError(f"{key} must be the table that this network computes, got other values")

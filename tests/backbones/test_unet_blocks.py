@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from artifex.backbones.residual import AttentionBlock, ResBlock, avg_pool
+from artifex.backbones.unet_blocks import AttentionBlock, ResBlock, avg_pool
 from artifex.kernels.convolution import upsample_nearest
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -1,7 +1,7 @@
-"""How a network's parameters are called elsewhere, and how they lie there.
+"""Mappings of parameter paths to the keys and layouts of published checkpoints.
 
-A family is one small table, read in both directions: from a module's path here to its name there, ``*`` standing for
-a number. What is left of a path, ``kernel``, ``bias``, ``gamma`` ..., is ``weight`` or ``bias`` everywhere.
+A ``KeyMapping`` maps a module's path here to its name there and is used in both directions; ``*`` matches a number. The
+last part of a path, ``kernel``, ``bias``, ``gamma`` ..., is always ``weight`` or ``bias`` there.
 """
 
 import math
@@ -26,16 +26,17 @@ LEAVES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Name:
-    """A module's name elsewhere.
+    """A module's name in a published checkpoint.
 
     Attributes:
-        parts: One name, or several for what is one array here: their arrays side by side along the output axis or,
-            with ``copies``, the same array again and again.
-        spatial: The sides of the convolution that a matrix here is there: (1, 1) for a 1x1 convolution of images,
-            (1,) of sequences, (p, p) for what cuts an image into patches.
-        copies: See ``parts``.
-        heads: There, the output is grouped by head first and by query, key and value then; here the other way round.
-        qkv: Here, the output has three axes: query, key or value; head; and what is in one.
+        parts: one name, or several whose arrays are concatenated along the output axis to one array here or, with
+            ``copies``, are all equal.
+        spatial: the kernel size of the convolution there that is a matrix here: (1, 1) for a 1x1 convolution of images,
+            (1,) of sequences, (p, p) for a patch embedding.
+        copies: see ``parts``.
+        heads: number of heads, if the output there is grouped by head first and by query, key and value second, in
+            contrast to the output here.
+        qkv: whether the output here has three axes: query, key or value; head; channel.
     """
 
     parts: tuple[str, ...]
@@ -45,35 +46,35 @@ class Name:
     qkv: bool = False
 
 
-Table = Mapping[str, Name]
+KeyMapping = Mapping[str, Name]
 
 
 def name(*parts: str, spatial: Shape = (), copies: bool = False, heads: int | None = None, qkv: bool = False) -> Name:
-    """A `Name`."""
+    """A ``Name``."""
     return Name(parts, spatial, copies, heads, qkv)
 
 
-def under(ours: str, theirs: str, table: Table) -> dict[str, Name]:
-    """``table`` with a prefix put before both sides of each line; an empty one adds nothing."""
+def with_prefix(ours: str, theirs: str, mapping: KeyMapping) -> dict[str, Name]:
+    """Prepend a prefix to both sides of a mapping; an empty prefix adds nothing."""
 
     def join(prefix: str, rest: str) -> str:
         return f"{prefix}.{rest}" if prefix else rest
 
     return {
         join(ours, key): replace(value, parts=tuple(join(theirs, part) for part in value.parts))
-        for key, value in table.items()
+        for key, value in mapping.items()
     }
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One parameter here, and the arrays that it is there.
+    """One parameter here, and its arrays in a published checkpoint.
 
     Attributes:
-        path: Its path here, joined by dots.
-        shape: Its shape here.
-        name: Its module's name there.
-        parts: The full names of the arrays there.
+        path: its dotted path here.
+        shape: its shape here.
+        name: its module's name there.
+        parts: the full names of the arrays there.
     """
 
     path: str
@@ -83,22 +84,22 @@ class Entry:
 
     @property
     def pieces(self) -> int:
-        """How many different arrays it is there."""
+        """The number of different arrays there."""
         return 1 if self.name.copies else len(self.parts)
 
     @property
     def is_kernel(self) -> bool:
-        """Whether its axes are in another order there."""
+        """True for a kernel, whose axes are in another order there."""
         return self.path.endswith(".kernel")
 
     @property
     def flat(self) -> Shape:
-        """Its shape here, with the output in one axis."""
+        """Its shape here with a single output axis."""
         return (*self.shape[:-3], math.prod(self.shape[-3:])) if self.name.qkv else self.shape
 
     @property
     def spatial(self) -> Shape:
-        """The sides of its convolution there."""
+        """The kernel size of its convolution there."""
         return self.flat[:-2] or self.name.spatial
 
     @property
@@ -111,7 +112,7 @@ class Entry:
         return (outer, inner, *self.spatial)
 
     def load(self, arrays: list[np.ndarray]) -> np.ndarray:
-        """The parameter here, from its arrays there."""
+        """The parameter here of its arrays there."""
         arrays = [self._by_head(array, inverse=True) for array in arrays[: self.pieces]]
         if self.is_kernel:
             arrays = [array.transpose(*range(2, array.ndim), 1, 0) for array in arrays]
@@ -119,7 +120,7 @@ class Entry:
         return np.array(whole.reshape(self.shape), order="C")
 
     def save(self, array: np.ndarray) -> list[np.ndarray]:
-        """The arrays there, from the parameter here."""
+        """The arrays there of the parameter here."""
         array = array.reshape(self.flat)
         if self.is_kernel:
             outer, inner, *spatial = self.theirs
@@ -138,9 +139,9 @@ class Entry:
         return array.reshape(*grouped, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
 
 
-def entries(shapes: Iterable[tuple[str, Shape]], table: Table) -> list[Entry]:
-    """Look every parameter up; a KeyError, a mistake of ours, if the table has no or more than one line for one."""
-    patterns = [(re.compile(re.escape(key).replace(r"\*", r"(\d+)")), value) for key, value in table.items()]
+def entries(shapes: Iterable[tuple[str, Shape]], mapping: KeyMapping) -> list[Entry]:
+    """Look up every parameter; a KeyError, which is a bug, unless exactly one pattern matches."""
+    patterns = [(re.compile(re.escape(key).replace(r"\*", r"(\d+)")), value) for key, value in mapping.items()]
 
     def entry(path: str, shape: Shape) -> Entry:
         module, _, leaf = path.rpartition(".")
