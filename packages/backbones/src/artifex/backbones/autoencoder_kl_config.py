@@ -68,9 +68,7 @@ class AutoencoderKLConfig:
         for name in ("latents_mean", "latents_std"):
             values = getattr(self, name)
             if values is not None and len(values) != self.latent_channels:
-                raise ValueError(
-                    f"{name} must be None or one number per latent channel, {self.latent_channels}, got {values}"
-                )
+                raise ValueError(f"{name} must be None or {self.latent_channels} numbers, got {values}")
         if self.latents_std is not None:
             check_positive("latents_std", np.asarray(self.latents_std))
         check_positive("scaling_factor", self.scaling_factor)
