@@ -28,7 +28,8 @@ from artifex.guidance import (
     bind,
 )
 from artifex.samplers import DDIM, prior, sample
-from artifex.schedules import EDM, X0, HostArray, NoiseLevel, grid, record
+from artifex.schedules import EDM, X0, NoiseLevel, grid
+from artifex.schedules.arrays import HostArray, record
 
 DOCS: Final = Path(__file__).parents[1]
 INK: Final = "#1f2933"

@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from artifex.schedules import VE, CosineVP, Discrete, HostArray, NoiseLevel, RectifiedFlow, Schedule, betas
+from artifex.schedules import VE, CosineVP, Discrete, NoiseLevel, RectifiedFlow, Schedule, betas
+from artifex.schedules.arrays import HostArray
 
 OUT: Final = Path(__file__).parents[1] / "images" / "schedules.png"
 INK: Final = "#1f2933"

@@ -38,7 +38,8 @@ from artifex.samplers import (
     prior,
     sample,
 )
-from artifex.schedules import EDM, HostArray, NoiseLevel, grid, record
+from artifex.schedules import EDM, NoiseLevel, grid
+from artifex.schedules.arrays import HostArray, record
 
 DOCS: Final = Path(__file__).parents[1]
 INK: Final = "#1f2933"

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, T
+from artifex.schedules import Denoiser, NoiseLevel
+from artifex.schedules.arrays import HostArray, T
 
 MEANS: Final = np.array([[-1.0, 0.3], [0.8, -0.5]])
 SHARES: Final = np.array([0.35, 0.65])

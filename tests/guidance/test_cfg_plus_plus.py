@@ -9,7 +9,8 @@ import pytest
 
 from artifex.guidance import CFGPlusPlus, ClassifierFree, bind
 from artifex.samplers import DDIM, DPMSolverPPMultistep, DPMSolverPPSinglestep, EulerAncestral, Sampler, Tableau, sample
-from artifex.schedules import EDM, Discrete, HostArray, NoiseLevel, betas, grid
+from artifex.schedules import EDM, Discrete, NoiseLevel, betas, grid
+from artifex.schedules.arrays import HostArray
 from tests.guidance.exact import LABELS, X, clean, denoise, eps
 
 STRENGTH = 0.6

@@ -7,7 +7,8 @@ import pytest
 from jaxtyping import Array
 
 from artifex.guidance import APG, ClassifierFree, Conditional, Guidance, Interval, apply_guidance
-from artifex.schedules import HostArray, NoiseLevel, T
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import HostArray, T
 from tests.guidance.exact import (
     ALPHA,
     HERE,

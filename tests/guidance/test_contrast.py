@@ -11,7 +11,8 @@ from jaxtyping import Array
 
 from artifex.backbones import Backbone, DiT, DiTConfig, functional, perturbed
 from artifex.guidance import APG, Autoguidance, ClassifierFree, Combined, PerturbedAttention, SkipLayers
-from artifex.schedules import ConditionalDenoiser, Epsilon, NetworkDenoiser, NoiseLevel, T
+from artifex.schedules import ConditionalDenoiser, Epsilon, NetworkDenoiser, NoiseLevel
+from artifex.schedules.arrays import T
 from tests.guidance.exact import (
     ALPHA,
     HERE,

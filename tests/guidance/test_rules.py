@@ -10,7 +10,8 @@ import pytest
 from jaxtyping import Array
 
 from artifex.guidance import APG, CFGRescale, CFGZeroStar, ClassifierFree, LinearRule, Rule
-from artifex.schedules import X0, Epsilon, FlowVelocity, HostArray, NoiseLevel
+from artifex.schedules import X0, Epsilon, FlowVelocity, NoiseLevel
+from artifex.schedules.arrays import HostArray
 from tests.guidance.exact import ALPHA, HERE, LABELS, SIGMA, X, call, clean, denoise, eps, on_device, with_variance
 
 C, U = denoise(X, HERE, LABELS), denoise(X, HERE, None)

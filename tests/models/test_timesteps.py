@@ -38,7 +38,8 @@ from artifex.guidance import (
     SkipLayers,
 )
 from artifex.samplers import DDIM, DPM2, PNDM, Tableau, predictor_corrector, sample, with_corrector
-from artifex.schedules import VP, Denoiser, Discrete, Epsilon, HostArray, NetworkDenoiser, NoiseLevel, betas, grid
+from artifex.schedules import VP, Denoiser, Discrete, Epsilon, NetworkDenoiser, NoiseLevel, betas, grid
+from artifex.schedules.arrays import HostArray
 from artifex.schedules.time_samplers import DiscreteUniform, LowDiscrepancy, TimeSampler, Uniform
 from artifex.training import Objective, Trainer, parse_config
 

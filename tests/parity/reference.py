@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from artifex.samplers import Tableau
-from artifex.schedules import HostArray
+from artifex.schedules.arrays import HostArray
 
 Precision = Literal["shipped", "wide"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from artifex.generative_models.interop import Scheduler
 from artifex.samplers import Tableau
-from artifex.schedules import EDM, EDMPreconditioned, Epsilon, FlowVelocity, HostArray, V
+from artifex.schedules import EDM, EDMPreconditioned, Epsilon, FlowVelocity, V
+from artifex.schedules.arrays import HostArray
 
 FILE: Final[Mapping[str, Any]] = np.load(Path(__file__).with_name("schedulers.npz"))
 W: Final[HostArray] = FILE["w"]

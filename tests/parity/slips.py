@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from artifex.samplers import (
-    DDPM,
-    Tableau,
+from artifex.samplers import DDPM, Tableau
+from artifex.samplers.authoring import (
     ddim_weights,
     difference_weights,
     moments,
@@ -14,7 +13,8 @@ from artifex.samplers import (
     steps_along,
     tabulate,
 )
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,6 @@ from artifex.schedules import (
     EDMPreconditioned,
     Epsilon,
     FlowVelocity,
-    HostArray,
     NetworkDenoiser,
     Prediction,
     RectifiedFlow,
@@ -55,6 +54,7 @@ from artifex.schedules import (
     betas,
     grid,
 )
+from artifex.schedules.arrays import HostArray
 from tests.parity.reference import LABELS, SAMPLES, SIGMAS, START, TOLD, Precision, W, walk
 from tests.parity.slips import AssumedGap, Negated3M, NoisyEnd
 from tests.samplers.analytic import BIMODAL, at

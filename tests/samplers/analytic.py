@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from artifex.samplers import Tableau
-from artifex.schedules import HostArray, NoiseLevel
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import HostArray
 
 Denoise = Callable[[HostArray, float, float], HostArray]
 

@@ -26,7 +26,8 @@ from artifex.samplers import (
     Sampler,
     UniPC,
 )
-from artifex.schedules import EDM, VE, VP, CosineVP, Discrete, HostArray, RectifiedFlow, Schedule, SubVP, betas, grid
+from artifex.schedules import EDM, VE, VP, CosineVP, Discrete, RectifiedFlow, Schedule, SubVP, betas, grid
+from artifex.schedules.arrays import HostArray
 
 DETERMINISTIC: Final[Mapping[str, Sampler]] = {
     "ddim": DDIM(),

@@ -40,8 +40,8 @@ from artifex.schedules import (
     NetworkDenoiser,
     NoiseLevel,
     betas,
-    record,
 )
+from artifex.schedules.arrays import record
 from tests.samplers.compilations import compilations
 
 SIGMA: Final = 2.0

@@ -24,15 +24,14 @@ from artifex.schedules import (
     EDMPreconditioned,
     Epsilon,
     FlowVelocity,
-    HostArray,
     NetworkDenoiser,
     NoiseLevel,
     Prediction,
     Score,
     V,
     expand,
-    record,
 )
+from artifex.schedules.arrays import HostArray, record
 from tests.samplers.analytic import walk
 from tests.samplers.cases import SOLVERS, walks
 from tests.samplers.test_law import COVARIANCE, MEAN, law

@@ -13,7 +13,8 @@ from artifex.samplers import (
     Tableau,
     UniPC,
 )
-from artifex.schedules import EDM, Discrete, HostArray, Schedule, betas, grid
+from artifex.schedules import EDM, Discrete, Schedule, betas, grid
+from artifex.schedules.arrays import HostArray
 from tests.samplers.analytic import GAUSSIAN, walk
 from tests.samplers.cases import DETERMINISTIC, IMPROPER, SOLVERS, walks
 

@@ -23,7 +23,8 @@ from artifex.samplers import (
     start_from,
     truncate,
 )
-from artifex.schedules import EDM, VP, Discrete, HostArray, NoiseLevel, ValueByTime, betas, expand, grid
+from artifex.schedules import EDM, VP, Discrete, NoiseLevel, ValueByTime, betas, expand, grid
+from artifex.schedules.arrays import HostArray
 from tests.samplers.cases import SOLVERS
 from tests.samplers.test_law import denoiser, law
 from tests.samplers.test_sample import Shrink

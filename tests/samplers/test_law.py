@@ -9,7 +9,8 @@ import pytest
 from jaxtyping import Array, Float
 
 from artifex.samplers import DPM2, DPMSolverPPMultistep, EulerAncestral, Tableau
-from artifex.schedules import EDM, HostArray, NoiseLevel, expand, record
+from artifex.schedules import EDM, NoiseLevel, expand
+from artifex.schedules.arrays import HostArray, record
 from tests.samplers.analytic import GAUSSIAN, walk
 from tests.samplers.cases import DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, falling, walks
 

@@ -20,7 +20,8 @@ from artifex.samplers import (
     sample,
     with_corrector,
 )
-from artifex.schedules import Clipped, Discrete, Epsilon, HostArray, NetworkDenoiser, NoiseLevel, betas, grid, record
+from artifex.schedules import Clipped, Discrete, Epsilon, NetworkDenoiser, NoiseLevel, betas, grid
+from artifex.schedules.arrays import HostArray, record
 from tests.samplers.test_law import COVARIANCE, MEAN, Gaussian, denoiser, law
 
 STEPS: Final = 12

@@ -24,7 +24,8 @@ from artifex.samplers import (
     Sampler,
     UniPC,
 )
-from artifex.schedules import EDM, VP, CosineVP, HostArray, NoiseLevel, RectifiedFlow, Schedule, grid
+from artifex.schedules import EDM, VP, CosineVP, NoiseLevel, RectifiedFlow, Schedule, grid
+from artifex.schedules.arrays import HostArray
 from tests.samplers.analytic import BIMODAL, GAUSSIAN, Mixture, at, walk
 from tests.samplers.cases import DETERMINISTIC, falling
 

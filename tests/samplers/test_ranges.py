@@ -33,8 +33,6 @@ from artifex.samplers import (
     UniPC,
     bits_per_dim,
     log_likelihood,
-    moments,
-    phi,
     predictor_corrector,
     probability_flow,
     repaint,
@@ -42,6 +40,7 @@ from artifex.samplers import (
     truncate,
     with_corrector,
 )
+from artifex.samplers.authoring import moments, phi
 from artifex.schedules import VP, Discrete, NoiseLevel, betas, grid
 from tests.ranges import Range, numbers, uncovered, wholes
 

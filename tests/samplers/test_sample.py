@@ -23,7 +23,8 @@ from artifex.samplers import (
     sample,
     sample_trajectory,
 )
-from artifex.schedules import VP, Discrete, HostArray, NoiseLevel, betas, expand, grid, record
+from artifex.schedules import VP, Discrete, NoiseLevel, betas, expand, grid
+from artifex.schedules.arrays import HostArray, record
 from tests.samplers.cases import IMPROPER, SOLVERS, STOCHASTIC, walks
 from tests.samplers.compilations import compilations
 

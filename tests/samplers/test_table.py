@@ -21,11 +21,11 @@ from artifex.samplers import (
     EulerAncestral,
     Sampler,
     UniPC,
-    levels,
-    tabulate,
 )
+from artifex.samplers.authoring import levels, tabulate
 from artifex.samplers.multistep import difference_weights, moments, phi
-from artifex.schedules import EDM, VP, Discrete, HostArray, NoiseLevel, betas, grid
+from artifex.schedules import EDM, VP, Discrete, NoiseLevel, betas, grid
+from artifex.schedules.arrays import HostArray
 from tests.samplers.analytic import BIMODAL, walk
 from tests.samplers.cases import CHAIN, DETERMINISTIC, IMPROPER, SOLVERS, STOCHASTIC, falling, walks
 

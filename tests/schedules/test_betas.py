@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifex.schedules import Discrete, HostArray, betas
+from artifex.schedules import Discrete, betas
+from artifex.schedules.arrays import HostArray
 
 TABLES: Final[dict[str, Callable[[int], HostArray]]] = {
     "linear": betas.linear,

@@ -18,7 +18,6 @@ from artifex.schedules import (
     VP,
     CosineVP,
     Discrete,
-    HostArray,
     NoiseLevel,
     RectifiedFlow,
     Schedule,
@@ -26,6 +25,7 @@ from artifex.schedules import (
     SubVP,
     betas,
 )
+from artifex.schedules.arrays import HostArray
 
 # the schedule, and the times between which it is tried
 CASES: Final[dict[str, tuple[Schedule, float, float]]] = {

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artifex.schedules import Discrete, HostArray, NoiseLevel, betas
+from artifex.schedules import Discrete, NoiseLevel, betas
+from artifex.schedules.arrays import HostArray
 from tests.schedules.test_betas import TABLES
 
 CHAINS: Final = {

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta as beta_distribution  # type: ignore[import-untyped]
 
-from artifex.schedules import EDM, VE, VP, Discrete, HostArray, RectifiedFlow, Schedule, betas, grid
+from artifex.schedules import EDM, VE, VP, Discrete, RectifiedFlow, Schedule, betas, grid
+from artifex.schedules.arrays import HostArray
 
 CHAIN: Final = Discrete(betas.scaled_linear(1000))
 

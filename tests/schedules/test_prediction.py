@@ -16,7 +16,6 @@ from artifex.schedules import (
     EDMPreconditioned,
     Epsilon,
     FlowVelocity,
-    HostArray,
     NoiseLevel,
     Prediction,
     Score,
@@ -26,6 +25,7 @@ from artifex.schedules import (
     diffuse,
     to_x0_eps,
 )
+from artifex.schedules.arrays import HostArray
 
 ALL: Final[dict[str, Prediction]] = {
     "Epsilon": Epsilon(),

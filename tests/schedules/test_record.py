@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.schedules import record, static, traceable
+from artifex.schedules.arrays import record, static, traceable
 
 
 @record

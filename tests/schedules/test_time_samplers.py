@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from artifex.schedules import HostArray, LossSecondMoment, TimeSampler
+from artifex.schedules import LossSecondMoment, TimeSampler
+from artifex.schedules.arrays import HostArray
 from artifex.schedules.time_samplers import HALF_ULP, DiscreteUniform, LogitNormal, LogNormal, LowDiscrepancy, Uniform
 
 KEY: Final = jax.random.key(0)

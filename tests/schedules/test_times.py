@@ -16,16 +16,15 @@ from artifex.schedules import (
     CosineVP,
     DefaultGrid,
     Discrete,
-    HostArray,
     NoiseLevel,
     RectifiedFlow,
     Schedule,
     Shifted,
     SubVP,
-    T,
     betas,
     grid,
 )
+from artifex.schedules.arrays import HostArray, T
 
 CHAIN: Final = Discrete(betas.scaled_linear(1000))
 SCHEDULES: Final[Mapping[str, Schedule]] = {

@@ -35,7 +35,8 @@ from artifex.guidance import (
     linear_guidance_schedule,
 )
 from artifex.samplers import DDIM
-from artifex.schedules import VP, Denoiser, NoiseLevel, grid, record
+from artifex.schedules import VP, Denoiser, NoiseLevel, grid
+from artifex.schedules.arrays import record
 
 
 def denoise(x_t: Array, level: NoiseLevel[jax.Array], cond: Array | None) -> Array:

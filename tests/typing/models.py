@@ -28,7 +28,8 @@ from artifex.generative_models.models.diffusion.base import Out
 from artifex.generative_models.models.diffusion.parameters import DDIMParameters
 from artifex.guidance import ClassifierFree, Conditional, Guidance
 from artifex.samplers import DDIM, DDPM, Sampler, Tableau, prior, sample, sample_trajectory
-from artifex.schedules import Denoiser, Discrete, HostArray, NetworkDenoiser, NoiseLevel, Schedule, V, betas, grid
+from artifex.schedules import Denoiser, Discrete, NetworkDenoiser, NoiseLevel, Schedule, V, betas, grid
+from artifex.schedules.arrays import HostArray
 
 
 class OwnNetwork(nnx.Module):

@@ -5,7 +5,8 @@ from typing import assert_type
 import jax
 import numpy as np
 
-from artifex.schedules import Discrete, Epsilon, HostArray, NoiseLevel, Prediction, Schedule, betas, grid
+from artifex.schedules import Discrete, Epsilon, NoiseLevel, Prediction, Schedule, betas, grid
+from artifex.schedules.arrays import HostArray
 
 schedule = Discrete(betas.linear(1000))
 on_the_path: Schedule = schedule

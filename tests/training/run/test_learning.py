@@ -14,7 +14,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from artifex.backbones import MLP, MLPConfig
-from artifex.schedules import Discrete, NetworkDenoiser, NoiseLevel, Prediction, Schedule, T, V, betas
+from artifex.schedules import Discrete, NetworkDenoiser, NoiseLevel, Prediction, Schedule, V, betas
+from artifex.schedules.arrays import T
 from artifex.schedules.time_samplers import TimeSampler
 from artifex.training import Network, Objective, PowerEma, RunConfig, init_state, make_train_step
 from artifex.training.config import build

@@ -5,14 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from artifex.guidance.arithmetic import dot, safe_divide
 from artifex.guidance.scales import Scale, check_scale, concrete, factor_at
 from artifex.kernels.ranges import check_number
-from artifex.schedules import NoiseLevel, record
-
-X = Float[Array, "b *d"]
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import X
 
 
 @record

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-X = Float[Array, "b *d"]
+from artifex.schedules.shapes import X
 
 
 def dot(a: X, b: X) -> Float[Array, "b ..."]:

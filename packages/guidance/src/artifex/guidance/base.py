@@ -3,11 +3,11 @@
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float
 
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import Estimate, X
 
-X = Float[Array, "b *d"]
 C = TypeVar("C")
 
 

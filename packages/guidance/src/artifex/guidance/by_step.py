@@ -11,7 +11,8 @@ from jaxtyping import Array
 
 from artifex.guidance.scales import TableauLike
 from artifex.kernels.ranges import check_number, check_whole
-from artifex.schedules import HostArray, ValueByTime, record, static
+from artifex.schedules import ValueByTime
+from artifex.schedules.arrays import HostArray, record, static
 
 S = TypeVar("S", float, Array)
 """A step, and what comes of it: a number gives a number, an array, traced or not, an array."""

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.guidance.scales import TableauLike, concrete
-from artifex.schedules import ValueByTime, record
+from artifex.schedules import ValueByTime
+from artifex.schedules.arrays import record
 
 
 @record

@@ -2,13 +2,13 @@
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from artifex.guidance.scales import Scale, check_scale, concrete, scale_at
 from artifex.kernels import guided_combine
-from artifex.schedules import X0, NoiseLevel, Prediction, V, convert, record, static
-
-X = Float[Array, "b *d"]
+from artifex.schedules import X0, NoiseLevel, Prediction, V, convert
+from artifex.schedules.arrays import record, static
+from artifex.schedules.shapes import X
 
 
 @record

@@ -4,28 +4,17 @@ from typing import Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from artifex.guidance.arithmetic import dot, safe_divide
 from artifex.guidance.base import Conditional, Guidance
 from artifex.guidance.by_step import FirstSteps
 from artifex.guidance.rule import apply_guidance
 from artifex.guidance.scales import Scale, check_scale, factor_at, scale_at
-from artifex.schedules import (
-    X0,
-    ConditionalDenoiser,
-    Denoiser,
-    Estimate,
-    FlowVelocity,
-    NoiseLevel,
-    Prediction,
-    convert,
-    expand,
-    record,
-    static,
-)
+from artifex.schedules import X0, ConditionalDenoiser, Denoiser, FlowVelocity, NoiseLevel, Prediction, convert, expand
+from artifex.schedules.arrays import record, static
+from artifex.schedules.shapes import Estimate, X
 
-X = Float[Array, "b *d"]
 C = TypeVar("C")
 
 

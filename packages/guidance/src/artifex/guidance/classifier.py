@@ -4,16 +4,15 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Real
+from jaxtyping import Array, Float
 
 from artifex.guidance.base import Guidance, Unconditional, require_condition
 from artifex.guidance.gradient_step import check_push, gradient_step
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import Estimate, Labels, Time, X
 
-X = Float[Array, "b *d"]
-Time = Real[Array, " b"]
-Label = Int[Array, " b"]
 Logits = Callable[[X, Time], Float[Array, "b k"]]
 """A classifier of noisy data: ``(x_t, t)`` to one row of logits a sample; at the steps of a chain t is of int32."""
 
@@ -39,12 +38,12 @@ class Classifier:
 
     logits: Logits
     scale: Scale = 1.0
-    guidance: Guidance[Label] = Unconditional()
+    guidance: Guidance[Labels] = Unconditional()
 
     def __post_init__(self) -> None:
         check_push(self.scale)
 
-    def __call__(self, denoiser: ConditionalDenoiser[Label], cond: Label | None) -> Denoiser:
+    def __call__(self, denoiser: ConditionalDenoiser[Labels], cond: Labels | None) -> Denoiser:
         """The denoiser guided towards the labels ``cond``, one a sample."""
         return _ClassifierDenoiser(self.guidance(denoiser, cond), self.logits, require_condition(cond), self.scale)
 
@@ -55,7 +54,7 @@ class _ClassifierDenoiser:
 
     denoiser: Denoiser
     logits: Logits
-    labels: Label
+    labels: Labels
     scale: Scale
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
@@ -64,7 +63,7 @@ class _ClassifierDenoiser:
         return gradient_step(self.denoiser(x_t, level), slope, self.scale, level)
 
 
-def log_prob(logits: Logits, x_t: X, level: NoiseLevel[jax.Array], labels: Label) -> Float[Array, " b"]:
+def log_prob(logits: Logits, x_t: X, level: NoiseLevel[jax.Array], labels: Labels) -> Float[Array, " b"]:
     r"""$\log \mathrm{softmax}(f(x_t, t))_y$, one a sample.
 
     Raises:

@@ -10,7 +10,8 @@ from artifex.guidance.base import require_condition
 from artifex.guidance.contrast import Call, steer
 from artifex.guidance.rule import Rule, as_rule
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Denoiser, record
+from artifex.schedules import ConditionalDenoiser, Denoiser
+from artifex.schedules.arrays import record
 
 C = TypeVar("C")
 

@@ -3,7 +3,8 @@
 from typing import Generic, TypeVar
 
 from artifex.guidance.contrast import Contrast, steer
-from artifex.schedules import ConditionalDenoiser, Denoiser, record
+from artifex.schedules import ConditionalDenoiser, Denoiser
+from artifex.schedules.arrays import record
 
 C = TypeVar("C")
 

@@ -3,16 +3,16 @@
 from typing import Generic, TypeVar
 
 import jax
-from jaxtyping import Array, Float
 
 from artifex.guidance.base import require_condition
 from artifex.guidance.classifier_free import broadcast_condition
 from artifex.guidance.contrast import combine, evaluate
 from artifex.guidance.rule import Rule, as_rule
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record
+from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import Estimate, X
 
-X = Float[Array, "b *d"]
 C = TypeVar("C")
 
 

@@ -9,15 +9,15 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from artifex.guidance.base import Bound
 from artifex.guidance.interval import Interval
 from artifex.guidance.rule import Rule, apply_guidance, as_rule
 from artifex.guidance.scales import Scale, factor_at, scale_at
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record, split_variance
+from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel, split_variance
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import Estimate, X
 
-X = Float[Array, "b *d"]
 C = TypeVar("C")
 Call = tuple[ConditionalDenoiser[C], C | None]
 """A denoiser, and the condition to call it under."""

@@ -2,13 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from artifex.guidance.interval import Interval
 from artifex.guidance.scales import Scale, check_scale, factor_at
-from artifex.schedules import Estimate, NoiseLevel, expand, map_x0
-
-X = Float[Array, "b *d"]
+from artifex.schedules import NoiseLevel, expand, map_x0
+from artifex.schedules.shapes import Estimate, X
 
 
 def check_push(scale: Scale) -> None:

@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 
 from artifex.guidance.scales import Scale, check_scale, concrete, scale_at
 from artifex.kernels.ranges import check_number
-from artifex.schedules import NoiseLevel, record
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import record
 
 
 @record

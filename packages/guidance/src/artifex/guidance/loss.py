@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 from artifex.guidance.base import Conditional, Guidance
 from artifex.guidance.gradient_step import check_push, gradient_step
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Denoiser, Estimate, NoiseLevel, record, split_variance
+from artifex.schedules import ConditionalDenoiser, Denoiser, NoiseLevel, split_variance
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import Estimate, X
 
-X = Float[Array, "b *d"]
 C = TypeVar("C")
 LossFn = Callable[[X], Float[Array, " b"]]
 """A loss on clean data, one number a sample."""

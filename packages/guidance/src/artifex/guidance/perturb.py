@@ -6,7 +6,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from artifex.guidance.rule import Rule, as_rule
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Estimate, NetworkDenoiser
+from artifex.schedules import ConditionalDenoiser, NetworkDenoiser
+from artifex.schedules.shapes import Estimate
 
 C = TypeVar("C")
 

@@ -6,7 +6,8 @@ from artifex.guidance.contrast import Call, steer
 from artifex.guidance.perturb import check, perturb
 from artifex.guidance.rule import Rule
 from artifex.guidance.scales import Scale
-from artifex.schedules import ConditionalDenoiser, Denoiser, record, static
+from artifex.schedules import ConditionalDenoiser, Denoiser
+from artifex.schedules.arrays import record, static
 
 C = TypeVar("C")
 

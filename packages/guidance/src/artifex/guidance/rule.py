@@ -4,14 +4,14 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from artifex.guidance.scales import Scale, check_scale, factor_at
 from artifex.kernels.dtypes import common_dtype
 from artifex.kernels.ranges import check_number
-from artifex.schedules import NoiseLevel, record
-
-X = Float[Array, "b *d"]
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import record
+from artifex.schedules.shapes import X
 
 
 @runtime_checkable

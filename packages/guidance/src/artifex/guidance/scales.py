@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.kernels.dtypes import accumulation_dtype
-from artifex.schedules import HostArray, NoiseLevel, expand
+from artifex.schedules import NoiseLevel, expand
+from artifex.schedules.arrays import HostArray
+from artifex.schedules.shapes import X
 
-X = Float[Array, "b *d"]
 G = TypeVar("G")
 LevelScale = Callable[[NoiseLevel[jax.Array]], Array]
 

@@ -5,7 +5,8 @@ from typing import Generic, TypeVar
 
 from artifex.guidance.base import Guidance
 from artifex.kernels import DynamicThreshold
-from artifex.schedules import ConditionalDenoiser, Denoiser, DynamicallyThresholded, record, static
+from artifex.schedules import ConditionalDenoiser, Denoiser, DynamicallyThresholded
+from artifex.schedules.arrays import record, static
 
 C = TypeVar("C")
 

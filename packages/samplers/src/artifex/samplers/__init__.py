@@ -5,7 +5,6 @@ from artifex.samplers.adaptive import log_likelihood as log_likelihood
 from artifex.samplers.adaptive import probability_flow as probability_flow
 from artifex.samplers.consistency import MultistepConsistency as MultistepConsistency
 from artifex.samplers.ddim import DDIM as DDIM
-from artifex.samplers.ddim import ddim_weights as ddim_weights
 from artifex.samplers.ddpm import DDPM as DDPM
 from artifex.samplers.deis import DEIS as DEIS
 from artifex.samplers.dpm2 import DPM2 as DPM2
@@ -25,11 +24,6 @@ from artifex.samplers.inpainting import start_from as start_from
 from artifex.samplers.inpainting import truncate as truncate
 from artifex.samplers.inversion import DDIMInversion as DDIMInversion
 from artifex.samplers.lms import LMS as LMS
-from artifex.samplers.multistep import difference_weights as difference_weights
-from artifex.samplers.multistep import moments as moments
-from artifex.samplers.multistep import multistep as multistep
-from artifex.samplers.multistep import multistep_eps as multistep_eps
-from artifex.samplers.multistep import phi as phi
 from artifex.samplers.pndm import PNDM as PNDM
 from artifex.samplers.predictor_corrector import predictor_corrector as predictor_corrector
 from artifex.samplers.predictor_corrector import with_corrector as with_corrector
@@ -37,15 +31,8 @@ from artifex.samplers.sample import prior as prior
 from artifex.samplers.sample import sample as sample
 from artifex.samplers.sample import sample_trajectory as sample_trajectory
 from artifex.samplers.sample import sample_with_callback as sample_with_callback
-from artifex.samplers.singlestep import Stage as Stage
-from artifex.samplers.singlestep import singlestep as singlestep
-from artifex.samplers.steps import StepSequence as StepSequence
-from artifex.samplers.steps import steps_along as steps_along
-from artifex.samplers.tableau import ActiveColumns as ActiveColumns
 from artifex.samplers.tableau import Sampler as Sampler
 from artifex.samplers.tableau import Tableau as Tableau
-from artifex.samplers.tableau import levels as levels
-from artifex.samplers.tableau import tabulate as tabulate
 from artifex.samplers.unipc import UniPC as UniPC
 
 __all__ = [
@@ -56,7 +43,6 @@ __all__ = [
     "ERSDE",
     "LMS",
     "PNDM",
-    "ActiveColumns",
     "DDIMInversion",
     "DPMSolverMultistep",
     "DPMSolverPPMultistep",
@@ -70,19 +56,10 @@ __all__ = [
     "Inpainted",
     "MultistepConsistency",
     "Sampler",
-    "Stage",
-    "StepSequence",
     "Tableau",
     "UniPC",
     "bits_per_dim",
-    "ddim_weights",
-    "difference_weights",
-    "levels",
     "log_likelihood",
-    "moments",
-    "multistep",
-    "multistep_eps",
-    "phi",
     "predictor_corrector",
     "prior",
     "probability_flow",
@@ -90,10 +67,7 @@ __all__ = [
     "sample",
     "sample_trajectory",
     "sample_with_callback",
-    "singlestep",
     "start_from",
-    "steps_along",
-    "tabulate",
     "truncate",
     "with_corrector",
 ]

@@ -24,8 +24,9 @@ from jaxtyping import Array, Float, Key
 from artifex.kernels import sample_keys
 from artifex.kernels.ranges import check_positive, check_whole
 from artifex.samplers.closure import closure_converted
-from artifex.samplers.sample import AnyKey, X
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, Schedule, record, split_variance, static
+from artifex.schedules import Denoiser, NoiseLevel, Schedule, split_variance
+from artifex.schedules.arrays import HostArray, record, static
+from artifex.schedules.shapes import AnyKey, X
 
 
 def probability_flow(

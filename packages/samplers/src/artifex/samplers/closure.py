@@ -20,8 +20,8 @@ from jax.extend.core import Jaxpr, Literal, Var, jaxpr_as_fun
 from jax.tree_util import Partial, PyTreeDef
 
 from artifex.samplers.code import ClosedJaxpr, Code
-from artifex.schedules import record, static, traceable
-from artifex.schedules.record import is_record
+from artifex.schedules.arrays import record, static, traceable
+from artifex.schedules.arrays.records import is_record
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONSTANTS: Final = (type, Enum, type(None))

@@ -7,7 +7,8 @@ import numpy as np
 from artifex.kernels.ranges import check_number
 from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 from artifex.kernels.ranges import check_number
 from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import HostArray, NoiseLevel, Schedule, T, array_namespace
+from artifex.schedules import NoiseLevel, Schedule
+from artifex.schedules.arrays import HostArray, T, array_namespace
 
 
 def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T, T, T]:

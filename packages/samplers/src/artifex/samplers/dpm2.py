@@ -7,7 +7,8 @@ from artifex.samplers.euler_ancestral import descend
 from artifex.samplers.singlestep import Stage, singlestep
 from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

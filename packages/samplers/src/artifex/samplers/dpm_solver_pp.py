@@ -20,7 +20,8 @@ from artifex.samplers.multistep import (
 from artifex.samplers.singlestep import Stage, singlestep
 from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

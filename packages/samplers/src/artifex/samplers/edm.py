@@ -9,7 +9,8 @@ import numpy as np
 from artifex.samplers.singlestep import Stage, singlestep
 from artifex.samplers.steps import StepSequence, choose, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, NoiseLevel, Schedule
+from artifex.schedules import NoiseLevel, Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 from artifex.samplers.multistep import columns, difference_weights, multistep, unit_quadrature
 from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from artifex.samplers.multistep import multistep
 from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

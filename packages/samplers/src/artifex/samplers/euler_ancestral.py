@@ -8,7 +8,8 @@ from artifex.kernels.ranges import check_number
 from artifex.samplers.multistep import multistep
 from artifex.samplers.steps import StepSequence, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, NoiseLevel, Schedule
+from artifex.schedules import NoiseLevel, Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

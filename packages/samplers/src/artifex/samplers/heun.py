@@ -6,7 +6,8 @@ from typing import Literal
 from artifex.samplers.singlestep import Stage, singlestep
 from artifex.samplers.steps import steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 Parametrization = Literal["path", "ratio"]
 r"""Where a method takes means: of $x$ along $(\alpha, \sigma)$, or of $x / \alpha$ along $\sigma / \alpha$."""

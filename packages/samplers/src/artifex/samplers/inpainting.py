@@ -14,10 +14,11 @@ from jaxtyping import Array
 
 from artifex.kernels import linear_step
 from artifex.kernels.ranges import check_number, check_whole
-from artifex.samplers.sample import AnyKey, X
 from artifex.samplers.steps import take
 from artifex.samplers.tableau import Tableau, check_memoryless, tabulate
-from artifex.schedules import Denoiser, Estimate, HostArray, NoiseLevel, map_x0, record
+from artifex.schedules import Denoiser, NoiseLevel, map_x0
+from artifex.schedules.arrays import HostArray, record
+from artifex.schedules.shapes import AnyKey, Estimate, X
 
 
 def truncate(times: HostArray, strength: float) -> HostArray:

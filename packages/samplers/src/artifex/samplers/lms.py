@@ -10,7 +10,8 @@ import numpy as np
 from artifex.samplers.multistep import adams_bashforth
 from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ import numpy as np
 from artifex.kernels.ranges import check_whole
 from artifex.samplers.steps import Ints, StepSequence
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import HostArray, NoiseLevel
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import HostArray
 
 SolverType = Literal["midpoint", "heun"]
 r"""What a solver_type weighs over a step: the step's length over 2, or what the integral gives."""

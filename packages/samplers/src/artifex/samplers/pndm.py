@@ -8,7 +8,8 @@ import numpy as np
 from artifex.samplers.multistep import eps_rows, eps_weights, multistep_eps
 from artifex.samplers.steps import Flags, StepSequence, check_order, steps_along, take
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 ADAMS: Final = np.array(
     [

@@ -24,10 +24,12 @@ from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.multistep import x0_rows
-from artifex.samplers.sample import AnyKey, X, check_start, level_like
+from artifex.samplers.sample import check_start, level_like
 from artifex.samplers.steps import StepSequence, take
 from artifex.samplers.tableau import Tableau, check_memoryless, in_dtype, tabulate
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, expand, split_variance
+from artifex.schedules import Denoiser, NoiseLevel, expand, split_variance
+from artifex.schedules.arrays import HostArray
+from artifex.schedules.shapes import AnyKey, X
 
 
 def predictor_corrector(

@@ -8,16 +8,16 @@ from typing import Final, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key
 
 from artifex.kernels import linear_step, sample_keys
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.samplers.closure import closure_converted
 from artifex.samplers.tableau import Tableau, in_dtype
-from artifex.schedules import Denoiser, HostArray, NoiseLevel, split_variance
+from artifex.schedules import Denoiser, NoiseLevel, split_variance
+from artifex.schedules.arrays import HostArray
+from artifex.schedules.shapes import AnyKey, X
 
-X = Float[Array, "b *d"]
-AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
 FLOAT32: Final = jnp.dtype(jnp.float32)
 
 Watch = Callable[[Array, Array, Array], None]

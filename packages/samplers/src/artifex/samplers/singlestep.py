@@ -15,7 +15,8 @@ import numpy as np
 from artifex.samplers.multistep import columns
 from artifex.samplers.steps import Flags, StepSequence, each, take
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import HostArray, NoiseLevel
+from artifex.schedules import NoiseLevel
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from artifex.kernels.ranges import check_whole
 from artifex.samplers.tableau import levels
-from artifex.schedules import HostArray, NoiseLevel, Schedule
+from artifex.schedules import NoiseLevel, Schedule
+from artifex.schedules.arrays import HostArray
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

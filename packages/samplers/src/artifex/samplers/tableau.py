@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from artifex.schedules import HostArray, NoiseLevel, Schedule, T, record, static
-from artifex.schedules.array_namespace import Ints
+from artifex.schedules import NoiseLevel, Schedule
+from artifex.schedules.arrays import HostArray, T, record, static
+from artifex.schedules.arrays.array_api import Ints
 from artifex.schedules.grid.time import check_unit
 
 Table = TypeVar("Table", "Tableau[Any]", NoiseLevel[Any])

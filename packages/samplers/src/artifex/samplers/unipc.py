@@ -9,7 +9,8 @@ from artifex.kernels.ranges import check_whole
 from artifex.samplers.multistep import difference_weights, eps_weights, moments
 from artifex.samplers.steps import check_order, steps_along
 from artifex.samplers.tableau import Tableau, tabulate
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

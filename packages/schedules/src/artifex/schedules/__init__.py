@@ -1,12 +1,10 @@
 """Noise schedules, predictions, time grids and denoisers for diffusion models."""
 
+from artifex.schedules import arrays as arrays
 from artifex.schedules import betas as betas
 from artifex.schedules import grid as grid
 from artifex.schedules import time_samplers as time_samplers
 from artifex.schedules import weighting as weighting
-from artifex.schedules.array_namespace import HostArray as HostArray
-from artifex.schedules.array_namespace import T as T
-from artifex.schedules.array_namespace import array_namespace as array_namespace
 from artifex.schedules.continuous import EDM as EDM
 from artifex.schedules.continuous import VE as VE
 from artifex.schedules.continuous import VP as VP
@@ -18,7 +16,6 @@ from artifex.schedules.denoiser import Clipped as Clipped
 from artifex.schedules.denoiser import ConditionalDenoiser as ConditionalDenoiser
 from artifex.schedules.denoiser import Denoiser as Denoiser
 from artifex.schedules.denoiser import DynamicallyThresholded as DynamicallyThresholded
-from artifex.schedules.denoiser import Estimate as Estimate
 from artifex.schedules.denoiser import Mapped as Mapped
 from artifex.schedules.denoiser import NetworkDenoiser as NetworkDenoiser
 from artifex.schedules.denoiser import map_x0 as map_x0
@@ -40,9 +37,7 @@ from artifex.schedules.prediction import Score as Score
 from artifex.schedules.prediction import V as V
 from artifex.schedules.prediction import convert as convert
 from artifex.schedules.prediction import to_x0_eps as to_x0_eps
-from artifex.schedules.record import record as record
-from artifex.schedules.record import static as static
-from artifex.schedules.record import traceable as traceable
+from artifex.schedules.shapes import Estimate as Estimate
 from artifex.schedules.time_samplers import TimeSampler as TimeSampler
 from artifex.schedules.value_by_time import ValueByTime as ValueByTime
 from artifex.schedules.vlb import vlb_term as vlb_term
@@ -64,7 +59,6 @@ __all__ = [
     "Epsilon",
     "Estimate",
     "FlowVelocity",
-    "HostArray",
     "LossSecondMoment",
     "Mapped",
     "NetworkDenoiser",
@@ -75,25 +69,21 @@ __all__ = [
     "Score",
     "Shifted",
     "SubVP",
-    "T",
     "TimeSampler",
     "V",
     "ValueByTime",
     "Weighting",
     "add_noise",
-    "array_namespace",
+    "arrays",
     "betas",
     "convert",
     "diffuse",
     "expand",
     "grid",
     "map_x0",
-    "record",
     "split_variance",
-    "static",
     "time_samplers",
     "to_x0_eps",
-    "traceable",
     "vlb_term",
     "weighting",
 ]

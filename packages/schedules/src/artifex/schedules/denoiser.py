@@ -16,18 +16,14 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Real
 
 from artifex.kernels import DynamicThreshold, guided_combine
 from artifex.kernels.ranges import check_positive
+from artifex.schedules.arrays.records import record, static
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.prediction import Prediction
-from artifex.schedules.record import record, static
+from artifex.schedules.shapes import Estimate, Time, X
 
-X = Float[Array, "b *d"]
-Time = Real[Array, " b"]
-Estimate = Float[Array, "b ..."]
-"""$x_0$, or $[x_0, v]$ side by side on the last axis."""
 C = TypeVar("C")
 C_contra = TypeVar("C_contra", contravariant=True)
 P = TypeVar("P")

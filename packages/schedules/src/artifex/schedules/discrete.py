@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real, whole
+from artifex.schedules.arrays.array_api import HostArray, T, array_namespace, check_times, real, whole
 from artifex.schedules.grid.chain import trailing
 from artifex.schedules.level import NoiseLevel
 

@@ -5,14 +5,12 @@ from typing import Final
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from artifex.kernels.ranges import check_positive
 from artifex.schedules.level import NoiseLevel
 from artifex.schedules.prediction import Prediction, combine, scale
-
-X = Float[Array, "b *d"]
-Time = Float[Array, " b"]
+from artifex.schedules.shapes import Time, X
 
 EXTREME: Final = 80.0
 """The largest absolute log-SNR that a network is told, where the path's own is infinite."""

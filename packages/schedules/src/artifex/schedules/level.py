@@ -10,13 +10,12 @@ from typing import Generic, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from artifex.kernels import linear_step
-from artifex.schedules.array_namespace import HostArray, Ints, T, array_namespace
-from artifex.schedules.record import record
-
-X = Float[Array, "b *d"]
+from artifex.schedules.arrays.array_api import HostArray, Ints, T, array_namespace
+from artifex.schedules.arrays.records import record
+from artifex.schedules.shapes import X
 
 
 @record

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from artifex.kernels.ranges import check_number, check_whole
-from artifex.schedules.record import record, static
-from artifex.schedules.time_samplers import AnyKey, Part, Time, Timestep, uniform
+from artifex.schedules.arrays.records import record, static
+from artifex.schedules.shapes import OneKey, Time
+from artifex.schedules.time_samplers import Part, Timestep, uniform
 
 
 @record
@@ -61,7 +62,7 @@ class LossSecondMoment:
         share = jnp.where(known, root / jnp.where(known, total, 1), 1 / n)
         return share * (1 - self.uniform_prob) + self.uniform_prob / n
 
-    def __call__(self, key: AnyKey, batch: int) -> Timestep:
+    def __call__(self, key: OneKey, batch: int) -> Timestep:
         """``batch`` independent times, integers in [0, n - 1]."""
         return self.quantile(uniform(key, batch))
 

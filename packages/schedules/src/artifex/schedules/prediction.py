@@ -14,13 +14,11 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Real
+from jaxtyping import Array
 
 from artifex.kernels import linear_step
 from artifex.schedules.level import NoiseLevel
-
-X = Float[Array, "b *d"]
-Time = Real[Array, " b"]
+from artifex.schedules.shapes import Time, X
 
 
 @runtime_checkable

@@ -10,14 +10,13 @@ from typing import Final, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
-from jaxtyping import Array, Float, Int, Key, Real, UInt32
+from jaxtyping import Array, Float, Int
 
 from artifex.kernels.ranges import check_number, check_positive, check_whole
+from artifex.schedules.shapes import OneKey, Time
 
-Time = Real[Array, " b"]
 Timestep = Int[Array, " b"]
 Part = Float[Array, " b"]
-AnyKey = Key[Array, ""] | UInt32[Array, "2"]
 
 HALF_ULP: Final = 2.0**-24
 """Keeps uniform numbers, multiples of twice this, inside of the open interval (0, 1)."""
@@ -27,7 +26,7 @@ HALF_ULP: Final = 2.0**-24
 class TimeSampler(Protocol):
     """A distribution of training times."""
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
+    def __call__(self, key: OneKey, batch: int) -> Time:
         """``batch`` times, in the unit of the schedule that they are for: integers for the steps of a chain."""
         ...
 
@@ -62,7 +61,7 @@ class Uniform:
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got {self.low} and {self.high}")
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
+    def __call__(self, key: OneKey, batch: int) -> Time:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
@@ -87,7 +86,7 @@ class DiscreteUniform:
     def __post_init__(self) -> None:
         check_whole("n", self.n, 1)
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
+    def __call__(self, key: OneKey, batch: int) -> Time:
         """``batch`` independent times, integers in [0, n - 1]."""
         return self.quantile(uniform(key, batch))
 
@@ -117,7 +116,7 @@ class LogitNormal:
         check_number("mean", self.mean)
         check_positive("std", self.std)
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
+    def __call__(self, key: OneKey, batch: int) -> Time:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
@@ -147,7 +146,7 @@ class LogNormal:
         check_number("mean", self.mean)
         check_positive("std", self.std)
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
+    def __call__(self, key: OneKey, batch: int) -> Time:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
@@ -170,12 +169,12 @@ class LowDiscrepancy:
 
     times: Quantile
 
-    def __call__(self, key: AnyKey, batch: int) -> Time:
+    def __call__(self, key: OneKey, batch: int) -> Time:
         """``batch`` times, one in each of ``batch`` equally likely ranges."""
         u = (uniform(key, 1) + jnp.arange(batch) / batch) % 1
         return self.times.quantile(jnp.clip(u, HALF_ULP, 1 - HALF_ULP))
 
 
-def uniform(key: AnyKey, batch: int) -> Part:
+def uniform(key: OneKey, batch: int) -> Part:
     """``batch`` numbers in the open interval (0, 1)."""
     return jax.random.uniform(key, (batch,)) + HALF_ULP

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.kernels.ranges import check_number
-from artifex.schedules.array_namespace import HostArray, Ints
+from artifex.schedules.arrays.array_api import HostArray, Ints
+from artifex.schedules.arrays.records import record
 from artifex.schedules.level import NoiseLevel
-from artifex.schedules.record import record
 
 
 @record

@@ -2,11 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from artifex.schedules.level import NoiseLevel, expand
-
-X = Float[Array, "b *d"]
+from artifex.schedules.shapes import X
 
 
 def vlb_term(x0: X, estimate: X, v: X, t: NoiseLevel[jax.Array], s: NoiseLevel[jax.Array]) -> X:

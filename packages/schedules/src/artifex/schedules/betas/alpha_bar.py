@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from artifex.kernels.ranges import check_number, check_positive, check_whole
-from artifex.schedules.array_namespace import HostArray
+from artifex.schedules.arrays.array_api import HostArray
 from artifex.schedules.betas.explicit import logistic
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from artifex.kernels.ranges import check_positive, check_whole
-from artifex.schedules.array_namespace import HostArray
+from artifex.schedules.arrays.array_api import HostArray
 
 
 def linear(n: int, start: float = 1e-4, end: float = 0.02) -> HostArray:

@@ -3,7 +3,7 @@ r"""Tables made from other tables."""
 import numpy as np
 
 from artifex.kernels.ranges import check_number, check_positive
-from artifex.schedules.array_namespace import HostArray
+from artifex.schedules.arrays.array_api import HostArray
 
 
 def from_alphas_cumprod(alphas_cumprod: HostArray) -> HostArray:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from artifex.kernels.ranges import check_positive
-from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
+from artifex.schedules.arrays.array_api import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
 

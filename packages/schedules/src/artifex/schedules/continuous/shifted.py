@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from artifex.kernels.ranges import check_positive
-from artifex.schedules.array_namespace import HostArray, T, array_namespace, real
+from artifex.schedules.arrays.array_api import HostArray, T, array_namespace, real
 from artifex.schedules.grid.time import check_unit
 from artifex.schedules.level import DefaultGrid, NoiseLevel, Schedule, level_at
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
+from artifex.schedules.arrays.array_api import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.noise import karras
 from artifex.schedules.level import NoiseLevel, level_at
 

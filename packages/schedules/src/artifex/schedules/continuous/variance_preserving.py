@@ -8,7 +8,7 @@ References: Song et al. 2021, https://arxiv.org/abs/2011.13456
 
 from dataclasses import dataclass
 
-from artifex.schedules.array_namespace import HostArray, T, array_namespace, check_times, real
+from artifex.schedules.arrays.array_api import HostArray, T, array_namespace, check_times, real
 from artifex.schedules.grid.time import uniform
 from artifex.schedules.level import NoiseLevel, level_at
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
-from artifex.schedules.array_namespace import HostArray
+from artifex.schedules.arrays.array_api import HostArray
 from artifex.schedules.grid.noise import from_sigmas
 from artifex.schedules.level import Schedule
 

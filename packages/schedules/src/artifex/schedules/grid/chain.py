@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from artifex.kernels.ranges import check_whole
-from artifex.schedules.array_namespace import HostArray
+from artifex.schedules.arrays.array_api import HostArray
 
 CLEAN: Final = -1.0
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from artifex.kernels.ranges import check_positive, check_whole
-from artifex.schedules.array_namespace import HostArray
+from artifex.schedules.arrays.array_api import HostArray
 from artifex.schedules.level import Schedule
 
 

@@ -33,7 +33,8 @@ from artifex.samplers import (
     sample,
     start_from,
 )
-from artifex.schedules import Clipped, DefaultGrid, Denoiser, HostArray, NetworkDenoiser, Schedule, grid
+from artifex.schedules import Clipped, DefaultGrid, Denoiser, NetworkDenoiser, Schedule, grid
+from artifex.schedules.arrays import HostArray
 from artifex.training.config.choices import EdmSchedule, ScheduleConfig
 from artifex.training.section import Section
 from artifex.training.sharding.distributed import on_host

@@ -8,7 +8,8 @@ import numpy as np
 from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.config_fields import Fields
 from artifex.kernels import DynamicThreshold
-from artifex.schedules import X0, Discrete, Epsilon, FlowVelocity, HostArray, Prediction, V, betas
+from artifex.schedules import X0, Discrete, Epsilon, FlowVelocity, Prediction, V, betas
+from artifex.schedules.arrays import HostArray
 
 PREDICTIONS: Final[Mapping[str, Prediction]] = {
     "epsilon": Epsilon(),

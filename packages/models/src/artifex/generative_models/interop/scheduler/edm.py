@@ -11,7 +11,8 @@ from artifex.generative_models.interop.scheduler.methods import edm_multi
 from artifex.generative_models.interop.scheduler.spacing import spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.samplers import Euler
-from artifex.schedules import EDM, EDMPreconditioned, HostArray, NoiseLevel, Prediction, Schedule, T, V, array_namespace
+from artifex.schedules import EDM, EDMPreconditioned, NoiseLevel, Prediction, Schedule, V
+from artifex.schedules.arrays import HostArray, T, array_namespace
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from artifex.backbones.interop.config_fields import Fields
 from artifex.generative_models.interop.scheduler.spacing import read_spread, spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.samplers import Euler, Heun, MultistepConsistency
-from artifex.schedules import FlowVelocity, HostArray, RectifiedFlow, grid
+from artifex.schedules import FlowVelocity, RectifiedFlow, grid
+from artifex.schedules.arrays import HostArray
 
 SHORT_OF_ONE: Final = 1e-6
 r"""The amount that UniPC takes off a $\\sigma$ of 1, where its log-SNR would be infinite."""

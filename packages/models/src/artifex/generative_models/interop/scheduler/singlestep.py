@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifex.samplers import Tableau, difference_weights, moments, tabulate
+from artifex.samplers import Tableau
+from artifex.samplers.authoring import difference_weights, moments, tabulate
 from artifex.samplers.multistep import SolverType
-from artifex.schedules import HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 
 from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.config_fields import Fields
-from artifex.schedules import HostArray, Schedule, grid
+from artifex.schedules import Schedule, grid
+from artifex.schedules.arrays import HostArray
 
 Spread = Literal["karras", "exponential", "beta"]
 SPACINGS: Final = ("leading", "trailing", "linspace")

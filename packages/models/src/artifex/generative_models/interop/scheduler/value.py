@@ -7,16 +7,10 @@ import numpy as np
 
 from artifex.generative_models.interop.scheduler.singlestep import SinglestepOnGrid
 from artifex.kernels import DynamicThreshold
-from artifex.samplers import Sampler, Tableau, tabulate
-from artifex.schedules import (
-    Clipped,
-    Denoiser,
-    DynamicallyThresholded,
-    HostArray,
-    NoiseLevel,
-    Prediction,
-    Schedule,
-)
+from artifex.samplers import Sampler, Tableau
+from artifex.samplers.authoring import tabulate
+from artifex.schedules import Clipped, Denoiser, DynamicallyThresholded, NoiseLevel, Prediction, Schedule
+from artifex.schedules.arrays import HostArray
 
 
 @dataclass(frozen=True)

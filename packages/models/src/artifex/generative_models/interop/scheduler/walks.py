@@ -20,7 +20,8 @@ from artifex.generative_models.interop.scheduler.spacing import (
     times_at,
 )
 from artifex.generative_models.interop.scheduler.value import distinct
-from artifex.schedules import Discrete, HostArray, RectifiedFlow, Schedule, grid
+from artifex.schedules import Discrete, RectifiedFlow, Schedule, grid
+from artifex.schedules.arrays import HostArray
 
 Walk = Callable[[int], HostArray]
 CLEAN: Final = -1.0

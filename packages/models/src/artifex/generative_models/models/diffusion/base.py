@@ -21,7 +21,8 @@ from artifex.generative_models.models.diffusion.sampling import SampleOptions, S
 from artifex.guidance import Conditional, Guidance, bind
 from artifex.kernels.ranges import check_whole
 from artifex.samplers import DDPM, Sampler, Tableau, sample
-from artifex.schedules import X0, Clipped, Denoiser, Estimate, HostArray, NetworkDenoiser, NoiseLevel, split_variance
+from artifex.schedules import X0, Clipped, Denoiser, Estimate, NetworkDenoiser, NoiseLevel, split_variance
+from artifex.schedules.arrays import HostArray
 
 Outputs = dict[str, Array]
 Out = TypeVar("Out", bound=Array | Mapping[str, Array], default=Outputs)

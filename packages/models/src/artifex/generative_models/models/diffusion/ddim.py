@@ -14,8 +14,10 @@ from artifex.generative_models.models.diffusion.process import Steps, X, per_sam
 from artifex.generative_models.models.diffusion.rngs import next_key
 from artifex.generative_models.models.diffusion.sampling import SampleOptions, tableau
 from artifex.kernels import linear_step
-from artifex.samplers import DDIM, DDIMInversion, Sampler, ddim_weights, sample
-from artifex.schedules import HostArray, grid
+from artifex.samplers import DDIM, DDIMInversion, Sampler, sample
+from artifex.samplers.authoring import ddim_weights
+from artifex.schedules import grid
+from artifex.schedules.arrays import HostArray
 
 
 class DDIMModel(DDPMModel):

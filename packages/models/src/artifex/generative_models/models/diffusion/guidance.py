@@ -25,7 +25,8 @@ from artifex.guidance import cosine_guidance_schedule as cosine_guidance_schedul
 from artifex.guidance import linear_guidance_schedule as linear_guidance_schedule
 from artifex.guidance.scales import check_scale
 from artifex.samplers import DDPM, Tableau
-from artifex.schedules import X0, Estimate, HostArray, NoiseLevel, expand, map_x0, split_variance
+from artifex.schedules import X0, Estimate, NoiseLevel, expand, map_x0, split_variance
+from artifex.schedules.arrays import HostArray
 
 GuidanceScale = float | Array | Callable[[int, int], float | Array]
 """One number, one per sample, or a schedule called as ``(step, total_steps)``, such as ``linear_guidance_schedule``."""

@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from artifex.generative_models.core.configuration import ModelConfig
-from artifex.schedules import VE, Discrete, HostArray, Schedule, betas
+from artifex.schedules import VE, Discrete, Schedule, betas
+from artifex.schedules.arrays import HostArray
 
 BetaSchedule = Literal[
     "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_alpha_bar", "laplace"

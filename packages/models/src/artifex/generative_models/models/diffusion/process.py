@@ -17,7 +17,8 @@ from artifex.generative_models.models.diffusion.rngs import next_key
 from artifex.generative_models.models.diffusion.sampling import tableau
 from artifex.kernels import linear_step
 from artifex.samplers import DDPM
-from artifex.schedules import Discrete, Epsilon, HostArray, NoiseLevel, Prediction, Schedule, add_noise, diffuse, grid
+from artifex.schedules import Discrete, Epsilon, NoiseLevel, Prediction, Schedule, add_noise, diffuse, grid
+from artifex.schedules.arrays import HostArray
 
 X = Float[Array, "b *d"]
 Steps = Int[Array, "*b"]

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Key
 
 from artifex.guidance import Guidance
 from artifex.samplers import Sampler, Tableau, start_from
-from artifex.schedules import Denoiser, HostArray, Schedule
+from artifex.schedules import Denoiser, Schedule
+from artifex.schedules.arrays import HostArray
 
 X = Float[Array, "b *d"]
 

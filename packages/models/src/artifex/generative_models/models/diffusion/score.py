@@ -20,7 +20,8 @@ from artifex.generative_models.models.diffusion.parameters import Parameters, Sc
 from artifex.generative_models.models.diffusion.process import Time, X, per_sample
 from artifex.generative_models.models.diffusion.sampling import SampleOptions
 from artifex.samplers import DDPM, sample, sample_trajectory
-from artifex.schedules import Epsilon, HostArray, NoiseLevel, Score, grid
+from artifex.schedules import Epsilon, NoiseLevel, Score, grid
+from artifex.schedules.arrays import HostArray
 
 MAX_TIMESTEP: Final = 999.0
 """The network's time at ``t = 1``: the last of the 1,000 steps that time embeddings are made for."""
