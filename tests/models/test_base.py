@@ -15,8 +15,8 @@ from jaxtyping import Array
 
 from artifex.backbones import MLP, MLPConfig, UNet
 from artifex.generative_models.models.diffusion import DDIMModel, DDPMModel, DiffusionModel, ModelConfig
-from artifex.generative_models.models.diffusion.parameters import BetaSchedule
 from artifex.schedules import Discrete
+from artifex.schedules.betas import BetaSchedule
 from tests.models.exact import SHAPE, config, exact, linear_abar, traced
 
 BETA = np.linspace(1e-4, 0.02, 1000)

@@ -26,11 +26,11 @@ from artifex.generative_models.models.diffusion import (
     ScoreDiffusionModel,
 )
 from artifex.generative_models.models.diffusion.parameters import (
-    BetaSchedule,
     DDIMParameters,
     DiffusionParameters,
     parse,
 )
+from artifex.schedules.betas import BetaSchedule
 
 
 def make(**fields: object) -> ModelConfig:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -9,18 +9,21 @@ from hypothesis import strategies as st
 from artifex.schedules import Discrete, betas
 from artifex.schedules.arrays import HostArray
 
-TABLES: Final[dict[str, Callable[[int], HostArray]]] = {
-    "linear": betas.linear,
-    "scaled_linear": betas.scaled_linear,
-    "sigmoid": betas.sigmoid,
-    "geometric": betas.geometric,
-    "exponential": betas.exponential,
-    "cosine": betas.cosine,
-    "sigmoid_alpha_bar": betas.sigmoid_alpha_bar,
-    "laplace": betas.laplace,
+TABLES: Final[Mapping[str, Callable[[int], HostArray]]] = {
+    **{str(name): table for name, table in betas.TABLES.items()},
     "zero terminal": lambda n: betas.rescale_zero_terminal_snr(betas.scaled_linear(max(n, 2))),
     "shifted": lambda n: betas.shifted(betas.cosine(n), 4.0),
 }
+
+
+def test_explicit_tables_take_their_ends() -> None:
+    for name, table in betas.EXPLICIT.items():
+        got = table(1000, 0.001, 0.01)
+        assert betas.TABLES[name] is table
+        assert got[0] == pytest.approx(0.001, rel=0.03), name
+        assert got[-1] == pytest.approx(0.01, rel=0.03), name
+
+
 each = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from artifex.backbones import MLP, MLPConfig
 from artifex.schedules import Discrete, NetworkDenoiser, NoiseLevel, Prediction, Schedule, V, betas
-from artifex.schedules.arrays import T
+from artifex.schedules.arrays import HostArray, T
 from artifex.schedules.time_samplers import TimeSampler
 from artifex.training import Network, Objective, PowerEma, RunConfig, init_state, make_train_step
 from artifex.training.config import build
@@ -127,7 +127,10 @@ class OneOf:
     def inverse_logsnr(self, logsnr: T) -> T:
         raise NotImplementedError
 
-    def times(self, key: Array, batch: int) -> Float[Array, " b"]:
+    def times(self, steps: int) -> HostArray:
+        raise NotImplementedError
+
+    def draw_times(self, key: Array, batch: int) -> Float[Array, " b"]:
         def real(key: Array, times: TimeSampler) -> Array:
             """Branches of one type: the times of chains are whole numbers."""
             return times(key, batch).astype(jnp.float32)
@@ -199,7 +202,7 @@ def test_every_combination_trains() -> None:
     @jax.jit
     def fit(choice: Choice) -> tuple[Float[Array, " steps"], Float[Array, " steps"]]:
         one_of = OneOf(parts, choice)
-        objective = Objective(one_of, OnePrediction(parts, choice), times=one_of.times, weight=one_of.weight)
+        objective = Objective(one_of, OnePrediction(parts, choice), times=one_of.draw_times, weight=one_of.weight)
 
         def loss(parameters: Any) -> Array:  # noqa: ANN401
             return objective.loss(partial(network.apply, parameters), x0, None, key)

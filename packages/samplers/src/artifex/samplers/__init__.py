@@ -17,6 +17,8 @@ from artifex.samplers.edm import EDMStochastic as EDMStochastic
 from artifex.samplers.er_sde import ERSDE as ERSDE
 from artifex.samplers.euler import Euler as Euler
 from artifex.samplers.euler_ancestral import EulerAncestral as EulerAncestral
+from artifex.samplers.generate import generate as generate
+from artifex.samplers.generate import prior as prior
 from artifex.samplers.heun import Heun as Heun
 from artifex.samplers.inpainting import Inpainted as Inpainted
 from artifex.samplers.inpainting import repaint as repaint
@@ -27,7 +29,6 @@ from artifex.samplers.lms import LMS as LMS
 from artifex.samplers.pndm import PNDM as PNDM
 from artifex.samplers.predictor_corrector import predictor_corrector as predictor_corrector
 from artifex.samplers.predictor_corrector import with_corrector as with_corrector
-from artifex.samplers.sample import prior as prior
 from artifex.samplers.sample import sample as sample
 from artifex.samplers.sample import sample_trajectory as sample_trajectory
 from artifex.samplers.sample import sample_with_callback as sample_with_callback
@@ -59,6 +60,7 @@ __all__ = [
     "Tableau",
     "UniPC",
     "bits_per_dim",
+    "generate",
     "log_likelihood",
     "predictor_corrector",
     "prior",

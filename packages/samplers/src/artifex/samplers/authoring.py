@@ -1,7 +1,7 @@
 """Building blocks for authors of solvers: steps, rows of a table and their weights.
 
-A solver is a pure function from a schedule and times to a ``Tableau``, see ``Sampler``: ``steps_along`` gives the steps,
-``multistep`` and ``singlestep`` make tables of the two common forms, ``tabulate`` any other.
+A solver is a pure function from a schedule and times to a ``Tableau``; see ``Sampler``. ``steps_along`` gives the
+steps, ``multistep`` and ``singlestep`` make tables of the two common forms, ``tabulate`` any other.
 """
 
 from artifex.samplers.ddim import ddim_weights as ddim_weights

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,6 @@ from artifex.schedules import Denoiser, NoiseLevel, split_variance
 from artifex.schedules.arrays import HostArray
 from artifex.schedules.shapes import AnyKey, X
 
-FLOAT32: Final = jnp.dtype(jnp.float32)
-
 Watch = Callable[[Array, Array, Array], None]
 """What is told of a row: its number, the state after it, and the $x_0$ that was predicted in it."""
 
@@ -31,37 +29,6 @@ class Carry(NamedTuple):
     x_b: X | None
     history: tuple[X, ...]
     kept: Float[Array, "m b *d"] | None
-
-
-def prior(
-    tableau: Tableau[HostArray] | Tableau[Array], shape: tuple[int, ...], key: AnyKey, dtype: jnp.dtype = FLOAT32
-) -> X:
-    r"""Where a walk begins when nothing is known: $\sigma z$ at the table's first level.
-
-    Args:
-        tableau: the walk.
-        shape: ``(batch, ...)``.
-        key: one key, or one a sample.
-        dtype: of the result.
-
-    Raises:
-        ValueError: if the first level is known to hold no more noise than data of unit size, $\sigma \le \alpha$: such
-            a walk begins at data, see ``start_from``.
-    """
-    check_noise(tableau)
-    sigma = jnp.asarray(tableau.level.sigma[0], dtype)
-    return linear_step([jnp.zeros(shape, dtype)], jnp.zeros(1), noise_scale=sigma, key=key)
-
-
-def check_noise(tableau: Tableau[HostArray] | Tableau[Array]) -> None:
-    """Raises a ValueError if a walk is known to begin where there is no more noise than data."""
-    t, alpha, sigma = (level[0] for level in (tableau.level.t, tableau.level.alpha, tableau.level.sigma))
-    if not isinstance(alpha, jax.core.Tracer) and not isinstance(sigma, jax.core.Tracer) and not sigma > alpha:
-        raise ValueError(
-            f"a walk from the prior must begin in noise, with sigma above alpha, got sigma {float(sigma):.3g} and "
-            f"alpha {float(alpha):.3g} at time {float(t):g}: take the schedule's own times, schedule.times(steps), or "
-            "start from data by start_from"
-        )
 
 
 def sample(denoise: Denoiser, tableau: Tableau[HostArray] | Tableau[Array], x: X, key: AnyKey | None = None) -> X:

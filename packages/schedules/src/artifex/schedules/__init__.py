@@ -1,6 +1,5 @@
 """Noise schedules, predictions, time grids and denoisers for diffusion models."""
 
-from artifex.schedules import arrays as arrays
 from artifex.schedules import betas as betas
 from artifex.schedules import grid as grid
 from artifex.schedules import time_samplers as time_samplers
@@ -22,7 +21,6 @@ from artifex.schedules.denoiser import map_x0 as map_x0
 from artifex.schedules.denoiser import split_variance as split_variance
 from artifex.schedules.discrete import Discrete as Discrete
 from artifex.schedules.edm_preconditioned import EDMPreconditioned as EDMPreconditioned
-from artifex.schedules.level import DefaultGrid as DefaultGrid
 from artifex.schedules.level import NoiseLevel as NoiseLevel
 from artifex.schedules.level import Schedule as Schedule
 from artifex.schedules.level import add_noise as add_noise
@@ -37,6 +35,7 @@ from artifex.schedules.prediction import Score as Score
 from artifex.schedules.prediction import V as V
 from artifex.schedules.prediction import convert as convert
 from artifex.schedules.prediction import to_x0_eps as to_x0_eps
+from artifex.schedules.scaled_time import ScaledTime as ScaledTime
 from artifex.schedules.shapes import Estimate as Estimate
 from artifex.schedules.time_samplers import TimeSampler as TimeSampler
 from artifex.schedules.value_by_time import ValueByTime as ValueByTime
@@ -51,7 +50,6 @@ __all__ = [
     "Clipped",
     "ConditionalDenoiser",
     "CosineVP",
-    "DefaultGrid",
     "Denoiser",
     "Discrete",
     "DynamicallyThresholded",
@@ -65,6 +63,7 @@ __all__ = [
     "NoiseLevel",
     "Prediction",
     "RectifiedFlow",
+    "ScaledTime",
     "Schedule",
     "Score",
     "Shifted",
@@ -74,7 +73,6 @@ __all__ = [
     "ValueByTime",
     "Weighting",
     "add_noise",
-    "arrays",
     "betas",
     "convert",
     "diffuse",

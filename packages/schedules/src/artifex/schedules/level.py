@@ -54,13 +54,8 @@ class Schedule(Protocol):
         """The time at which the path has this log-SNR, which falls as time grows; the nearest end for one beyond it."""
         ...
 
-
-@runtime_checkable
-class DefaultGrid(Protocol):
-    """A schedule with a grid of its own, as all of this package are; a ``Schedule`` need not be one."""
-
     def times(self, steps: int) -> HostArray:
-        """The times of a walk of ``steps``, noise first and clean data last, as the schedule's papers space them."""
+        """The schedule's own grid of ``steps`` steps, noise first and clean data last, as its papers space it."""
         ...
 
 

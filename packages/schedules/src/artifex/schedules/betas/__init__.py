@@ -12,11 +12,17 @@ from artifex.schedules.betas.explicit import geometric as geometric
 from artifex.schedules.betas.explicit import linear as linear
 from artifex.schedules.betas.explicit import scaled_linear as scaled_linear
 from artifex.schedules.betas.explicit import sigmoid as sigmoid
+from artifex.schedules.betas.tables import EXPLICIT as EXPLICIT
+from artifex.schedules.betas.tables import TABLES as TABLES
+from artifex.schedules.betas.tables import BetaSchedule as BetaSchedule
 from artifex.schedules.betas.transforms import from_alphas_cumprod as from_alphas_cumprod
 from artifex.schedules.betas.transforms import rescale_zero_terminal_snr as rescale_zero_terminal_snr
 from artifex.schedules.betas.transforms import shifted as shifted
 
 __all__ = [
+    "EXPLICIT",
+    "TABLES",
+    "BetaSchedule",
     "cosine",
     "exponential",
     "from_alpha_bar",

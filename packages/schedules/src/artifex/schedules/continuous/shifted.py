@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from artifex.kernels.ranges import check_positive
 from artifex.schedules.arrays.array_api import HostArray, T, array_namespace, real
 from artifex.schedules.grid.time import check_unit
-from artifex.schedules.level import DefaultGrid, NoiseLevel, Schedule, level_at
+from artifex.schedules.level import NoiseLevel, Schedule, level_at
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,7 @@ class Shifted:
 
         Raises:
             ValueError: as the schedule inside.
-            TypeError: if that has no grid of its own.
         """
-        if not isinstance(self.schedule, DefaultGrid):
-            raise TypeError(f"the schedule inside must have a method times, got {type(self.schedule).__name__}")
         return self.schedule.times(steps)
 
     def check_grid(self, times: HostArray) -> None:

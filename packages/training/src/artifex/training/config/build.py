@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import jax
-import numpy as np
-from jaxtyping import Array, Float, Real
+from jaxtyping import Array
 
 from artifex.schedules import (
     EDM,
@@ -23,6 +21,7 @@ from artifex.schedules import (
     NoiseLevel,
     Prediction,
     RectifiedFlow,
+    ScaledTime,
     Schedule,
     Score,
     Shifted,
@@ -50,7 +49,6 @@ from artifex.training.config.choices import (
     SoftMinSnrWeight,
     StepTimes,
     SubVpSchedule,
-    Table,
     TimesConfig,
     TruncatedSnrWeight,
     UniformTimes,
@@ -63,20 +61,6 @@ from artifex.training.config.choices import (
 from artifex.training.config.run import RunConfig
 from artifex.training.step.objective import Objective
 
-X = Float[Array, "b *d"]
-Time = Real[Array, " b"]
-HostArray = Float[np.ndarray, "*b"]
-
-_TABLES: Final[Mapping[Table, Callable[..., HostArray]]] = {
-    "linear": betas.linear,
-    "scaled_linear": betas.scaled_linear,
-    "cosine": betas.cosine,
-    "sigmoid": betas.sigmoid,
-    "geometric": betas.geometric,
-    "exponential": betas.exponential,
-    "sigmoid_alpha_bar": betas.sigmoid_alpha_bar,
-    "laplace": betas.laplace,
-}
 _PREDICTIONS: Final[Mapping[PredictionName, Callable[[float], Prediction]]] = {
     "epsilon": lambda _: Epsilon(),
     "x0": lambda _: X0(),
@@ -89,42 +73,12 @@ UNIT: Final = 1000.0
 """The range of the times that networks are made for."""
 
 
-@dataclass(frozen=True)
-class ScaledTime(Prediction):
-    """Another prediction, its network told a multiple of the time: networks are made for times of the order of 1000.
-
-    Attributes:
-        prediction: the one inside.
-        factor: positive.
-    """
-
-    prediction: Prediction
-    factor: float
-
-    def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
-        """As the one inside, the time times ``factor``."""
-        seen, told = self.prediction.inputs(x_t, level)
-        return seen, told * self.factor
-
-    def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
-        """As the one inside."""
-        return self.prediction.target(x0, eps, level)
-
-    def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
-        """As the one inside."""
-        return self.prediction.to_x0(out, x_t, level)
-
-    def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
-        """As the one inside."""
-        return self.prediction.to_eps(out, x_t, level)
-
-
 def schedule(config: ScheduleConfig) -> Schedule:
     """The path from data to noise."""
     match config:
         case DiscreteSchedule():
             ends = {name: value for name in ("start", "end") if (value := getattr(config, name)) is not None}
-            table = _TABLES[config.betas](config.steps, **ends)
+            table = betas.TABLES[config.betas](config.steps, **ends)
             table = betas.rescale_zero_terminal_snr(table) if config.zero_terminal_snr else table
             return Discrete(table if config.shift == 1 else betas.shifted(table, config.shift))
         case VpSchedule():

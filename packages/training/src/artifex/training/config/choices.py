@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from artifex.schedules.betas import BetaSchedule
 from artifex.training.section import Section, kinds
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
-Table = Literal[
-    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_alpha_bar", "laplace"
-]
 PredictionName = Literal["epsilon", "x0", "v", "score", "flow_velocity", "edm"]
 
 
@@ -29,7 +27,7 @@ class DiscreteSchedule(Section):
     """
 
     kind: Literal["discrete"] = "discrete"
-    betas: Table = "cosine"
+    betas: BetaSchedule = "cosine"
     steps: PositiveInt = 1000
     start: Beta | None = None
     end: Beta | None = None

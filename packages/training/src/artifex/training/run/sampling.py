@@ -33,7 +33,7 @@ from artifex.samplers import (
     sample,
     start_from,
 )
-from artifex.schedules import Clipped, DefaultGrid, Denoiser, NetworkDenoiser, Schedule, grid
+from artifex.schedules import Clipped, Denoiser, NetworkDenoiser, Schedule, grid
 from artifex.schedules.arrays import HostArray
 from artifex.training.config.choices import EdmSchedule, ScheduleConfig
 from artifex.training.section import Section
@@ -102,7 +102,6 @@ def times(config: ScheduleConfig, schedule: Schedule, steps: int) -> HostArray:
     """
     if isinstance(config, EdmSchedule):
         return grid.karras(schedule, steps, config.sigma_max, config.sigma_min)
-    assert isinstance(schedule, DefaultGrid)
     return schedule.times(steps)
 
 

@@ -11,7 +11,7 @@ from artifex.generative_models.interop.scheduler.methods import edm_multi
 from artifex.generative_models.interop.scheduler.spacing import spread_levels
 from artifex.generative_models.interop.scheduler.value import Scheduler
 from artifex.samplers import Euler
-from artifex.schedules import EDM, EDMPreconditioned, NoiseLevel, Prediction, Schedule, V
+from artifex.schedules import EDM, EDMPreconditioned, NoiseLevel, Prediction, Schedule, V, grid
 from artifex.schedules.arrays import HostArray, T, array_namespace
 
 
@@ -35,6 +35,10 @@ class LogSigma:
     def inverse_logsnr(self, logsnr: T) -> T:
         r"""$-\lambda / 8$."""
         return array_namespace(logsnr).asarray(-logsnr / 8)
+
+    def times(self, steps: int) -> HostArray:
+        r"""Karras's levels from $\sigma / \alpha$ of 700 to 0.002, those of Stable Video Diffusion, then clean data."""
+        return grid.karras(self, steps, np.log(700) / 4, np.log(0.002) / 4)
 
 
 def read_edm(kind: str, fields: Fields) -> Scheduler:

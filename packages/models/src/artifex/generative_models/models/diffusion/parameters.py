@@ -1,18 +1,14 @@
 """Typed parameters of the diffusion models, read from ``ModelConfig.parameters``."""
 
-from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from artifex.generative_models.core.configuration import ModelConfig
 from artifex.schedules import VE, Discrete, Schedule, betas
-from artifex.schedules.arrays import HostArray
+from artifex.schedules.betas import BetaSchedule
 
-BetaSchedule = Literal[
-    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_alpha_bar", "laplace"
-]
 SkipType = Literal["uniform", "quadratic"]
 Sigma = Annotated[float, Field(ge=1e-12, le=1e12)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
@@ -63,19 +59,9 @@ class DiffusionParameters(Parameters):
 
     def schedule(self) -> Discrete:
         """Return the chain of betas."""
-        return Discrete(_TABLES[self.beta_schedule](self))
-
-
-_TABLES: Final[Mapping[BetaSchedule, Callable[[DiffusionParameters], HostArray]]] = {
-    "linear": lambda p: betas.linear(p.noise_steps, p.beta_start, p.beta_end),
-    "scaled_linear": lambda p: betas.scaled_linear(p.noise_steps, p.beta_start, p.beta_end),
-    "cosine": lambda p: betas.cosine(p.noise_steps),
-    "sigmoid": lambda p: betas.sigmoid(p.noise_steps, p.beta_start, p.beta_end),
-    "geometric": lambda p: betas.geometric(p.noise_steps, p.beta_start, p.beta_end),
-    "exponential": lambda p: betas.exponential(p.noise_steps),
-    "sigmoid_alpha_bar": lambda p: betas.sigmoid_alpha_bar(p.noise_steps),
-    "laplace": lambda p: betas.laplace(p.noise_steps),
-}
+        if self.beta_schedule in betas.EXPLICIT:
+            return Discrete(betas.TABLES[self.beta_schedule](self.noise_steps, self.beta_start, self.beta_end))
+        return Discrete(betas.TABLES[self.beta_schedule](self.noise_steps))
 
 
 class DDIMParameters(DiffusionParameters):
