@@ -1,19 +1,11 @@
 """Every Python block of the documentation runs, block after block in one namespace a file."""
 
-import re
-import textwrap
 from pathlib import Path
 
 import pytest
 
+from tooling.blocks import blocks
 from tooling.workspace import ROOT, portions
-
-BLOCK = re.compile(r"^( *)```python\b[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
-
-
-def blocks(text: str) -> list[str]:
-    """The code of each block, moved down to its own line of the file so that tracebacks point there."""
-    return ["\n" * text.count("\n", 0, match.start(2)) + textwrap.dedent(match[2]) for match in BLOCK.finditer(text)]
 
 
 def pages() -> list[Path]:
