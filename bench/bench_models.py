@@ -1,4 +1,4 @@
-"""What the documented models add to their networks: dispatch, calling, importing.
+"""Overhead of the documented models over their networks: dispatch, calling, importing.
 
 Run with ``pytest bench/bench_models.py --benchmark-enable -s``; each figure is printed with the bar that it must reach.
 """

@@ -1,7 +1,7 @@
-r"""A backbone that knows the answer, and what a walk with it must give: both in closed form, from the papers alone.
+r"""The exact denoiser of Gaussian data, and the moments of its samples, in closed form from the papers alone.
 
 Data are Gaussian, independent in every element: $x_0 \sim \mathcal N(m, s^2)$. Then $\mathbb E[x_0 \mid x_t]$ is affine
-in $x_t$, so a walk only ever maps a Gaussian to a Gaussian, and mean and variance of its samples follow by recursion.
+in $x_t$, so sampling maps Gaussians to Gaussians, and mean and variance of the samples follow by recursion.
 Nothing here is computed by the packages under test.
 """
 
@@ -36,7 +36,7 @@ def linear_abar(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> H
 
 
 class ExactNoise(nnx.Module):
-    """E[eps | x_t] where x0 ~ N(mean, STD^2), the mean that of the label where there is one."""
+    """E[eps | x_t] where x0 ~ N(mean, STD^2), the mean that of the label, if any."""
 
     def __init__(self, abar: HostArray, mean: float = MEAN, std: float = STD) -> None:
         self.table = nnx.Variable(jnp.asarray(abar, jnp.float32))
@@ -68,12 +68,12 @@ def moments(
     $$x_s = \sqrt{\bar\alpha_s}\, \hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\, \hat\epsilon + \sigma z,\quad
       \sigma = \eta \sqrt{(1 - \bar\alpha_s) / (1 - \bar\alpha_t)} \sqrt{1 - \bar\alpha_t / \bar\alpha_s}$$
 
-    With ``eta = 1`` it is DDPM, on the nodes that are kept.
+    With ``eta = 1`` it is DDPM, on the kept nodes.
 
     Args:
         abar: of the whole chain.
-        nodes: where the network is called, falling; the walk ends on clean data.
-        eta: scales the fresh noise.
+        nodes: timesteps of the network calls, descending; sampling ends at clean data.
+        eta: factor of the fresh noise.
         mean: of the data.
         std: of the data.
     """
@@ -91,12 +91,12 @@ def moments(
 
 
 def trailing(steps: int, kept: int) -> list[int]:
-    """The nodes that the document lists: 999, 979 ... 19 for 50 of 1000."""
+    """The documented nodes: 999, 979 ... 19 for 50 of 1000."""
     return [round(steps - i * steps / kept) - 1 for i in range(kept)]
 
 
 def assert_moments(samples: Array, mean: float, std: float, z: float = Z) -> None:
-    """Independent normal elements have this mean and standard deviation, within ``z`` standard errors."""
+    """Assert mean and standard deviation of independent normal elements within ``z`` standard errors."""
     values = np.asarray(samples, np.float64)
     off_mean = (values.mean() - mean) / (std / np.sqrt(values.size))
     off_std = (values.std() - std) / (std / np.sqrt(2 * values.size))
@@ -105,6 +105,6 @@ def assert_moments(samples: Array, mean: float, std: float, z: float = Z) -> Non
 
 
 def traced(call: Callable[[nnx.Rngs], Array]) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of what ``call`` gives, traced and never compiled: the cheapest way to look at a shape."""
+    """Shape and dtype of the result of ``call``, traced and not compiled."""
     out: jax.ShapeDtypeStruct = jax.eval_shape(lambda key: call(nnx.Rngs(key)), jax.random.key(0))
     return out

@@ -1,4 +1,4 @@
-"""Every documented argument out of its domain: an error that says what was got and what was expected."""
+"""Errors for documented arguments out of their domains: what was got and what was expected."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -41,7 +41,7 @@ def config(**parameters: object) -> ModelConfig:
 
 
 class Wider(nnx.Module):
-    """A network whose output is not of its input's shape."""
+    """A network with an output of another shape than its input."""
 
     def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
         return jnp.concatenate([x, x], axis=-1)

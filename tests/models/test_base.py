@@ -1,4 +1,4 @@
-"""What all models share: the process that adds noise and the step that takes it away, against the DDPM paper.
+"""The process of all models and its reversal by one step, against the DDPM paper.
 
 Reference values are the formulas of Ho et al. 2020, https://arxiv.org/abs/2006.11239, in float64 NumPy.
 """
@@ -38,7 +38,7 @@ def column(values: np.ndarray, like: Array) -> np.ndarray:
 
 
 def pair(count: int, seed: int = 0) -> tuple[Array, Array]:
-    """X0 data and noise."""
+    """Data and noise."""
     key = jax.random.key(seed)
     return (
         jax.random.uniform(key, (count, *SHAPE), minval=-1),
@@ -51,15 +51,15 @@ def wide(x: Array) -> np.ndarray:
 
 
 def test_constructor_calls_backbone_fn_with_the_config() -> None:
-    seen = []
+    calls = []
 
     def backbone_fn(model_config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
-        seen.append((model_config, rngs))
+        calls.append((model_config, rngs))
         return mlp(model_config, rngs=rngs)
 
     given, rngs = vectors(), nnx.Rngs(0)
     model = DiffusionModel(given, backbone_fn, rngs=rngs)
-    assert seen == [(given, rngs)]
+    assert calls == [(given, rngs)]
     assert isinstance(model.backbone, MLP)
     assert isinstance(model, nnx.Module)
 
@@ -67,7 +67,7 @@ def test_constructor_calls_backbone_fn_with_the_config() -> None:
 def test_tables_are_the_papers() -> None:
     model = DiffusionModel(vectors(noise_steps=10, beta_start=0.1, beta_end=0.4), mlp, rngs=nnx.Rngs(0))
     short = np.linspace(0.1, 0.4, 10)
-    for held, beta in ((MODEL, BETA), (model, short)):
+    for model_, beta in ((MODEL, BETA), (model, short)):
         abar = np.cumprod(1 - beta)
         for name, table in {
             "betas": beta,
@@ -77,11 +77,11 @@ def test_tables_are_the_papers() -> None:
             "sqrt_one_minus_alphas_cumprod": np.sqrt(1 - abar),
             "posterior_variance": beta * (1 - np.append(1.0, abar[:-1])) / (1 - abar),
         }.items():
-            np.testing.assert_allclose(getattr(held, name), table, rtol=1e-6, atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(getattr(model_, name), table, rtol=1e-6, atol=1e-12, err_msg=name)
 
 
 def test_setup_noise_schedule_may_be_replaced() -> None:
-    """A subclass gives another chain; every table and every walk follows it."""
+    """A subclass sets another chain; all tables and samples follow it."""
 
     class Constant(DiffusionModel):
         def setup_noise_schedule(self) -> None:
@@ -98,14 +98,14 @@ def test_setup_noise_schedule_may_be_replaced() -> None:
 
 @pytest.mark.parametrize("name", get_args(BetaSchedule))
 def test_every_beta_schedule_is_known_by_name(name: str) -> None:
-    """Linear and cosine against their papers; every name gives a chain whose signal falls from nearly 1."""
+    """Linear and cosine against their papers; every name is a chain whose signal falls from nearly 1."""
     model = DDPMModel(config("DDPMModel", beta_schedule=name, noise_steps=100), backbone_fn=exact, rngs=nnx.Rngs(0))
     abar = wide(model.alphas_cumprod)
     assert abar.shape == (100,)
     assert np.all(np.diff(abar) < 0)
     if name == "linear":
         np.testing.assert_allclose(abar, linear_abar(100), rtol=1e-6)
-    if name == "cosine":  # Nichol and Dhariwal 2021, equation 17; s = 0.008, betas held to 0.999
+    if name == "cosine":  # Nichol and Dhariwal 2021, equation 17; s = 0.008, betas clipped to 0.999
         f = np.cos((np.arange(101) / 100 + 0.008) / 1.008 * np.pi / 2) ** 2
         np.testing.assert_allclose(abar, np.cumprod(1 - np.minimum(1 - f[1:] / f[:-1], 0.999)), rtol=2e-6)
 
@@ -190,7 +190,7 @@ def test_forward_diffusion_says_which_noise_it_drew() -> None:
 
 
 def test_predict_start_from_noise_is_the_papers() -> None:
-    """x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar); relative to 1 / sqrt(abar), by which rounding of x_t grows."""
+    """x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar); relative to 1 / sqrt(abar), the factor of rounding in x_t."""
     x_t, eps = pair(5)
     t = np.array([0, 10, 250, 998, 999])
     a = column(ABAR[t], x_t)
@@ -220,7 +220,7 @@ def test_p_sample_has_the_posteriors_moments() -> None:
 
 
 def test_the_last_p_sample_is_its_mean() -> None:
-    """At t = 0 nothing is drawn: the result is the predicted x0, held to [-1, 1] unless that is turned off."""
+    """At t = 0 nothing is drawn: the result is the predicted x0, clipped to [-1, 1] unless disabled."""
     x_t, eps = pair(5)
     t = jnp.zeros(5, jnp.int32)
     x0 = (wide(x_t) - np.sqrt(1e-4) * wide(eps)) / np.sqrt(1 - 1e-4)
@@ -245,7 +245,7 @@ def test_sample_takes_a_count_or_a_shape() -> None:
 
 
 def test_absent_rngs_advance_the_models_own() -> None:
-    """Two calls differ, two equal programs agree, and given rngs decide alone."""
+    """Two calls differ, two equal programs agree, and given rngs determine the result."""
 
     def program() -> tuple[DDIMModel, Mapping[str, Array]]:
         model = DDIMModel(config("DDIMModel"), backbone_fn=exact, rngs=nnx.Rngs(5))

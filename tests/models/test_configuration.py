@@ -147,14 +147,14 @@ def test_parameters_out_of_their_range(parameters: dict[str, object]) -> None:
 
 
 def network(config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
-    """A network for points, small enough to be sampled from many times."""
+    """A small network for points."""
     classes = config.parameters.get("num_classes")
     assert classes is None or isinstance(classes, int)
     return MLP(MLPConfig(features=config.input_dim[-1], hidden=4, depth=1, num_classes=classes), rngs=rngs)
 
 
 JUNK = st.one_of(st.none(), st.booleans(), st.integers(-3, 2000), st.floats(), st.text(max_size=3), st.just([1, 2]))
-"""What a configuration may hold by mistake; also numbers that are right for some fields."""
+"""Mistakes in a configuration; also numbers that are valid for some fields."""
 PARAMETERS: dict[str, st.SearchStrategy[object]] = {
     "noise_steps": st.just(3),
     "beta_start": st.floats(0, 0.3),
@@ -195,16 +195,16 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
 
 
 def slip(known: Iterable[str]) -> st.SearchStrategy[dict[str, object]]:
-    """At most one field that holds anything."""
+    """At most one field of any value."""
     return st.dictionaries(st.sampled_from([*known, "unheard_of"]), JUNK, max_size=1)
 
 
-# Their defaults are of a size that is not sampled from here; without classes nothing is guided.
+# Their defaults are too large to sample from here; without classes there is no guidance.
 REQUIRED = frozenset({"noise_steps", "ddim_steps", "img_size", "hidden_size", "depth", "num_heads", "num_classes"})
 
 
 def configs(kind: type[DiffusionModel[Any]], shape: tuple[int, ...]) -> st.SearchStrategy[dict[str, Any]]:
-    """Fields of a configuration of ``kind``, right but for one of either kind that may be anything."""
+    """Fields of a configuration of ``kind``, valid but for one of either kind of any value."""
     known = {name: PARAMETERS[name] for name in kind.parameters_type.model_fields}
     needed = {name: values for name, values in known.items() if name in REQUIRED}
     optional = {name: values for name, values in known.items() if name not in REQUIRED}
@@ -238,7 +238,7 @@ KINDS: dict[str, tuple[type[DiffusionModel[Any]], tuple[int, ...], int, Build]] 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_config_samples_or_is_refused(name: str) -> None:
-    """Whatever is in a configuration: a model whose samples are finite, or a ValueError; never anything else."""
+    """Any configuration is a model with finite samples, or a ValueError."""
     kind, shape, examples, build = KINDS[name]
     ends = {"refused": 0, "sampled": 0, "too large to be sampled here": 0}
 

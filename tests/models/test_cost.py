@@ -1,4 +1,4 @@
-"""One compiled loop: compiled once, found again, at home in a user's jit, its memory flat in the steps."""
+"""One compiled loop: compiled once per shape, usable in a user's jit, its memory constant in the steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ from artifex.guidance import ClassifierFree
 
 
 class Counting(nnx.Module):
-    """A network that counts how often its code is run, which is how often a walk is traced."""
+    """A network that counts how often it is traced."""
 
     def __init__(self, traces: list[int]) -> None:
         self.factor = nnx.Param(jnp.full((), 0.1))
@@ -84,7 +84,7 @@ METHODS: dict[str, Callable[[int, int], Array]] = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_compiles_once_for_each_shape(name: str) -> None:
-    """Other keys, labels, scales, eta, data or parameters are found compiled; another batch is not."""
+    """Other keys, labels, scales, eta, data or parameters reuse compiled code; another batch does not."""
     method = METHODS[name]
     first = method(2, 1)
     before = len(TRACES)
@@ -116,7 +116,7 @@ def test_another_step_count_compiles_again_and_both_are_kept() -> None:
 
 @pytest.mark.parametrize("name", [name for name in METHODS if "own" not in name])
 def test_works_inside_the_users_jit(name: str) -> None:
-    """With everything that is known closed over; the key, and with it every draw, is the caller's."""
+    """All arguments but the caller's key are constants of the jit."""
     method = METHODS[name]
     inside = jax.jit(lambda seed: method(2, 1) + 0 * seed)(0.0)
     np.testing.assert_allclose(inside, method(2, 1), atol=1e-5)
@@ -140,7 +140,7 @@ def test_works_inside_nnx_jit_and_advances_the_models_stream() -> None:
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_memory_is_flat_in_the_steps(guided: bool) -> None:
-    """What ten times the steps need on top is less than one state of the walk; a kept trajectory would need 180."""
+    """Ten times the steps take less than one more state of memory; a stored trajectory would take 180."""
     long = DDPMModel(config("DDPMModel", noise_steps=200, num_classes=4), backbone_fn=network, rngs=nnx.Rngs(0))
     shape = (512, 3)
 

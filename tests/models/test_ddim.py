@@ -19,7 +19,7 @@ QUADRATIC = DDIMModel(config("DDIMModel", skip_type="quadratic"), backbone_fn=ex
 
 
 class Counting(ExactNoise):
-    """Tells a list of every time it is run at, compiled or not."""
+    """A network that records the time of each run, compiled or not."""
 
     def __init__(self, log: list[float]) -> None:
         super().__init__(linear_abar())
@@ -46,17 +46,17 @@ def test_timesteps_are_the_documented_ones() -> None:
 
 
 def test_parameters_are_the_defaults_of_its_methods() -> None:
-    """``ddim_steps``, ``eta`` and ``skip_type`` are what generate and ddim_sample do when not told otherwise."""
-    told = DDIMModel(
+    """``ddim_steps``, ``eta`` and ``skip_type`` are the defaults of generate and ddim_sample."""
+    configured = DDIMModel(
         config("DDIMModel", ddim_steps=5, eta=1.0, skip_type="quadratic"), backbone_fn=exact, rngs=nnx.Rngs(0)
     )
-    x = told.ddim_sample(4, rngs=nnx.Rngs(1))
+    x = configured.ddim_sample(4, rngs=nnx.Rngs(1))
     np.testing.assert_array_equal(QUADRATIC.ddim_sample(4, 5, 1.0, rngs=nnx.Rngs(1)), x)
-    np.testing.assert_array_equal(told.generate(4, rngs=nnx.Rngs(1)), x)
-    assert float(jnp.abs(told.ddim_sample(4, eta=0.0, rngs=nnx.Rngs(1)) - x).max()) > 0.01
+    np.testing.assert_array_equal(configured.generate(4, rngs=nnx.Rngs(1)), x)
+    assert float(jnp.abs(configured.ddim_sample(4, eta=0.0, rngs=nnx.Rngs(1)) - x).max()) > 0.01
     assert float(jnp.abs(MODEL.ddim_sample(4, 5, 1.0, rngs=nnx.Rngs(1)) - x).max()) > 0.01
     t, x_t, eps = jnp.full(4, 700), jnp.ones((4, *SHAPE)), jnp.zeros((4, *SHAPE))
-    drawn = [told.ddim_step(x_t, t, t - 200, eps, rngs=nnx.Rngs(s)) for s in (1, 2)]
+    drawn = [configured.ddim_step(x_t, t, t - 200, eps, rngs=nnx.Rngs(s)) for s in (1, 2)]
     assert float(jnp.abs(drawn[0] - drawn[1]).max()) > 0.1
 
 
@@ -81,7 +81,7 @@ def test_step_is_the_documented_formula() -> None:
 
 
 def test_a_walk_ends_on_the_last_prediction() -> None:
-    """n steps are n calls of the network, at the nodes, and the sample is what the last one predicts for x0."""
+    """n steps are n calls of the network, at the nodes, and the sample is the x0 predicted by the last."""
     log: list[float] = []
     model = DDIMModel(config("DDIMModel"), backbone_fn=lambda _, rngs: Counting(log), rngs=nnx.Rngs(0))
     noise = jax.random.normal(jax.random.key(1), (1, *SHAPE))
@@ -98,7 +98,7 @@ def test_a_walk_ends_on_the_last_prediction() -> None:
 
 @pytest.mark.parametrize("conditioning", [None, jnp.array([0, 1, 1])], ids=["plain", "conditional"])
 def test_inversion_closes_the_circle_at_first_order(conditioning: Array | None) -> None:
-    """There and back is within 0.02 rms of the data with 200 steps, and half as far with twice as many."""
+    """The round trip is within 0.02 rms of the data with 200 steps, and half as far with twice as many."""
     centre = MEAN if conditioning is None else jnp.asarray(LABEL_MEANS)[conditioning].reshape(3, 1, 1, 1)
     x0 = centre + STD * 0.5 * jax.random.normal(jax.random.key(2), (3, *SHAPE))
     options = {} if conditioning is None else {"conditioning": conditioning}

@@ -1,4 +1,4 @@
-"""The diffusion transformer as a model: its labels, its guidance, its variance and its walks."""
+"""The diffusion transformer as a model: labels, guidance, learned variance and samples."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -74,7 +74,7 @@ def test_guided_samples_have_the_moments_of_the_guided_gaussian() -> None:
 
 
 def test_a_call_is_guided_in_evaluation_and_not_in_training() -> None:
-    """1 is plain, 0.5 is 0.5, None the config's 3 in evaluation; without labels it is the null class."""
+    """Scale 1 is unguided, 0.5 is applied, None is the config's 3 in evaluation; no labels are the null class."""
     for scale, call in (
         (3.0, LABELLED(X, T, Y, deterministic=True)),
         (0.5, LABELLED(X, T, y=Y, cfg_scale=0.5)),
@@ -86,7 +86,7 @@ def test_a_call_is_guided_in_evaluation_and_not_in_training() -> None:
 
 
 def test_training_drops_labels_to_the_null_class_at_random() -> None:
-    """``class_dropout_prob`` of 5,000 labels within 4.5 standard errors, others every time; 0.1 by default."""
+    """``class_dropout_prob`` of 5,000 labels within 4.5 standard errors, different in each call; 0.1 by default."""
     x, t, y = jnp.zeros((5000, 1)), jnp.full(5000, 100), jnp.ones(5000, jnp.int32)
     null = float(LABELLED(x[:1], t[:1])[0, 0])
     dropped, again = (np.isclose(np.asarray(LABELLED(x, t, y))[:, 0], null) for _ in range(2))
@@ -117,8 +117,8 @@ class Wide(ExactNoise):
     """Of the largest variance, v = 1, under a label; of the least, v = -1, without."""
 
     def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
-        said = super().__call__(x, t, cond)
-        return jnp.concatenate([said, jnp.full_like(said, -1.0 if cond is None else 1.0)], axis=-1)
+        noise = super().__call__(x, t, cond)
+        return jnp.concatenate([noise, jnp.full_like(noise, -1.0 if cond is None else 1.0)], axis=-1)
 
 
 def test_learned_variance_stands_beside_the_noise_and_is_walked() -> None:
@@ -146,14 +146,14 @@ def test_learned_variance_stands_beside_the_noise_and_is_walked() -> None:
 
 
 def test_a_learned_variance_learns_the_step() -> None:
-    """The bound is lowest where the variance of the step is that of x_s given x_t, known for Gaussian data."""
-    place, std = jnp.linspace(-1, 1, 41), 0.02
+    """The bound is least at the variance of x_s given x_t, known for Gaussian data."""
+    values, std = jnp.linspace(-1, 1, 41), 0.02
     (a, b), beta = ABAR[[2, 1]], 1 - ABAR[2] / ABAR[1]
 
     class Given(nnx.Module):
         def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
             noise = np.sqrt(1 - a) * x / (a * std**2 + 1 - a)
-            return jnp.concatenate([noise, place[cond][:, None]], axis=-1)
+            return jnp.concatenate([noise, values[cond][:, None]], axis=-1)
 
     learned = DiTModel(config("DiTModel", learn_sigma=True), rngs=nnx.Rngs(0), backbone_fn=lambda _, rngs: Given())
     x0, t = std * jax.random.normal(jax.random.key(0), (20_000, 1)), jnp.full(20_000, 2)
@@ -164,7 +164,7 @@ def test_a_learned_variance_learns_the_step() -> None:
         outputs = learned.outputs(x_t, t, jnp.full(20_000, i), deterministic=True)
         return learned.loss_fn(x0, outputs)["bound"]
 
-    found = float(place[int(jnp.argmin(jax.lax.map(bound, jnp.arange(41))))])
+    found = float(values[int(jnp.argmin(jax.lax.map(bound, jnp.arange(41))))])
     given = std**2 * (1 - a) / (a * std**2 + 1 - a)  # of x0 given x_t
     small = beta * (1 - b) / (1 - a)
     best = np.log((small + b * beta**2 / (1 - a) ** 2 * given) / small) / np.log(beta / small) * 2 - 1
@@ -180,7 +180,7 @@ def test_guidance_may_be_given_by_name() -> None:
 
 
 def test_the_default_network_is_that_of_the_parameters_at_any_size() -> None:
-    """Traced alone, which needs no compiler."""
+    """Traced, not compiled."""
 
     def build(rngs: nnx.Rngs) -> Array:
         made = DiTModel(
@@ -208,7 +208,7 @@ def test_the_default_network_is_that_of_the_parameters_at_any_size() -> None:
 
 
 def test_an_untrained_network_predicts_nothing() -> None:
-    """adaLN and the last layer begin at zero."""
+    """adaLN and the last layer are initialized to zero."""
     made = DiTModel(config("DiTModel", **SMALL, num_classes=2), rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(jax.jit(lambda x: made(x, T, Y, deterministic=True))(X), jnp.zeros_like(X))
 

@@ -1,4 +1,4 @@
-"""What the document's examples do, small. Where they show shapes alone, the call is traced and not run."""
+"""The documented examples at a small size; if they show shapes alone, the call is traced and not run."""
 
 from collections.abc import Callable
 
@@ -147,7 +147,7 @@ def test_nodes_of_fifty_steps() -> None:
 
 
 def test_deterministic_and_stochastic_ddim() -> None:
-    """Without fresh noise the start decides alone; with it, it does not."""
+    """Without fresh noise the first state determines the result; with it, it does not."""
     points = ModelConfig(name="p", model_class="DDIMModel", input_dim=(2,))
     model, start = DDIMModel(points, rngs=nnx.Rngs(0), backbone_fn=exact), jnp.ones((16, 2))
     for eta, same in ((0.0, True), (0.5, False)):
@@ -156,7 +156,7 @@ def test_deterministic_and_stochastic_ddim() -> None:
 
 
 def test_encode_edit_decode() -> None:
-    """Encoded, left alone and decoded, an image is itself; edited, it is another."""
+    """An image that is encoded and decoded is itself; with an edit between, it is another."""
     points = ModelConfig(name="p", model_class="DDIMModel", input_dim=(2,))
     model, image = DDIMModel(points, rngs=nnx.Rngs(0), backbone_fn=exact), jnp.array([0.4, -0.1])
     code = model.ddim_reverse(image, ddim_steps=50, rngs=nnx.Rngs(0))
@@ -169,7 +169,7 @@ def test_encode_edit_decode() -> None:
 
 
 def test_guidance_by_hand_and_by_model() -> None:
-    """The formula on two predictions, the two guides, and a model that is guided: all take the documented arguments."""
+    """The formula, the two guidance classes and the guided model take the documented arguments."""
     points = ModelConfig(
         name="p", model_class="GuidedDiffusionModel", input_dim=(2,), parameters={"num_classes": 10, "noise_steps": 500}
     )
@@ -240,15 +240,15 @@ KINDS: dict[str, type[DiffusionModel]] = {
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_documented_parameters_make_a_model(kind: str) -> None:
-    """Every block of the configuration reference, as it stands, reaches the model's typed parameters."""
+    """Every block of the configuration reference sets the model's typed parameters."""
     given = ModelConfig(name="c", model_class=kind, input_dim=IMAGE, parameters=CONFIGS[kind])
-    held: list[dict[str, object]] = []
+    dumped: list[dict[str, object]] = []
 
     def example(rngs: nnx.Rngs) -> Array:
         made = KINDS[kind](config=given, rngs=rngs)  # type: ignore[call-arg]
-        held.append(made.parameters.model_dump())
+        dumped.append(made.parameters.model_dump())
         return jnp.zeros(())
 
     traced(example)
     for key, value in CONFIGS[kind].items():
-        assert held[0][key] == (tuple(value) if isinstance(value, list) else value)
+        assert dumped[0][key] == (tuple(value) if isinstance(value, list) else value)

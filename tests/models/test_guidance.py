@@ -1,6 +1,6 @@
-"""Guidance under its documented names, on two Gaussian classes whose noise and posterior are known in closed form.
+"""The documented guidance on two Gaussian classes, whose noise and posterior are known in closed form.
 
-By Bayes the exact network and the exact classifier guide to the same noise, so one reference serves both methods.
+By Bayes' rule both methods have the same guided noise, and one reference.
 """
 
 from functools import lru_cache, partial
@@ -82,7 +82,7 @@ def guided(x: HostArray, t: int, w: float, label: int) -> HostArray:
 def law(w: float, label: int) -> tuple[float, float, float]:
     """Mean, standard deviation and fourth central moment of a guided chain's samples.
 
-    The density of x_t is carried along on a grid, step by step, by the posterior's kernel (Ho et al. 2020, equation 7).
+    The density of x_t is propagated on a grid, step by step, by the posterior's kernel (Ho et al. 2020, equation 7).
     """
     x = np.linspace(-7, 7, 1401)
     p = np.exp(-0.5 * x**2)
@@ -131,7 +131,7 @@ def expected(w: float, labels: Array = LABELS) -> HostArray:
 @pytest.mark.parametrize("method", ["classifier_free", "classifier"])
 @pytest.mark.parametrize("w", [0.0, 1.0, 3.0])
 def test_guided_samples_have_the_law_of_the_guided_chain(method: str, w: float) -> None:
-    """Mean and variance of 8,192 samples a class, within 4.5 standard errors; w = 1 is the class itself."""
+    """Mean and variance of 8,192 samples per class, within 4.5 standard errors; w = 1 is the class itself."""
     labels = jnp.arange(COUNT) % 2
     samples = model(w, method).generate(COUNT, conditioning=labels, clip_denoised=False, rngs=nnx.Rngs(1))
     for label, centre in enumerate(LABEL_MEANS):
@@ -148,7 +148,7 @@ def test_guided_samples_have_the_law_of_the_guided_chain(method: str, w: float) 
 
 @pytest.mark.parametrize("w", [0.0, 0.5, 1.0, 7.5])
 def test_classifier_free_is_the_formula(w: float) -> None:
-    """For every scale; as ``__call__`` and, on outputs of the model, as ``apply_guidance``."""
+    """For every scale, by ``__call__`` and by ``apply_guidance`` on outputs of the model."""
     np.testing.assert_allclose(ClassifierFreeGuidance(w)(PLAIN, X, T, LABELS), expected(w), rtol=1e-4, atol=1e-5)
     with_labels, without = PLAIN(X, T, conditioning=LABELS), PLAIN(X, T, conditioning=None)
     np.testing.assert_allclose(apply_guidance(with_labels, without, w), expected(w), rtol=1e-4, atol=1e-5)
@@ -172,7 +172,7 @@ def test_a_condition_to_stay_away_from() -> None:
 
 
 def test_classifier_is_the_formula_whatever_the_batch() -> None:
-    """A gradient of the batch's mean would be three times too small; the label of a call outranks the constructor's."""
+    """The gradient of the batch's mean would be three times too small; a call's label overrides the constructor's."""
     ones = jnp.ones(3, jnp.int32)
     guide = ClassifierGuidance(classifier=Logits(), guidance_scale=2.0, class_label=1)
     np.testing.assert_allclose(guide(PLAIN, X, T, rngs=nnx.Rngs(0)), expected(2.0, ones), rtol=1e-4, atol=1e-4)
@@ -189,7 +189,7 @@ def test_no_method_follows_the_condition_as_it_is() -> None:
 
 
 def test_schedules_reach_both_ends() -> None:
-    """Linear, and the cosine's half wave: as far at a quarter as (1 - cos(pi / 4)) / 2; traced steps too."""
+    """Linear and half-cosine, (1 - cos(pi / 4)) / 2 at a quarter; traced steps too."""
     for schedule in (linear_guidance_schedule, cosine_guidance_schedule):
         assert schedule(0, 101) == pytest.approx(1.0)
         assert schedule(100, 101) == pytest.approx(7.5)
@@ -204,7 +204,7 @@ def test_schedules_reach_both_ends() -> None:
 
 @pytest.mark.parametrize("schedule", [linear_guidance_schedule, cosine_guidance_schedule])
 def test_a_schedule_may_stand_for_a_scale(schedule: object) -> None:
-    """In two steps of DDIM a rise from 0 to 3 is 0 and then 3, on any model; a call takes it by its timestep."""
+    """A rise from 0 to 3 in two DDIM steps is 0, then 3, on any model; a single call has the scale of its timestep."""
     assert callable(schedule)
     rise = ClassifierFreeGuidance(partial(schedule, start_scale=0.0, end_scale=3.0))
     out = PLAIN.sample(
@@ -229,7 +229,7 @@ def test_a_schedule_may_stand_for_a_scale(schedule: object) -> None:
 
 
 def test_a_condition_is_never_ignored() -> None:
-    """Other labels are other samples; a model whose network takes none refuses them (see also the bad input)."""
+    """Other labels give other samples; a model with an unconditional network raises (see also the bad input)."""
     a, b = (
         model(3.0, "classifier_free").generate(8, conditioning=jnp.full(8, label), rngs=nnx.Rngs(1)) for label in (0, 1)
     )

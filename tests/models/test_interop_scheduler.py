@@ -1,6 +1,6 @@
-"""What is read of diffusers' schedulers; the times are those that diffusers 0.42 printed for the same fields.
+"""Schedulers read from diffusers' configs; times and samples are those of diffusers 0.42 for the same fields.
 
-So are the samples: those that ``tests/parity/make_reference.py`` made, with its formulas in float64.
+The samples are from ``tests/parity/make_reference.py``, with its formulas in float64.
 """
 
 from collections.abc import Mapping
@@ -118,9 +118,9 @@ def test_samples_are_those_of_diffusers(name: str) -> None:
     assert compared >= 4
 
 
-@pytest.mark.parametrize(("said", "kind"), [("epsilon", Epsilon), ("v_prediction", V)])
-def test_predictions_bounds_and_tables(said: str, kind: type[Prediction]) -> None:
-    found = read_scheduler({"_class_name": "DDIMScheduler", "prediction_type": said, "clip_sample_range": 2.0})
+@pytest.mark.parametrize(("text", "kind"), [("epsilon", Epsilon), ("v_prediction", V)])
+def test_predictions_bounds_and_tables(text: str, kind: type[Prediction]) -> None:
+    found = read_scheduler({"_class_name": "DDIMScheduler", "prediction_type": text, "clip_sample_range": 2.0})
     assert isinstance(found.prediction, kind)
     assert found.clip == 2.0
     assert read_scheduler({"_class_name": "DDIMScheduler", "clip_sample": False}).clip is None
@@ -131,7 +131,7 @@ def test_predictions_bounds_and_tables(said: str, kind: type[Prediction]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "said"),
+    ("kind", "fields", "text"),
     [
         ("SASolver", {}, "_class_name of a scheduler must be one of DDPMScheduler, .*; got 'SASolverScheduler'"),
         ("DDIM", {"fancy": 1}, "fields that are not known: fancy"),
@@ -176,8 +176,8 @@ def test_predictions_bounds_and_tables(said: str, kind: type[Prediction]) -> Non
         ("LCM", {"original_inference_steps": 0}, r"original_inference_steps must be in \[1, 1000\], got 0"),
     ],
 )
-def test_what_has_no_counterpart_is_refused(kind: str, fields: dict[str, object], said: str) -> None:
-    with pytest.raises(CheckpointError, match=said) as error:
+def test_what_has_no_counterpart_is_refused(kind: str, fields: dict[str, object], text: str) -> None:
+    with pytest.raises(CheckpointError, match=text) as error:
         read_scheduler({"_class_name": f"{kind}Scheduler", **fields})
     assert "\n" not in str(error.value)
 
@@ -231,7 +231,7 @@ def test_spellings_of_a_prediction(fields: dict[str, object], kind: type[Predict
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "learned"),
+    ("kind", "text", "learned"),
     [
         ("DDPM", "learned_range", True),
         ("DDPM", "fixed_large_log", False),
@@ -242,8 +242,8 @@ def test_spellings_of_a_prediction(fields: dict[str, object], kind: type[Predict
         (UNIPC, "learned_range", False),
     ],
 )
-def test_a_variance_beside_the_output(kind: str, said: str, learned: bool) -> None:
-    assert read_scheduler({"_class_name": f"{kind}Scheduler", "variance_type": said}).learned_variance is learned
+def test_a_variance_beside_the_output(kind: str, text: str, learned: bool) -> None:
+    assert read_scheduler({"_class_name": f"{kind}Scheduler", "variance_type": text}).learned_variance is learned
 
 
 def test_a_grid_that_depends_on_the_image() -> None:

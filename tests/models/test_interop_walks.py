@@ -1,7 +1,7 @@
-"""Walks of schedulers that were read from a config, against those of diffusers 0.42.
+"""Samples of schedulers read from configs, against those of diffusers 0.42.
 
-``tests/parity/make_scheduler_reference.py`` made them, in float64, from the same config alone: every class with every
-option that it has, over 1, 2, 3 and 10 steps, and over all steps of a chain of 20.
+The references are from ``tests/parity/make_scheduler_reference.py``, in float64, from the same configs: every class
+with each of its options, over 1, 2, 3 and 10 steps, and over all steps of a chain of 20.
 """
 
 import re
@@ -26,7 +26,7 @@ EULER: Final = (
     "(EulerDiscrete|EulerAncestralDiscrete|HeunDiscrete|KDPM2Discrete|KDPM2AncestralDiscrete|LMSDiscrete|DPMSolverSDE)"
 )
 DIFFER: Final = (
-    # where ours differs on purpose: walks as "name/steps", words of the parity page, the largest relative difference
+    # intended differences: runs as "name/steps", words of the parity page, the largest relative difference
     (r"DDIM(Inverse)?: (as saved|held|clip_sample)", "Clipped data in `DDIMScheduler`", 11),
     (r"DDIMInverse: prediction_type=v_prediction", "`ddim inverse`", 1.6),
     (r"DDIMInverse: set_alpha_to_(one|zero)=False/1$", "A single step that goes nowhere", 0.02),
@@ -47,14 +47,14 @@ DIFFER: Final = (
     (r"DPMSolverSinglestep: every", "All steps of a chain", 6e-4),
 )
 ROUNDING: Final = 1e-9
-UNUSED: Final = {  # fields of a constructor that change no walk
+UNUSED: Final = {  # constructor fields without effect on the samples
     "noise_sampler_seed": {"DPMSolverSDEScheduler"},
     "num_train_timesteps": {"EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"},
     "set_alpha_to_one": {"LCMScheduler"},
     "steps_offset": {"LCMScheduler"},
     "timestep_spacing": {"LCMScheduler"},
 }
-HIDDEN: Final = {  # fields that a class looks at without having them
+HIDDEN: Final = {  # fields that a class reads without declaring them
     *("sigma_min", "sigma_max", "set_alpha_to_zero"),
     *("base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"),
 }
@@ -70,7 +70,7 @@ def allowed(walk: str) -> tuple[str, float]:
 
 @cache
 def differences(name: str) -> dict[str, float]:
-    """Relative ones, of every walk that diffusers could take."""
+    """Relative ones, of every run that diffusers supports."""
     out = {}
     for steps, (theirs, _) in RUNS[name].items():
         if np.all(np.isfinite(theirs)):
@@ -92,20 +92,18 @@ def test_samples_are_those_of_diffusers(name: str) -> None:
 def test_times_are_those_of_diffusers(name: str) -> None:
     """To within one step of the chain: solvers round them, see the page; EDM's network is given ``log(sigma) / 4``."""
     found = read_scheduler(CONFIGS[name], image_seq_len=SEQUENCE)
-    for steps, (theirs, told) in RUNS[name].items():
-        assert np.all(np.diff(found.times(steps)) < 0)  # so any sampler can take them
+    for steps, (theirs, times) in RUNS[name].items():
+        assert np.all(np.diff(found.times(steps)) < 0)  # as any sampler requires
         if not np.all(np.isfinite(theirs)) or allowed(f"{name}/{steps}")[0].startswith(("A single", "`PNDM", "All")):
             continue
-        if (
-            "log_linear" in name and "karras" not in name
-        ):  # there the network is given times of other levels; see the page
+        if "log_linear" in name and "karras" not in name:  # the network gets times of other levels; see the page
             continue
         ours = found.tableau(steps).level.t * found.time_scale
         if "EDM" in name and "v_prediction" not in name:
             ours = np.log(ours) / 4
         if name.startswith("DDIMInverse: set_alpha"):
-            told = told[-len(ours) :]  # its first step goes nowhere
-        np.testing.assert_allclose(ours, told, atol=1.01)
+            times = times[-len(ours) :]  # its first step has no effect
+        np.testing.assert_allclose(ours, times, atol=1.01)
 
 
 def test_every_difference_is_there_and_on_the_parity_page() -> None:
@@ -141,7 +139,7 @@ def _network(w: Array, x: Float[Array, "b d"], t: Float[Array, " b"], cond: None
 
 @pytest.mark.parametrize("kind", OWN)
 def test_what_is_absent_is_as_diffusers_saves_it(kind: str) -> None:
-    """Its saved configs hold every field at its default."""
+    """Its saved configs have every field at its default."""
     saved = read_scheduler(CONFIGS[f"{kind.removesuffix('Scheduler')}: as saved"])
     absent = read_scheduler({"_class_name": kind})
     assert replace(absent, grid=saved.grid) == saved
@@ -150,14 +148,14 @@ def test_what_is_absent_is_as_diffusers_saves_it(kind: str) -> None:
 
 
 def test_bounds_of_the_data_are_those_that_were_compared() -> None:
-    """``bounded`` in float32 is the float64 arithmetic that diffusers' walks were compared with."""
+    """``bounded`` in float32 agrees with the float64 arithmetic of the comparison."""
     for option in ("held", "clip_sample=True clip_sample_range=0.7"):
         found = read_scheduler(CONFIGS[f"DDPM: {option}"])
         level = found.schedule.at(np.full(2, 600.0))
         network = NetworkDenoiser(_network, found.prediction, jnp.asarray(W, jnp.float32))
-        seen = NoiseLevel(*(jnp.asarray(x, jnp.float32) for x in (level.t, level.alpha, level.sigma)))
+        reached = NoiseLevel(*(jnp.asarray(x, jnp.float32) for x in (level.t, level.alpha, level.sigma)))
         with jax.default_matmul_precision("highest"):
-            ours = np.asarray(found.bounded(network)(jnp.asarray(START, jnp.float32), seen))
+            ours = np.asarray(found.bounded(network)(jnp.asarray(START, jnp.float32), reached))
         x0 = (START - level.sigma[0] * np.tanh(START @ W)) / level.alpha[0]
         reach = np.clip(np.quantile(np.abs(x0), 0.8, axis=1, keepdims=True), 1.0, 1.5)
         want = np.clip(x0, -reach, reach) / reach if option == "held" else np.clip(x0, -0.7, 0.7)

@@ -38,7 +38,7 @@ OBJECTS = [item for item in ITEMS if not item["name"].startswith(("ruling:", "ex
 
 
 def documented(signature: str) -> inspect.Signature:
-    """The signature that a text such as ``(x, *, rngs=None, **kwargs)`` stands for."""
+    """Parse a signature such as ``(x, *, rngs=None, **kwargs)``."""
     function = ast.parse(f"def f{signature}: ...").body[0]
     assert isinstance(function, ast.FunctionDef)
     arguments, kinds = function.args, inspect.Parameter
@@ -57,7 +57,7 @@ def documented(signature: str) -> inspect.Signature:
 
 
 def found(name: str) -> Any:  # noqa: ANN401 -- whatever the table names
-    """What ``name`` stands for; ``<class>.parameters`` is the type that the class reads them as."""
+    """The object called ``name``; ``<class>.parameters`` is the class's parameter type."""
     parts = (name if name.startswith("core.") else f"models.diffusion.{name}").split(".")
     count = 2 if parts[0] == "core" else 3
     out: Any = import_module(".".join([ROOT, *parts[:count]]))
@@ -67,7 +67,7 @@ def found(name: str) -> Any:  # noqa: ANN401 -- whatever the table names
 
 
 def actual(name: str) -> inspect.Signature:
-    """The signature of what ``name`` stands for, without ``self``; what **kwargs takes stands in its place."""
+    """The signature of the object called ``name``, without ``self`` and with known keywords in place of **kwargs."""
     target = found(name)
     module = isinstance(target, type) and issubclass(target, nnx.Module)
     parameters = []
@@ -84,7 +84,7 @@ def actual(name: str) -> inspect.Signature:
 
 @pytest.mark.parametrize("item", SIGNED, ids=lambda item: item["name"])
 def test_signature_is_the_documented_one(item: Item) -> None:
-    """Every documented call is valid, and means the same; what the code has on top is in the table too."""
+    """Every documented call is valid and equivalent; additions of the code are in the table too."""
     want, have = documented(item["documented"]), actual(item["name"])
     beyond = set(item.get("beyond", []))
     names = [p.name for p in want.parameters.values() if p.kind is not VARIABLE]
@@ -109,7 +109,7 @@ def test_signature_is_the_documented_one(item: Item) -> None:
 
 @pytest.mark.parametrize("item", OBJECTS, ids=lambda item: item["name"])
 def test_every_item_is_there(item: Item) -> None:
-    """At its documented path; a class or function of the diffusion modules in their package too."""
+    """Every item exists at its documented path, and in the package of the diffusion modules."""
     target = found(item["name"])
     parts = item["name"].split(".")
     if len(parts) == 2 or parts[-1] == "ModelConfig":

@@ -1,7 +1,7 @@
-r"""Labels dropped in training, so that classifier-free guidance leans on a null label that was trained.
+r"""Labels dropped in training, which train the null label of classifier-free guidance.
 
-Of n labels each is dropped with probability p: their number is binomial, $np \pm 4.5 \sqrt{np(1 - p)}$ but for one run
-in 150,000; and the gradient of the null label's row is the closed form of a loss that is linear in it.
+Of n labels each is dropped with probability p: their number is binomial, within $np \pm 4.5 \sqrt{np(1 - p)}$ except in
+one run of 150,000; and the gradient of the null label's row is the closed form of a loss that is linear in it.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ LABELS: Final = np.arange(COUNT) % CLASSES
 
 
 class Rows(nnx.Module):
-    """The row of a label's table in place of noise; row c is c at first."""
+    """A network that returns the row of a label's table; row c is initialized to c."""
 
     def __init__(self) -> None:
         self.table = nnx.Param(jnp.arange(CLASSES + 1.0))
@@ -66,8 +66,10 @@ def made(kind: str, rate: float | None = None) -> Any:  # noqa: ANN401
     return KINDS[kind](ModelConfig(name="drop", model_class=kind, input_dim=SHAPE, parameters=given))
 
 
-def seen(kind: str, rate: float | None = None, *, training: bool = True, seed: int | None = None) -> HostArray:
-    """The labels that the network is called with for ``LABELS``."""
+def network_labels(
+    kind: str, rate: float | None = None, *, training: bool = True, seed: int | None = None
+) -> HostArray:
+    """The labels of the network's call for ``LABELS``."""
     model, x, t = made(kind, rate), jnp.zeros((COUNT, *SHAPE)), jnp.zeros(COUNT, jnp.int32)
     if kind == "dit":
         out = model(x, t, jnp.asarray(LABELS), deterministic=not training)
@@ -85,34 +87,34 @@ def check(labels: HostArray, rate: float) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rate(kind: str) -> None:
-    check(seen(kind), 0.1)
-    np.testing.assert_array_equal(seen(kind, training=False), LABELS)
+    check(network_labels(kind), 0.1)
+    np.testing.assert_array_equal(network_labels(kind, training=False), LABELS)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
 def test_other_rates(rate: float) -> None:
-    check(seen("ddpm", rate), rate)
-    check(seen("dit", rate), rate)
+    check(network_labels("ddpm", rate), rate)
+    check(network_labels("dit", rate), rate)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"dit"}))
 def test_draws(kind: str) -> None:
-    np.testing.assert_array_equal(seen(kind, seed=1), seen(kind, seed=1))
-    assert np.any(seen(kind, seed=1) != seen(kind, seed=2))
-    # without rngs the model's own stream goes on
-    assert np.any(seen(kind) != seen(kind))
+    np.testing.assert_array_equal(network_labels(kind, seed=1), network_labels(kind, seed=1))
+    assert np.any(network_labels(kind, seed=1) != network_labels(kind, seed=2))
+    # without rngs the model's own stream advances
+    assert np.any(network_labels(kind) != network_labels(kind))
 
 
 def test_nothing_is_drawn_without_dropping() -> None:
     model = made("ddpm", 0.0)
     before = jax.tree.leaves(nnx.state(model.rngs))
-    seen("ddpm", 0.0)
+    network_labels("ddpm", 0.0)
     for a, b in zip(before, jax.tree.leaves(nnx.state(model.rngs)), strict=True):
         assert bool(jnp.all(a == b))
 
 
 def test_the_null_label_learns() -> None:
-    # sum over samples of out, which is row c of the table: the gradient of a row is how often it was seen
+    # sum over samples of out, which is row c of the table: the gradient of a row is its number of samples
     @nnx.jit
     @nnx.grad
     def slope(model: DDPMModel, rngs: nnx.Rngs) -> Array:

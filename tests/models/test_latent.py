@@ -1,4 +1,4 @@
-"""Latent diffusion: its autoencoders, its losses, and walks of latents whose noise is known."""
+"""Latent diffusion: autoencoders, losses, and samples of latents whose noise is known."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ X = jax.random.normal(jax.random.key(0), (3, 4, 4, 2))
 
 
 class Doubling(nnx.Module):
-    """Latents are twice the data's first channel, as they are and with log-variance -1."""
+    """An autoencoder whose latents are twice the data's first channel, with log-variance -1."""
 
     def __init__(self, _: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.two = nnx.Param(jnp.array(2.0))
@@ -57,7 +57,7 @@ def simple(**parameters: object) -> LDMModel:
 
 
 def test_latents_are_walked_scaled_and_decoded_unscaled() -> None:
-    """The law of the walk is that of z' = 0.25 z, and z is twice the data."""
+    """The law of the process is that of z' = 0.25 z, and z is twice the data."""
     samples = exact(scale_factor=0.25).sample(COUNT)
     assert samples.shape == (COUNT, *SHAPE)
     assert_moments(0.25 * 2 * samples[..., 0], *moments(ABAR, trailing(STEPS, STEPS), 1.0))
@@ -92,15 +92,15 @@ def test_terms_of_the_loss_are_their_formulas() -> None:
         np.testing.assert_allclose(
             [terms["mse"], terms["reconstruction"], terms["kl"]], [mse, reconstruction, kl], 1e-5
         )
-    told = model.loss_fn({"x": X, "noise": out["noise"] + 1}, out)
+    losses = model.loss_fn({"x": X, "noise": out["noise"] + 1}, out)
     expected_mse = np.mean((np.asarray(out["predicted_noise"]) - np.asarray(out["noise"]) - 1) ** 2)
-    np.testing.assert_allclose(told["mse"], expected_mse, rtol=1e-5)
+    np.testing.assert_allclose(losses["mse"], expected_mse, rtol=1e-5)
 
 
 def test_each_stage_trains_its_own_part() -> None:
     model = simple()
     assert isinstance(model.backbone, MLP)
-    model.backbone.out.kernel[...] = jnp.ones_like(model.backbone.out.kernel[...])  # zero at first, it would stop all
+    model.backbone.out.kernel[...] = jnp.ones_like(model.backbone.out.kernel[...])  # initially 0: no gradients
 
     @nnx.jit(static_argnames="stage")
     def size(model: LDMModel, rngs: nnx.Rngs, stage: str) -> tuple[Array, Array]:
@@ -132,7 +132,7 @@ def test_simple_is_two_mlps_of_the_given_widths() -> None:
 
 
 def test_vae_has_spatial_latents_of_any_size() -> None:
-    """Traced alone, which needs no compiler."""
+    """Traced, not compiled."""
     small = config("LDMModel", noise_steps=2, latent_dim=3, encoder_type="vae", encoder_hidden_dims=(4, 8))
 
     def build() -> Array:

@@ -1,6 +1,6 @@
-"""Every model learns scikit-learn's handwritten digits: loss and samples leave the untrained ones far behind.
+"""Every model learns scikit-learn's handwritten digits: loss and samples improve by large factors.
 
-Samples are judged by their energy distance to the digits, $2 E|x - y| - E|x - x'| - E|y - y'|$, which is 0 for equal
+The samples' measure is the energy distance to the digits, $2 E|x - y| - E|x - x'| - E|y - y'|$, which is 0 for equal
 laws (Szekely and Rizzo 2013, https://doi.org/10.1016/j.jspi.2013.03.018). Three hundred digits are at 0.16 from three
 hundred others.
 """
@@ -41,7 +41,7 @@ Loss = Callable[[Any, Array, Array, nnx.Rngs], Array]
 
 
 def mlp(config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
-    """Digits as vectors: a multilayer perceptron learns them in seconds."""
+    """A multilayer perceptron for digits as vectors."""
     classes = config.parameters.get("num_classes")
     assert classes is None or isinstance(classes, int)
     return MLP(MLPConfig(features=config.input_dim[0], hidden=128, depth=2, num_classes=classes), rngs=rngs)
@@ -89,7 +89,7 @@ def energy_distance(samples: Array) -> float:
 
 
 def train(model: Model, loss_of: Loss, seed: int) -> Array:
-    """Three hundred steps of Adam in one scan; gives the loss of each."""
+    """Losses of three hundred steps of Adam in one scan."""
     optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
     graph, first = nnx.split((model, optimizer))
     data = DIGITS.reshape(-1, *model.config.input_dim)
@@ -110,7 +110,7 @@ def train(model: Model, loss_of: Loss, seed: int) -> Array:
 
 
 def learner(kind: str, seed: int) -> tuple[Model, Loss, Callable[[Any, Array, nnx.Rngs], Array]]:
-    """A model, its loss, and how 300 samples of it are drawn."""
+    """A model, its loss, and its sampler of 300 samples."""
     rngs = nnx.Rngs(seed)
     if kind == "base":
         base: Model = DiffusionModel(config("DiffusionModel", noise_steps=50, beta_end=0.3), mlp, rngs=rngs)
@@ -146,12 +146,12 @@ FALLS = {
     "guided": (3.0, 3.0),
     "dit": (3.0, 3.0),
 }
-"""How many times the loss and the energy distance must fall; the score model's loss least: noise of 0.01 can't be
-told from ink."""
+"""Least factors by which the loss and the energy distance fall; that of the score model's loss is small, since noise
+of 0.01 can't be distinguished from ink."""
 
 
 def outcome(kind: str, seed: int) -> tuple[float, float]:
-    """How many times the loss and the energy distance of the samples fell."""
+    """Factors by which the loss and the energy distance of the samples fell."""
     model, loss_of, draw = learner(kind, seed)
     before = energy_distance(draw(model, LABELS[:300], nnx.Rngs(1)))
     losses = train(model, loss_of, seed)
@@ -169,7 +169,7 @@ def test_every_model_learns_the_digits(kind: str) -> None:
 
 
 def test_the_documented_training_step_learns() -> None:
-    """The document's step, with ``rngs`` passed in rather than closed over: a third of the first loss in 300 steps."""
+    """The documented step, with ``rngs`` as an argument: a third of the first loss in 300 steps."""
     model = DDPMModel(config("DDPMModel"), backbone_fn=mlp, rngs=nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
 
@@ -197,7 +197,7 @@ def test_the_documented_training_step_learns() -> None:
 
 
 def test_the_training_loop_teaches_a_models_network() -> None:
-    """``artifex.training`` on the backbone of a model, put back into it."""
+    """``artifex.training`` trains the backbone of a model."""
     model = DDPMModel(config("DDPMModel"), backbone_fn=mlp, rngs=nnx.Rngs(0))
     data = Dataset.from_source(ArraySource(DATA.images.reshape(-1, 64)))
     objective = Objective(model.chain, Epsilon())

@@ -1,4 +1,4 @@
-"""The loss knows the noise that the network saw, whether it is told or not."""
+"""The loss recovers the true noise, or takes it as an argument."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ EPS = jax.random.normal(jax.random.key(1), (6, 4))
 
 
 def test_documented_route_is_the_explicit_one() -> None:
-    """At both ends of the chain too; the value is the mean squared error of the noise, in float64."""
+    """The value is the mean squared error of the noise in float64, at both ends of the chain too."""
     outputs = MODEL(MODEL.q_sample(X0, T, EPS), T, training=True)
     explicit = MODEL.loss_fn({"x": X0, "noise": EPS}, outputs)
     expected = np.mean((np.asarray(outputs["predicted_noise"], np.float64) - np.asarray(EPS, np.float64)) ** 2)

@@ -16,7 +16,7 @@ LOW = 0.01
 
 
 class ExactScoreNoise(nnx.Module):
-    """E[eps | x_t] of the Gaussian data; the time it is told runs to ``last``."""
+    """E[eps | x_t] of the Gaussian data; its time ends at ``last``."""
 
     def __init__(self, high: float, last: float) -> None:
         self.unused = nnx.Param(jnp.zeros(()))
@@ -28,7 +28,7 @@ class ExactScoreNoise(nnx.Module):
 
 
 def model(high: float, **parameters: object) -> ScoreDiffusionModel:
-    """Time embeddings are made for the thousand timesteps of a chain: the last is told as 999."""
+    """A model whose network's time ends at 999, the last of a thousand timesteps."""
     return ScoreDiffusionModel(
         config=config("ScoreDiffusionModel", sigma_min=LOW, sigma_max=high, **parameters),
         rngs=nnx.Rngs(0),
@@ -40,9 +40,9 @@ MODEL = model(8.0)
 
 
 def moments(high: float, steps: int) -> tuple[float, float]:
-    r"""Mean and std of samples of the reverse equation in ``steps`` calls, times evenly spaced from 1 to 0.
+    r"""Mean and std of samples of the reverse SDE in ``steps`` calls, times evenly spaced from 1 to 0.
 
-    Each step draws from $q(x_s \mid x_t, \hat x_0)$ of the process; the last gives $\hat x_0$. In float64.
+    Each step draws from $q(x_s \mid x_t, \hat x_0)$ of the process; the last returns $\hat x_0$. In float64.
     """
     sigmas = [*(LOW * (high / LOW) ** np.linspace(1, 0, steps)), 0.0]
     m, v = 0.0, high**2
@@ -71,7 +71,7 @@ def test_fewer_steps_have_the_recursions_bias() -> None:
 
 
 def test_generate_follows_the_models_own_process() -> None:
-    """As many steps as ``noise_steps``, and unclipped where asked."""
+    """As many steps as ``noise_steps``, and clipping can be disabled."""
     short = model(8.0, noise_steps=25)
     assert_moments(short.generate(COUNT, clip_denoised=False), *moments(8.0, 25))
     assert float(jnp.abs(short.generate(COUNT)).max()) <= 1.0
@@ -88,7 +88,7 @@ def test_score_is_that_of_the_noisy_gaussian() -> None:
 
 
 def test_score_scaling_is_part_of_sampling() -> None:
-    """Twice the score goes twice as far towards the prediction, so that samples are other ones."""
+    """Twice the score moves twice as far towards the prediction."""
     a, b = (model(8.0, score_scaling=s).sample(4, num_steps=25, rngs=nnx.Rngs(1)) for s in (1.0, 1.05))
     assert float(jnp.abs(a - b).max()) > 1e-3
 

@@ -1,6 +1,6 @@
-"""On a chain of betas a network gets its timesteps, int32 and of the right values, by every method that calls it.
+"""Timesteps of a chain reach the network as int32 of the right values from every method that calls it.
 
-The networks here look their timesteps up, in an ``nnx.Embed`` and in a table: with floats both raise an error.
+The networks here index an ``nnx.Embed`` and a table by timestep: floats raise an error in both.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ def note(t: Array) -> None:
 
 
 def seen_by(call: Callable[[], object]) -> set[int]:
-    """The timesteps of all calls of a network, each a whole batch of int32."""
+    """The timesteps of all calls of a network, each a batch of int32."""
     SEEN.clear()
     call()
     jax.effects_barrier()  # type: ignore[no-untyped-call]
@@ -65,7 +65,7 @@ def seen_by(call: Callable[[], object]) -> set[int]:
 
 
 class Looking(nnx.Module):
-    """Noise that is looked up by the timestep, and that of a network within."""
+    """Noise from a table indexed by timestep, plus that of an inner network."""
 
     def __init__(self, out: int, within: Backbone | None = None, *, rngs: nnx.Rngs) -> None:
         self.embed = nnx.Embed(CHAIN, out, rngs=rngs)
@@ -82,7 +82,7 @@ class Looking(nnx.Module):
 
 
 class Looked(nnx.Module):
-    """Logits that are looked up by the timestep."""
+    """Logits from a table indexed by timestep."""
 
     def __init__(self) -> None:
         self.embed = nnx.Embed(CHAIN, 2, rngs=nnx.Rngs(0))
@@ -205,7 +205,7 @@ TRAILING = grid.trailing(CHAIN, 3)
 
 
 def denoiser(dtype: str | None = None) -> NetworkDenoiser[Any, Any]:
-    """A network of table and MLP; with a dtype, an MLP alone whose times are cast to it."""
+    """A network of table and MLP, or with a dtype of an MLP alone whose times are cast to it."""
     within = MLP(MLPConfig(features=2, hidden=8, depth=1), rngs=rngs())
     graphdef, state = nnx.split(within if dtype else Looking(2, within, rngs=rngs()))
 
@@ -257,7 +257,7 @@ def test_same_bits_as_with_floats() -> None:
 
 
 def floats(times: Sequence[float], tableau: Tableau[HostArray]) -> None:
-    """A walk along ``tableau`` gives networks these times, in float32."""
+    """Assert that sampling along ``tableau`` calls networks at these times in float32."""
     SEEN.clear()
 
     def denoise(x_t: Array, level: NoiseLevel[Array]) -> Array:
@@ -274,24 +274,24 @@ def test_times_that_are_real_stay_floats() -> None:
     floats([5, 2.5, 0], DDIM().tableau(SCHEDULE, np.array([5, 2.5, 0, -1])))
     floats([8, 16 / 3, 8 / 3, 0], DDIM().tableau(SCHEDULE, grid.linspace(CHAIN, 4, whole=False)))
     floats([1.0, 0.5], DDIM().tableau(VP(), np.array([1.0, 0.5, 0.0])))
-    # whole times of a path that is no chain
+    # integer times of a schedule without a chain
     floats([1.0], DDIM().tableau(VP(), np.array([1.0, 0.0])))
     half = SCHEDULE.inverse_logsnr(np.array([SCHEDULE.at(np.array([5.0, 3.0])).logsnr.mean()]))
     floats([5, half[0]], DPM2().tableau(SCHEDULE, np.array([5.0, 3.0])))
 
 
 def test_the_score_model_has_real_times() -> None:
-    told: list[Any] = []
+    calls: list[Any] = []
 
     class Listening(nnx.Module):
         def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
-            told.append(t)
+            calls.append(t)
             return x
 
     model = ScoreDiffusionModel(of("x"), backbone_fn=lambda config, rngs: Listening(), rngs=rngs())
     model(X, jnp.asarray([5, 2]))
     model(X, jnp.asarray([1.0, 0.5]))
-    for t, want in zip(told, ([624.375, 249.75], [999, 499.5]), strict=True):
+    for t, want in zip(calls, ([624.375, 249.75], [999, 499.5]), strict=True):
         assert t.dtype == jnp.float32
         np.testing.assert_allclose(t, want, rtol=1e-6)
 

@@ -78,13 +78,13 @@ def test_samples_have_the_moments_of_the_papers_recursion(name: str) -> None:
 
 
 def test_the_recursion_knows_the_bias_of_few_steps() -> None:
-    """50 of 1,000 steps at 980, 960 ... 0 narrow a standard deviation of 0.3 to 0.275: known from peers."""
+    """50 of 1,000 steps at 980, 960 ... 0 narrow a standard deviation of 0.3 to 0.275, as in other libraries."""
     assert moments(ABAR, range(980, -1, -20), 0.0, mean=0.0)[1] == pytest.approx(0.275, abs=5e-4)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_more_steps_come_closer_to_the_data(eta: float) -> None:
-    """By the recursion that the walks were just shown to follow: both errors fall all the way to the whole chain."""
+    """By the recursion tested above: both errors fall up to the whole chain."""
     errors = np.array([moments(ABAR, trailing(1000, k), eta) for k in (10, 20, 50, 200, 1000)]) - (MEAN, STD)
     assert np.all(np.diff(np.abs(errors[:, 1])) < 0)
     assert abs(errors[-1, 0]) < 2e-3
@@ -92,7 +92,7 @@ def test_more_steps_come_closer_to_the_data(eta: float) -> None:
 
 
 def test_clipping_holds_every_prediction_to_the_data_range() -> None:
-    """From noise five standard deviations off the walk would end near 1.12; the last prediction is the sample."""
+    """From noise five standard deviations off, unclipped samples end near 1.12; the last prediction is the sample."""
     far = jnp.full((2, *SHAPE), 5.0)
     by_default = DDPM.sample(2, "ddim", 10, initial_noise=far)
     clipped, free = (DDPM.sample(2, "ddim", 10, initial_noise=far, clip_denoised=clip) for clip in (True, False))
@@ -102,7 +102,7 @@ def test_clipping_holds_every_prediction_to_the_data_range() -> None:
 
 
 def test_a_chain_that_ends_in_little_noise_is_walked_without_jit_too() -> None:
-    """Ten steps of the published betas end at sigma 0.3: less than ``prior`` takes, and the model's own process."""
+    """Ten steps of the published betas end at sigma 0.3: less than ``prior`` accepts, but the model's own process."""
     little = DDPMModel(config("DDPMModel", noise_steps=10), backbone_fn=exact, rngs=nnx.Rngs(3))
     with jax.disable_jit():
         assert little.sample(2, "ddim", 3, rngs=nnx.Rngs(4)).shape == (2, *SHAPE)

@@ -1,1 +1,1 @@
-"""What all generative models share."""
+"""Shared parts of all generative models."""

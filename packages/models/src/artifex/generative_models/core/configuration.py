@@ -1,4 +1,4 @@
-"""The configuration that every model is built from."""
+"""The configuration of every model."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,22 +11,22 @@ Shape = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
 def _freeze(value: object) -> object:
-    """``value`` with every list in it as a tuple."""
+    """``value`` with tuples in place of lists."""
     if isinstance(value, list | tuple):
         return tuple(_freeze(item) for item in value)
     return value
 
 
 class ModelConfig(BaseModel):
-    """What a model is called, the shape of its data and its parameters; immutable and hashable.
+    """Name of a model, shape of its data, and its parameters; immutable and hashable.
 
     Attributes:
-        name: a name for people.
-        model_class: the class that it configures, for instance ``"DDPMModel"``.
+        name: any name.
+        model_class: the configured class, for instance ``"DDPMModel"``.
         input_dim: shape of one sample, for images ``(H, W, C)``.
-        hidden_dims: widths of the network's levels; None leaves them to the model.
-        output_dim: size or shape of the output; None means that of the input.
-        activation: name of the network's activation; None leaves it to the model.
+        hidden_dims: widths of the network's levels; None for the model's default.
+        output_dim: size or shape of the output; None for that of the input.
+        activation: name of the network's activation; None for the model's default.
         parameters: the model's own parameters, read by its class; see ``models.diffusion.parameters``.
 
     Raises:
@@ -62,15 +62,15 @@ class ModelConfig(BaseModel):
         return type(self).model_validate, (self.model_dump(),)
 
     def to_yaml(self) -> str:
-        """The configuration as YAML; ``from_yaml`` reads it back equal."""
+        """Return the configuration as YAML; ``from_yaml`` reads it back equal."""
         out: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
         return out
 
     @classmethod
     def from_yaml(cls, text: str) -> "ModelConfig":
-        """The configuration that ``to_yaml`` wrote.
+        """Read a configuration written by ``to_yaml``.
 
         Raises:
-            pydantic.ValidationError: if the text holds anything else than a configuration.
+            pydantic.ValidationError: if the text is no configuration.
         """
         return cls.model_validate(yaml.safe_load(text))

@@ -1,1 +1,1 @@
-"""The models."""
+"""Model classes."""

@@ -21,8 +21,8 @@ class LogSigma:
 
     $$\alpha = 1 / \sqrt{1 + e^{8t}},\qquad \sigma = 1 / \sqrt{1 + e^{-8t}}$$
 
-    Clean data stand at $t = -\infty$. A network with ``V`` on this path is EDM's with ``sigma_data = 1`` and the
-    opposite sign, as Stable Video Diffusion is.
+    Clean data are at $t = -\infty$. A network with ``V`` on this path is EDM's with ``sigma_data = 1`` and the
+    opposite sign; Stable Video Diffusion is one.
     """
 
     def at(self, t: T) -> NoiseLevel[T]:

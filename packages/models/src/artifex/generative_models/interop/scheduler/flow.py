@@ -21,7 +21,7 @@ def read_shift(fields: Fields, plain: float, image_seq_len: int | None) -> float
     r"""The factor s of the shift $s t / (1 + (s - 1) t)$: ``plain``, or $e^\mu$ or $\mu$ of the image's size.
 
     $\mu$ goes linearly from ``base_shift`` at ``base_image_seq_len`` tokens to ``max_shift`` at ``max_image_seq_len``.
-    It is None where the size is needed and not given.
+    It is None if the size is needed and not given.
     """
     base, most = fields.number("base_shift", 0.5), fields.number("max_shift", 1.15)
     least, largest = fields.integer("base_image_seq_len", 256), fields.integer("max_image_seq_len", 4096)
@@ -42,7 +42,7 @@ def known(shift: float | None) -> float:
     """The factor.
 
     Raises:
-        ValueError: If it depends on a size that was not given.
+        ValueError: if it depends on a size that was not given.
     """
     if shift is None:
         raise ValueError(
@@ -52,7 +52,7 @@ def known(shift: float | None) -> float:
 
 
 def stretched(times: HostArray, terminal: float | None) -> HostArray:
-    """The times stretched so that the last is ``terminal``; a single one is 1 and stays."""
+    """Stretch the times so that the last is ``terminal``; a single time, 1, is unchanged."""
     if not terminal or len(times) == 1:
         return times
     out: HostArray = 1 - (1 - times) * ((1 - terminal) / (1 - times[-1]))
@@ -60,7 +60,7 @@ def stretched(times: HostArray, terminal: float | None) -> HostArray:
 
 
 def read_terminal(fields: Fields) -> float | None:
-    """``shift_terminal``, None for no such."""
+    """``shift_terminal``; None if absent."""
     value = fields.take("shift_terminal", None)
     return None if value is None else Fields({"shift_terminal": value}).number("shift_terminal")
 
@@ -95,7 +95,7 @@ def _given(fields: Fields, key: str) -> float | None:
 
 
 def _matched(n: int, ends: float, shift: float | None) -> Callable[[int], HostArray]:
-    """Evenly from the first training time to the last, shifted by ``ends``, then shifted all together, then 0."""
+    """Even times between the first and last training time shifted by ``ends``, all of them shifted again, then 0."""
 
     def walk(steps: int) -> HostArray:
         factor = known(shift)
@@ -107,7 +107,7 @@ def _matched(n: int, ends: float, shift: float | None) -> Callable[[int], HostAr
 
 
 def solver_flow(n: int, shift: float | None, end: float) -> Callable[[int], HostArray]:
-    """The times of DPM-Solver's classes with ``use_flow_sigmas``: none at 1."""
+    """The times of DPM-Solver's classes with ``use_flow_sigmas``, all below 1."""
 
     def walk(steps: int) -> HostArray:
         factor = known(shift)

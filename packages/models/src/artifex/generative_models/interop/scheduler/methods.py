@@ -1,4 +1,4 @@
-"""The sampler that a class of diffusers is, from its fields."""
+"""The sampler of each class of diffusers, from its fields."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, Literal

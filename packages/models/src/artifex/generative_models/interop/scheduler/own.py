@@ -1,4 +1,4 @@
-"""Which fields each class of diffusers reads; the others in its config are left there by another class."""
+"""The fields that each class of diffusers reads; others in its config were left by another class."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -75,17 +75,17 @@ KNOWN: Final = frozenset.union(
 
 
 def own_fields(kind: str, config: Mapping[str, object]) -> Fields:
-    """The fields of ``config`` that ``kind`` reads; null is as good as absent.
+    """The fields of ``config`` that ``kind`` reads; null is the same as absent.
 
     Raises:
-        CheckpointError: For fields that no scheduler has.
+        CheckpointError: for fields of no scheduler.
     """
     given = {key: value for key, value in config.items() if value is not None and not key.startswith("_")}
     unknown = sorted(set(given) - KNOWN)
     if unknown:
         raise CheckpointError(f"fields that are not known: {', '.join(unknown)}")
     own = {key: value for key, value in given.items() if key in OWN[kind]}
-    # before prediction_type there was this
+    # the predecessor of prediction_type
     if given.get("predict_epsilon") is False and "prediction_type" in OWN[kind]:
         own.setdefault("prediction_type", "sample")
     return Fields(own)

@@ -30,20 +30,20 @@ def read_scheduler(config: Mapping[str, object], *, image_seq_len: int | None = 
     """Read the fields of ``scheduler_config.json``.
 
     As in diffusers, a field of another class has no effect, null is the default, ``algorithm_type: deis`` is
-    ``dpmsolver++`` and a ``solver_type`` of another class is the usual one; classes without ``sigma_min`` and
-    ``sigma_max`` look at them all the same where they spread noise levels; ``fixed_large_log``, which gives NaN there,
-    is ``fixed_large``. ``predict_epsilon: false``, of before there was ``prediction_type``, is ``sample``.
+    ``dpmsolver++`` and a ``solver_type`` of another class is the default; classes without ``sigma_min`` and
+    ``sigma_max`` read them all the same when they spread noise levels; ``fixed_large_log``, which gives NaN there, is
+    ``fixed_large``. ``predict_epsilon: false``, the predecessor of ``prediction_type``, is ``sample``.
 
-    Pipelines may give a scheduler noise levels of their own, as those of FLUX: ``grid.shifted(np.linspace(1, 1 / k, k),
-    s)``, and then 0, in place of the grid here.
+    Some pipelines pass noise levels of their own to the scheduler, such as FLUX's ``grid.shifted(np.linspace(1, 1 / k,
+    k), s)`` followed by 0; use them in place of the grid here.
 
     Args:
-        config: The fields of one of the classes on the documentation's parity page.
-        image_seq_len: The number of tokens of an image, for ``use_dynamic_shifting``; a grid that depends on it raises
-            a ValueError without.
+        config: the fields of one of the classes on the documentation's parity page.
+        image_seq_len: number of tokens of an image, for ``use_dynamic_shifting``; without it a grid that depends on it
+            raises a ValueError.
 
     Raises:
-        CheckpointError: If the class, a field or a value has no counterpart here; the error names it.
+        CheckpointError: if the class, a field or a value has no counterpart here; the error names it.
     """
     kind = config.get("_class_name")
     if not isinstance(kind, str) or kind not in OWN:
@@ -71,7 +71,7 @@ def _read(kind: str, fields: Fields, image_seq_len: int | None) -> Scheduler:
         learned = fields.take("variance_type", None) in ("learned", "learned_range")
         schedule, walk = solver_walk(kind, chain, fields, flow, image_seq_len)
         if isinstance(sampler, UniPC) and not sampler.predict_x0:
-            threshold = None  # there it holds no data
+            threshold = None  # it has no effect there
         scale = float(chain.steps) if flow else 1.0
         return Scheduler(schedule, prediction, sampler, walk, None, scale, threshold, learned)
     schedule = chain

@@ -15,10 +15,10 @@ RHO: Final = 7.0
 
 
 def read_spread(fields: Fields) -> Spread | None:
-    """The spread of noise levels, if not by times.
+    """The spacing of noise levels; None if by times.
 
     Raises:
-        CheckpointError: If more than one way is asked for.
+        CheckpointError: if there is more than one.
     """
     ways: tuple[Spread, ...] = ("karras", "exponential", "beta")
     asked = [way for way in ways if fields.flag(f"use_{way}_sigmas", False)]
@@ -30,7 +30,7 @@ def read_spread(fields: Fields) -> Spread | None:
 def chain_calls(spacing: str, n: int, k: int, offset: int, *, whole: bool) -> HostArray:
     """The ``k`` times of DDPM's and Euler's families, noise first.
 
-    An ``offset`` that would lead out of the chain is lowered: with all steps there is room for none.
+    An ``offset`` that leads out of the chain is lowered; with all steps it is 0.
     """
     if spacing == "leading":
         room = n - 1 - (k - 1) * (n // max(k, 1))
@@ -39,14 +39,14 @@ def chain_calls(spacing: str, n: int, k: int, offset: int, *, whole: bool) -> Ho
 
 
 def solver_calls(spacing: str, n: int, last: int, k: int, offset: int) -> HostArray:
-    """The times of DPM-Solver's family, noise first: those of ``k + 1`` steps but the one at clean data.
+    """The times of DPM-Solver's family, noise first: those of ``k + 1`` steps without the one at clean data.
 
     Args:
         spacing: one of ``SPACINGS``.
         n: steps of the chain.
-        last: steps that are in use, at most ``n``: the noisiest may be left out.
+        last: number of steps in use, at most ``n``, without the noisiest.
         k: calls; with ``last`` of them these are all times.
-        offset: added to leading times; lowered where it would lead out of the chain.
+        offset: added to leading times; lowered if it leads out of the chain.
     """
     every = grid.trailing(n if spacing == "trailing" else last, k)[:-1]  # checks k
     if spacing == "trailing":
@@ -61,7 +61,7 @@ def solver_calls(spacing: str, n: int, last: int, k: int, offset: int) -> HostAr
 
 
 def spread_levels(way: Spread, high: float, low: float, k: int, rho: float = RHO) -> HostArray:
-    r"""``k`` noise levels from ``high`` to ``low``; one alone is ``high``."""
+    r"""``k`` noise levels from ``high`` to ``low``; a single one is ``high``."""
     grid.uniform(k)  # checks k
     u = np.linspace(0, 1, k)
     if way == "karras":
@@ -74,14 +74,14 @@ def spread_levels(way: Spread, high: float, low: float, k: int, rho: float = RHO
 
 
 def times_at(schedule: Schedule, levels: HostArray) -> HostArray:
-    r"""The times of these $\sigma / \alpha$; whole ones exactly where they are meant."""
+    r"""The times of these $\sigma / \alpha$; those within rounding of an integer are rounded."""
     times = schedule.inverse_logsnr(-2 * np.log(levels))
     near = np.round(times)
     return np.where(np.abs(times - near) < 1e-9, near, times)
 
 
 def read_ends(fields: Fields, low: float, high: float) -> tuple[float | None, float | None]:
-    """``sigma_min`` and ``sigma_max`` where they are given, within the chain's ``low`` and ``high``."""
+    """``sigma_min`` and ``sigma_max`` if given, within the chain's ``low`` and ``high``."""
     found: list[float | None] = []
     for key in ("sigma_min", "sigma_max"):
         value = fields.take(key, None)

@@ -18,17 +18,17 @@ class Scheduler:
     """A scheduler of diffusers as a schedule, a prediction, a sampler and a grid.
 
     Attributes:
-        schedule: The path from data to noise.
-        prediction: The meaning of the network's output.
-        sampler: The method.
-        grid: From a number of steps to the times at which diffusers calls the network, noise first, and the time at
-            which it ends. The last two are equal where its last step goes nowhere, as that of ``PNDMScheduler`` at its
-            defaults: the network is called and its output not used. See ``times``.
-        clip: Predicted data are held to ``[-clip, clip]``; None for no bounds. ``DDIMScheduler`` goes on with the noise
-            of the prediction as it was before; here noise and clean data stay those of one ``x_t``.
-        time_scale: The network's time is the schedule's, multiplied by this.
-        threshold: Predicted data are held to a range that follows each sample, in place of ``clip``; None for no such.
-        learned_variance: Whether the network's output has its variance beside it, in twice the channels.
+        schedule: the path from data to noise.
+        prediction: the meaning of the network's output.
+        sampler: the method.
+        grid: from a number of steps to the times at which diffusers calls the network, noise first, and the time at
+            which it ends. The last two are equal if its last step has no effect, as in ``PNDMScheduler`` by default:
+            the network is called and its output not used. See ``times``.
+        clip: bound of predicted data, ``[-clip, clip]``; None for none. ``DDIMScheduler`` keeps the noise of the
+            unclipped prediction; here noise and clean data are those of one ``x_t``.
+        time_scale: the network's time is the schedule's, multiplied by this.
+        threshold: dynamic thresholding of predicted data, in place of ``clip``; None for none.
+        learned_variance: whether the network also returns the variance, in twice the channels.
     """
 
     schedule: Schedule
@@ -41,26 +41,26 @@ class Scheduler:
     learned_variance: bool = False
 
     def times(self, steps: int) -> HostArray:
-        """The grid of a number of steps, for any sampler.
+        """Return the grid of a number of steps, for any sampler.
 
-        A last step that goes nowhere is left out; one step alone that would go nowhere goes to clean data.
+        A last step without effect is left out; a single such step goes to clean data instead.
 
         Args:
-            steps: Network calls, at least 1; at most as many as the chain has steps, where there is a chain.
+            steps: network calls, at least 1; on a chain at most its number of steps.
 
         Raises:
-            ValueError: For steps out of range.
+            ValueError: for steps out of range.
         """
         return distinct(self.grid(steps), self.schedule)
 
     def tableau(self, steps: int) -> Tableau[HostArray]:
-        """The walk of a number of steps that diffusers would take.
+        """Return the table of a number of steps, as in diffusers.
 
         Args:
-            steps: As those of ``times``.
+            steps: as of ``times``.
 
         Raises:
-            ValueError: For steps out of range.
+            ValueError: for steps out of range.
         """
         times = self.grid(steps)
         if times[-1] != times[-2] or isinstance(self.sampler, SinglestepOnGrid):
@@ -68,10 +68,10 @@ class Scheduler:
         return _standing(self.sampler.tableau(self.schedule, np.append(times[:-1], clean_time(self.schedule))))
 
     def bounded(self, denoiser: Denoiser) -> Denoiser:
-        """A denoiser whose clean data are held as ``threshold`` or ``clip`` asks."""
+        """Bound the clean data of a denoiser by ``threshold`` or ``clip``."""
         if self.threshold is not None:
-            held = self.threshold
-            return DynamicallyThresholded(denoiser, held.quantile, held.limit, held.ceiling)
+            range_ = self.threshold
+            return DynamicallyThresholded(denoiser, range_.quantile, range_.limit, range_.ceiling)
         return denoiser if self.clip is None else Clipped(denoiser, self.clip)
 
 
@@ -81,14 +81,14 @@ def clean_time(schedule: Schedule) -> HostArray:
 
 
 def distinct(times: HostArray, schedule: Schedule) -> HostArray:
-    """The grid without a last step that goes nowhere; alone it goes to clean data."""
+    """The grid without a last step of no effect; a single such step goes to clean data."""
     if times[-1] != times[-2]:
         return times
     return times[:-1] if len(times) > 2 else np.append(times[:-1], clean_time(schedule))
 
 
 def _standing(table: Tableau[HostArray]) -> Tableau[HostArray]:
-    """The walk whose last row stays where it is; a corrector still acts there."""
+    """The table whose last row keeps the state; a corrector still acts there."""
     evaluate, noise = table.evaluate.copy(), table.noise.copy()
     evaluate[-1], noise[-1] = 0, 0
     evaluate[-1, 1 if np.any(table.base[-1]) else 0] = 1

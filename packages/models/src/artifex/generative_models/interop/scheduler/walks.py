@@ -1,4 +1,4 @@
-"""The grids of the schedulers that walk a chain: where the network is called, and where the walk ends."""
+"""Grids of the schedulers of a chain: the times of the network calls, and the end."""
 
 from collections.abc import Callable
 from typing import Final
@@ -36,7 +36,7 @@ def ancestral_walk(kind: str, chain: Discrete, fields: Fields) -> Walk:
     allowed = SPACINGS[:2] if kind == "DDIMInverseScheduler" else SPACINGS
     spacing, offset = fields.choice("timestep_spacing", allowed, "leading"), fields.integer("steps_offset", 0)
     to_one = fields.flag("set_alpha_to_one", kind != "PNDMScheduler")
-    to_one = fields.flag("set_alpha_to_zero", to_one)  # as DDIMInverseScheduler called it
+    to_one = fields.flag("set_alpha_to_zero", to_one)  # its name in DDIMInverseScheduler
 
     def walk(steps: int) -> HostArray:
         times = np.append(chain_calls(spacing, chain.steps, steps, offset, whole=True), CLEAN if to_one else NOISY)
@@ -63,7 +63,7 @@ def distilled_walk(chain: Discrete, fields: Fields) -> Walk:
 
 
 def euler_walk(kind: str, chain: Discrete, fields: Fields, velocity: bool) -> tuple[Schedule, Walk]:
-    """Euler, Heun, DPM2, LMS, DPM-Solver++ (SDE): spaced in time, then perhaps spread between the ends of that."""
+    """Euler, Heun, DPM2, LMS, DPM-Solver++ (SDE): spaced in time, or spread between the ends of that."""
     levels = ratios(chain)
     spacing, offset = fields.choice("timestep_spacing", SPACINGS, "linspace"), fields.integer("steps_offset", 0)
     logarithmic = fields.choice("interpolation_type", ("linear", "log_linear"), "linear") == "log_linear"
@@ -99,7 +99,7 @@ def _end(schedule: Schedule, sigma: float) -> HostArray:
 def solver_walk(
     kind: str, chain: Discrete, fields: Fields, flow: bool, image_seq_len: int | None
 ) -> tuple[Schedule, Walk]:
-    """DPM-Solver, UniPC, DEIS: the times of one step more, or levels spread over the whole chain, or a flow's."""
+    """DPM-Solver, UniPC, DEIS: times with one step more, or levels spread over the whole chain, or those of a flow."""
     levels, n = ratios(chain), chain.steps
     unipc, deis = kind == "UniPCMultistepScheduler", kind == "DEISMultistepScheduler"
     spacing, offset = fields.choice("timestep_spacing", SPACINGS, "linspace"), fields.integer("steps_offset", 0)
@@ -133,7 +133,7 @@ def solver_walk(
             return np.append(times, 0.0 if clean else times[-1])
         if unipc:
             return unipc_flow(n, shift, terminal, clean)(steps)
-        # those that take the shift of a size go without one where none is given
+        # without a size, a shift by size is none
         times = solver_flow(n, plain if shift is None else shift, 0.0 if clean else levels[0])(steps)
         return np.append(times[:-1], times[-2]) if deis else times
 
@@ -141,10 +141,10 @@ def solver_walk(
 
 
 def _clipped(levels: HostArray, fields: Fields) -> int:
-    r"""The number of noisiest steps that have a $\lambda$ below ``lambda_min_clipped``."""
+    r"""The number of steps with $\lambda$ below ``lambda_min_clipped``."""
     value = fields.take("lambda_min_clipped", -np.inf)
     try:
-        least = float(value)  # type: ignore[arg-type]  # JSON has no infinity: some files hold it as a word
+        least = float(value)  # type: ignore[arg-type]  # JSON has no infinity: some files have it as a string
     except (TypeError, ValueError):
         raise CheckpointError(f"lambda_min_clipped must be a number, got {value!r}") from None
     count = int(np.count_nonzero(-np.log(levels) < least))

@@ -66,7 +66,7 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
 
     @property
     def learns_variance(self) -> bool:
-        """Whether the network returns twice the channels: predicted noise, then the interpolated log-variance."""
+        """True if the network returns twice the channels: predicted noise, then the interpolated log-variance."""
         return False
 
     @property
@@ -161,7 +161,7 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
             chain without its end terms, in bits per element.
 
         Raises:
-            ValueError: if the noise is neither given nor recoverable, its shape is not that of the predicted noise, or
+            ValueError: if the noise is not given and not recoverable, its shape is not that of the predicted noise, or
                 ``model_outputs`` has no predicted noise.
         """
         given: Mapping[str, Array] = batch if isinstance(batch, Mapping) else {"x": batch}

@@ -55,7 +55,7 @@ class DiTModel(DiffusionModel[Array]):
 
     @property
     def learns_variance(self) -> bool:
-        """Whether the network learns the variance of a step, ``learn_sigma``."""
+        """True if the network learns the variance of a step: ``learn_sigma``."""
         return self.parameters.learn_sigma
 
     def __call__(  # type: ignore[override]  # the documented arguments are DiT's own

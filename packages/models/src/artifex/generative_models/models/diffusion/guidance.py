@@ -54,7 +54,7 @@ def apply_guidance(
         guidance_scale: w, one number or one per sample; 0 is unconditional, 1 conditional.
 
     Raises:
-        ValueError: if the two differ in shape, the scale is neither one nor one per sample, it is not finite, or
+        ValueError: if the two differ in shape, the scale is not one number or one per sample, it is not finite, or
             outputs hold no ``predicted_noise``.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
@@ -91,7 +91,7 @@ class ClassifierFreeGuidance:
         """Return this guidance for the ``guidance`` argument of the sampling methods of ``model``.
 
         Raises:
-            ValueError: for an ``unconditional_conditioning`` that is neither a label of the model nor its null label.
+            ValueError: for an ``unconditional_conditioning`` other than a label of the model or its null label.
         """
         null = self.unconditional_conditioning
         classes = model.parameters.num_classes
