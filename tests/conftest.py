@@ -1,10 +1,14 @@
 """What all tests share."""
 
+import ctypes
+import gc
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +22,27 @@ QUICKLY = ["--xla_backend_optimization_level=1"]
 if version("jaxlib").startswith("0.10."):
     QUICKLY.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([*QUICKLY, os.environ.get("XLA_FLAGS", "")]).strip()
+
+
+MEMORY = 1e9
+"""Bytes of a process above which compiled programs are dropped between modules; else they add up to gigabytes."""
+
+
+def resident() -> float:
+    """Bytes of memory that this process takes; 0 where there is no /proc."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    yield
+    if resident() > MEMORY:
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+        gc.collect()
+        # glibc keeps most of what was freed until it is trimmed; other libraries have no such function.
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 PICTURES = ("samples.png", "denoising.png", "loss.png")
+METRICS = {"loss", "near_copies", "parameters", "seed", "spread_ratio", "steps"}
 
 
 def complaints(folder: Path) -> Iterator[str]:
@@ -32,7 +33,10 @@ def complaints(folder: Path) -> Iterator[str]:
         yield f"samples.npz: expected images (100, 8, 8, 1) in [-1, 1] that use most of the range, got {found}"
     if sorted(labels.tolist()) != sorted([*range(10)] * 10):
         yield f"samples.npz: expected ten labels of each class, got {labels.tolist()}"
-    for name, number in numbers(json.loads((folder / "metrics.json").read_text())):
+    values = dict(numbers(json.loads((folder / "metrics.json").read_text())))
+    for name in sorted(METRICS - values.keys()):
+        yield f"metrics.json: {name}: expected a number, got none"
+    for name, number in values.items():
         if not math.isfinite(number):
             yield f"metrics.json: {name}: expected a finite number, got {number}"
 
