@@ -15,15 +15,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from artifex.backbones import UNet, UNetConfig
 from artifex.schedules import Discrete, V, betas
-from artifex.training import (
-    Checkpointer,
-    Network,
-    Objective,
-    TrainingConfig,
-    init_state,
-    make_optimiser,
-    make_train_step,
-)
+from artifex.training import Checkpointer, Network, Objective, TrainingConfig, init_state, make_train_step
+from artifex.training.config.optimizer import make_optimizer
 from artifex.training.data import Digits, open_dataset
 
 ROUNDS = 9
@@ -34,7 +27,7 @@ def test_a_save_blocks_for_less_than_a_step(benchmark: BenchmarkFixture, tmp_pat
     config = TrainingConfig()
     parts = Network(UNet(UNetConfig.digits(), rngs=nnx.Rngs(0)))
     objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=10)
-    optimizer, average = make_optimiser(config.optimizer, config.steps), config.ema.build()
+    optimizer, average = make_optimizer(config.optimizer, config.steps), config.ema.build()
     train_step = make_train_step(parts, objective, optimizer, average)
     batch = next(open_dataset(Digits()).batches(config.batch_size, 0))
     x0, labels = jnp.asarray(batch.x), jnp.asarray(batch.labels)

@@ -13,12 +13,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from artifex.training import (
     Digits,
     Every,
-    Network,
     Report,
     RunConfig,
     Trainer,
     TrainState,
-    init_state,
     make_train_step,
 )
 
@@ -30,9 +28,9 @@ CONFIG = RunConfig(data=Digits(), steps=TURN * TURNS, batch_size=16)
 def test_loop_over_bare_steps(benchmark: BenchmarkFixture) -> None:
     """Ten steps of the loop and ten bare ones, of one batch and without looking at them, in turns; ``ratio``."""
     trainer = Trainer(CONFIG)
-    parts = Network(trainer.network)
-    step = make_train_step(parts, trainer.objective, trainer.optimizer, trainer.average)
-    own = init_state(parts, trainer.optimizer, trainer.average, CONFIG.steps)
+    learner = trainer.learner
+    step = make_train_step(learner.network, learner.objective, learner.optimizer, learner.average)
+    own = learner.init_state()
     x0, labels = (jnp.asarray(a) for a in next(trainer.data.batches(CONFIG.batch_size, 0)))
     loop, bare, heard, began = list[float](), list[float](), list[float](), 0.0
 

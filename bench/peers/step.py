@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from artifex.training.run.loop import step_options
-from artifex.training.step.microbatch import sum_over_parts
+from artifex.training.step.microbatch import sum_over_microbatches
+from artifex.training.step.train_step import step_options
 
 
 def make_step(
@@ -43,7 +43,7 @@ def make_step(
 
     def update(leaves: list[jax.Array], batch: tuple[Any, ...]) -> tuple[list[jax.Array], jax.Array]:
         params, moments = jax.tree.unflatten(tree, leaves)
-        total = sum_over_parts(
+        total = sum_over_microbatches(
             lambda _, part: jax.value_and_grad(loss)(params, *part), batch, parallel_microbatches=parallel_microbatches
         )
         value, grads = jax.tree.map(lambda a: a / parallel_microbatches, total)

@@ -28,9 +28,9 @@ from artifex.generative_models.models.diffusion import (
     ScoreDiffusionModel,
 )
 from artifex.schedules import Epsilon
-from artifex.training import Dataset, Objective, TrainingConfig, batch_indices, digits
+from artifex.training import Dataset, Learner, Objective, TrainingConfig, digits
 from artifex.training import train as fit
-from artifex.training.data import ArraySource
+from artifex.training.data import ArraySource, batch_indices
 
 DATA = digits()
 DIGITS, LABELS = jnp.asarray(DATA.images), jnp.asarray(DATA.labels)
@@ -202,7 +202,8 @@ def test_the_training_loop_teaches_a_models_network() -> None:
     data = Dataset.from_source(ArraySource(DATA.images.reshape(-1, 64)))
     objective = Objective(model.chain, Epsilon())
     assert isinstance(model.backbone, MLP)
-    trained = fit(model.backbone, data.batches(BATCH, 0), objective, TrainingConfig(steps=STEPS, batch_size=BATCH))
+    settings = TrainingConfig(steps=STEPS, batch_size=BATCH)
+    trained = fit(Learner(model.backbone, objective, settings), data.batches(BATCH, 0))
     losses = np.asarray(trained.losses)
     assert losses[-20:].mean() < losses[:5].mean() / 3
     nnx.update(model.backbone, nnx.state(trained.module))

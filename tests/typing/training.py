@@ -16,13 +16,12 @@ from artifex.training import (
     Batches,
     Digits,
     Every,
+    Learner,
     Network,
     Objective,
-    OptimiserConfig,
-    RectifiedFlowSchedule,
+    OptimizerConfig,
     Report,
     RunConfig,
-    StepMetrics,
     Toy,
     Trained,
     Trainer,
@@ -33,6 +32,8 @@ from artifex.training import (
     read_config,
     train,
 )
+from artifex.training.config import RectifiedFlowSchedule
+from artifex.training.step.train_step import StepMetrics
 
 
 class OwnNetwork(nnx.Module):
@@ -83,12 +84,12 @@ def configurations(path: Path) -> None:
         backbone=BackboneConfig(kind="dit", preset="s_2"),
         schedule=RectifiedFlowSchedule(shift=3.0),
         prediction="flow_velocity",
-        optimizer=OptimiserConfig(name="lion", learning_rate=1e-4),
+        optimizer=OptimizerConfig(name="lion", learning_rate=1e-4),
         steps=100,
     )
     RunConfig(data=Toy(), prediction="noise")  # type: ignore[arg-type]
     RunConfig(steps=100)  # type: ignore[call-arg]
-    assert_type(config.optimizer, OptimiserConfig)
+    assert_type(config.optimizer, OptimizerConfig)
     assert_type(parse_config("data: digits", ["steps=3"]), RunConfig)
     assert_type(read_config(path), RunConfig)
 
@@ -105,7 +106,7 @@ def trainers(config: RunConfig, path: Path, stop: Callable[[], bool]) -> None:
     assert_type(trained.losses, Array)
     assert_type(trained.module, nnx.Module)
     assert_type(trained.denoiser, NetworkDenoiser[nnx.State[Any, Any], Array])
-    assert_type(Trainer.of(path).fit(resume=True), Trained)
+    assert_type(Trainer.from_folder(path).fit(resume=True), Trained)
     Trainer(config, network=OwnNetwork(), optimizer=optax.sgd(1.0), average=OwnAverage())
 
 
@@ -113,10 +114,11 @@ def parts(x: Array, labels: Array, state: TrainState) -> None:
     objective = Objective(Discrete(betas.cosine(100)), V())
     batches: Batches = OwnBatches()
     trained = train(
-        OwnNetwork(), batches, objective, TrainingConfig(steps=3), optimizer=optax.adam(1e-3), average=OwnAverage()
+        Learner(OwnNetwork(), objective, TrainingConfig(steps=3), optimizer=optax.adam(1e-3), average=OwnAverage()),
+        batches,
     )
     assert_type(trained.steps_done, int)
-    step = make_train_step(Network(OwnNetwork()), objective, optax.sgd(1.0), OwnAverage(), accumulate=4)
+    step = make_train_step(Network(OwnNetwork()), objective, optax.sgd(1.0), OwnAverage(), accumulation_steps=4)
     after, metrics = step(state, x, labels)
     assert_type(after, TrainState)
     assert_type(metrics, StepMetrics)

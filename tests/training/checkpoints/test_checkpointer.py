@@ -64,16 +64,16 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
             "nested": [jnp.asarray(0), (jnp.zeros((2, 2), jnp.bfloat16), jnp.ones(4, bool))],
         }
         assert same(checkpointer.restore(blank), STATE)
-        assert checkpointer.notes() == {"config": {"lr": 0.1}, "names": ["x", None]}
+        assert checkpointer.metadata() == {"config": {"lr": 0.1}, "names": ["x", None]}
 
 
 def test_the_last_few_are_kept_and_any_of_them_comes_back(tmp_path: Path) -> None:
-    with Checkpointer(tmp_path, keep=2) as checkpointer:
+    with Checkpointer(tmp_path, max_to_keep=2) as checkpointer:
         for step in (5, 10, 15):
             checkpointer.save(step, {"a": jnp.full(2, float(step))}, {"step": step})
         assert checkpointer.latest() == 15
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(2)}, 10)["a"], [10, 10])
-        assert checkpointer.notes(10) == {"step": 10}
+        assert checkpointer.metadata(10) == {"step": 10}
         with pytest.raises(FileNotFoundError, match="must hold a checkpoint of step 5"):
             checkpointer.restore({"a": jnp.zeros(2)}, 5)
 
@@ -95,7 +95,7 @@ def test_another_state_is_refused_by_name(tmp_path: Path, like: dict[str, object
 
 
 def test_steps_that_are_multiples_are_kept_for_ever(tmp_path: Path) -> None:
-    with Checkpointer(tmp_path, keep=1, keep_period=10) as checkpointer:
+    with Checkpointer(tmp_path, max_to_keep=1, keep_period=10) as checkpointer:
         for step in (5, 10, 15, 20, 25, 27):
             checkpointer.save(step, {"a": jnp.zeros(1)}, {})
         checkpointer.wait()
@@ -126,7 +126,7 @@ def test_a_save_is_of_the_values_it_was_given_and_does_not_wait_for_the_disk(
         assert checkpointer.steps() == []
         written.set()
         stored = checkpointer.restore({"a": jnp.zeros(1000), "b": jnp.zeros(3, jnp.bfloat16), "host": jnp.zeros(4)})
-        assert checkpointer.notes() == {"list": [1]}
+        assert checkpointer.metadata() == {"list": [1]}
     assert np.array_equal(stored["a"], np.ones(1000))
     assert np.array_equal(stored["b"], np.ones(3))
     assert np.array_equal(stored["host"], np.zeros(4))
@@ -197,7 +197,7 @@ def be_deleted_in_part(folder: Path) -> None:
         (lose, r"state/\S+ is missing$"),
         (flip_a_bit, r"state/\S+ has other bits than were written$"),
         (scribble_notes, r"notes/metadata has 11 bytes instead of 12$"),
-        (lose_the_seal, "it has no seal, so it is incomplete or of an earlier version of Artifex$"),
+        (lose_the_seal, "it has no manifest, so it is incomplete or was written by an earlier version of Artifex$"),
         (scribble_the_seal, "its seal is unreadable"),
         (come_from_the_future, "its format is 2, and this version of Artifex reads 1$"),
         (be_deleted_in_part, "it has no seal"),
@@ -212,9 +212,9 @@ def test_a_corrupt_checkpoint_is_passed_over_for_the_one_before(
             checkpointer.save(step, {"a": jnp.asarray(values + step)}, {"step": step})
     damage(tmp_path / "20")
     said: list[str] = []
-    with Checkpointer(tmp_path, say=said.append) as checkpointer:
+    with Checkpointer(tmp_path, warn=said.append) as checkpointer:
         assert checkpointer.latest() == 10
-        assert checkpointer.notes() == {"step": 10}
+        assert checkpointer.metadata() == {"step": 10}
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(5000)})["a"], values + 10)
         assert len(said) == 1
         assert said[0].startswith(f"going back to step 10: the checkpoint in {tmp_path} of step 20 can't be used: ")
@@ -235,7 +235,7 @@ def test_what_orbax_notes_beside_the_items_is_not_needed(tmp_path: Path) -> None
         if path.is_file():
             path.write_text("{")
     with Checkpointer(tmp_path) as checkpointer:
-        assert checkpointer.notes() == {"n": 1}
+        assert checkpointer.metadata() == {"n": 1}
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(3)})["a"], np.ones(3))
         checkpointer.save(2, {"a": jnp.ones(3)}, {"n": 2})
         assert checkpointer.latest() == 2
@@ -245,14 +245,14 @@ def test_where_no_checkpoint_is_whole_that_is_said(tmp_path: Path) -> None:
     """As in a folder that version 0.1 of the demo left: Orbax's files, and no manifest."""
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(7, {"a": jnp.zeros(2)}, {})
-    shutil.rmtree(tmp_path / "7" / "seal")
+    shutil.rmtree(tmp_path / "7" / "manifest")
     with Checkpointer(tmp_path) as checkpointer:
-        for ask in (checkpointer.latest, checkpointer.notes, lambda: checkpointer.restore({"a": jnp.zeros(2)})):
+        for ask in (checkpointer.latest, checkpointer.metadata, lambda: checkpointer.restore({"a": jnp.zeros(2)})):
             with pytest.raises(CheckpointError) as error:
                 ask()
             assert str(error.value) == (
                 f"no checkpoint in {tmp_path} can be used; the last of step 7 can't be used: "
-                "it has no seal, so it is incomplete or of an earlier version of Artifex"
+                "it has no manifest, so it is incomplete or was written by an earlier version of Artifex"
             )
 
 
@@ -313,12 +313,12 @@ def test_what_can_not_be_written_is_an_error_of_the_next_call_and_leaves_the_che
         assert checkpointer.latest() == 1
         checkpointer.save(2, {"a": jnp.ones(3)}, {"n": 2})
     with Checkpointer(tmp_path) as checkpointer:
-        assert checkpointer.notes() == {"n": 2}
+        assert checkpointer.metadata() == {"n": 2}
 
 
 def test_a_failed_save_does_not_hide_what_else_went_wrong(tmp_path: Path, little_room: None) -> None:
     said: list[str] = []
-    with pytest.raises(ZeroDivisionError), Checkpointer(tmp_path, say=said.append) as checkpointer:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), Checkpointer(tmp_path, warn=said.append) as checkpointer:  # noqa: PT012
         checkpointer.save(2, {"a": jnp.asarray(np.random.default_rng(0).normal(size=100_000), jnp.float32)}, {})
         raise ZeroDivisionError
     assert said == [f"the checkpoint of step 2 could not be written to {tmp_path}: file too large"]
@@ -371,10 +371,10 @@ def test_clearing_touches_checkpoints_alone(tmp_path: Path) -> None:
 def test_nothing_to_restore_and_nothing_to_keep_are_refused(tmp_path: Path) -> None:
     with Checkpointer(tmp_path / "none") as checkpointer:
         with pytest.raises(FileNotFoundError, match="none must hold a checkpoint"):
-            checkpointer.notes()
+            checkpointer.metadata()
         checkpointer.clear()
     with pytest.raises(ValueError, match="keep must be at least 1, got 0"):
-        Checkpointer(tmp_path, keep=0)
+        Checkpointer(tmp_path, max_to_keep=0)
     with pytest.raises(ValueError, match="keep_period must be at least 1, got 0"):
         Checkpointer(tmp_path, keep_period=0)
 
@@ -386,6 +386,6 @@ def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> Non
     with Checkpointer(tmp_path) as checkpointer:
         assert checkpointer.latest() == 1
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(1000)})["a"], np.ones(1000))
-        assert checkpointer.notes() == {"n": 1}
+        assert checkpointer.metadata() == {"n": 1}
         checkpointer.save(2, {"a": jnp.full(1000, 3.0)}, {"n": 3})
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(1000)})["a"], np.full(1000, 3))

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from artifex.training import Checkpointer
 from artifex.training.checkpoints.checkpointer import TEMPORARY
-from artifex.training.run.trainer import latest
+from artifex.training.run.folder import RunFolder
 from tests.training.helpers.tiny import same
 
 ROOT = Path(__file__).parents[3]
@@ -167,7 +167,7 @@ def test_kills_of_a_network_of_weights_of_fixed_length_change_nothing(server: Se
             assert server.until(moment), f"the run ended by itself; {server.errors.read_text()}"
         os.kill(pid, signal.SIGKILL)
         assert server.end() == -signal.SIGKILL
-    assert 2 <= (latest(out) or 0) < 8
+    assert 2 <= (RunFolder(out).latest_step() or 0) < 8
     server.start("train", "--resume", "--out", str(out))
     assert server.until("digest") == whole
     assert server.end() == 0

@@ -29,7 +29,7 @@ def test_a_line_every_so_many_steps_with_the_mean_loss(
     assert main(["train", "run.yaml", "--out", "run"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[:2] for line in lines] == [["step", "3/7"], ["step", "6/7"]]
-    losses = np.asarray(Trainer.of("run").load().losses, np.float64)
+    losses = np.asarray(Trainer.from_folder("run").load().losses, np.float64)
     for i, line in enumerate(lines):
         match = re.fullmatch(r"step \d/7  loss (\d\.\d{4})  [\d,]+\.\d images/s  \d:\d\d:\d\d left", line)
         assert match is not None, line

@@ -6,8 +6,7 @@ import pytest
 
 from artifex.schedules import EDM, VE, VP, CosineVP, Discrete, RectifiedFlow, Schedule, Shifted, SubVP, V, betas
 from artifex.training import RunConfig, parse_config
-from artifex.training.config.build import objective, prediction, schedule, times, weight
-from artifex.training.config.choices import PredictionName
+from artifex.training.config.predictions import PredictionName
 
 SCHEDULES: dict[str, Schedule] = {
     "discrete": Discrete(betas.cosine(1000)),
@@ -34,14 +33,14 @@ def config(**parts: object) -> RunConfig:
 
 @pytest.mark.parametrize("text", SCHEDULES)
 def test_schedules_are_those_of_their_names(text: str) -> None:
-    assert schedule(parse_config(f"data: digits\nschedule: {text}").schedule) == SCHEDULES[text]
+    assert parse_config(f"data: digits\nschedule: {text}").schedule.build() == SCHEDULES[text]
 
 
 @pytest.mark.parametrize("table", betas.__all__)
 def test_every_table_of_betas_can_be_named(table: str) -> None:
     if table in ("from_alphas_cumprod", "from_alpha_bar", "rescale_zero_terminal_snr", "shifted"):
         return
-    made = schedule(config(schedule={"kind": "discrete", "betas": table, "steps": 20}).schedule)
+    made = config(schedule={"kind": "discrete", "betas": table, "steps": 20}).schedule.build()
     assert made == Discrete(getattr(betas, table)(20))
 
 
@@ -50,9 +49,9 @@ def test_networks_are_told_times_of_the_order_of_1000(kind: str) -> None:
     """EDM2's are of the order of 1."""
     for said, backbone, top in (("v", "unet", 1000), ("epsilon", "edm2", 1), ("edm", "unet", 1000)):
         chosen = config(schedule=kind, prediction=said, backbone={"kind": backbone})
-        path = schedule(chosen.schedule)
+        path = chosen.schedule.build()
         last = jnp.array([{"discrete": 999.0, "edm": 80.0}.get(kind, 1.0)])
-        told = prediction(chosen).inputs(jnp.ones((1, 2)), path.at(last))[1]
+        told = chosen.build_prediction().inputs(jnp.ones((1, 2)), path.at(last))[1]
         if said == "edm":
             # a quarter of log(sigma / alpha), which no path here brings above 40
             assert 0 < told <= 10_000
@@ -77,18 +76,18 @@ def test_weights_are_on_the_error_of_the_output() -> None:
         ("x0", "uniform"): snr,
     }
     for (said, name), value in expected.items():
-        chosen = weight(config(prediction=said, weight=name))
+        chosen = config(prediction=said, weight=name).build_weight()
         assert chosen is not None
         assert np.allclose(chosen(level), value, rtol=1e-4), (said, name)
     for said, name in (("v", None), ("v", "unit"), ("epsilon", "uniform"), ("score", "unit")):
-        assert weight(config(prediction=said, weight=name)) is None
+        assert config(prediction=said, weight=name).build_weight() is None
 
 
 def test_times_are_by_schedule_unless_they_are_named() -> None:
     def quantiles(**parts: object) -> np.ndarray:
         import jax
 
-        return np.sort(np.asarray(times(config(**parts))(jax.random.key(0), 1000)))
+        return np.sort(np.asarray(config(**parts).build_times()(jax.random.key(0), 1000)))
 
     assert np.array_equal(quantiles(schedule={"kind": "discrete", "steps": 1000}), np.arange(1000))
     assert np.allclose(quantiles(schedule="vp")[[0, 500, 999]], [0, 0.5, 1], atol=2e-3)
@@ -105,7 +104,7 @@ def test_every_prediction_has_a_finite_loss_on_every_schedule(kind: str) -> None
 
     x0, labels = jnp.linspace(-1, 1, 16).reshape(8, 2), jnp.arange(8) % 3
     for said in get_args(PredictionName):
-        chosen = objective(config(schedule=kind, prediction=said), 3)
+        chosen = config(schedule=kind, prediction=said).build_objective(3)
         draws = chosen.draw(x0, labels, jax.random.key(1))
         losses = chosen.losses(lambda x, t, cond: x * 0, x0, draws)
         assert jnp.isfinite(losses).all(), said
@@ -113,5 +112,5 @@ def test_every_prediction_has_a_finite_loss_on_every_schedule(kind: str) -> None
 
 
 def test_the_default_objective_is_plain_velocity_on_the_cosine_chain() -> None:
-    chosen = objective(config(), 10)
+    chosen = config().build_objective(10)
     assert (chosen.prediction, chosen.weight, chosen.num_classes, chosen.class_dropout) == (V(), None, 10, 0.1)

@@ -6,7 +6,8 @@ from flax import nnx
 
 from artifex.backbones import MLP, MLPConfig, MMDiTConfig, UNetConfig
 from artifex.training import BackboneConfig
-from artifex.training.config.networks import LabelledMMDiT, known_fields, plan, presets
+from artifex.training.config.backbones import known_fields, presets
+from artifex.training.config.network_plan import LabelledMMDiT
 
 SMALL = {"heads": 2, "depth": 1}
 # Everything small, and what the data decides: shape, fields.
@@ -29,19 +30,19 @@ def backbone(kind: str, **fields: object) -> BackboneConfig:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_network_fits_the_data_in_shape_and_classes(kind: str) -> None:
     shape, fields = KINDS[kind]
-    made = plan(backbone(kind, **fields), shape, 3, "bfloat16")
+    made = backbone(kind, **fields).build(shape, 3, "bfloat16")
     assert made.num_classes == 3
     assert made.config.dtype == jnp.bfloat16
     assert made.config.param_dtype == jnp.float32
     if kind == "unet":
         assert isinstance(made.config, UNetConfig)
         assert (made.config.in_channels, made.config.num_classes, made.config.remat) == (1, 3, True)
-    assert plan(backbone(kind, **fields, num_classes=None), shape, 3, "float32").num_classes is None
+    assert backbone(kind, **fields, num_classes=None).build(shape, 3, "float32").num_classes is None
 
 
 def test_a_network_is_drawn_from_its_key() -> None:
-    made = plan(backbone("mlp", hidden=8, depth=1), (2,), 3, "float32")
-    drawn = [jax.tree.leaves(nnx.state(made.make(jax.random.key(seed)), nnx.Param)) for seed in (0, 0, 1)]
+    made = backbone("mlp", hidden=8, depth=1).build((2,), 3, "float32")
+    drawn = [jax.tree.leaves(nnx.state(made.init(jax.random.key(seed)), nnx.Param)) for seed in (0, 0, 1)]
     plain = jax.tree.leaves(nnx.state(MLP(MLPConfig(hidden=8, depth=1, num_classes=3), rngs=nnx.Rngs(0)), nnx.Param))
     assert all(np.array_equal(a, b) for a, b in zip(drawn[0], drawn[1], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(drawn[0], drawn[2], strict=True))
@@ -50,7 +51,7 @@ def test_a_network_is_drawn_from_its_key() -> None:
 
 def test_labels_reach_an_mmdit_as_its_text() -> None:
     shape, fields = KINDS["mmdit"]
-    config = plan(backbone("mmdit", **fields), shape, 3, "float32").config
+    config = backbone("mmdit", **fields).build(shape, 3, "float32").config
     assert isinstance(config, MMDiTConfig)
     x, t = jnp.broadcast_to(jax.random.normal(jax.random.key(2), (1, *shape)), (4, *shape)), jnp.full(4, 10.0)
 
@@ -84,7 +85,7 @@ def test_networks_that_do_not_fit_the_data_are_refused(
     kind: str, fields: dict[str, object], shape: tuple[int, ...], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
-        plan(backbone(kind, **fields), shape, 3, "float32")
+        backbone(kind, **fields).build(shape, 3, "float32")
 
 
 def test_presets_are_the_published_sizes_and_fields_those_of_the_config() -> None:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.training import OptimiserConfig, learning_rate, make_optimiser
-from artifex.training.config.optimizer import Curve, Name
+from artifex.training import OptimizerConfig
+from artifex.training.config.optimizer import Curve, Name, learning_rate, make_optimizer
 
 # Of 100 steps, 10 of them warm-up, at steps 0, 5, 10, 40, 100; the top is 2.
 CURVES: dict[Curve, list[float]] = {
@@ -20,21 +20,21 @@ CURVES: dict[Curve, list[float]] = {
 
 @pytest.mark.parametrize("schedule", get_args(Curve))
 def test_learning_rates_follow_their_formulas(schedule: Curve) -> None:
-    config = OptimiserConfig(learning_rate=2.0, schedule=schedule, warmup_steps=50)
+    config = OptimizerConfig(learning_rate=2.0, schedule=schedule, warmup_steps=50)
     rate = learning_rate(config, 100)
     assert np.allclose([rate(k) for k in (0, 5, 10, 40, 100)], CURVES[schedule], rtol=1e-5)
 
 
 def test_without_warm_up_the_top_is_first() -> None:
     for schedule in get_args(Curve):
-        assert learning_rate(OptimiserConfig(learning_rate=2.0, schedule=schedule, warmup_steps=0), 100)(0) == 2
-        assert learning_rate(OptimiserConfig(learning_rate=2.0, schedule=schedule), 1)(0) == 2
+        assert learning_rate(OptimizerConfig(learning_rate=2.0, schedule=schedule, warmup_steps=0), 100)(0) == 2
+        assert learning_rate(OptimizerConfig(learning_rate=2.0, schedule=schedule), 1)(0) == 2
 
 
 @pytest.mark.parametrize("name", get_args(Name))
-def test_every_name_is_an_optimiser(name: Name) -> None:
+def test_every_name_is_an_optimizer(name: Name) -> None:
     parameters = {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}
-    optimizer = make_optimiser(OptimiserConfig(name=name), 10)
+    optimizer = make_optimizer(OptimizerConfig(name=name), 10)
     updates, _ = jax.eval_shape(optimizer.update, parameters, jax.eval_shape(optimizer.init, parameters), parameters)
     assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, parameters)
 
@@ -44,7 +44,7 @@ def test_clipping_decay_and_options_reach_optax() -> None:
     gradient, zero = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.zeros(2)}
 
     def update(config: dict[str, object], gradient: dict[str, jax.Array], weights: dict[str, jax.Array]) -> jax.Array:
-        optimizer = make_optimiser(OptimiserConfig.model_validate(config), 10)
+        optimizer = make_optimizer(OptimizerConfig.model_validate(config), 10)
         updates: dict[str, jax.Array] = optimizer.update(gradient, optimizer.init(weights), weights)[0]
         return updates["w"]
 
@@ -61,6 +61,6 @@ def test_clipping_decay_and_options_reach_optax() -> None:
 @pytest.mark.parametrize(("name", "value"), [("b1", 1.0), ("b2", -0.1), ("b1", nan), ("eps", -1e-9), ("eps", inf)])
 def test_options_outside_of_their_range(name: str, value: float) -> None:
     """Adam's means forget at rates in [0, 1), and what is added to its root is not negative."""
-    OptimiserConfig(options={name: 0.0})
+    OptimizerConfig(options={name: 0.0})
     with pytest.raises(ValueError, match=rf"options\.{name}"):
-        OptimiserConfig(options={name: value})
+        OptimizerConfig(options={name: value})

@@ -7,17 +7,9 @@ import optax
 import pytest
 
 from artifex.schedules import Discrete, Epsilon, betas
-from artifex.training import (
-    Ema,
-    Every,
-    Objective,
-    OptimiserConfig,
-    PowerEma,
-    gamma,
-    learning_rate,
-    make_train_step,
-    sigma_rel,
-)
+from artifex.training import Every, Objective, OptimizerConfig, make_train_step
+from artifex.training.config.optimizer import learning_rate
+from artifex.training.ema import Ema, PowerEma, gamma, sigma_rel
 from tests.ranges import Range, numbers, wholes
 
 INF: Final = math.inf
@@ -26,7 +18,7 @@ SCHEDULE: Final = Discrete(betas.linear(10))
 OBJECTIVE: Final = Objective(SCHEDULE, Epsilon())
 
 
-def step(seed: int = 0, accumulate: int = 1, parallel_microbatches: int = 1, window: int = 50) -> object:
+def step(seed: int = 0, accumulation_steps: int = 1, parallel_microbatches: int = 1, window: int = 50) -> object:
     """A step that is made and not run: its settings are checked then."""
     return make_train_step(
         None,  # type: ignore[arg-type]
@@ -34,7 +26,7 @@ def step(seed: int = 0, accumulate: int = 1, parallel_microbatches: int = 1, win
         optax.sgd(1.0),
         Ema(),
         seed=seed,
-        accumulate=accumulate,
+        accumulation_steps=accumulation_steps,
         parallel_microbatches=parallel_microbatches,
         window=window,
     )
@@ -52,9 +44,9 @@ RANGES: Final = [
     *wholes("num_classes", 1, None, Objective, schedule=SCHEDULE, prediction=Epsilon()),
     *numbers("class_dropout", (0.0, 1.0), (-TINY, 1.01, INF), Objective, schedule=SCHEDULE, prediction=Epsilon()),
     *wholes("steps", 1, None, Every, do=print),
-    *wholes("steps", 1, None, learning_rate, config=OptimiserConfig()),
+    *wholes("steps", 1, None, learning_rate, config=OptimizerConfig()),
     Range(step, "seed", (0, 1), (-1, 2**32), whole=True),
-    *wholes("accumulate", 1, None, step),
+    *wholes("accumulation_steps", 1, None, step),
     *wholes("parallel_microbatches", 1, None, step),
     *wholes("window", 1, None, step),
 ]

@@ -11,7 +11,7 @@ from flax import nnx
 
 from artifex.training import BackboneConfig, ConfigError, Trainer, parse_config
 from artifex.training.cli import main
-from artifex.training.config.networks import KINDS, plan
+from artifex.training.config.backbones import KINDS
 from artifex.training.config.sizes import patch_of, sized_fields
 from artifex.training.run import memory
 from artifex.training.run.memory import Memory, memory_limit
@@ -20,7 +20,7 @@ MILLION = 1_000_000
 
 
 def counted(kind: str, shape: tuple[int, ...], labels: int | None) -> int:
-    made = plan(BackboneConfig.model_validate({"kind": kind}), shape, labels, "float32").shapes()
+    made = BackboneConfig.model_validate({"kind": kind}).build(shape, labels, "float32").abstract()
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(made, nnx.Param)))
 
 
@@ -77,7 +77,7 @@ def test_patches_are_those_of_the_papers(side: int, patch: int) -> None:
      ("edm2", {"base_channels": 24})],
 )  # fmt: skip
 def test_what_depends_on_a_given_field_follows(kind: str, given: dict[str, Any]) -> None:
-    config = plan(BackboneConfig.model_validate({"kind": kind, **given}), (8, 8, 1), 10, "float32").config
+    config = BackboneConfig.model_validate({"kind": kind, **given}).build((8, 8, 1), 10, "float32").config
     made = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(config).items()}
     assert given.items() <= made.items()
 
@@ -106,7 +106,7 @@ def test_memory_is_counted_by_hand() -> None:
 def test_activations_grow_with_the_part_of_a_batch_that_is_worked_through_at_once() -> None:
     small, large, parts = (
         Trainer(parse_config(TOY, sets)).memory.activations
-        for sets in ([], ["batch_size=64"], ["batch_size=64", "accumulate=8"])
+        for sets in ([], ["batch_size=64"], ["batch_size=64", "accumulation_steps=8"])
     )
     assert large > 4 * small
     assert parts == small

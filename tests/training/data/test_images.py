@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from artifex.training import LabelledImages, batch_indices, digits
+from artifex.training import LabelledImages, digits
+from artifex.training.data import batch_indices
 
 
 def test_digits_are_the_pixels_of_sklearn_between_minus_one_and_one() -> None:

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from artifex.training import Ema
+from artifex.training.ema import Ema
 
 
 def decays(decay: float, n: int) -> np.ndarray:

@@ -10,8 +10,21 @@ from jaxtyping import Array, Float
 from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
-from artifex.training import PowerEma, Snapshots, gamma, inner_products, reconstruction, sigma_rel
-from artifex.training.ema import Average, Constant, Ema, EmaConfig, Latest, NoEma, Power
+from artifex.training.ema import (
+    Average,
+    Constant,
+    Ema,
+    EmaConfig,
+    Latest,
+    NoEma,
+    Power,
+    PowerEma,
+    Snapshots,
+    gamma,
+    inner_products,
+    reconstruction,
+    sigma_rel,
+)
 
 STEPS, EVERY = 2048, 32
 KEPT, UNSEEN = (0.05, 0.10), (0.07, 0.15)

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from artifex.training import LabelledImages, digits, memorization, recognize, spread_ratio
+from artifex.training import LabelledImages, digits
+from artifex.training.evaluation.memorization import memorization
+from artifex.training.evaluation.recognition import recognize, spread_ratio
 
 REAL = digits()
 

@@ -13,12 +13,12 @@ from artifex.samplers import prior, sample
 from artifex.schedules import grid
 from artifex.training import PreviewConfig, RunConfig, Toy, Trainer
 from artifex.training.cli import main
+from artifex.training.config.sampling import SAMPLERS
 from artifex.training.config.yaml import parse_config
 from artifex.training.data import Arrays, open_dataset
 from artifex.training.evaluation import Features, fid
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.run import Run
-from artifex.training.run.sampling import SAMPLERS
 
 CONFIG = """
 data: {kind: toy, name: gaussians, size: 300}
@@ -92,7 +92,7 @@ def test_the_samples_scored_are_those_that_the_options_name(
         "sampler": sampler, "steps": steps, "guidance_scale": scale, "seed": seed, "labels": "all 8 in turn",
         "network": "step 30, averaged as in training",
     }  # fmt: skip
-    trainer = Trainer.of("run")
+    trainer = Trainer.from_folder("run")
     trained, path, labels = trainer.load(), trainer.objective, np.arange(48) % 8
     walk = SAMPLERS[told["sampling"]["sampler"]].tableau(path.schedule, grid.trailing(1000, steps))
     guided = ClassifierFree(scale, null=jnp.asarray(8))(trained.denoiser, jnp.asarray(labels))

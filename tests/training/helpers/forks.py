@@ -22,11 +22,13 @@ from typing import NoReturn
 import jax
 import numpy as np
 
-import artifex.training.config.networks  # noqa: F401  else each run imports it anew
+import artifex.training.config.network_plan  # noqa: F401  else each run imports it anew
 from artifex.training.checkpoints.checkpointer import Checkpointer
 from artifex.training.cli import main, train
 from artifex.training.cli.progress import Bar
-from artifex.training.run.loop import Report, Trained
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.report import Report
+from artifex.training.run.trained import Trained
 
 write = Checkpointer._write
 
@@ -46,9 +48,9 @@ def telling_write(self: Checkpointer, step: int, *args: object) -> None:
     say("saved", step)
 
 
-def tell_digest(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
+def tell_digest(folder: RunFolder, trained: Trained, unreadable: Sequence[str]) -> None:
     leaves = jax.tree.leaves_with_path(trained.state)
-    parts = (f"{place}{leaf.dtype}{leaf.shape}".encode() + np.asarray(leaf).tobytes() for place, leaf in leaves)
+    parts = (f"{path}{leaf.dtype}{leaf.shape}".encode() + np.asarray(leaf).tobytes() for path, leaf in leaves)
     say("digest", hashlib.sha256(b"".join(parts)).hexdigest())
 
 

@@ -25,10 +25,9 @@ from artifex.samplers import sample
 from artifex.schedules import Discrete, NetworkDenoiser, V, betas
 from artifex.training import (
     Checkpointer,
-    DiscreteSchedule,
+    Learner,
     Network,
     Objective,
-    Preview,
     RunConfig,
     Trainer,
     TrainingConfig,
@@ -39,11 +38,16 @@ from artifex.training import (
     sampling,
     write_config,
 )
-from artifex.training.config.networks import Plan
-from artifex.training.config.optimizer import make_optimiser
-from artifex.training.run.loop import starting, state_like
-from artifex.training.run.sampling import SampleGenerator, SamplingConfig
-from artifex.training.sharding.mesh import MeshConfig, global_batch, make_mesh, place
+from artifex.training.config import DiscreteSchedule
+from artifex.training.config.network_plan import NetworkPlan
+from artifex.training.config.optimizer import make_optimizer
+from artifex.training.config.sampling import SamplingConfig
+from artifex.training.run.preview import Preview
+from artifex.training.run.sampling import SampleGenerator
+from artifex.training.sharding.batches import global_batch
+from artifex.training.sharding.mesh import MeshConfig, make_mesh
+from artifex.training.sharding.sharding import shard
+from artifex.training.step.state import abstract_state, jit_init_state
 from tests.training.helpers.tiny import Turning, same
 
 LAYOUTS = {
@@ -111,14 +115,14 @@ def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None
     before = held()
     mesh = None if config is None else make_mesh(config)
     network, average, data = Network(make(mesh)), CONFIG.ema.build(), digits()
-    optimizer = make_optimiser(CONFIG.optimizer, CONFIG.steps)
-    like, shardings = state_like(network, optimizer, average, CONFIG.steps, mesh)
+    optimizer = make_optimizer(CONFIG.optimizer, CONFIG.steps)
+    like, shardings = abstract_state(network, optimizer, average, CONFIG.steps, mesh)
     if shardings is None:
         state, memory = init_state(network, optimizer, average, CONFIG.steps), None
     else:
-        begin = starting(optimizer, average, CONFIG.steps, shardings)
-        compiled = begin.lower(place(network.parameters, shardings.parameters)).compile()
-        state, memory = compiled(place(network.parameters, shardings.parameters)), memory_of(compiled)
+        begin = jit_init_state(optimizer, average, CONFIG.steps, shardings)
+        compiled = begin.lower(shard(network.parameters, shardings.parameters)).compile()
+        state, memory = compiled(shard(network.parameters, shardings.parameters)), memory_of(compiled)
     start, taken = jax.tree.map(np.asarray, state), held() - before
     objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=10)
     step = make_train_step(network, objective, optimizer, average, shardings=shardings)
@@ -134,13 +138,13 @@ def read_elsewhere(folder: Path) -> float:
         {"data": {"kind": "toy", "size": 60}, "backbone": {"kind": "mlp", "hidden": 8, "depth": 1}, "batch_size": 6}
     )
     network = Network(MLP(MLPConfig(hidden=8, depth=1, num_classes=2), rngs=nnx.Rngs(0)))
-    state = init_state(network, make_optimiser(config.optimizer, config.steps), config.ema.build(), config.steps)
+    state = init_state(network, make_optimizer(config.optimizer, config.steps), config.ema.build(), config.steps)
     with Checkpointer(folder / "checkpoint") as checkpointer:
         checkpointer.save(1, state, {"seconds": 0, "config": config.model_dump(mode="json"), "data": {}})
     write_config(config, folder / "config.yaml")
-    trained = Trainer.of(folder, anywhere=True).load()
+    trained = Trainer.from_folder(folder, any_devices=True).load()
     assert len(jax.tree.leaves(trained.state.parameters)[0].devices()) == 8
-    drawing = SampleGenerator.of(SamplingConfig(steps=2), config.schedule, trained.objective.schedule, (2,), 2)
+    drawing = SampleGenerator.from_config(SamplingConfig(steps=2), config.schedule, (2,), 2)
     one, eight = (
         next(drawing.draw(denoiser, 5, drawing.labels(5), KEY, 5))
         for denoiser in (
@@ -153,7 +157,7 @@ def read_elsewhere(folder: Path) -> float:
 def drawn(state: TrainState, folder: Path) -> dict[str, object]:
     """A preview of ten samples by one device and by those where ``state`` lies: their shares, and what differs."""
     objective = Objective(Discrete(betas.cosine(1000)), V())
-    drawing = SampleGenerator.of(SamplingConfig(steps=3), DiscreteSchedule(), objective.schedule, (8, 8, 1), None)
+    drawing = SampleGenerator.from_config(SamplingConfig(steps=3), DiscreteSchedule(), (8, 8, 1), None)
     shares, pictures = list[tuple[int, ...]](), list[np.ndarray]()
 
     def watched(*arguments: Any) -> jax.Array:  # noqa: ANN401
@@ -163,9 +167,7 @@ def drawn(state: TrainState, folder: Path) -> dict[str, object]:
 
     for name, at, config in (("alone", jax.tree.map(np.asarray, state), None), ("shared", state, LAYOUTS["fsdp"])):
         mesh = None if config is None else make_mesh(config)
-        preview = Preview(
-            folder / name, drawing, 10, Network(Turning(64)), objective, CONFIG.ema.build(), KEY, mesh=mesh
-        )
+        preview = Preview(folder / name, drawing, 10, Learner(Turning(64), objective, CONFIG, mesh=mesh), KEY)
         with patch.object(sampling, "sample", watched):
             preview(at)
         pictures.append(np.asarray(Image.open(folder / name / f"{CONFIG.steps:08d}.png"), np.int32))
@@ -174,11 +176,11 @@ def drawn(state: TrainState, folder: Path) -> dict[str, object]:
 
 
 def main(folder: Path) -> None:
-    plan = Plan("dit", NETWORK, NETWORK.num_classes)
+    plan = NetworkPlan("dit", NETWORK, NETWORK.num_classes)
     out: dict[str, object] = {}
     starts, likes, finals = dict[str, object](), dict[str, TrainState](), dict[str, object]()
     for name, config in LAYOUTS.items():
-        starts[name], taken, memory, state, like, program = trained(partial(plan.make, KEY), config)
+        starts[name], taken, memory, state, like, program = trained(partial(plan.init, KEY), config)
         assert same(starts[name], starts["one"]), name
         with Checkpointer(folder / name) as checkpointer:
             checkpointer.save(CONFIG.steps, state, {})
@@ -212,7 +214,7 @@ def main(folder: Path) -> None:
         "lengths": [(np.linalg.norm(kernel, axis=0) / len(kernel) ** 0.5).tolist() for kernel in kernels],
     }
     elsewhere = read_elsewhere(folder / "elsewhere")
-    drawing = memory_of(plan.drawing(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile())
+    drawing = memory_of(plan.jit_init(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile())
     print(json.dumps({"dit": out, "turning": told, "drawing": drawing, "elsewhere": elsewhere, "pictures": pictures}))
 
 

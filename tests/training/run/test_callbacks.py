@@ -15,12 +15,14 @@ from safetensors.numpy import load_file
 from tensorboardX.proto.event_pb2 import Event
 
 from artifex.schedules import NetworkDenoiser
-from artifex.training import MetricsLog, Report, RunConfig, Snapshots, Trainer
+from artifex.training import Report, RunConfig, Trainer
 from artifex.training.cli import main
 from artifex.training.config.optimizer import learning_rate
+from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.yaml import parse_config
-from artifex.training.run.metrics_log import keep_until
-from artifex.training.run.sampling import SampleGenerator, SamplingConfig
+from artifex.training.ema import Snapshots
+from artifex.training.run.metrics_log import MetricsLog, keep_until
+from artifex.training.run.sampling import SampleGenerator
 from artifex.training.step.loss_by_level import levels_of
 
 CONFIG = """
@@ -159,19 +161,15 @@ def test_samples_are_a_picture_and_numbers(runs: Runs, tmp_path: Path, capsys: p
     assert "ddpm, 5 steps, guidance 1, seed 0" in said
     assert "ddpm, 5 steps, guidance 3, seed 1" in said
     # They are what the library draws with the run's first average, or with that of another width.
-    trained = Trainer.of(runs.whole).load()
+    trained = Trainer.from_folder(runs.whole).load()
     averages = (
         trained.state.average[0],
         Snapshots(runs.whole / "snapshots").reconstruct(0.07, trained.parameters, 12)[0],
     )
     path, settings = trained.objective, {"sampler": "ddpm", "steps": 5}
     for got, parameters, guidance, seed in zip(same, (averages[0], *averages), (1.0, 3.0, 1.0), (0, 1, 0), strict=True):
-        drawing = SampleGenerator.of(
-            SamplingConfig.model_validate({**settings, "guidance": guidance}),
-            runs.config.schedule,
-            path.schedule,
-            (2,),
-            2,
+        drawing = SampleGenerator.from_config(
+            SamplingConfig.model_validate({**settings, "guidance": guidance}), runs.config.schedule, (2,), 2
         )
         denoiser = NetworkDenoiser(trained.network.apply, path.prediction, parameters)
         (drawn,) = drawing.draw(denoiser, 7, np.array([1, 0, 1, 1, 0, 1, 1], np.int32), jax.random.key(seed), 7)
@@ -248,7 +246,7 @@ def test_a_preview_that_can_not_be_drawn_is_refused_before_training() -> None:
 
 
 def test_a_run_is_loaded_as_it_was_saved(runs: Runs) -> None:
-    loaded = Trainer.of(runs.whole).load()
+    loaded = Trainer.from_folder(runs.whole).load()
     assert loaded.steps_done == 12
     assert np.array_equal(np.asarray(loaded.losses, np.float64), runs.losses)
     assert [leaf.shape for leaf in jax.tree.leaves(loaded.parameters)] == [

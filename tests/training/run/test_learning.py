@@ -17,14 +17,17 @@ from artifex.backbones import MLP, MLPConfig
 from artifex.schedules import Discrete, NetworkDenoiser, NoiseLevel, Prediction, Schedule, V, betas
 from artifex.schedules.arrays import HostArray, T
 from artifex.schedules.time_samplers import TimeSampler
-from artifex.training import Network, Objective, PowerEma, RunConfig, init_state, make_train_step
-from artifex.training.config import build
-from artifex.training.config.choices import PredictionName, ScheduleConfig, WeightConfig
-from artifex.training.config.optimizer import OptimiserConfig, make_optimiser
+from artifex.training import Network, Objective, RunConfig, init_state, make_train_step
+from artifex.training.config.optimizer import OptimizerConfig, make_optimizer
+from artifex.training.config.predictions import PredictionName
+from artifex.training.config.sampling import SamplingConfig
+from artifex.training.config.schedules import ScheduleConfig
+from artifex.training.config.weights import WeightConfig
 from artifex.training.config.yaml import parse_config
 from artifex.training.data import ToyName, toy_points
+from artifex.training.ema import PowerEma
 from artifex.training.evaluation import Features, sliced_wasserstein
-from artifex.training.run.sampling import SampleGenerator, SamplingConfig
+from artifex.training.run.sampling import SampleGenerator
 from artifex.training.section import kind, models
 
 TOYS: tuple[ToyName, ...] = ("moons", "spirals", "checkerboard")
@@ -44,9 +47,9 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 def drawn() -> dict[ToyName, np.ndarray]:
     """Samples of three networks, trained side by side in one compiled scan of the toolkit's own step."""
     config = parse_config("{data: {kind: toy}, schedule: edm, prediction: edm, backbone: {kind: mlp}}")
-    objective, average = build.objective(config, None), PowerEma((0.1,))
+    objective, average = config.build_objective(None), PowerEma((0.1,))
     network = Network(MLP(MLPConfig(hidden=64, depth=2), rngs=nnx.Rngs(0)))
-    optimizer = make_optimiser(OptimiserConfig(learning_rate=1e-2, warmup_steps=20), STEPS)
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2, warmup_steps=20), STEPS)
     step = make_train_step(network, objective, optimizer, average)
 
     def fit(points: Float[Array, "n 2"], key: Array) -> Any:  # noqa: ANN401 -- parameters of any network
@@ -60,7 +63,7 @@ def drawn() -> dict[ToyName, np.ndarray]:
     points = jnp.stack([toy_points(name, 20_000).x for name in TOYS])
     fitted = jax.jit(jax.vmap(fit))(points, jax.random.split(jax.random.key(0), len(TOYS)))
     sampling = SamplingConfig(sampler="dpmpp_2m", steps=20)
-    drawing = SampleGenerator.of(sampling, config.schedule, objective.schedule, (2,), None)
+    drawing = SampleGenerator.from_config(sampling, config.schedule, (2,), None)
     out: dict[ToyName, np.ndarray] = {}
     for i, name in enumerate(TOYS):
         denoiser = NetworkDenoiser(network.apply, objective.prediction, jax.tree.map(lambda leaf: leaf[i], fitted))  # noqa: B023
@@ -184,7 +187,7 @@ def test_every_combination_trains() -> None:
     """Prediction by schedule by weight, in one compiled program: on a batch with fixed draws the loss falls."""
     schedules, weights = ([kind(model) or "" for model in models(union)] for union in (ScheduleConfig, WeightConfig))
     configs = {(s, p, w): named(s, p, w) for s in schedules for p in get_args(PredictionName) for w in weights}
-    objectives = {names: build.objective(config, None) for names, config in configs.items()}
+    objectives = {names: config.build_objective(None) for names, config in configs.items()}
     assert len(objectives) == 7 * 6 * 8
     predictions = list(dict.fromkeys(objective.prediction for objective in objectives.values()))
     weighings = {(p, w): objectives[schedules[0], p, w].weight or ones for _, p, w in configs}
@@ -196,7 +199,7 @@ def test_every_combination_trains() -> None:
         list(weighings.values()),
     )
     network = Network(MLP(MLPConfig(hidden=16, depth=1), rngs=nnx.Rngs(0)))
-    optimizer = make_optimiser(OptimiserConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"), 20)
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"), 20)
     x0, key = jnp.asarray(toy_points("moons", 64).x), jax.random.key(0)
 
     @jax.jit

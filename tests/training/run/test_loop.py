@@ -11,19 +11,20 @@ from artifex.schedules import X0, Discrete, V, betas
 from artifex.training import (
     CheckpointConfig,
     Checkpointer,
-    Ema,
     LabelledImages,
+    Learner,
     Network,
     Objective,
-    OptimiserConfig,
+    OptimizerConfig,
     Report,
     Trained,
     TrainingConfig,
     init_state,
-    make_optimiser,
     make_train_step,
     train,
 )
+from artifex.training.config.optimizer import make_optimizer
+from artifex.training.ema import Ema
 from tests.training.helpers.tiny import OBJECTIVE, batches, data, dataset, network, same
 
 CONFIG = TrainingConfig(steps=8, batch_size=4, seed=1, checkpoint=CheckpointConfig(every=3))
@@ -50,14 +51,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         heard.append(report)
 
     with Checkpointer(folder) as checkpointer:
-        trained = train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, callback=note)
+        trained = train(Learner(network(), OBJECTIVE, CONFIG), batches(), checkpointer=checkpointer, callback=note)
     return Whole(trained, folder, heard)
 
 
 def test_training_is_a_function_of_its_arguments(whole: Whole) -> None:
     module = network()
-    again = train(module, batches(), OBJECTIVE, CONFIG)
-    other = train(module, batches(), OBJECTIVE, CONFIG.model_copy(update={"seed": 2}))
+    again = train(Learner(module, OBJECTIVE, CONFIG), batches())
+    other = train(Learner(module, OBJECTIVE, CONFIG.model_copy(update={"seed": 2})), batches())
     assert same(again.state, whole.trained.state)
     assert not same(other.state.parameters, whole.trained.state.parameters)
     assert same(Network(module).parameters, Network(network()).parameters)
@@ -70,12 +71,15 @@ def test_a_resumed_run_ends_in_the_bits_of_an_uninterrupted_one(tmp_path: Path, 
     questions = after(cut)
     with Checkpointer(tmp_path) as checkpointer:
         part = train(
-            network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0
+            Learner(network(), OBJECTIVE, CONFIG),
+            batches(),
+            checkpointer=checkpointer,
+            stop=lambda: next(questions) >= 0,
         )
         assert (part.steps_done, part.finished, len(part.losses)) == (cut, False, cut)
         assert checkpointer.latest() == cut
     with Checkpointer(tmp_path) as checkpointer:
-        rest = train(network(seed=9), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        rest = train(Learner(network(seed=9), OBJECTIVE, CONFIG), batches(), checkpointer=checkpointer, resume=True)
         assert checkpointer.latest() == 8
         assert same(checkpointer.restore(rest.state), whole.trained.state)
     assert same(rest.state, whole.trained.state)
@@ -84,8 +88,8 @@ def test_a_resumed_run_ends_in_the_bits_of_an_uninterrupted_one(tmp_path: Path, 
 
 def test_a_finished_run_has_its_checkpoints_and_resumes_to_itself(whole: Whole) -> None:
     with Checkpointer(whole.folder) as checkpointer:
-        assert [checkpointer.notes(step)["config"]["steps"] for step in (6, 8)] == [8, 8]
-        again = train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        assert [checkpointer.metadata(step)["config"]["steps"] for step in (6, 8)] == [8, 8]
+        again = train(Learner(network(), OBJECTIVE, CONFIG), batches(), checkpointer=checkpointer, resume=True)
     assert same(again.state, whole.trained.state)
 
 
@@ -93,27 +97,32 @@ def test_a_fresh_run_replaces_earlier_checkpoints_when_it_has_its_own(tmp_path: 
     questions = after(2)
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(20, {"other": jnp.zeros(1)}, {"config": {}})
-        train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: True)
+        train(Learner(network(), OBJECTIVE, CONFIG), batches(), checkpointer=checkpointer, stop=lambda: True)
         assert checkpointer.latest() == 20
-        train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0)
+        train(
+            Learner(network(), OBJECTIVE, CONFIG),
+            batches(),
+            checkpointer=checkpointer,
+            stop=lambda: next(questions) >= 0,
+        )
         assert checkpointer.latest() == 2
-        assert checkpointer.notes()["config"] == CONFIG.model_dump(mode="json")
+        assert checkpointer.metadata()["config"] == CONFIG.model_dump(mode="json")
 
 
 def test_there_must_be_something_to_resume_of_the_same_config(tmp_path: Path, whole: Whole) -> None:
     with pytest.raises(ValueError, match="resume must come with a checkpointer, got None"):
-        train(network(), batches(), OBJECTIVE, CONFIG, resume=True)
+        train(Learner(network(), OBJECTIVE, CONFIG), batches(), resume=True)
     with (
         Checkpointer(tmp_path) as checkpointer,
         pytest.raises(FileNotFoundError, match="must hold a checkpoint"),
     ):
-        train(network(), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        train(Learner(network(), OBJECTIVE, CONFIG), batches(), checkpointer=checkpointer, resume=True)
     other = CONFIG.model_copy(update={"seed": 3})
     with (
         Checkpointer(whole.folder) as checkpointer,
         pytest.raises(ValueError, match=r"^seed must stay 1 where a run goes on, got 3$"),
     ):
-        train(network(), batches(), OBJECTIVE, other, checkpointer=checkpointer, resume=True)
+        train(Learner(network(), OBJECTIVE, other), batches(), checkpointer=checkpointer, resume=True)
 
 
 def test_the_callback_hears_of_every_step_once(whole: Whole) -> None:
@@ -139,7 +148,7 @@ def test_each_loss_is_the_objective_of_its_batch_at_its_key(whole: Whole) -> Non
 def test_a_step_takes_over_the_buffers_of_its_state() -> None:
     module = network()
     parts = Network(module)
-    optimizer = make_optimiser(CONFIG.optimizer, CONFIG.steps)
+    optimizer = make_optimizer(CONFIG.optimizer, CONFIG.steps)
     before = init_state(parts, optimizer, Ema(), CONFIG.steps)
     x0, labels = data().batch(0, 4, seed=1)
     make_train_step(parts, OBJECTIVE, optimizer, Ema())(before, jnp.asarray(x0), jnp.asarray(labels))
@@ -163,8 +172,8 @@ def test_a_network_learns_two_images_by_their_labels() -> None:
     two = LabelledImages(images, np.array([0, 1], np.int32))
     schedule = Discrete(betas.cosine(50))
     objective = Objective(schedule, X0(), num_classes=3)
-    config = TrainingConfig(steps=1500, optimizer=OptimiserConfig(learning_rate=1e-2))
-    trained = train(network(), dataset(two).batches(16, 0), objective, config)
+    config = TrainingConfig(steps=1500, optimizer=OptimizerConfig(learning_rate=1e-2))
+    trained = train(Learner(network(), objective, config), dataset(two).batches(16, 0))
     assert float(trained.losses[-20:].mean()) < 0.1 * float(trained.losses[0])
     level = schedule.at(jnp.full(2, 40.0))
     x_t = level.sigma[:, None, None, None] * jax.random.normal(jax.random.key(0), (2, 2, 2, 1))

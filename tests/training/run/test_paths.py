@@ -12,6 +12,7 @@ from artifex.training import Trainer, export_network, load_exported, parse_confi
 from artifex.training.checkpoints.checkpointer import Checkpointer
 from artifex.training.cli import main
 from artifex.training.data import Arrays, ImageFolder
+from artifex.training.run.folder import RunFolder
 from tests.training.cli.test_cli import tree
 
 RUN = """
@@ -66,7 +67,7 @@ def test_results_are_read_without_the_data_wherever_the_run_lies(
     assert load_exported("run.safetensors").card.num_classes == 3
     with np.load("drawn/samples.npz") as stored:
         assert stored["labels"].tolist() == [0, 1, 2, 0]
-    reader = Trainer.of("moved", anywhere=True)
+    reader = Trainer.from_folder("moved", any_devices=True)
     assert (reader.shape, reader.num_classes, reader.load().steps_done) == ((2,), 3, 2)
     capsys.readouterr()
     # What needs the data says so.
@@ -78,19 +79,19 @@ def test_results_are_read_without_the_data_wherever_the_run_lies(
 
 
 def test_a_checkpoint_of_an_earlier_version_has_its_data_opened(folder: Path) -> None:
-    reader = Trainer.of("run", anywhere=True)
+    reader = Trainer.from_folder("run", any_devices=True)
     with Checkpointer(folder / "old" / "checkpoint") as checkpointer:
-        notes = reader._saved.notes() if reader._saved else {}
+        notes = reader._saved.metadata() if reader._saved else {}
         data = {name: notes["data"][name] for name in ("data", "examples", "batch_size", "seed", "step", "skipped")}
         checkpointer.save(2, reader.load().state, {**notes, "data": data})
     shutil.copy("run/config.yaml", "old/config.yaml")
-    old = Trainer.of("old", anywhere=True)
+    old = Trainer.from_folder("old", any_devices=True)
     assert (old.shape, old.num_classes, old.load().steps_done) == ((2,), 3, 2)
     assert main(["train", "--resume", "--set", "steps=3", "--out", "old"]) == 0
     (folder / "data.npy").unlink()
     (folder / "old" / "checkpoint" / "3").rename(folder / "3")
     with pytest.raises(FileNotFoundError, match=r"data\.npy"):
-        Trainer.of("old", anywhere=True)
+        Trainer.from_folder("old", any_devices=True)
 
 
 def test_home_is_home_in_every_option_and_in_a_configuration(
@@ -120,8 +121,8 @@ def test_home_is_home_in_every_option_and_in_a_configuration(
 
     trainer = Trainer(parse_config(RUN, [o for o in home_data if o != "--set"]), "~/of python")
     trainer.fit()
-    assert trainer.folder == folder / "of python"
-    export_network(Trainer.of("~/of python"), "~/python.safetensors")
+    assert trainer.folder == RunFolder(folder / "of python")
+    export_network(Trainer.from_folder("~/of python"), "~/python.safetensors")
     assert load_exported("~/python.safetensors").card.step == 2
     assert len(load_file(folder / "python.safetensors")) > 0
     assert Checkpointer(Path("~/of python/checkpoint")).latest() == 2

@@ -6,8 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from artifex.training import denoising_figure, loss_figure, samples_figure
-from artifex.training.run.plots import INK, PAPER, samples_picture, save
+from artifex.training.run.plots import INK, PAPER, denoising_figure, loss_figure, samples_figure, samples_picture, save
 
 BLANK, FULL = np.full((2, 8, 8, 1), -1, np.float32), np.full((2, 8, 8, 1), 1, np.float32)
 

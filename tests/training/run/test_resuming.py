@@ -12,7 +12,7 @@ import pytest
 
 from artifex.training import Every, Trainer, TrainState, parse_config, read_config
 from artifex.training.cli import main
-from artifex.training.config.optimizer import Name, OptimiserConfig, make_optimiser
+from artifex.training.config.optimizer import Name, OptimizerConfig, make_optimizer
 from artifex.training.run.resuming import changes, check_changes
 from tests.training.cli.test_cli import tree
 from tests.training.helpers.tiny import same
@@ -50,7 +50,7 @@ def test_more_steps_are_those_of_a_run_that_stopped_and_has_another_schedule(
     capsys.readouterr()
     assert main(["train", "--resume", "--out", "run", "--set", "steps=8", "--set", "checkpoint.every=3"]) == 0
     assert capsys.readouterr().err == "from step 4 on: checkpoint.every 3 for 2, steps 8 for 4\n"
-    run, whole = Trainer.of("run").load(), Trainer.of("whole").load()
+    run, whole = Trainer.from_folder("run").load(), Trainer.from_folder("whole").load()
     assert same(run.state, whole.state)
     assert run.finished
     assert run.losses.shape == (8,)
@@ -135,7 +135,7 @@ def test_all_that_may_change_at_once_and_in_a_file(folder: Path, capsys: pytest.
         .replace("steps: 4", "steps: 7")
         .replace("batch_size: 8", "batch_size: 6")
         + """
-accumulate: 3
+accumulation_steps: 3
 parallel_microbatches: 2
 max_skipped: 3
 optimizer: {learning_rate: 1e-4, schedule: linear, warmup_steps: 3, clip_norm: 2.0, weight_decay: 0.1}
@@ -148,9 +148,9 @@ precision: {compute: bfloat16}
     assert main(["train", "new.yaml", "--resume", "--out", "run"]) == 0
     said = capsys.readouterr().err
     assert said.startswith(
-        "from step 4 on: parallel_microbatches 2 for 1, accumulate 3 for 1, batch_size 6 for 8, data.path "
+        "from step 4 on: parallel_microbatches 2 for 1, accumulation_steps 3 for 1, batch_size 6 for 8, data.path "
     )
-    run = Trainer.of("run").load()
+    run = Trainer.from_folder("run").load()
     assert (run.steps_done, run.finished, run.config.batch_size) == (7, True, 6)
     assert np.isfinite(run.losses).all()
     assert (folder / "run" / "previews" / "00000007.png").is_file()
@@ -172,7 +172,7 @@ def test_data_that_grew_is_gone_on_with_when_it_is_accepted(folder: Path, capsys
     )
     assert tree(folder) == before
     assert main([*again, "--accept-changed-data"]) == 0
-    assert Trainer.of("run").load().finished
+    assert Trainer.from_folder("run").load().finished
     # Once accepted it is the run's data.
     assert main(["train", "--resume", "--out", "run", "--set", "steps=7"]) == 0
 
@@ -185,13 +185,13 @@ def test_what_may_change_of_an_optimiser_is_no_part_of_its_state(name: Name) -> 
         {"clip_norm": 3.0},
     ]  # fmt: skip
     try:
-        OptimiserConfig(name=name, weight_decay=0.5)
+        OptimizerConfig(name=name, weight_decay=0.5)
     except ValueError:
         pass  # it has none
     else:
         more += [{"weight_decay": 0.5}, {"weight_decay": 0.0}]
     states = [
-        jax.eval_shape(make_optimiser(OptimiserConfig(**{"name": name, **one}), steps).init, parameters)  # type: ignore[arg-type]
+        jax.eval_shape(make_optimizer(OptimizerConfig(**{"name": name, **one}), steps).init, parameters)  # type: ignore[arg-type]
         for one, steps in (({}, 40), *((one, 40) for one in more), ({}, 4000))
     ]
     leaves = [[(str(path), leaf.shape, leaf.dtype) for path, leaf in jax.tree.leaves_with_path(s)] for s in states]

@@ -5,10 +5,10 @@ import pytest
 from jaxtyping import Array, Float, Int
 
 from artifex.schedules import X0, Discrete, NetworkDenoiser, betas
-from artifex.training.config import build
-from artifex.training.config.choices import DiscreteSchedule, ScheduleConfig
+from artifex.training.config.sampling import SAMPLERS, SamplerName, SamplingConfig
+from artifex.training.config.schedules import DiscreteSchedule, ScheduleConfig
 from artifex.training.config.yaml import parse_config
-from artifex.training.run.sampling import SAMPLERS, SampleGenerator, SamplerName, SamplingConfig, times
+from artifex.training.run.sampling import SampleGenerator
 from artifex.training.section import kind, models
 
 CHAIN = DiscreteSchedule(steps=20)
@@ -26,15 +26,15 @@ def halved(values: Array, x: Float[Array, "b *d"], t: Float[Array, " b"], cond: 
 
 
 def drawing(config: SamplingConfig, shape: tuple[int, ...], classes: int | None) -> SampleGenerator:
-    return SampleGenerator.of(config, CHAIN, PATH, shape, classes)
+    return SampleGenerator.from_config(config, CHAIN, shape, classes)
 
 
 @pytest.mark.parametrize("name", [kind(model) for model in models(ScheduleConfig)])
 def test_every_sampler_walks_every_schedule_to_clean_data(name: str) -> None:
     """In tables alone: finite, from (nearly) pure noise, and at the end only x0 is left."""
     config = parse_config(f"{{data: {{kind: toy}}, backbone: {{kind: mlp}}, schedule: {name}}}")
-    schedule = build.schedule(config.schedule)
-    grid = times(config.schedule, schedule, 6)
+    schedule = config.schedule.build()
+    grid = config.schedule.timesteps(6)
     for sampler in SAMPLERS.values():
         walk = sampler.tableau(schedule, grid)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((walk.evaluate, walk.base, walk.noise)))

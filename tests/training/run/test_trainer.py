@@ -8,17 +8,9 @@ import pytest
 from flax import nnx
 
 from artifex.backbones import MLP, MLPConfig
-from artifex.training import (
-    ConfigError,
-    Dataset,
-    Network,
-    RunConfig,
-    Snapshots,
-    Trainer,
-    parse_config,
-    read_config,
-)
+from artifex.training import ConfigError, Dataset, Network, RunConfig, Trainer, parse_config, read_config
 from artifex.training.config.yaml import write_config
+from artifex.training.ema import Snapshots
 from artifex.training.sharding.mesh import MeshConfig
 from tests.training.helpers.tiny import data, dataset, network, same
 
@@ -49,14 +41,14 @@ def test_a_run_from_its_configuration_and_one_that_goes_on_end_alike(tmp_path: P
     questions = count(-4)
     part = Trainer(config(), tmp_path / "part").fit(stop=lambda: next(questions) >= 0)
     assert (part.steps_done, part.finished) == (4, False)
-    rest = Trainer.of(tmp_path / "part").fit(resume=True)
+    rest = Trainer.from_folder(tmp_path / "part").fit(resume=True)
     assert same(rest.state, whole.state)
-    assert same(Trainer.of(tmp_path / "part").load().state, whole.state)
+    assert same(Trainer.from_folder(tmp_path / "part").load().state, whole.state)
     # As eight devices would have left it.
     write_config(config().model_copy(update={"mesh": MeshConfig(fsdp=8)}), tmp_path / "part" / "config.yaml")
     with pytest.raises(ValueError, match="the product of the mesh must be the number of devices, 1"):
-        Trainer.of(tmp_path / "part")
-    assert same(Trainer.of(tmp_path / "part", anywhere=True).load().state, whole.state)
+        Trainer.from_folder(tmp_path / "part")
+    assert same(Trainer.from_folder(tmp_path / "part", any_devices=True).load().state, whole.state)
 
     parameters = jax.tree.leaves(whole.state.parameters)
     assert {leaf.dtype for leaf in parameters} == {jnp.dtype(jnp.float32)}
@@ -82,7 +74,7 @@ def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"backbone.kind 'unet' does not take the data's points"):
         Trainer(parse_config("data: toy"), tmp_path / "new")
     with pytest.raises(ConfigError, match=r"config\.yaml could not be read"):
-        Trainer.of(tmp_path)
+        Trainer.from_folder(tmp_path)
     with pytest.raises(ValueError, match="resume must come with a checkpointer, got None"):
         Trainer(config()).fit(resume=True)
     assert list(tmp_path.iterdir()) == []

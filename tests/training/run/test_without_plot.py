@@ -16,7 +16,7 @@ from artifex.training import (
     CheckpointConfig,
     Dataset,
     Every,
-    Preview,
+    Learner,
     Trainer,
     TrainingConfig,
     parse_config,
@@ -25,8 +25,9 @@ from artifex.training import (
 from artifex.training.checkpoints.checkpointer import Checkpointer
 from artifex.training.cli import main
 from artifex.training.data.source import ArraySource, UnreadableError
+from artifex.training.run.folder import RunFolder
 from artifex.training.run.plots import denoising_figure, loss_figure, rendered, samples_figure, samples_picture
-from artifex.training.run.trainer import latest
+from artifex.training.run.preview import Preview
 from tests.training.helpers.tiny import OBJECTIVE, Tiny, batches, network
 
 RUN = """
@@ -64,7 +65,7 @@ def test_any_shape_is_trained_sampled_and_evaluated(
     np.save("data.npy", np.random.default_rng(0).uniform(-1, 1, (40, *shape)).astype(np.float32))
     Path("run.yaml").write_text(RUN.format(path="data.npy", backbone=backbone))
     assert main(["train", "run.yaml", "--out", "run"]) == 0
-    assert latest(Path("run")) == 2
+    assert RunFolder(Path("run")).latest_step() == 2
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     why = f"samples of shape {shape} are neither images (h, w, c) of up to 64 channels nor points (2,)"
     assert told == ([] if picture else [f"previews are written as npz files: {why}"])
@@ -184,13 +185,14 @@ def test_what_fails_on_the_way_does_not_cost_the_steps_before(where: str, tmp_pa
     with Checkpointer(tmp_path) as checkpointer:
         with pytest.raises(ValueError, match="cut short" if where == "data" else "a callback of a user's"):
             train(
-                network(), Failing() if where == "data" else batches(), OBJECTIVE, config, checkpointer=checkpointer,
+                Learner(network(), OBJECTIVE, config), Failing() if where == "data" else batches(),
+                checkpointer=checkpointer,
                 callback=(lambda report: _raise() if report.step == 2 else None) if where == "callback" else None,
                 every=[Every(3, _raise, after_saving=where == "after")] if where in ("every", "after") else (),
             )  # fmt: skip
         assert checkpointer.latest() == 3
-        rest = train(network(), batches(), OBJECTIVE, config, checkpointer=checkpointer, resume=True)
-    whole = train(network(), batches(), OBJECTIVE, config)
+        rest = train(Learner(network(), OBJECTIVE, config), batches(), checkpointer=checkpointer, resume=True)
+    whole = train(Learner(network(), OBJECTIVE, config), batches())
     for a, b in zip(jax.tree.leaves(rest.state), jax.tree.leaves(whole.state), strict=True):
         assert np.array_equal(a, b)
 
@@ -211,7 +213,7 @@ def test_a_preview_that_fails_is_left_out_with_a_line(
     monkeypatch.setattr(Preview, "_write" if isinstance(error, OSError) else "_draw", fail)
     assert points.fit().finished
     assert points.folder is not None
-    assert latest(points.folder) == 2
+    assert points.folder.latest_step() == 2
     says = [record.getMessage() for record in caplog.records]
     assert len(says) == 2
     assert says[0].startswith("the preview of step 1 was left out: ")
@@ -222,8 +224,8 @@ def test_a_preview_that_fails_is_left_out_with_a_line(
 def test_what_is_in_the_way_of_later_results_is_known_at_the_start(
     name: str, points: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = points.folder
-    assert folder is not None
+    assert points.folder is not None
+    folder = points.folder.path
     folder.mkdir()
     (folder / name).mkdir() if "." in name else (folder / name).write_text("x")
     with pytest.raises(OSError, match=name):
@@ -279,5 +281,5 @@ def test_what_may_fail_comes_after_the_checkpoint_of_its_step(tmp_path: Path) ->
             Every(2, lambda state: after.append(checkpointer.latest()), after_saving=True),
             Every(2, lambda state: before.append(checkpointer.latest())),
         ]
-        train(network(), batches(), OBJECTIVE, config, checkpointer=checkpointer, every=every)
+        train(Learner(network(), OBJECTIVE, config), batches(), checkpointer=checkpointer, every=every)
     assert (before, after) == ([None, 2], [2, 4])

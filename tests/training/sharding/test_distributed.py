@@ -16,8 +16,8 @@ from PIL import Image
 
 from artifex.training import RunConfig, Trainer
 from artifex.training.cli import main
-from artifex.training.run.trainer import latest
-from artifex.training.sharding.distributed import LOST, leaving_together, on_host, start
+from artifex.training.run.folder import RunFolder
+from artifex.training.sharding.distributed import LOST, exit_together, on_host, start
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT = 20
@@ -92,10 +92,10 @@ def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_pa
         second.kill()
     assert first.returncode == LOST, said
     assert "artifex: process 0 of 2 lost another one: " in said
-    assert latest(tmp_path / "two") == 20
+    assert RunFolder(tmp_path / "two").latest_step() == 20
 
-    one = Trainer(RunConfig.model_validate(Trainer.of(tmp_path / "two").config.model_dump())).fit()
-    whole, two = Trainer.of(tmp_path / "whole").load(), Trainer.of(tmp_path / "two").fit(resume=True)
+    one = Trainer(RunConfig.model_validate(Trainer.from_folder(tmp_path / "two").config.model_dump())).fit()
+    whole, two = Trainer.from_folder(tmp_path / "whole").load(), Trainer.from_folder(tmp_path / "two").fit(resume=True)
     for run in (whole, two):
         assert run.finished
         np.testing.assert_allclose(run.losses, one.losses, rtol=1e-5)
@@ -167,6 +167,6 @@ def test_processes_find_each_other_in_every_cluster_or_say_in_one_line_why_not()
 
 
 def test_alone_an_error_is_an_error_and_an_array_is_whole() -> None:
-    with pytest.raises(jax.errors.JaxRuntimeError), leaving_together():
+    with pytest.raises(jax.errors.JaxRuntimeError), exit_together():
         raise jax.errors.JaxRuntimeError("out of memory")
     assert isinstance(on_host({"a": jax.numpy.ones(2)})["a"], np.ndarray)

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from artifex.backbones import MLP, DiT, DiTConfig, MLPConfig
 from artifex.training import Digits, RunConfig, Trainer
-from artifex.training.sharding.mesh import AXES, MeshConfig, check_mesh, make_mesh, rules_of, state_shardings
+from artifex.training.sharding.mesh import AXES, MeshConfig, make_mesh
+from artifex.training.sharding.sharding import check_mesh, rules_of, state_shardings
 
 ROOT = Path(__file__).parents[3]
 SMALL_DIT = DiTConfig(in_channels=1, hidden=64, depth=1, heads=4, num_classes=10, learn_sigma=False)
@@ -198,8 +199,8 @@ def test_what_a_mesh_can_not_share_is_refused_with_its_numbers() -> None:
     check_mesh(halves, dit, 8)
     with pytest.raises(ValueError, match=r"batch_size must be a multiple of mesh.data = 4 x mesh.fsdp = 1, got 6"):
         check_mesh(halves, dit, 6)
-    with pytest.raises(ValueError, match=r"mesh.fsdp = 1 x accumulate = 4, got 8"):
-        check_mesh(halves, dit, 8, accumulate=4)
+    with pytest.raises(ValueError, match=r"mesh.fsdp = 1 x accumulation_steps = 4, got 8"):
+        check_mesh(halves, dit, 8, accumulation_steps=4)
     with pytest.raises(ValueError, match=r"mesh.tensor must be 1 for MLP, which has no rules .* \(DiT has\), got 2"):
         check_mesh(halves, mlp, 8)
     with pytest.raises(

@@ -17,10 +17,10 @@ from artifex.backbones import DiTConfig, EDM2Config, MMDiTConfig, parameter_role
 from artifex.backbones.dit import DiTBlock
 from artifex.backbones.edm2 import EDM2Block
 from artifex.backbones.mmdit import MMDiTBlock
-from artifex.backbones.spatial_transformer import SpatialTransformer
 from artifex.backbones.unet_blocks import ResBlock
-from artifex.training import OptimiserConfig, make_optimiser
-from artifex.training.config.optimizer import _OPTIMISERS, Name
+from artifex.backbones.spatial_transformer import SpatialTransformer
+from artifex.training import OptimizerConfig
+from artifex.training.config.optimizer import _OPTIMISERS, Name, make_optimizer
 from artifex.training.named_leaves import map_by_name
 
 HostArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -41,7 +41,7 @@ BLOCKS: dict[str, Callable[[], nnx.Module]] = {
     "mmdit": lambda: MMDiTBlock(MMDIT, 0, rngs=nnx.Rngs(0)),
     "transformer of a unet": lambda: SpatialTransformer(8, 6, 2, 1, groups=4, rngs=nnx.Rngs(0)),
     "residual of a unet": lambda: ResBlock(8, 4, 6, groups=4, rngs=nnx.Rngs(0)),
-    "edm2": lambda: EDM2Block(EDM2, 12, 8, down=False, has_attention=True, rngs=nnx.Rngs(0)),
+    "edm2": lambda: EDM2Block(EDM2, 12, 8, down=False, attend=True, rngs=nnx.Rngs(0)),
 }
 # They run once: what they cost is their compilation.
 QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
@@ -70,7 +70,7 @@ def cut(path: str, kernel: HostArray) -> list[HostArray]:
         inner = kernel.shape[0] if kernel.shape[1] == 3 else kernel.shape[-2]
         flat = kernel.reshape(inner, 3, -1)
         return [flat[:, i] for i in range(3)]
-    if fnmatchcase(path, "*cross_attention.kv.kernel") or fnmatchcase(path, "blocks.*mlp_in.kernel"):
+    if fnmatchcase(path, "*cross.kv.kernel") or fnmatchcase(path, "blocks.*expand.kernel"):
         return np.split(kernel, 2, axis=-1)
     return [kernel.reshape(-1, kernel.shape[-1])]
 
@@ -78,7 +78,7 @@ def cut(path: str, kernel: HostArray) -> list[HostArray]:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_each_matrix_of_a_network_has_the_update_of_the_paper(name: str) -> None:
     network = BLOCKS[name]()
-    optimizer = make_optimiser(OptimiserConfig(name="muon", **STEADY), 10, network)
+    optimizer = make_optimizer(OptimizerConfig(name="muon", **STEADY), 10, network)
     state, roles = nnx.state(network, nnx.Param), parameter_roles(network)
     rng = np.random.default_rng(0)
     gradient = map_by_name(lambda _, leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), state)
@@ -122,10 +122,10 @@ def named_part(parts: dict[str, Any], path: str, _: Any) -> Any:  # noqa: ANN401
 
 def test_muon_on_a_fused_kernel_is_muon_on_its_three_matrices() -> None:
     """Over three steps, with momentum, a schedule and weight decay."""
-    config = OptimiserConfig(name="muon", learning_rate=0.1, warmup_steps=0, weight_decay=0.5)
+    config = OptimizerConfig(name="muon", learning_rate=0.1, warmup_steps=0, weight_decay=0.5)
     runs: list[list[Any]] = []
     for network in (Net(qkv=3 * H), Net(q=H, k=H, v=H)):
-        made, state = make_optimiser(config, 5, network), nnx.state(network, nnx.Param)
+        made, state = make_optimizer(config, 5, network), nnx.state(network, nnx.Param)
         runs.append([jax.jit(made.update, compiler_options=QUICKLY), made.init(state), state])
     whole = jax.random.normal(jax.random.key(9), (H, 3 * H))
     for k in range(4):
@@ -147,8 +147,8 @@ def test_muon_on_a_fused_kernel_is_muon_on_its_three_matrices() -> None:
 def test_the_rest_is_exactly_adamw_and_its_learning_rate_follows_the_schedule() -> None:
     network = BLOCKS["dit"]()
     options = {"adam_learning_rate": 0.5, "adam_b2": 0.95, "adam_weight_decay": 0.1}
-    config = OptimiserConfig(name="muon", learning_rate=1.0, warmup_steps=3, clip_norm=None, options=options)
-    plain = OptimiserConfig(
+    config = OptimizerConfig(name="muon", learning_rate=1.0, warmup_steps=3, clip_norm=None, options=options)
+    plain = OptimizerConfig(
         name="adamw", learning_rate=0.5, warmup_steps=3, clip_norm=None, weight_decay=0.1, options={"b2": 0.95}
     )
     state = nnx.state(network, nnx.Param)
@@ -156,7 +156,7 @@ def test_the_rest_is_exactly_adamw_and_its_learning_rate_follows_the_schedule() 
     gradient = map_by_name(lambda _, leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), state)
     got, expected = (
         [dict[str, Any](), jax.jit(made.update, compiler_options=QUICKLY), made.init(state)]
-        for made in (make_optimiser(c, 40, network) for c in (config, plain))
+        for made in (make_optimizer(c, 40, network) for c in (config, plain))
     )
     for _ in range(6):
         for run in (got, expected):
@@ -169,7 +169,7 @@ def test_the_rest_is_exactly_adamw_and_its_learning_rate_follows_the_schedule() 
 
 def test_the_momentum_is_nesterovs_in_float64() -> None:
     network = Net(q=H)
-    optimizer = make_optimiser(OptimiserConfig(name="muon", **STEADY), 10, network)
+    optimizer = make_optimizer(OptimizerConfig(name="muon", **STEADY), 10, network)
     state, rng = nnx.state(network, nnx.Param), np.random.default_rng(1)
     carry, mean = optimizer.init(state), np.zeros((H, H))
     for k in range(1, 4):
@@ -203,7 +203,7 @@ def test_biases_norms_and_gains_do_not_decay(name: Name) -> None:
         given = {"weight_decay": 0.1, "options": {"adam_weight_decay": 0.1}}
     network = Decaying()
     state = jax.tree.map(jnp.ones_like, nnx.state(network, nnx.Param))
-    optimizer = make_optimiser(OptimiserConfig(name=name, **given, **STEADY), 10, network)
+    optimizer = make_optimizer(OptimizerConfig(name=name, **given, **STEADY), 10, network)
     nothing = jax.tree.map(jnp.zeros_like, state)
     updates, _ = jax.jit(optimizer.update, compiler_options=QUICKLY)(nothing, optimizer.init(state), state)
     moved = dict[str, bool]()
@@ -218,7 +218,7 @@ def test_lars_trusts_matrices_alone() -> None:
     """You et al. leave biases and norms at the plain learning rate: minus the gradient."""
     network = Decaying()
     state = jax.tree.map(jnp.ones_like, nnx.state(network, nnx.Param))
-    optimizer = make_optimiser(OptimiserConfig(name="lars", options={"momentum": 0.0}, **STEADY), 10, network)
+    optimizer = make_optimizer(OptimizerConfig(name="lars", options={"momentum": 0.0}, **STEADY), 10, network)
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, state), optimizer.init(state), state)
     assert np.allclose(updates["layers"][0]["bias"][...], -1)
     assert np.allclose(updates["layers"][0]["kernel"][...], -0.001)
@@ -246,14 +246,14 @@ def test_options_that_optax_would_not_honour_are_refused_in_one_line(
     name: str, options: dict[str, object], says: str
 ) -> None:
     with pytest.raises(ValueError, match=r"(?s).*") as refused:
-        OptimiserConfig.model_validate({"name": name, "options": options})
+        OptimizerConfig.model_validate({"name": name, "options": options})
     assert says in str(refused.value)
 
 
 def test_options_that_are_honoured() -> None:
     network = BLOCKS["dit"]()
-    config = OptimiserConfig(name="muon", options={"mu_dtype": "bfloat16", "ns_coeffs": "dion", "consistent_rms": 0.2})
-    kept = jax.eval_shape(make_optimiser(config, 10, network).init, nnx.state(network, nnx.Param))
+    config = OptimizerConfig(name="muon", options={"mu_dtype": "bfloat16", "ns_coeffs": "dion", "consistent_rms": 0.2})
+    kept = jax.eval_shape(make_optimizer(config, 10, network).init, nnx.state(network, nnx.Param))
     assert {leaf.dtype for leaf in jax.tree.leaves(kept) if leaf.ndim > 1} == {
         jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32)
     }  # fmt: skip

@@ -7,7 +7,8 @@ import pytest
 from jaxtyping import Array, Float, Int
 
 from artifex.schedules import X0, Discrete, Epsilon, NoiseLevel, Prediction, V, betas
-from artifex.training import Draws, Objective
+from artifex.training import Objective
+from artifex.training.step.objective import Draws
 
 CHAIN = Discrete(betas.linear(100))
 

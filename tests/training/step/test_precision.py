@@ -11,8 +11,8 @@ import pytest
 from jaxtyping import Array, Int
 
 from artifex.schedules import Discrete, V, betas
-from artifex.training import BackboneConfig, Ema, Network, Objective, init_state, make_train_step
-from artifex.training.config.networks import plan
+from artifex.training import BackboneConfig, Network, Objective, init_state, make_train_step
+from artifex.training.ema import Ema
 from tests.training.helpers.tiny import same
 
 NETWORKS: dict[str, dict[str, object]] = {
@@ -43,7 +43,7 @@ class Run(NamedTuple):
 def run(kind: str, compute: str) -> Run:
     """Forty steps by Adam on two images, and one more at a rate of 1e-7; draws are those of every other run."""
     backbone = BackboneConfig.model_validate({"kind": kind, **NETWORKS[kind]})
-    network = Network(plan(backbone, (8, 8, 1), 2, compute).make(jax.random.key(0)))
+    network = Network(backbone.build((8, 8, 1), 2, compute).init(jax.random.key(0)))
     objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=2)
     optimizer = optax.adam(lambda k: jnp.where(k < STEPS, RATE, LITTLE))
     step = make_train_step(network, objective, optimizer, Ema(0.9))

@@ -12,9 +12,8 @@ import pytest
 from artifex.training import (
     Batch,
     Batches,
-    Ema,
     Every,
-    Latest,
+    Learner,
     Network,
     NonFiniteError,
     Report,
@@ -24,8 +23,9 @@ from artifex.training import (
     make_train_step,
     train,
 )
-from artifex.training.run.loop import step_options
-from artifex.training.step.microbatch import sum_over_parts
+from artifex.training.ema import Ema, Latest
+from artifex.training.step.microbatch import sum_over_microbatches
+from artifex.training.step.train_step import step_options
 from tests.training.helpers.tiny import OBJECTIVE, batches, data, network, same
 
 SGD = optax.sgd(1.0, momentum=0.9)
@@ -69,12 +69,12 @@ class Spoilt(Batches):
         self._inner.close()
 
 
-@pytest.mark.parametrize(("accumulate", "parallel_microbatches"), [(4, 1), (1, 4), (2, 2)])
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, parallel_microbatches: int) -> None:
+@pytest.mark.parametrize(("accumulation_steps", "parallel_microbatches"), [(4, 1), (1, 4), (2, 2)])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulation_steps: int, parallel_microbatches: int) -> None:
     """By SGD, whose update is the gradient itself; draws are those of the whole batch."""
     whole, told = step(fresh(), *batch())
     in_parts = make_train_step(
-        PARTS, OBJECTIVE, SGD, EMA, accumulate=accumulate, parallel_microbatches=parallel_microbatches
+        PARTS, OBJECTIVE, SGD, EMA, accumulation_steps=accumulation_steps, parallel_microbatches=parallel_microbatches
     )
     parts, told_in_parts = in_parts(fresh(), *batch())
     assert np.isclose(told.loss, told_in_parts.loss, rtol=1e-6)
@@ -85,17 +85,19 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, paralle
 
 
 def test_a_batch_that_parts_do_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^accumulate = 2 x parallel_microbatches = 3 must divide the batch of 8"):
-        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulate=2, parallel_microbatches=3)(fresh(), *batch())
+    with pytest.raises(
+        ValueError, match=r"^accumulation_steps = 2 x parallel_microbatches = 3 must divide the batch of 8"
+    ):
+        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulation_steps=2, parallel_microbatches=3)(fresh(), *batch())
 
 
 def test_parts_are_numbered_and_have_rows_from_all_over() -> None:
     rows = jnp.arange(12)
     # Row r is in part r mod 6: the sum of number times rows says which rows each got.
     expected = sum(int(r % 6) * int(r) for r in range(12))
-    for in_turn, parallel_microbatches in ((2, 3), (3, 2), (1, 6), (6, 1)):
-        got = sum_over_parts(
-            lambda i, part: i * part.sum(), rows, in_turn=in_turn, parallel_microbatches=parallel_microbatches
+    for steps, parallel_microbatches in ((2, 3), (3, 2), (1, 6), (6, 1)):
+        got = sum_over_microbatches(
+            lambda i, part: i * part.sum(), rows, accumulation_steps=steps, parallel_microbatches=parallel_microbatches
         )
         assert int(got) == expected
 
@@ -126,14 +128,14 @@ def test_training_goes_on_after_a_bad_batch_and_ends_when_they_persist() -> None
     def note(report: Report) -> None:
         heard.append(report)
 
-    trained = train(PARTS.module(PARTS.parameters), Spoilt(2, 5, 6), OBJECTIVE, CONFIG, callback=note)
+    trained = train(Learner(PARTS.module(PARTS.parameters), OBJECTIVE, CONFIG), Spoilt(2, 5, 6), callback=note)
     assert trained.finished
     assert list(np.flatnonzero(~np.isfinite(trained.losses))) == [2, 5, 6]
     assert [report.skipped for report in heard] == [0, 0, 1, 1, 1, 2, 3, 3]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.parameters))
     says = r"not finite in 3 steps in a row, the last of them step 5 \(loss nan, gradient norm nan\); try a lower"
     with pytest.raises(NonFiniteError, match=says):
-        train(PARTS.module(PARTS.parameters), Spoilt(2, 3, 4, 5, 6, 7), OBJECTIVE, CONFIG)
+        train(Learner(PARTS.module(PARTS.parameters), OBJECTIVE, CONFIG), Spoilt(2, 3, 4, 5, 6, 7))
 
 
 def test_the_state_lies_in_memory_once() -> None:
@@ -151,10 +153,8 @@ def test_a_users_optimiser_average_and_intervals_are_used() -> None:
     def note(state: TrainState) -> None:
         seen.append((int(state.step), float(state.losses[state.step - 1])))
 
-    trained = train(
-        module, batches(), OBJECTIVE, CONFIG,
-        optimizer=optax.set_to_zero(), average=Latest(), every=[Every(3, note), Every(4, note)],
-    )  # fmt: skip
+    learner = Learner(module, OBJECTIVE, CONFIG, optimizer=optax.set_to_zero(), average=Latest())
+    trained = train(learner, batches(), every=[Every(3, note), Every(4, note)])
     assert same(trained.parameters, Network(module).parameters)
     assert [at for at, _ in seen] == [3, 4, 6, 8]
     assert [loss for _, loss in seen] == [float(trained.losses[at - 1]) for at, _ in seen]

@@ -12,19 +12,20 @@ import pytest
 from artifex.training import (
     Checkpointer,
     Every,
+    Learner,
     Network,
-    OptimiserConfig,
+    OptimizerConfig,
     Trained,
     TrainingConfig,
     TrainState,
-    loop,
     train,
 )
+from artifex.training.step import train_step
 from tests.training.helpers.tiny import OBJECTIVE, Turning, batches, same
 
 # Each weight moves by as much as every other in each step, along the gradient's sign.
 RATE = 0.3
-SIGN = OptimiserConfig(
+SIGN = OptimizerConfig(
     name="lion", learning_rate=RATE, schedule="constant", warmup_steps=0, weight_decay=0, options={"b1": 0.0, "b2": 0.0}
 )
 CONFIG = TrainingConfig(steps=50, batch_size=4, optimizer=SIGN)
@@ -67,7 +68,7 @@ def run() -> Run:
         path.append(kernels(state.parameters))
         averages.append(kernels(state.average))
 
-    return Run(train(module, batches(), OBJECTIVE, CONFIG, every=[Every(1, note)]), path, averages)
+    return Run(train(Learner(module, OBJECTIVE, CONFIG), batches(), every=[Every(1, note)]), path, averages)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_weights_keep_their_length_and_averages_are_of_such(forced: Run) -> None
 def test_steps_turn_weights_by_as_much_at_the_end_as_at_first(forced: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """And without it they don't: a step at a right angle adds its square to that of the length."""
     np.testing.assert_allclose(turns(forced.path), atan(RATE), rtol=0.1)
-    monkeypatch.setattr(loop, "force_weight_norm", lambda parameters: parameters)
+    monkeypatch.setattr(train_step, "force_weight_norm", lambda parameters: parameters)
     free = run()
     squares = [np.mean(lengths(weights) ** 2) for weights in free.path]
     np.testing.assert_allclose(squares, 1 + RATE**2 * np.arange(51), rtol=0.15)
@@ -101,8 +102,11 @@ def test_a_run_that_goes_on_ends_in_the_same_bits(forced: Run, tmp_path: Path) -
     questions = count(-20)
     with Checkpointer(tmp_path) as checkpointer:
         part = train(
-            Turning(4), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, stop=lambda: next(questions) >= 0
+            Learner(Turning(4), OBJECTIVE, CONFIG),
+            batches(),
+            checkpointer=checkpointer,
+            stop=lambda: next(questions) >= 0,
         )
         assert part.steps_done == 20
-        rest = train(Turning(4), batches(), OBJECTIVE, CONFIG, checkpointer=checkpointer, resume=True)
+        rest = train(Learner(Turning(4), OBJECTIVE, CONFIG), batches(), checkpointer=checkpointer, resume=True)
     assert same(rest.state, forced.trained.state)

@@ -1,4 +1,4 @@
-"""What every part of a configuration is: frozen, strict, and told of by one line."""
+"""Sections of a configuration: frozen and strict."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Union, get_args, get_origin
@@ -7,14 +7,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A part of a run's configuration: immutable; unknown fields, NaN and values of another type are refused."""
+    """A section of a run's configuration: immutable; unknown fields, NaN and values of another type are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _frozen(cls, value: object) -> object:
-        """Lists, as YAML has them, are the tuples that fields are."""
+        """Convert lists, as YAML has them, to tuples."""
         return {name: _tuples(part) for name, part in value.items()} if isinstance(value, Mapping) else value
 
 
@@ -23,25 +23,25 @@ def _tuples(value: object) -> object:
 
 
 def kinds(default: str | None = None, **more: str) -> BeforeValidator:
-    """For what is told apart by ``kind``: a bare string is the kind with its defaults, no kind is ``default``.
+    """Make a validator for sections with a ``kind``: a bare string is the kind with its defaults.
 
     Args:
-        default: where fields are given and no kind; None expects one.
-        more: further fields of that default.
+        default: the kind if fields are given and no kind; None requires one.
+        more: further fields of the default kind.
     """
 
-    def tell(value: object) -> object:
+    def complete(value: object) -> object:
         if isinstance(value, str):
             return {"kind": value}
         if isinstance(value, Mapping) and "kind" not in value and default is not None:
             return {"kind": default, **more, **value}
         return value
 
-    return BeforeValidator(tell)
+    return BeforeValidator(complete)
 
 
 def models(annotation: object) -> Iterator[type[BaseModel]]:
-    """The models that a field of this annotation may hold."""
+    """Yield the models that a field of this annotation may hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) is Annotated:
@@ -52,12 +52,12 @@ def models(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 def is_mapping(annotation: object) -> bool:
-    """Whether a field of this annotation holds names of its own."""
+    """Return True if a field of this annotation is a mapping with keys of its own."""
     return get_origin(annotation) is Mapping
 
 
 def kind(model: type[BaseModel]) -> str | None:
-    """The kind by which a model is told apart from the others of its union; None where it is no member of one."""
+    """Return the kind that distinguishes a model from the others of its union; None if it is in none."""
     field = model.model_fields.get("kind")
     choices = () if field is None else get_args(field.annotation)
     return str(choices[0]) if len(choices) == 1 else None

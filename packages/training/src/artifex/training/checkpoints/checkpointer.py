@@ -1,8 +1,8 @@
-"""Checkpoints by Orbax: whole or not there, written while training goes on.
+"""Checkpoints by Orbax: atomic, and written while training continues.
 
-Orbax writes into a folder of a temporary name and renames it when all is on disk, so whoever is killed while saving
-leaves the checkpoint before as the last one. A state is stored flat, by the names of its leaves: what is on disk
-depends on no class of this or another library, and on no layout over devices.
+Orbax writes into a folder of a temporary name and renames it when all is on disk, so a process killed while saving
+leaves the previous checkpoint as the last one. A state is stored flat, by the names of its leaves: the files depend on
+no class of this or another library, and on no sharding.
 """
 
 import itertools
@@ -31,109 +31,115 @@ from artifex.training.named_leaves import named
 
 S = TypeVar("S")
 CORRUPT: Final = ".corrupt"
-"""What the folder of a checkpoint that can't be trusted is renamed to end in."""
+"""Suffix of the folder of a corrupt checkpoint."""
 TEMPORARY: Final = ".orbax-checkpoint-tmp"
-"""What Orbax has in the name of a folder until it is whole."""
+"""Part of the name of a folder that Orbax has not finished."""
 
-# It tells of every step of every save.
+# It logs every step of every save.
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class Checkpointer:
     """Saves and restores pytrees by step, under one folder.
 
-    One process writes from a thread of its own, off copies of the arrays; of several, each copies and writes its
-    share. A context manager; without ``with``, call ``close``.
+    A single process writes copies of the arrays from a thread; of several processes each writes its own shards. A
+    context manager; without ``with``, call ``close``.
 
     Args:
-        folder: where checkpoints lie, one folder a step; made at the first save. All processes must see it.
-        keep: how many of the last are kept, at least 1.
-        keep_period: steps that are multiples of it are kept for ever, at least 1; None keeps the last alone.
-        say: is told, in one line, of a checkpoint that is passed over; None logs a warning.
+        folder: of the checkpoints, one subfolder a step; created at the first save. All processes must share it.
+        max_to_keep: number of latest checkpoints to keep, at least 1.
+        keep_period: also keep the checkpoints of steps that are multiples of it, at least 1; None keeps the latest
+            only.
+        warn: called with one line for a corrupt checkpoint that is skipped; None logs a warning.
 
     Raises:
-        ValueError: if ``keep`` or ``keep_period`` is below 1.
+        ValueError: if ``max_to_keep`` or ``keep_period`` is below 1.
     """
 
     def __init__(
-        self, folder: Path, keep: int = 2, keep_period: int | None = None, say: Callable[[str], None] | None = None
+        self,
+        folder: Path,
+        max_to_keep: int = 2,
+        keep_period: int | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        check_whole("keep", keep, 1)
+        check_whole("max_to_keep", max_to_keep, 1)
         if keep_period is not None:
             check_whole("keep_period", keep_period, 1)
         self.folder = expanded(folder).absolute()
-        self._keep, self._keep_every = keep, keep_period
-        self._say = logging.getLogger(__name__).warning if say is None else say
-        self._flaws: dict[int, str | None] = {}
-        self._said: set[int] = set()
+        self._max_to_keep, self._keep_period = max_to_keep, keep_period
+        self._warn = logging.getLogger(__name__).warning if warn is None else warn
+        self._corruption: dict[int, str | None] = {}
+        self._warned: set[int] = set()
         self._manager: ocp.CheckpointManager | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._saving: tuple[int, Future[None] | None] | None = None
 
     def latest(self) -> int | None:
-        """The step of the last checkpoint that is whole, None where there is no checkpoint.
+        """Return the step of the last intact checkpoint, None if there is no checkpoint.
 
-        Every file of it is read and compared with its seal, once. What is passed over for it is told, once.
+        Every file of it is verified against its manifest, once; each corrupt checkpoint that is skipped causes one
+        warning.
 
         Raises:
-            CheckpointError: if there are checkpoints, and none is whole.
+            CheckpointError: if there are checkpoints, and none is intact.
         """
         self.wait()
         steps = self.steps()
-        found = next((step for step in reversed(steps) if self._flaw(step) is None), None)
+        found = next((step for step in reversed(steps) if self._find_corruption(step) is None), None)
         if jax.process_count() > 1:
-            agreed = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if found is None else found)))
-            found = None if agreed < 0 else agreed
+            first = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if found is None else found)))
+            found = None if first < 0 else first
         if found is None and steps:
-            raise CheckpointError(f"no checkpoint in {self.folder} can be used; the last {self._told(steps[-1])}")
+            raise CheckpointError(f"no checkpoint in {self.folder} can be used; the last {self._problem(steps[-1])}")
         for step in steps:
-            if found is not None and step > found and step not in self._said:
-                self._said.add(step)
-                self._say(f"going back to step {found}: the checkpoint in {self.folder} {self._told(step)}")
+            if found is not None and step > found and step not in self._warned:
+                self._warned.add(step)
+                self._warn(f"going back to step {found}: the checkpoint in {self.folder} {self._problem(step)}")
         return found
 
     def steps(self) -> list[int]:
-        """The steps of all checkpoints, whole or not, in order."""
+        """List the steps of all checkpoints, intact or not, in order."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
-    def save(self, step: int, state: object, notes: Mapping[str, object]) -> None:
-        """Copy ``state`` and write it, with its ``notes``, while the caller goes on.
+    def save(self, step: int, state: object, metadata: Mapping[str, object]) -> None:
+        """Copy ``state`` and write it in the background, with ``metadata``.
 
-        When this returns the arrays may be given away or overwritten. It waits for the save before this one.
+        When this returns the arrays may be donated or overwritten. It waits for the previous save.
 
         Args:
             step: the name of the checkpoint, at least 0 and above that of every other.
             state: a pytree of arrays.
-            notes: what JSON can hold: configuration, data position.
+            metadata: JSON values: configuration, data position.
 
         Raises:
-            CheckpointError: if the save before this one failed.
-            ValueError: if ``step`` is not above that of every checkpoint, or ``notes`` can't be JSON.
+            CheckpointError: if the previous save failed.
+            ValueError: if ``step`` is not above that of every checkpoint, or ``metadata`` can't be JSON.
         """
         self.wait()
         self._set_aside()
         last = max(self.steps(), default=-1)
         if step <= last:
             raise ValueError(f"step must be above {last}, that of the last checkpoint, got {step}")
-        flat, told = named(state), json.loads(json.dumps(dict(notes), allow_nan=False))
+        flat, metadata = named(state), json.loads(json.dumps(dict(metadata), allow_nan=False))
         if jax.process_count() > 1:
-            # Its shards are copied to the host by Orbax, which goes on in threads of its own.
+            # Orbax copies the shards to the host, and writes them in threads of its own.
             self._saving = (step, None)
-            self._write(step, flat, told)
+            self._write(step, flat, dict(metadata))
             return
         for leaf in flat.values():
             if isinstance(leaf, jax.Array):
                 leaf.copy_to_host_async()
         copies = {name: np.array(leaf) for name, leaf in flat.items()}
         self._writer = self._writer or ThreadPoolExecutor(1, "checkpoint")
-        self._saving = (step, self._writer.submit(self._write, step, copies, told))
+        self._saving = (step, self._writer.submit(self._write, step, copies, dict(metadata)))
 
     def wait(self) -> None:
-        """Return when what was saved is on disk.
+        """Wait until the last save is on disk.
 
         Raises:
-            CheckpointError: if it could not be written; then there is no trace of it, and the others are as they were.
+            CheckpointError: if it could not be written; then nothing of it is left, and the others are unchanged.
         """
         if self._saving is None:
             return
@@ -155,66 +161,66 @@ class Checkpointer:
             ) from error
         self._saving = None
 
-    def notes(self, step: int | None = None) -> dict[str, Any]:
-        """The notes of a checkpoint, of ``latest()`` where ``step`` is None.
+    def metadata(self, step: int | None = None) -> dict[str, Any]:
+        """Return the metadata of a checkpoint, of ``latest()`` if ``step`` is None.
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
-            CheckpointError: if it is not whole.
+            CheckpointError: if it is corrupt.
         """
-        out: dict[str, Any] = self._read(self._find(step), notes=ocp.args.JsonRestore())["notes"]
+        out: dict[str, Any] = self._read(self._find(step), metadata=ocp.args.JsonRestore())["metadata"]
         return out
 
     def written_by(self, step: int | None = None) -> dict[str, str]:
-        """The versions of Python and its packages that wrote a checkpoint, of ``latest()`` where ``step`` is None.
+        """Return the versions of Python and its packages that wrote a checkpoint, of ``latest()`` if ``step`` is None.
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
-            CheckpointError: if it is not whole.
+            CheckpointError: if it is corrupt.
         """
         return manifest.read(self.folder / str(self._find(step))).versions
 
-    def restore(self, like: S, step: int | None = None) -> S:
-        """The state of a checkpoint, of ``latest()`` where ``step`` is None.
+    def restore(self, target: S, step: int | None = None) -> S:
+        """Restore the state of a checkpoint, of ``latest()`` if ``step`` is None.
 
         Args:
-            like: a state of the same structure, shapes and dtypes, of arrays or ``jax.ShapeDtypeStruct``; values don't
-                matter. Each leaf comes in the sharding of its like, whichever it was saved in; on the first device
-                where that has none.
-            step: which one.
+            target: a state of the same structure, shapes and dtypes, of arrays or ``jax.ShapeDtypeStruct``; values
+                don't matter. Each leaf is restored to the sharding of its counterpart, whichever it was saved in; to
+                the first device if that has none.
+            step: of the checkpoint.
 
         Raises:
             FileNotFoundError: if there is no such checkpoint.
-            CheckpointError: if it is not whole.
-            MismatchError: a ValueError too, if what is stored differs from ``like`` in its names, shapes or dtypes.
+            CheckpointError: if it is corrupt.
+            MismatchError: also a ValueError, if names, shapes or dtypes differ from those of ``target``.
         """
         step = self._find(step)
-        wanted = named(like)
-        have, want = _shapes(self._metadata(step)), _shapes(wanted)
+        wanted = named(target)
+        have, want = _shapes(self._state_metadata(step)), _shapes(wanted)
         for name in sorted(have.keys() | want.keys()):
             if have.get(name) != want.get(name):
-                said = f"{name} must be {want.get(name)} in the checkpoint of step {step}, got {have.get(name)}"
-                raise MismatchError(f"{said}{self._other_version(step)}")
+                message = f"{name} must be {want.get(name)} in the checkpoint of step {step}, got {have.get(name)}"
+                raise MismatchError(f"{message}{self._other_version(step)}")
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        target = {
+        abstract = {
             name: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
                 leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or here
             )
             for name, leaf in wanted.items()
         }
-        flat = self._read(step, state=ocp.args.StandardRestore(target))["state"]
-        out: S = jax.tree.unflatten(jax.tree.structure(like), [flat[name] for name in wanted])
+        flat = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
+        out: S = jax.tree.unflatten(jax.tree.structure(target), [flat[name] for name in wanted])
         return out
 
     def clear(self) -> None:
-        """Delete every checkpoint of the folder and nothing else."""
+        """Delete every checkpoint of the folder, and nothing else."""
         self.wait()
         for step in self.steps():
             self._open().delete(step)
-        self._flaws.clear()
+        self._corruption.clear()
 
     def close(self) -> None:
-        """Wait for what is being saved, and give back the threads.
+        """Wait for the last save and release the threads.
 
         Raises:
             CheckpointError: if it could not be written.
@@ -238,21 +244,22 @@ class Checkpointer:
         except CheckpointError as failed:
             if error is None:
                 raise
-            self._say(str(failed))
+            self._warn(str(failed))
 
-    def _write(self, step: int, flat: dict[str, Any], notes: dict[str, Any]) -> None:
+    def _write(self, step: int, flat: dict[str, Any], metadata: dict[str, Any]) -> None:
         items = {
             "state": ocp.args.StandardSave(flat),
-            "notes": ocp.args.JsonSave(notes),
-            manifest.ITEM: manifest.Seal(),
+            "metadata": ocp.args.JsonSave(metadata),
+            manifest.ITEM: manifest.ManifestArgs(),
         }
         self._open().save(step, args=ocp.args.Composite(**items), force=True)
 
     def _open(self) -> ocp.CheckpointManager:
-        """What writes and deletes; opening it deletes what an earlier process left half-written."""
+        """Return Orbax's manager; opening it deletes partial checkpoints of an earlier process."""
         if self._manager is None:
             policy = ocp.checkpoint_managers.preservation_policy
-            kept = [policy.LatestN(self._keep), *([policy.EveryNSteps(self._keep_every)] if self._keep_every else [])]
+            kept = [policy.LatestN(self._max_to_keep)]
+            kept += [policy.EveryNSteps(self._keep_period)] if self._keep_period else []
             options = ocp.CheckpointManagerOptions(
                 preservation_policy=policy.AnyPreservationPolicy(kept),
                 enable_async_checkpointing=jax.process_count() > 1,
@@ -268,7 +275,7 @@ class Checkpointer:
             self._manager = None
 
     def _sweep(self) -> None:
-        """Delete what a failed save left half-written."""
+        """Delete the partial checkpoint of a failed save."""
         if jax.process_index() == 0:
             for path in self.folder.glob(f"*{TEMPORARY}*"):
                 shutil.rmtree(path, ignore_errors=True)
@@ -277,32 +284,32 @@ class Checkpointer:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**_handlers())) as reader:
             return reader.restore(self.folder / str(step), args=ocp.args.Composite(**items))
 
-    def _metadata(self, step: int) -> dict[str, Any]:
+    def _state_metadata(self, step: int) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**_handlers())) as reader:
             out: dict[str, Any] = reader.metadata(self.folder / str(step)).item_metadata["state"].tree
         return out
 
     def _find(self, step: int | None) -> int:
-        """The step that is meant, if it can be used."""
+        """Return the step of a checkpoint after verifying it."""
         found = self.latest() if step is None else step
         if found is None or found not in self.steps():
             raise FileNotFoundError(f"{self.folder} must hold a checkpoint{'' if step is None else f' of step {step}'}")
-        if self._flaw(found) is not None:
-            raise CheckpointError(f"the checkpoint in {self.folder} {self._told(found)}")
+        if self._find_corruption(found) is not None:
+            raise CheckpointError(f"the checkpoint in {self.folder} {self._problem(found)}")
         return found
 
-    def _flaw(self, step: int) -> str | None:
-        if step not in self._flaws:
-            self._flaws[step] = manifest.flaw(self.folder / str(step))
-        return self._flaws[step]
+    def _find_corruption(self, step: int) -> str | None:
+        if step not in self._corruption:
+            self._corruption[step] = manifest.find_corruption(self.folder / str(step))
+        return self._corruption[step]
 
-    def _told(self, step: int) -> str:
-        return f"of step {step} can't be used: {self._flaw(step)}"
+    def _problem(self, step: int) -> str:
+        return f"of step {step} can't be used: {self._find_corruption(step)}"
 
     def _set_aside(self) -> None:
-        """Rename what was found not to be whole, so that its step can be saved again."""
-        for step in [step for step, found in self._flaws.items() if found is not None]:
-            del self._flaws[step]
+        """Rename corrupt checkpoints, so that their steps can be saved again."""
+        for step in [step for step, found in self._corruption.items() if found is not None]:
+            del self._corruption[step]
             self._forget()
             path = self.folder / str(step)
             if jax.process_index() == 0 and path.is_dir():
@@ -310,34 +317,34 @@ class Checkpointer:
             multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
 
     def _other_version(self, step: int) -> str:
-        """Whose checkpoint it is, where it is another's."""
+        """Describe the version that wrote a checkpoint, if it is not this one."""
         name = "artifex-training"
         theirs, ours = self.written_by(step)[name], manifest.versions()[name]
         return "" if theirs == ours else f"; it was written by version {theirs} of {name}, this is {ours}"
 
 
 def _handlers() -> dict[str, ocp.CheckpointHandler]:
-    """What reads and writes each item; the seal is the last to be written."""
+    """Return the handlers of the items; the manifest is the last to be written."""
     return {
         "state": ocp.StandardCheckpointHandler(),
-        "notes": ocp.JsonCheckpointHandler(),
-        manifest.ITEM: manifest.SealHandler(),
+        "metadata": ocp.JsonCheckpointHandler(),
+        manifest.ITEM: manifest.ManifestHandler(),
     }
 
 
 def _shapes(flat: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shapes and dtypes, whether of arrays, of their stand-ins or of what is stored."""
+    """Map names to shapes and dtypes of arrays, abstract arrays or stored metadata."""
     return {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in flat.items()}
 
 
 def _unused(path: Path) -> Path:
-    """``path`` or, if that is taken, the first of path.1, path.2 ... that is not."""
+    """Return ``path`` or, if that exists, the first of path.1, path.2 ... that does not."""
     names = itertools.chain([path], (path.with_name(f"{path.name}.{n}") for n in itertools.count(1)))
     return next(name for name in names if not name.exists())
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, where it is to blame; else the error's own first line."""
+    """Return the operating system's message if there is one, else the error's first line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     code = re.search(r"os_error_code='(\d+)'", str(error))

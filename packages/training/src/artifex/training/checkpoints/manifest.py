@@ -1,8 +1,8 @@
-"""The seal of a checkpoint: the size and checksum of each of its files, and what wrote them.
+"""The manifest of a checkpoint: the size and checksum of each of its files, and the versions that wrote them.
 
 Orbax renames a checkpoint into place when all of it is written, so a process that dies while saving leaves nothing
-half-done. Disks do: a file is cut short, lost, or has other bits. The seal is written last, before the rename, and is
-what tells such a checkpoint from a whole one before anything is read from it.
+partial. Disks do: a file is truncated, lost, or has flipped bits. The manifest is written last, before the rename, and
+detects such a checkpoint before anything is read from it.
 """
 
 import platform
@@ -17,24 +17,24 @@ from typing import Final
 import orbax.checkpoint as ocp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-FORMAT: Final = 1
-"""Of what a checkpoint has in it, and where."""
-ITEM: Final = "seal"
+FORMAT: Final = 2
+"""Version of a checkpoint's items and their layout."""
+ITEM: Final = "manifest"
 FILE: Final = "files.json"
 PACKAGES: Final = ("artifex-training", "flax", "jax", "numpy", "optax", "orbax-checkpoint")
 
 
 def versions() -> dict[str, str]:
-    """What runs here, by name."""
+    """Return the versions of Python and its packages by name."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-class Record(BaseModel):
-    """What a seal says.
+class Manifest(BaseModel):
+    """The content of a manifest.
 
     Attributes:
         format: of the checkpoint.
-        versions: of what wrote it.
+        versions: of Python and its packages that wrote it.
         files: size and CRC-32 of each, by its path.
     """
 
@@ -45,50 +45,50 @@ class Record(BaseModel):
     files: dict[str, tuple[int, int]]
 
 
-class SealHandler(ocp.CheckpointHandler):  # type: ignore[misc]
-    """Writes the seal when Orbax is done with the other items, of which it must be the last."""
+class ManifestHandler(ocp.CheckpointHandler):  # type: ignore[misc]
+    """Write the manifest when Orbax has written the other items; it must be the last item."""
 
-    def save(self, directory: PathLike[str], args: "Seal") -> None:
-        """There is nothing to seal yet."""
+    def save(self, directory: PathLike[str], args: "ManifestArgs") -> None:
+        """Do nothing yet."""
 
-    def restore(self, directory: PathLike[str], args: "Seal") -> None:
-        """There is nothing to restore; see ``flaw``."""
+    def restore(self, directory: PathLike[str], args: "ManifestArgs") -> None:
+        """Do nothing; see ``find_corruption``."""
 
     def finalize(self, directory: PathLike[str]) -> None:
-        """Take stock of all items' files."""
+        """List all items' files and write the manifest."""
         files = {name: _digest(path) for name, path in _files(Path(directory).parent)}
-        record = Record(format=FORMAT, versions=versions(), files=files)
-        (Path(directory) / FILE).write_text(record.model_dump_json(indent=1))
+        manifest = Manifest(format=FORMAT, versions=versions(), files=files)
+        (Path(directory) / FILE).write_text(manifest.model_dump_json(indent=1))
 
 
-@ocp.args.register_with_handler(SealHandler, for_save=True, for_restore=True)
+@ocp.args.register_with_handler(ManifestHandler, for_save=True, for_restore=True)
 @dataclass
-class Seal(ocp.args.CheckpointArgs):  # type: ignore[misc]
-    """Asks for a seal."""
+class ManifestArgs(ocp.args.CheckpointArgs):  # type: ignore[misc]
+    """Request a manifest."""
 
 
-def read(folder: Path) -> Record:
-    """The seal of the checkpoint in ``folder``.
+def read(folder: Path) -> Manifest:
+    """Read the manifest of the checkpoint in ``folder``.
 
     Raises:
         FileNotFoundError: if there is none.
         ValueError: if it is unreadable.
     """
-    return Record.model_validate_json((folder / ITEM / FILE).read_bytes())
+    return Manifest.model_validate_json((folder / ITEM / FILE).read_bytes())
 
 
-def flaw(folder: Path) -> str | None:
-    """Why the checkpoint in ``folder`` can't be trusted, None where it can: every file is read once."""
+def find_corruption(folder: Path) -> str | None:
+    """Verify every file of the checkpoint in ``folder``; return the first problem, None if there is none."""
     try:
-        record = read(folder)
+        manifest = read(folder)
     except FileNotFoundError:
-        return "it has no seal, so it is incomplete or of an earlier version of Artifex"
+        return "it has no manifest, so it is incomplete or was written by an earlier version of Artifex"
     except (OSError, ValidationError) as error:
-        return f"its seal is unreadable ({_first(error)})"
-    if record.format != FORMAT:
-        return f"its format is {record.format}, and this version of Artifex reads {FORMAT}"
+        return f"its manifest is unreadable ({_first(error)})"
+    if manifest.format != FORMAT:
+        return f"its format is {manifest.format}, and this version of Artifex reads {FORMAT}"
     found = dict(_files(folder))
-    for name, (size, checksum) in sorted(record.files.items()):
+    for name, (size, checksum) in sorted(manifest.files.items()):
         if name not in found:
             return f"{name} is missing"
         try:
@@ -98,12 +98,12 @@ def flaw(folder: Path) -> str | None:
         if got[0] != size:
             return f"{name} has {got[0]:,} bytes instead of {size:,}"
         if got[1] != checksum:
-            return f"{name} has other bits than were written"
+            return f"{name} does not match its checksum"
     return None
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of all items but the seal; what lies beside the items is Orbax's, and is written later."""
+    """List the files of all items but the manifest; the files beside the items are Orbax's, and are written later."""
     for path in sorted(folder.glob("*/**/*")):
         name = path.relative_to(folder)
         if path.is_file() and name.parts[0] != ITEM:
@@ -111,7 +111,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _digest(path: Path) -> tuple[int, int]:
-    """Size and CRC-32."""
+    """Compute size and CRC-32."""
     size, checksum = 0, 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):

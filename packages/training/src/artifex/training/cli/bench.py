@@ -1,4 +1,4 @@
-"""``artifex bench kernels``: are they right here, and how fast are they?"""
+"""``artifex bench kernels``: check the kernels on this machine, and time them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from artifex.training.bench.machine import device_name, folder_name
 from artifex.training.bench.measure import WrongResultError
 from artifex.training.bench.report import FILES, table, write
 from artifex.training.bench.run import run
-from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
+from artifex.training.cli.values import CommandError
 
 
 def run_kernels(out: Path, minutes: float, only: Sequence[str]) -> None:
-    """Do all of it, and write into a folder of ``out`` that is named after the device.
+    """Check and time the kernels, and write the results into a subfolder of ``out`` named after the device.
 
     Raises:
-        CommandError: if ``out`` can't be used, ``only`` names no kernel, or a kernel gives wrong results.
+        CommandError: if ``out`` can't be used, ``only`` names no kernel, or a kernel returns wrong results.
     """
     names = [kernel.name for kernel in KERNELS]
     for name in only:

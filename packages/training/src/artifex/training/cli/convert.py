@@ -1,4 +1,4 @@
-"""The command ``convert``: a network's checkpoint from one form to another."""
+"""``artifex convert``: convert a network's checkpoint from one format to another."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +16,10 @@ from artifex.backbones.interop import (
     save_diffusers,
     save_original,
 )
-from artifex.training.cli import CommandError
-from artifex.training.cli.values import said
+from artifex.training.cli.values import CommandError, message_of
 from artifex.training.run.export import Dtype, export_network
-from artifex.training.run.trainer import CONFIG, Trainer
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.trainer import Trainer
 
 CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
     **{f"dit-{size}-{patch}": getattr(DiTConfig, f"{size}_{patch}")() for size in ("s", "b", "l", "xl")
@@ -33,14 +33,17 @@ DTYPES: Final[Mapping[str, Dtype]] = {name: name for name in get_args(Dtype)}
 
 
 def run(source: Path, target: Path, config: str | None, dtype: str | None) -> None:
-    """Read ``source``, write ``target``; a CommandError where one of them is not what it should be.
+    """Read ``source`` and write ``target``.
 
     Args:
-        source: A diffusers folder of one network, a safetensors file with a paper's own names, or the folder of a run,
-            which gives its averaged parameters.
-        target: A new folder, or a new ``.safetensors`` file; that of a run is as ``export_network`` writes it.
-        config: The name of the network in ``source``, which a file does not say.
-        dtype: What to write parameters in; None keeps what ``source`` has.
+        source: a diffusers folder of one network, a safetensors file with a paper's own names, or the folder of a run,
+            whose averaged parameters are read.
+        target: a new folder, or a new ``.safetensors`` file; that of a run is written by ``export_network``.
+        config: name of the network in ``source``; required for a file.
+        dtype: of the written parameters; None keeps that of ``source``.
+
+    Raises:
+        CommandError: if an argument is not one of these.
     """
     if target.exists():
         raise CommandError(f"DST must not be there yet, got {target}")
@@ -48,7 +51,7 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
         raise CommandError(f"SRC must be a folder or file, got {source}")
     if dtype is not None and dtype not in DTYPES:
         raise CommandError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if (source / CONFIG).is_file():
+    if RunFolder(source).config.is_file():
         _convert_run(source, target, config, None if dtype is None else DTYPES[dtype])
         return
     try:
@@ -70,15 +73,15 @@ def run(source: Path, target: Path, config: str | None, dtype: str | None) -> No
         else:
             raise CommandError(f"{type(model).__name__} is written as a folder: DST must not end in .safetensors")
     except CheckpointError as error:
-        raise CommandError(said(error)) from error
+        raise CommandError(message_of(error)) from error
 
 
 def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | None) -> None:
-    """The averaged network of a run, as ``export_network`` writes it or as diffusers reads it."""
+    """Write the averaged network of a run, by ``export_network`` or in diffusers' format."""
     if config is not None:
         raise CommandError("--config is for a file: a run has a config of its own")
     try:
-        trainer = Trainer.of(source, anywhere=True)
+        trainer = Trainer.from_folder(source, any_devices=True)
         if target.suffix == ".safetensors":
             export_network(trainer, target, dtype=dtype)
         else:
@@ -89,4 +92,4 @@ def _convert_run(source: Path, target: Path, config: str | None, dtype: Dtype | 
                 nnx.update(network, jax.tree.map(lambda leaf: leaf.astype(dtype), nnx.state(network, nnx.Param)))
             save_diffusers(network, target)
     except (ValueError, OSError) as error:
-        raise CommandError(said(error)) from error
+        raise CommandError(message_of(error)) from error

@@ -1,4 +1,4 @@
-"""``artifex demo``: train on real digits, draw new ones, and say how good they are."""
+"""``artifex demo``: train on real digits, draw new ones, and measure their quality."""
 
 import json
 import platform
@@ -17,9 +17,9 @@ from artifex.guidance import ClassifierFree
 from artifex.samplers import DDIM, prior, sample_trajectory
 from artifex.schedules import Clipped, grid
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
+from artifex.training.cli.values import CommandError
 from artifex.training.config.run import RunConfig, TrainingConfig
 from artifex.training.config.yaml import ConfigError, validated
 from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
@@ -27,23 +27,25 @@ from artifex.training.evaluation.memorization import memorization
 from artifex.training.evaluation.recognition import recognize, spread_ratio
 from artifex.training.files import replacing
 from artifex.training.run.averages import AS_TRAINED
-from artifex.training.run.loop import Trained
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.keys import sampling_key
 from artifex.training.run.plots import denoising_figure, loss_figure, samples_figure, save
 from artifex.training.run.signals import EXIT_CODES, Stop
-from artifex.training.run.trainer import CHECKPOINT, CONFIG, Trainer, drawing_key, latest
+from artifex.training.run.trained import Trained
+from artifex.training.run.trainer import Trainer
 
 CHAIN: Final = 1000
 """Steps of the diffusion chain."""
-WALK: Final = 50
+SAMPLER_STEPS: Final = 50
 """Steps of the sampler."""
 EACH: Final = 10
-"""Images a class."""
+"""Number of images of each class."""
 SCALE: Final = 1.5
 """Guidance scale."""
 FRAMES: Final = 10
-"""Frames of the picture of denoising, noise and image included."""
+"""Number of frames of the picture of denoising, noise and image included."""
 SHOWN: Final = 3
-"""The digit on that picture."""
+"""The digit in that picture."""
 BAR: Final = {"recognised_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "near_copies_at_most": 0.05}
 """What a run of the default steps is expected to reach."""
 FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json")
@@ -51,12 +53,13 @@ Frames = Float32[np.ndarray, "frames h w c"]
 
 
 def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
-    """Do all of it, in ``out``.
+    """Train, draw and measure in ``out``.
 
     Raises:
         CommandError: if ``out`` can't be used, there is nothing to resume, or training is interrupted.
     """
-    check_results(out, (*FILES, CONFIG), (CHECKPOINT,))
+    folder = RunFolder(out)
+    check_results(out, (*FILES, folder.config.name), (folder.checkpoint.name,))
     if resume:
         seed, steps = _interrupted(out, seed, steps)
     config = make_config(0 if seed is None else seed, TrainingConfig().steps if steps is None else steps)
@@ -64,50 +67,50 @@ def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
     try:
         _make_results(out, make_trainer(config, out), resume)
     except KeyboardInterrupt:
-        raise CommandError(_how_to_go_on(out, config), 130) from None
+        raise CommandError(_how_to_resume(out, config), 130) from None
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
 
 
 def make_config(seed: int, steps: int) -> RunConfig:
-    """How the demo trains: the defaults."""
+    """Make the configuration of the demo: the defaults."""
     return RunConfig(data=Digits(), seed=seed, steps=steps)
 
 
 def make_trainer(config: RunConfig, out: Path) -> Trainer:
-    """What the demo trains."""
+    """Make the trainer of the demo."""
     return Trainer(config, out)
 
 
 def draw(trained: Trained, key: Key[Array, ""]) -> tuple[Images, Labels, Frames, list[str]]:
-    """Guided samples of every class, with their labels, and one of them on its way, with noise levels as captions."""
+    """Draw guided samples of every class; return them, their labels, and frames of one of them with captions."""
     objective = trained.objective
     assert objective.num_classes is not None
     labels = np.repeat(np.arange(objective.num_classes, dtype=np.int32), EACH)
-    walk = DDIM().tableau(objective.schedule, grid.trailing(CHAIN, WALK))
+    tableau = DDIM().tableau(objective.schedule, grid.trailing(CHAIN, SAMPLER_STEPS))
     guided = ClassifierFree(SCALE, null=jnp.asarray(objective.num_classes))(trained.denoiser, jnp.asarray(labels))
-    start = prior(walk, (len(labels), 8, 8, 1), key)
-    states = np.round(np.linspace(0, WALK, FRAMES)).astype(int)
-    images, kept = sample_trajectory(Clipped(guided), walk, start, after=[int(i) - 1 for i in states[1:]])
+    start = prior(tableau, (len(labels), 8, 8, 1), key)
+    states = np.round(np.linspace(0, SAMPLER_STEPS, FRAMES)).astype(int)
+    images, kept = sample_trajectory(Clipped(guided), tableau, start, after=[int(i) - 1 for i in states[1:]])
     one = SHOWN * EACH
     frames = np.concatenate([np.asarray(start[one])[None], np.asarray(kept[:, one])])
-    sigmas = np.append(walk.level.sigma, walk.end.sigma)[states]
+    sigmas = np.append(tableau.level.sigma, tableau.end.sigma)[states]
     return np.asarray(images), labels, frames, [f"σ = {sigma:.2f}" for sigma in sigmas]
 
 
 def _make_results(out: Path, trainer: Trainer, resume: bool) -> None:
     data, config = digits(), trainer.config
-    done = (latest(out) or 0) if resume else 0
+    done = (RunFolder(out).latest_step() or 0) if resume else 0
     with Bar(config.steps, done, every=config.log.every) as bar:
         with Stop() as stop:
             trained = trainer.fit(resume=resume, callback=bar, stop=stop)
         if stop.signal is not None:
-            raise CommandError(_how_to_go_on(out, config), EXIT_CODES[stop.signal])
-        bar.say("drawing  ")
+            raise CommandError(_how_to_resume(out, config), EXIT_CODES[stop.signal])
+        bar.describe("drawing  ")
         start = time.perf_counter()
-        images, labels, frames, captions = draw(trained, drawing_key(config.seed))
+        images, labels, frames, captions = draw(trained, sampling_key(config.seed))
         sampling = time.perf_counter() - start
-    # What was drawn first: a network that learned nothing may give samples that can't be measured.
+    # Samples first: those of a network that learned nothing may not be measurable.
     with replacing(out / "samples.npz") as file:
         np.savez(file, images=images, labels=labels)
     losses = np.asarray(trained.losses)
@@ -128,7 +131,7 @@ def _measure(
     labels: Labels,
     data: LabelledImages,
 ) -> dict[str, Any]:
-    """What goes into metrics.json."""
+    """Compute the content of metrics.json."""
     recognition, copies = recognize(images, labels, data), memorization(images, data.images)
     return {
         "recognised": recognition.share,
@@ -150,7 +153,7 @@ def _measure(
         "training": trained.config.model_dump(mode="json"),
         "sampling": {
             "sampler": "ddim",
-            "steps": WALK,
+            "steps": SAMPLER_STEPS,
             "guidance_scale": SCALE,
             "seed": trained.config.seed,
             "labels": f"{EACH} of each class",
@@ -165,7 +168,7 @@ def _measure(
 
 
 def _report(out: Path, metrics: dict[str, Any]) -> None:
-    """The last lines: how good, where, and what next."""
+    """Print a summary: quality, files, and what to do next."""
     other = int(metrics["seed"]) + 1
     print(
         f"{metrics['parameters']:,} parameters learned for {metrics['steps']:,} steps in "
@@ -178,47 +181,47 @@ def _report(out: Path, metrics: dict[str, Any]) -> None:
         f"{out / 'denoising.png'}  one of them on its way from noise\n"
         f"{out / 'loss.png'}       how the network learned\n"
         f"{out / 'metrics.json'}   all of the above and more\n"
-        f"{out / CHECKPOINT}     parameters, their average, and the optimizer\n\n"
+        f"{RunFolder(out).checkpoint}     parameters, their average, and the optimizer\n\n"
         f"Next: open {out / 'samples.png'}, then draw others with\n"
         f"  artifex demo --seed {other} --out {shlex.quote(f'{out}-{other}')}"
     )
 
 
 def _interrupted(out: Path, seed: int | None, steps: int | None) -> tuple[int, int]:
-    """Seed and steps of the run to go on with.
+    """Return seed and steps of the run to resume.
 
     Raises:
         CommandError: if there is none, or it had others than those given.
     """
-    stored = _stored(out)
+    stored, checkpoints = _stored(out), RunFolder(out).checkpoint
     if stored is None:
-        raise CommandError(f"--resume expects the checkpoint of an earlier run in {out / CHECKPOINT}, got none")
+        raise CommandError(f"--resume expects the checkpoint of an earlier run in {checkpoints}, got none")
     try:
         config = validated(RunConfig, stored)
     except ConfigError:
         config = None
     if config is None or config != make_config(config.seed, config.steps):
-        raise CommandError(f"--resume expects a checkpoint of this version's demo, got another in {out / CHECKPOINT}")
+        raise CommandError(f"--resume expects a checkpoint of this version's demo, got another in {checkpoints}")
     for name, got, expected in (("--seed", seed, config.seed), ("--steps", steps, config.steps)):
         if got not in (None, expected):
             raise CommandError(f"{name} must be {expected}, as in the run to resume, or left out; got {got}")
     return config.seed, config.steps
 
 
-def _how_to_go_on(out: Path, config: RunConfig) -> str:
-    """What an interrupted run left behind."""
+def _how_to_resume(out: Path, config: RunConfig) -> str:
+    """Describe how to resume an interrupted run."""
     if _stored(out) != config.model_dump(mode="json"):
         return "interrupted before the first checkpoint; nothing was kept"
     return (
-        f"interrupted; the checkpoint of step {latest(out)} of {config.steps} is whole. "
-        f"Go on with: artifex demo --out {shlex.quote(str(out))} --resume"
+        f"interrupted; the checkpoint of step {RunFolder(out).latest_step()} of {config.steps} is saved. "
+        f"Continue with: artifex demo --out {shlex.quote(str(out))} --resume"
     )
 
 
 def _stored(out: Path) -> dict[str, object] | None:
-    """The configuration of the last checkpoint, None where there is none."""
-    with Checkpointer(out / CHECKPOINT, say=lambda _: None) as checkpointer:
+    """Return the configuration of the last checkpoint, None if there is none."""
+    with Checkpointer(RunFolder(out).checkpoint, warn=lambda _: None) as checkpointer:
         if checkpointer.latest() is None:
             return None
-        stored: dict[str, object] = checkpointer.notes()["config"]
+        stored: dict[str, object] = checkpointer.metadata()["config"]
     return stored

@@ -1,4 +1,4 @@
-"""``artifex evaluate``: hold generated samples, or a run's, against real ones."""
+"""``artifex evaluate``: compare generated samples, or a run's, with real ones."""
 
 import dataclasses
 import json
@@ -11,8 +11,8 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
-from artifex.training.cli import CommandError
-from artifex.training.cli.values import said
+from artifex.training.cli.values import CommandError, message_of
+from artifex.training.config.sampling import SAMPLERS, SamplingConfig
 from artifex.training.config.yaml import read_config
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
 from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw
@@ -21,13 +21,12 @@ from artifex.training.evaluation.inception_file import WANTED
 from artifex.training.evaluation.metrics import METRICS, check_metrics
 from artifex.training.evaluation.run import Run
 from artifex.training.files import expanded, replacing
-from artifex.training.run.sampling import SAMPLERS, SamplingConfig
-from artifex.training.run.trainer import CHECKPOINT
+from artifex.training.run.folder import RunFolder
 
-LEARNT: Final = 20_000
-"""Examples that a classifier learns from, at most."""
+CLASSIFIER_EXAMPLES: Final = 20_000
+"""Largest number of examples to train a classifier on."""
 DRAWN: Final = 1000
-"""Samples of a run, where nothing is said."""
+"""Default number of samples of a run."""
 
 
 def run(
@@ -37,25 +36,25 @@ def run(
     extractor: str | None,
     metrics: str | None,
     count: int | None,
-    bits: int | None,
+    likelihood_bits: int | None,
     seed: int | None,
     sampling: Mapping[str, str | float | None],
     ema: float | None,
     out: Path | None,
 ) -> None:
-    """Read both, compute, print, and write ``out``.
+    """Read or draw both sides, compute the metrics, print them, and write ``out``.
 
     Args:
         source: a run, or samples.
-        against: real samples; None is the run's own data.
-        extractor: what makes the features; None is by the data.
-        metrics: which ones; None is all that the samples allow.
-        count: of either, at most.
-        bits: of how many real samples the likelihood is taken; None takes none.
+        against: real samples; None is the run's data.
+        extractor: of the features; None depends on the data.
+        metrics: their names; None is all that the samples allow.
+        count: largest number of samples of either side.
+        likelihood_bits: number of real samples to compute the likelihood of; None skips it.
         seed: of a run's samples and of its likelihood; None is 0.
-        sampling: fields of ``SamplingConfig``, None where one is not given; for a run, as is ``ema``.
+        sampling: fields of ``SamplingConfig``, None for defaults; for a run only, like ``ema``.
         ema: width of the average; None is the run's own.
-        out: file for the results as JSON.
+        out: JSON file of the results.
 
     Raises:
         CommandError: for samples, data, an extractor or metrics that can't be used.
@@ -65,20 +64,20 @@ def run(
         raise CommandError(f"--out must be a file in a folder that is there, got {out}")
     if out is not None and not os.access(out.parent, os.W_OK | os.X_OK):
         raise CommandError(f"--out must be a file in a folder that can be written to, got {out}")
-    if bits is not None and find_spec("diffrax") is None:
-        raise CommandError("--bits needs diffrax: pip install 'artifex-samplers[ode]'")
+    if likelihood_bits is not None and find_spec("diffrax") is None:
+        raise CommandError("--likelihood-bits needs diffrax: pip install 'artifex-samplers[ode]'")
     try:
-        folder = expanded(source)
-        is_run = (folder / CHECKPOINT).is_dir()
-        of_runs = {"bits": bits, **sampling, "ema": ema, "seed": seed}
+        folder = RunFolder.at(source)
+        is_run = folder.exists
+        of_runs = {"likelihood-bits": likelihood_bits, **sampling, "ema": ema, "seed": seed}
         _check_settings(source, is_run, against, [name for name, value in of_runs.items() if value is not None])
         if sampling["sampler"] not in (None, *SAMPLERS):
             raise CommandError(f"--sampler must be one of {', '.join(SAMPLERS)}, got {sampling['sampler']!r}")
         chosen_sampling = {name: value for name, value in sampling.items() if value is not None}
-        trained = Run(folder, SamplingConfig.model_validate(chosen_sampling), ema) if is_run else None
+        trained = Run(folder.path, SamplingConfig.model_validate(chosen_sampling), ema) if is_run else None
         seed = 0 if seed is None else seed
         if trained is not None and "guidance" in chosen_sampling and trained.trainer.objective.num_classes is None:
-            raise CommandError("--guidance is for a network that knows classes; this one knows none")
+            raise CommandError("--guidance is for a network with classes; this one has none")
         real = trained.data if trained is not None and against is None else open_named("--against", cast(str, against))
         generated = None if trained is not None else open_named("SOURCE", source)
         shape = trained.shape if trained is not None else cast(Dataset, generated).shape
@@ -98,9 +97,9 @@ def run(
         drawn = {"read from": source} if trained is None else trained.sampling_settings(seed)
         found = evaluate(ours, theirs, chosen, sampling=drawn)
         print(found)
-        density = None if trained is None or bits is None else trained.likelihood(bits, seed)
+        density = None if trained is None or likelihood_bits is None else trained.likelihood(likelihood_bits, seed)
     except (ValueError, OSError, ImportError) as error:
-        raise CommandError(said(error)) from error
+        raise CommandError(message_of(error)) from error
     if density is not None:
         print(density)
     if out is not None:
@@ -108,14 +107,14 @@ def run(
 
 
 def _check_settings(source: str, is_run: bool, against: str | None, given: list[str]) -> None:
-    """Raise a CommandError for what a run alone has, where ``source`` is none."""
+    """Raise a CommandError for options of runs, if ``source`` is none."""
     if not is_run and (against is None or given):
         need = "--against must be given" if against is None else f"--{given[0]} is for a run"
         raise CommandError(f"{need}: SOURCE is no folder of a run, {source}")
 
 
 def open_named(argument: str, name: str) -> Dataset:
-    """The samples that an argument names, with labels where there are some.
+    """Open the samples that an argument names, with labels if they have some.
 
     Raises:
         CommandError: if it names none.
@@ -129,7 +128,7 @@ def open_named(argument: str, name: str) -> Dataset:
     elif path.is_dir():
         config = ImageFolder(path=path)
     elif path.suffix.lower() in (".npz", ".npy") and path.is_file():
-        # the labels of samples are not asked for, and may be none
+        # labels of generated samples are not used, and may be missing
         config = Arrays(path=path, labels_key=None if argument == "SOURCE" else "auto")
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         config = read_config(path).data
@@ -161,15 +160,15 @@ def _extractor(name: str | None, real: Dataset) -> Extractor:
         raise CommandError(f"--extractor must be classifier, raw, or {WANTED}; got {name}")
     if real.num_classes is None or real.num_classes < 2:
         raise CommandError(
-            f"--extractor must be raw or a file, since {real.name} has no labels that a classifier could learn; "
+            f"--extractor must be raw or a file, since {real.name} has no labels to train a classifier on; "
             f"the file is {WANTED}"
         )
-    known = in_memory(real, LEARNT)
+    known = in_memory(real, CLASSIFIER_EXAMPLES)
     return classifier(known.x, known.labels, real.name)
 
 
 def _taken(data: Dataset, count: int | None) -> int:
-    """The number of examples taken of a data set."""
+    """Return the number of examples that are used."""
     return len(data) if count is None else min(count, len(data))
 
 
@@ -181,8 +180,8 @@ def _metrics(names: str) -> list[Metric]:
 
 
 def _write(out: Path, source: str, real: str, results: dict[str, object], density: Score | None) -> None:
-    told = {"of": source, "against": real, **results}
+    content = {"of": source, "against": real, **results}
     if density is not None:
-        told["bits_per_dim"] = dataclasses.asdict(density)
+        content["bits_per_dim"] = dataclasses.asdict(density)
     with replacing(out) as file:
-        file.write((json.dumps(told, indent=2) + "\n").encode())
+        file.write((json.dumps(content, indent=2) + "\n").encode())

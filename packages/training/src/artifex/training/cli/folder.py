@@ -1,13 +1,13 @@
-"""The folder that results go to: checked before any work is done."""
+"""The folder of the results, checked before any work is done."""
 
 import tempfile
 from pathlib import Path
 
-from artifex.training.cli import CommandError
+from artifex.training.cli.values import CommandError
 
 
 def check_results(out: Path, files: tuple[str, ...], folders: tuple[str, ...]) -> None:
-    """Raise a CommandError if something is in the way of a result; look only, write nothing."""
+    """Raise a CommandError if something is in the way of a result, without writing anything."""
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise CommandError(
@@ -22,21 +22,21 @@ def check_results(out: Path, files: tuple[str, ...], folders: tuple[str, ...]) -
 
 
 def make_writable(out: Path) -> None:
-    """Make the folder, and write and delete a file in it.
+    """Create the folder, and write and delete a file in it.
 
     Raises:
-        CommandError: if that fails; then no folder is left that was not there before.
+        CommandError: if that fails; then created folders are removed again.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for folder in (*reversed(out.parents), out):
             if not folder.is_dir():
                 folder.mkdir()
-                made.append(folder)
+                created.append(folder)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        for folder in reversed(made):
+        for folder in reversed(created):
             folder.rmdir()
         raise CommandError(
             f"--out must be a folder that can be written to, got {out}: {(error.strerror or str(error)).lower()}"

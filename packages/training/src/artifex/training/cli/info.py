@@ -1,17 +1,17 @@
-"""``artifex info``: the configuration with its defaults, or what is in a run's folder."""
+"""``artifex info``: print the default configuration, or that of a run."""
 
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli import CommandError
+from artifex.training.cli.values import CommandError
 from artifex.training.config.describe import described
 from artifex.training.config.run import RunConfig
 from artifex.training.config.yaml import ConfigError, dump_config, validated
 from artifex.training.data import Digits
 from artifex.training.files import expanded
-from artifex.training.run.trainer import CHECKPOINT
+from artifex.training.run.folder import RunFolder
 
 
 def run(what: str) -> None:
-    """Print the configuration's defaults, or what is in a checkpoint.
+    """Print the default configuration, or the configuration and step of a checkpoint.
 
     Raises:
         CommandError: if ``what`` is neither.
@@ -24,14 +24,14 @@ def _checkpoint(what: str) -> str:
         path = expanded(what)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    folder = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
+    folder = RunFolder.containing(path).checkpoint
     with Checkpointer(folder) as checkpointer:
         step = checkpointer.latest() if folder.is_dir() else None
         if step is None:
             raise CommandError(f"WHAT must be 'config' or the folder of a run, got {str(path)!r}")
-        notes = checkpointer.notes()
+        metadata = checkpointer.metadata()
     try:
-        config = validated(RunConfig, notes["config"])
+        config = validated(RunConfig, metadata["config"])
     except ConfigError as error:
-        raise CommandError(f"{path} holds a configuration that this artifex does not read: {error}") from error
-    return f"# step {step} of {config.steps}, after {notes['seconds']:.0f} s of training\n" + dump_config(config)
+        raise CommandError(f"{path} holds a configuration that this version of Artifex can't read: {error}") from error
+    return f"# step {step} of {config.steps}, after {metadata['seconds']:.0f} s of training\n" + dump_config(config)

@@ -1,4 +1,4 @@
-"""What is seen while training runs."""
+"""Progress of training on the terminal."""
 
 import math
 import sys
@@ -29,11 +29,11 @@ ACCENT: Final = "dark_cyan"
 
 
 class Speed(ProgressColumn):
-    """Steps a second, or images.
+    """Steps or images per second.
 
     Args:
-        unit: what is counted.
-        each: how many of these a step.
+        unit: name of the unit.
+        each: number of units a step.
     """
 
     def __init__(self, unit: str, each: int) -> None:
@@ -41,17 +41,17 @@ class Speed(ProgressColumn):
         self._unit, self._each = unit, each
 
     def render(self, task: Task) -> Text:
-        """Nothing until it is known."""
+        """Return the speed, empty until it is known."""
         return Text(f"{task.speed * self._each:,.1f} {self._unit}/s" if task.speed else "", style="dim")
 
 
 class Lines:
-    """A plain line on stderr every so many steps, for a log: the mean loss since the last one, speed and time left.
+    """Plain lines on stderr at intervals, for a log: the mean loss since the last one, speed and remaining time.
 
     Args:
         every: steps between lines.
-        done: how many a resumed run has behind it.
-        images: how many a step, for the speed to count them; None counts steps.
+        done: number of completed steps of a resumed run.
+        images: number of images a step, to count images per second; None counts steps.
     """
 
     def __init__(self, every: int, done: int, images: int | None) -> None:
@@ -59,7 +59,7 @@ class Lines:
         self._time = time.perf_counter()
 
     def __call__(self, report: Report) -> None:
-        """Write a line if it is time to."""
+        """Write a line if it is due."""
         if report.step % self._every:
             return
         now = time.perf_counter()
@@ -76,14 +76,14 @@ class Lines:
 
 
 class Bar(AbstractContextManager["Bar"]):
-    """Step, loss, speed and time left on stderr, by the first process of a run.
+    """Step, loss, speed and remaining time on stderr, by the first process of a run.
 
-    On a terminal this is a line that moves, else a plain line every so many steps.
+    On a terminal this is a progress bar, else a plain line at intervals.
 
     Args:
-        steps: how many there will be.
-        done: how many a resumed run has behind it.
-        images: how many a step, for the speed to count them; None counts steps.
+        steps: total number of steps.
+        done: number of completed steps of a resumed run.
+        images: number of images a step, to count images per second; None counts steps.
         every: steps between plain lines; None writes none.
     """
 
@@ -113,8 +113,8 @@ class Bar(AbstractContextManager["Bar"]):
         if self._lines is not None:
             self._lines(report)
 
-    def say(self, description: str) -> None:
-        """Show what else is being done."""
+    def describe(self, description: str) -> None:
+        """Show another activity."""
         self._progress.update(self._task, description=description)
 
     def __enter__(self) -> "Bar":

@@ -1,4 +1,4 @@
-"""``artifex train``: a run from a configuration."""
+"""``artifex train``: train from a configuration."""
 
 import shlex
 import sys
@@ -9,17 +9,17 @@ from signal import Signals
 import jax
 import numpy as np
 
-from artifex.training.cli import CommandError
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
-from artifex.training.cli.values import said
+from artifex.training.cli.values import CommandError, message_of
 from artifex.training.config.run import RunConfig
 from artifex.training.config.yaml import ConfigError, read_config
 from artifex.training.data import DataError, UnreadableError, summary
-from artifex.training.run.callbacks import METRICS, PREVIEWS, SNAPSHOTS, TENSORBOARD
-from artifex.training.run.loop import NonFiniteError, Trained
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.report import NonFiniteError
 from artifex.training.run.signals import EXIT_CODES, Stop
-from artifex.training.run.trainer import CHECKPOINT, CONFIG, Trainer, latest
+from artifex.training.run.trained import Trained
+from artifex.training.run.trainer import Trainer
 from artifex.training.sharding import distributed
 
 Hosts = tuple[str, int | None, int | None, int]
@@ -33,7 +33,7 @@ def run(
     accept_changed_data: bool,
     hosts: Hosts | None,
 ) -> None:
-    """Train, in ``out``; ``hosts`` is for ``distributed.start``.
+    """Train in ``out``; ``hosts`` are the arguments of ``distributed.start``.
 
     Raises:
         CommandError: for a configuration or folder that can't be used, and if training is interrupted or fails.
@@ -44,15 +44,18 @@ def run(
         try:
             distributed.start(*hosts)
         except (ValueError, RuntimeError) as error:
-            raise CommandError(said(error)) from error
-    with distributed.leaving_together():
-        _run(config, overrides, out, resume, accept_changed_data)
+            raise CommandError(message_of(error)) from error
+    with distributed.exit_together():
+        _run(config, overrides, RunFolder(out), resume, accept_changed_data)
 
 
-def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool, accept_changed_data: bool) -> None:
-    check_results(out, (CONFIG, METRICS), (CHECKPOINT, PREVIEWS, SNAPSHOTS, TENSORBOARD))
-    done = latest(out)
-    chosen = _resumed(config, overrides, out, done) if resume else _fresh(config, overrides, out, done)
+def _run(
+    config: Path | None, overrides: Sequence[str], folder: RunFolder, resume: bool, accept_changed_data: bool
+) -> None:
+    out = folder.path
+    check_results(out, folder.FILES, folder.FOLDERS)
+    done = folder.latest_step()
+    chosen = _resumed(config, overrides, folder, done) if resume else _fresh(config, overrides, out, done)
     try:
         trainer = Trainer(chosen, out)
         changed = {} if done is None else trainer.changes(accept_changed_data=accept_changed_data)
@@ -60,61 +63,61 @@ def _run(config: Path | None, overrides: Sequence[str], out: Path, resume: bool,
         if chosen.memory == "check":
             memory.check()
     except (OSError, ValueError) as error:
-        raise CommandError(said(error)) from error
+        raise CommandError(message_of(error)) from error
     make_writable(out)
     if jax.process_index() == 0:
         print(f"{summary(trainer.data)}\n{memory}", flush=True)
     if changed and jax.process_index() == 0:
-        told = ", ".join(f"{name} {new!r} for {old!r}" for name, (old, new) in changed.items())
-        print(f"from step {done} on: {told}", file=sys.stderr)
+        settings = ", ".join(f"{name} {new!r} for {old!r}" for name, (old, new) in changed.items())
+        print(f"from step {done} on: {settings}", file=sys.stderr)
     try:
         with Bar(chosen.steps, done or 0, chosen.batch_size, chosen.log.every) as bar, Stop() as stop:
-            # A run that ended before its first checkpoint goes on from its start.
+            # A run that ended before its first checkpoint starts over.
             trained = trainer.fit(
                 resume=done is not None, accept_changed_data=accept_changed_data, callback=bar, stop=stop
             )
     except UnreadableError as error:
-        raise CommandError(f"{error}; with data.corrupt=skip training goes on without such images", 1) from error
+        raise CommandError(f"{error}; with data.corrupt=skip training continues without such images", 1) from error
     except (DataError, NonFiniteError) as error:
         raise CommandError(str(error), 1) from error
     except OSError as error:
         raise CommandError(f"{error.filename or out} could not be written: {error.strerror or error}", 1) from error
     if not trained.finished:
-        number = stop.signal or Signals.SIGTERM  # another process got it
-        raise CommandError(_how_to_go_on(out, trained, number), EXIT_CODES[number])
-    _report(out, trained, trainer.unreadable)
+        number = stop.signal or Signals.SIGTERM  # another process received it
+        raise CommandError(_how_to_resume(out, trained, number), EXIT_CODES[number])
+    _report(folder, trained, trainer.unreadable)
 
 
 def _fresh(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
     if config is None:
-        raise CommandError("CONFIG must be given, or --resume; `artifex info config` prints one to begin with")
+        raise CommandError("CONFIG must be given, or --resume; `artifex info config` prints a default one")
     if done is not None:
-        raise CommandError(f"{out} holds a run of {done} steps: --resume goes on with it, another --out keeps it")
+        raise CommandError(f"{out} holds a run of {done} steps: --resume continues it, another --out keeps it")
     return _read(config, overrides)
 
 
-def _resumed(config: Path | None, overrides: Sequence[str], out: Path, done: int | None) -> RunConfig:
-    if done is None and not (out / CONFIG).is_file():
-        raise CommandError(f"--resume expects an earlier run in {out}, got none")
-    return _read(out / CONFIG if config is None else config, overrides)
+def _resumed(config: Path | None, overrides: Sequence[str], folder: RunFolder, done: int | None) -> RunConfig:
+    if done is None and not folder.config.is_file():
+        raise CommandError(f"--resume expects an earlier run in {folder.path}, got none")
+    return _read(folder.config if config is None else config, overrides)
 
 
 def _read(path: Path, overrides: Sequence[str]) -> RunConfig:
     try:
         return read_config(path, overrides)
     except ConfigError as error:
-        raise CommandError(said(error)) from error
+        raise CommandError(message_of(error)) from error
 
 
-def _how_to_go_on(out: Path, trained: Trained, number: Signals) -> str:
-    """What a run that was stopped left behind."""
+def _how_to_resume(out: Path, trained: Trained, number: Signals) -> str:
+    """Describe how to resume a run that was stopped."""
     step, steps = trained.steps_done, trained.config.steps
-    kept = f"the checkpoint of step {step} of {steps} is whole" if step else "no step was made"
-    return f"stopped by {number.name}; {kept}. Go on with: artifex train --resume --out {shlex.quote(str(out))}"
+    kept = f"the checkpoint of step {step} of {steps} is saved" if step else "no step was completed"
+    return f"stopped by {number.name}; {kept}. Continue with: artifex train --resume --out {shlex.quote(str(out))}"
 
 
-def _report(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
-    """The last lines: what was learned, and where it is."""
+def _report(folder: RunFolder, trained: Trained, unreadable: Sequence[str]) -> None:
+    """Print a summary: the result, and where it is."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained.state.parameters))
     losses, skipped = np.asarray(trained.losses), int(trained.state.skipped)
     images = trained.steps_done * trained.config.batch_size
@@ -125,6 +128,10 @@ def _report(out: Path, trained: Trained, unreadable: Sequence[str]) -> None:
         f"{images / trained.seconds:,.0f} images a second\n"
         f"  loss {losses[-100:].mean():.4f}, the mean of the last {min(100, len(losses))} steps\n"
         + (f"  {skipped:,} steps were skipped: their loss or gradient was not finite\n" if skipped else "")
-        + (f"  {len(unreadable):,} files that can't be read were skipped, as {unreadable[0]}\n" if unreadable else "")
-        + f"\n{out / CONFIG}  all settings\n{out / CHECKPOINT}   parameters, their average, and the optimizer"
+        + (
+            f"  {len(unreadable):,} files that can't be read were skipped, for instance {unreadable[0]}\n"
+            if unreadable
+            else ""
+        )
+        + f"\n{folder.config}  all settings\n{folder.checkpoint}   parameters, their average, and the optimizer"
     )

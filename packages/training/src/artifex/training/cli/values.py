@@ -1,4 +1,4 @@
-"""Parsers of the values of options, and the error of a command."""
+"""Parsers of option values, and the error of a command."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,15 @@ MAX_PROCESSES: Final = 100_000
 MAX_TIMEOUT: Final = 86_400
 MAX_COUNT: Final = 10_000_000
 MAX_LABEL: Final = 99_999
+MAX_WIDTH: Final = 0.288675
+"""Of a power-function average, relative to the training: that of a uniform average."""
 
 
 class CommandError(Exception):
-    """A command that can't do what it was asked; the message is one line: what was got, what is expected.
+    """A command that failed; the message is one line: what was expected, and what was got.
 
     Attributes:
-        code: the exit code, 2 where the input is to blame.
+        code: the exit code, 2 for invalid input.
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
@@ -28,15 +30,15 @@ class CommandError(Exception):
         self.code = code
 
 
-def said(error: Exception) -> str:
-    """The message of an error; of one of the system's, the file and the reason."""
+def message_of(error: Exception) -> str:
+    """Return the message of an error; of the operating system's, file and reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
     return str(error)
 
 
 def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
-    """A parser of whole numbers in [low, high]."""
+    """Return a parser of whole numbers in [low, high]."""
 
     def parse(text: str) -> int:
         try:
@@ -51,7 +53,7 @@ def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
 
 
 def number(name: str, low: float, high: float) -> Callable[[str], float]:
-    """A parser of numbers in [low, high]."""
+    """Return a parser of numbers in [low, high]."""
 
     def parse(text: str) -> float:
         try:
@@ -66,7 +68,7 @@ def number(name: str, low: float, high: float) -> Callable[[str], float]:
 
 
 def path(name: str, what: str = "folder") -> Callable[[str | Path], Path]:
-    """A parser of paths, ``~`` at whose beginning is the home folder."""
+    """Return a parser of paths, in which a leading ``~`` is the home folder."""
 
     def parse(text: str | Path) -> Path:
         if not str(text):
@@ -80,7 +82,7 @@ def path(name: str, what: str = "folder") -> Callable[[str | Path], Path]:
 
 
 def whole_numbers(name: str, text: str, high: int) -> list[int]:
-    """The whole numbers in [0, high] that a list such as ``0,3,5-7`` names."""
+    """Parse a list of whole numbers in [0, high], such as ``0,3,5-7``."""
     out: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

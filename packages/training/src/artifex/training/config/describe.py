@@ -1,4 +1,4 @@
-"""A configuration as YAML that says what each field means."""
+"""A configuration as YAML with the meaning of each field in comments."""
 
 import inspect
 import re
@@ -9,20 +9,19 @@ from typing import Final
 import yaml
 from pydantic import BaseModel
 
-from artifex.training.config import networks
-from artifex.training.config.choices import BackboneConfig
+from artifex.training.config.backbones import KINDS, BackboneConfig, network_config, open_fields, presets
 from artifex.training.section import kind, models
 
 WIDTH: Final = 110
 
 
 def described(config: BaseModel) -> str:
-    """``config`` as YAML, each field under what it means; what else could be named stands there as comments."""
+    """Dump ``config`` as YAML, with the meaning of each field and the alternatives to each value in comments."""
     return "\n".join(_lines(config, 0)) + "\n"
 
 
 def meanings(model: type) -> Mapping[str, str]:
-    """What the docstrings of a class and its bases say of its fields."""
+    """Collect the descriptions of a class's fields from its docstring and those of its bases."""
     out = dict[str, str]()
     for base in reversed(model.__mro__):
         doc = inspect.getdoc(base) if base.__module__.startswith("artifex") else None
@@ -33,15 +32,15 @@ def meanings(model: type) -> Mapping[str, str]:
 
 
 def summary(model: type) -> str:
-    """The first line of a class's docstring."""
+    """Return the first line of a class's docstring."""
     return (inspect.getdoc(model) or "").partition("\n")[0]
 
 
 def _lines(config: BaseModel, depth: int) -> Iterator[str]:
-    pad, told, plain = "  " * depth, meanings(type(config)), config.model_dump(mode="json")
+    pad, descriptions, plain = "  " * depth, meanings(type(config)), config.model_dump(mode="json")
     for name, field in type(config).model_fields.items():
         value, options = getattr(config, name), list(models(field.annotation))
-        for line in textwrap.wrap(told.get(name, ""), WIDTH - 2 * depth):
+        for line in textwrap.wrap(descriptions.get(name, ""), WIDTH - 2 * depth):
             yield f"{pad}# {line}"
         if isinstance(value, BaseModel):
             yield f"{pad}{name}:"
@@ -58,34 +57,34 @@ def _lines(config: BaseModel, depth: int) -> Iterator[str]:
 
 
 def _networks(chosen: BackboneConfig) -> Iterator[str]:
-    """What else can be set of the network, as it is; and of every other that could be named instead."""
+    """Describe the network's remaining fields, and every alternative network with its fields."""
     size = "sized for 8x8 images or points" if chosen.preset is None else f"as in {chosen.preset}"
     yield f"further fields of {chosen.kind}, {size}; channels, size and classes are the data's"
     yield from _fields(chosen.kind, chosen.preset, leave=chosen.fields)
-    for other in networks.KINDS:
+    for other in KINDS:
         if other != chosen.kind:
-            sizes = ", ".join(networks.presets(other))
-            line = f"or kind: {other}" + (f"   preset: {sizes}, or null, by the data, here 8x8" if sizes else "")
+            sizes = ", ".join(presets(other))
+            line = f"or kind: {other}" + (f"   preset: {sizes}, or null, sized for the data, here 8x8" if sizes else "")
             yield from textwrap.wrap(line, WIDTH - 8, subsequent_indent="    ")
             yield from _fields(other, None)
 
 
 def _fields(kind: str, preset: str | None, leave: Collection[str] = ()) -> Iterator[str]:
-    """The fields of a network, each on a line."""
-    told = meanings(type(networks.config_of(kind)))
-    for name, value in networks.open_fields(kind, preset).items():
+    """Describe the fields of a network."""
+    descriptions = meanings(type(network_config(kind)))
+    for name, value in open_fields(kind, preset).items():
         if name not in leave:
-            yield from _field(name, f" {_flow(value)}", told[name])
+            yield from _field(name, f" {_flow(value)}", descriptions[name])
 
 
 def _option(model: type[BaseModel]) -> Iterator[str]:
-    """A kind that could be named instead, on a line, and its fields."""
+    """Describe an alternative kind and its fields."""
     yield from textwrap.wrap(f"or kind: {kind(model)}   {summary(model)}", WIDTH - 8, subsequent_indent="    ")
-    told = meanings(model)
+    descriptions = meanings(model)
     for name, field in model.model_fields.items():
         if name != "kind":
             default = "" if field.is_required() else f" {_flow(field.default)}"
-            yield from _field(name, default, told.get(name, ""))
+            yield from _field(name, default, descriptions.get(name, ""))
 
 
 def _field(name: str, value: str, meaning: str) -> list[str]:
@@ -93,7 +92,7 @@ def _field(name: str, value: str, meaning: str) -> list[str]:
 
 
 def _flow(value: object) -> str:
-    """A value on one line."""
+    """Dump a value on one line."""
     value = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     value = list(value) if isinstance(value, tuple) else value
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)

@@ -1,4 +1,4 @@
-"""Optimisers of optax by name, under a learning rate that runs by a schedule, their gradients clipped."""
+"""Optimizers of optax by name, under a learning rate that runs by a schedule, their gradients clipped."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ _MASKS: Final = ("mask", "weight_decay_mask", "trust_ratio_mask")
 _OURS: Final = ("learning_rate", "muon_weight_dimension_numbers", *_MASKS)
 
 
-class OptimiserConfig(Section):
+class OptimizerConfig(Section):
     """How parameters are updated.
 
     Attributes:
@@ -79,7 +79,7 @@ class OptimiserConfig(Section):
     options: Mapping[str, bool | int | float | str | None] = {}
 
     @model_validator(mode="after")
-    def _known(self) -> "OptimiserConfig":
+    def _known(self) -> "OptimizerConfig":
         signature = inspect.signature(_OPTIMISERS[self.name]).parameters
         known = [name for name in signature if name not in _OURS]
         if self.weight_decay is not None and "weight_decay" not in known:
@@ -107,7 +107,7 @@ class OptimiserConfig(Section):
         return self
 
 
-def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
+def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
     r"""The learning rate by step, of ``steps``: a linear rise over the warm-up, then the schedule's curve.
 
     With the top $r$, $w$ steps of warm-up and $n$ steps in all: ``cosine`` is $\tfrac r2 (1 + \cos\pi
@@ -127,8 +127,8 @@ def learning_rate(config: OptimiserConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, top, warmup), curve], [warmup]) if warmup else curve
 
 
-def make_optimiser(
-    config: OptimiserConfig, steps: int, network: nnx.Module | None = None
+def make_optimizer(
+    config: OptimizerConfig, steps: int, network: nnx.Module | None = None
 ) -> optax.GradientTransformation:
     """The optimizer for a run of ``steps``.
 
@@ -173,12 +173,12 @@ def _decayed(network: nnx.Module) -> Callable[[Any], Any]:
     return lambda parameters: map_by_name(lambda name, _: name not in vectors, parameters)
 
 
-def _try(config: OptimiserConfig) -> None:
+def _try(config: OptimizerConfig) -> None:
     """Raise a ValueError if optax can't make an update with these options; nothing is computed."""
     parameters = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
 
     def update(parameters: dict[str, jax.Array]) -> object:
-        made = make_optimiser(config, 10)
+        made = make_optimizer(config, 10)
         return made.update(parameters, made.init(parameters), parameters)
 
     try:

@@ -1,35 +1,40 @@
-"""Everything that a run is: data, network, loss, optimizer, averages, and where its results go."""
+"""The configuration of a run: data, network, loss, optimizer, averages, and where results go."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final, Literal
 
+import jax
+from jaxtyping import Array
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from artifex.training.config.choices import (
-    BackboneConfig,
-    DiscreteSchedule,
-    EdmSchedule,
-    PredictionName,
-    ScheduleConfig,
-    TimesConfig,
-    WeightConfig,
-)
-from artifex.training.config.optimizer import OptimiserConfig
+from artifex.schedules import NoiseLevel, Prediction, weighting
+from artifex.schedules.time_samplers import TimeSampler
+from artifex.training.config.backbones import BackboneConfig
+from artifex.training.config.optimizer import OptimizerConfig
+from artifex.training.config.predictions import PredictionName, build_prediction
+from artifex.training.config.sampling import PreviewConfig
+from artifex.training.config.scaled_time import ScaledTime
+from artifex.training.config.schedule_section import NETWORK_TIME
+from artifex.training.config.schedules import DiscreteSchedule, ScheduleConfig
+from artifex.training.config.times import TimesConfig
+from artifex.training.config.weights import UniformWeight, UnitWeight, WeightConfig
 from artifex.training.data import DataConfig
 from artifex.training.dtypes import check_dtype
 from artifex.training.ema import Constant, EmaConfig
-from artifex.training.run.sampling import PreviewConfig
 from artifex.training.section import Section, kinds
 from artifex.training.sharding.mesh import MeshConfig
+from artifex.training.step.objective import Objective
 
-VERSION: Final = 1
-"""Of the configuration's format."""
+VERSION: Final = 2
+"""Version of the configuration's format."""
 
 
 class PrecisionConfig(Section):
-    """What is computed in; parameters, their average and the optimizer are float32 whatever it says.
+    """Precision of the computation; parameters, their averages and the optimizer's state are float32 in any case.
 
     Attributes:
-        compute: dtype inside the network, float32 or bfloat16. float16 would need its loss scaled, or small gradients
+        compute: dtype inside the network, float32 or bfloat16. float16 would need loss scaling, or small gradients
             vanish.
     """
 
@@ -37,28 +42,28 @@ class PrecisionConfig(Section):
 
     @field_validator("compute", mode="before")
     @classmethod
-    def _honoured(cls, value: object) -> object:
+    def _supported(cls, value: object) -> object:
         if isinstance(value, str):
             check_dtype("compute", value)
         return value
 
 
 class CheckpointConfig(Section):
-    """When the run is saved; it also is at its end, and when it is stopped.
+    """When checkpoints are saved, in addition to the end of the run and an interruption.
 
     Attributes:
         every: steps between checkpoints.
-        keep: how many of the last are kept.
-        keep_period: steps that are multiples of it are kept for ever; null keeps the last alone.
+        max_to_keep: number of latest checkpoints to keep.
+        keep_period: also keep the checkpoints of steps that are multiples of it; null keeps the latest only.
     """
 
     every: PositiveInt = 500
-    keep: PositiveInt = 2
+    max_to_keep: PositiveInt = 2
     keep_period: PositiveInt | None = None
 
 
 class LogConfig(Section):
-    """What is told of the run in its folder.
+    """Logs in the run's folder.
 
     Attributes:
         every: steps between lines of metrics.jsonl, and of plain progress where there is no terminal.
@@ -70,23 +75,23 @@ class LogConfig(Section):
 
 
 class TaskConfig(Section):
-    """What is learned, and by what.
+    """The data, the network and the loss.
 
     Attributes:
         version: of this format.
-        data: what to learn.
-        workers: processes that read and decode it; 0 is best for what lies in memory.
+        data: the training data.
+        workers: processes that read and decode it; 0 is best for data in memory.
         backbone: the network.
         schedule: the path from data to noise.
-        prediction: what the network says.
-        sigma_data: standard deviation of the data, for the prediction preconditioned and the weight edm.
-        weight: how much an error counts by noise level; null is unit, or for the prediction score uniform.
-        times: how training times are drawn; null is by schedule: steps, uniform, logit_normal or log_normal.
-        class_dropout: share of labels hidden in training, for guidance without a classifier.
-        precision: what is computed in.
+        prediction: the network's output: epsilon, x0, v, score, flow_velocity, or edm for a preconditioned network.
+        sigma_data: standard deviation of the data, for the prediction edm and the weight edm.
+        weight: weight of the loss by noise level; null is unit, or for the prediction score uniform.
+        times: distribution of training times; null is the schedule's own: steps, uniform, logit_normal or log_normal.
+        class_dropout: share of labels dropped in training, for classifier-free guidance.
+        precision: of the computation.
     """
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     data: Annotated[DataConfig, kinds()]
     workers: int = Field(default=0, ge=0)
     backbone: Annotated[BackboneConfig, kinds("unet", preset="digits")] = BackboneConfig(kind="unet", preset="digits")
@@ -101,86 +106,101 @@ class TaskConfig(Section):
     @model_validator(mode="after")
     def _fits(self) -> "TaskConfig":
         if self.times is not None:
-            _check_times(self.times, self.schedule)
-        emptied = isinstance(self.schedule, DiscreteSchedule) and self.schedule.zero_terminal_snr
-        if emptied and self.prediction in ("epsilon", "score"):
+            self.schedule.check_times(self.times)
+        without_signal = isinstance(self.schedule, DiscreteSchedule) and self.schedule.zero_terminal_snr
+        if without_signal and self.prediction in ("epsilon", "score"):
             raise ValueError(
-                f"prediction must not be {self.prediction!r} with schedule.zero_terminal_snr: where nothing of the "
-                "data is left, the noise says nothing of it; velocity does"
+                f"prediction must not be {self.prediction!r} with schedule.zero_terminal_snr: at the last step the "
+                "noise carries no information about the data; v does"
             )
         return self
+
+    def build_prediction(self) -> Prediction:
+        """Build the prediction, with times scaled to the range that the network is made for."""
+        inner = build_prediction(self.prediction, self.sigma_data)
+        factor = NETWORK_TIME if self.prediction == "edm" else self.schedule.time_scale
+        if self.backbone.kind == "edm2":
+            factor /= NETWORK_TIME
+        return inner if factor == 1 else ScaledTime(inner, factor)
+
+    def build_weight(self) -> Callable[[NoiseLevel[jax.Array]], Array] | None:
+        """Build the weight of the squared error of the network's output; None is 1."""
+        inner = build_prediction(self.prediction, self.sigma_data)
+        chosen = self.weight or (UniformWeight() if self.prediction == "score" else UnitWeight())
+        built = chosen.build(self.sigma_data)
+        if built is None or (isinstance(built, weighting.Uniform) and built.of == inner):
+            return None
+        return partial(weighting.weight, built, inner)
+
+    def build_times(self) -> TimeSampler:
+        """Build the distribution of training times."""
+        steps = self.schedule.steps if isinstance(self.schedule, DiscreteSchedule) else 0
+        return (self.times or self.schedule.default_times()).build(steps)
+
+    def build_objective(self, num_classes: int | None) -> Objective:
+        """Build the loss.
+
+        Args:
+            num_classes: number of labels that the network takes; None for no condition.
+        """
+        return Objective(
+            self.schedule.build(),
+            self.build_prediction(),
+            num_classes=num_classes,
+            class_dropout=self.class_dropout,
+            times=self.build_times(),
+            weight=self.build_weight(),
+        )
 
 
 class TrainingConfig(Section):
     """How any network is trained on any data.
 
     Attributes:
-        steps: updates of the parameters.
+        steps: number of updates of the parameters.
         batch_size: examples an update, over all devices.
-        accumulate: parts that a batch is worked through in, one after the other, to save memory.
-        parallel_microbatches: parts of each of these that are computed side by side, to keep the cores of a CPU busy
-            with a small network; accumulate x parallel_microbatches divides batch_size.
-        seed: of everything random.
+        accumulation_steps: number of microbatches of a batch that are computed in turn, to save memory.
+        parallel_microbatches: number of microbatches of each of these that are computed in parallel, to keep the cores
+            of a CPU busy with a small network; accumulation_steps x parallel_microbatches divides batch_size.
+        seed: of all randomness.
         optimizer: how parameters are updated.
-        ema: the averages that samples are drawn with.
+        ema: the averages of the parameters that samples are drawn with.
         checkpoint: when the run is saved.
-        log: what is told of the run.
-        max_skipped: training ends with an error after so many steps in a row whose loss or gradient is not finite;
-            each of them is skipped.
+        log: logs in the run's folder.
+        max_skipped: steps whose loss or gradient is not finite are skipped; training fails after this many in a row.
     """
 
     steps: int = Field(default=2000, gt=0, lt=2**31)
     batch_size: PositiveInt = 64
-    accumulate: PositiveInt = 1
+    accumulation_steps: PositiveInt = 1
     parallel_microbatches: PositiveInt = 1
     seed: int = Field(default=0, ge=0, lt=2**32)
-    optimizer: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     ema: Annotated[EmaConfig, kinds("constant")] = Constant()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     max_skipped: PositiveInt = 10
 
     @model_validator(mode="after")
-    def _parts(self) -> "TrainingConfig":
-        if self.batch_size % (self.accumulate * self.parallel_microbatches):
+    def _divides(self) -> "TrainingConfig":
+        if self.batch_size % (self.accumulation_steps * self.parallel_microbatches):
             raise ValueError(
-                f"accumulate x parallel_microbatches must divide batch_size = {self.batch_size}, "
-                f"got {self.accumulate} x {self.parallel_microbatches}"
+                f"accumulation_steps x parallel_microbatches must divide batch_size = {self.batch_size}, "
+                f"got {self.accumulation_steps} x {self.parallel_microbatches}"
             )
         return self
 
 
 class RunConfig(TrainingConfig, TaskConfig):
-    """Everything that a run is; see ``TaskConfig`` and ``TrainingConfig``.
+    """The configuration of a run; see ``TaskConfig`` and ``TrainingConfig``.
 
     Attributes:
-        preview: pictures of samples while training goes on; null draws none.
+        preview: pictures of samples during training; null draws none.
         mesh: how devices share the work; up to rounding it does not change what is learned.
-        memory: check refuses, before anything is made, a network that can't be trained in the memory that there is;
+        memory: check refuses, before any parameter exists, a network that can't be trained in the available memory;
             ignore tries.
     """
 
     preview: PreviewConfig | None = None
     mesh: MeshConfig = MeshConfig()
     memory: Literal["check", "ignore"] = "check"
-
-
-def _check_times(times: TimesConfig, schedule: ScheduleConfig) -> None:
-    """Raise a ValueError if times of this kind are none of this schedule's."""
-    allowed = {
-        DiscreteSchedule: ("steps", "uniform"),
-        EdmSchedule: ("log_normal", "uniform"),
-    }.get(type(schedule), ("uniform", "logit_normal"))
-    if times.kind not in allowed:
-        raise ValueError(
-            f"times.kind must be {' or '.join(allowed)} for the schedule {schedule.kind}, got {times.kind!r}"
-        )
-    if times.kind == "uniform":
-        low, high = {DiscreteSchedule: (-1, getattr(schedule, "steps", 0) - 1), EdmSchedule: (0, float("inf"))}.get(
-            type(schedule), (0, 1)
-        )
-        if not low <= times.low < times.high <= high:
-            raise ValueError(
-                f"times.low and times.high must be in [{low}, {high}] for the schedule {schedule.kind}, "
-                f"got {times.low} and {times.high}"
-            )

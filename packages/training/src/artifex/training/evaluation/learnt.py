@@ -117,14 +117,14 @@ def _train(
     graph: nnx.GraphDef[Network], parameters: Parameters, x: Samples, y: Labels, steps: int, seed: int
 ) -> Parameters:
     """Adam on the cross entropy, its rate falling to 0 as a cosine."""
-    state = _optimiser(steps).init(parameters)
+    state = _optimizer(steps).init(parameters)
     for i in range(steps):
         rows = batch_indices(len(x), BATCH, seed, i)
         parameters, state = _step(graph, steps, parameters, state, x[rows], y[rows])
     return parameters
 
 
-def _optimiser(steps: int) -> optax.GradientTransformation:
+def _optimizer(steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(2e-3, steps))
 
 
@@ -137,7 +137,7 @@ def _step(
         _, logits = nnx.merge(graph, parameters)(x)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
 
-    updates, state = _optimiser(steps).update(jax.grad(loss)(parameters), state)
+    updates, state = _optimizer(steps).update(jax.grad(loss)(parameters), state)
     return optax.apply_updates(parameters, updates), state
 
 

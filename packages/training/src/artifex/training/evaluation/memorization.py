@@ -11,7 +11,7 @@ from artifex.training.evaluation.recognition import flat
 
 
 @dataclass(frozen=True)
-class Memorisation:
+class Memorization:
     """How close generated images come to training images, measured against how close those come to each other.
 
     Attributes:
@@ -27,7 +27,7 @@ class Memorisation:
     nearest_real: float
 
 
-def memorization(images: Images, real: Float32[np.ndarray, "m h w c"], percentile: float = 1.0) -> Memorisation:
+def memorization(images: Images, real: Float32[np.ndarray, "m h w c"], percentile: float = 1.0) -> Memorization:
     """Compare nearest neighbours in Euclidean distance over all pixels.
 
     Args:
@@ -45,7 +45,7 @@ def memorization(images: Images, real: Float32[np.ndarray, "m h w c"], percentil
     nearest = index.kneighbors(flat(images))[0][:, 0]
     nearest_real = index.kneighbors()[0][:, 0]
     threshold = float(np.percentile(nearest_real, percentile))
-    return Memorisation(
+    return Memorization(
         share=float(np.mean(nearest < threshold)),
         threshold=threshold,
         nearest=float(nearest.mean()),

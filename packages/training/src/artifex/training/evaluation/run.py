@@ -11,14 +11,16 @@ from jaxtyping import Array
 
 from artifex.guidance import Unconditional
 from artifex.schedules import NetworkDenoiser
-from artifex.training.config.choices import DiscreteSchedule
+from artifex.training.config.sampling import SamplingConfig
+from artifex.training.config.schedules import DiscreteSchedule
 from artifex.training.data import Dataset, Digits
 from artifex.training.evaluation.bits import levels_of, likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
 from artifex.training.evaluation.record import Score, Setting
 from artifex.training.run.averages import averaged
-from artifex.training.run.sampling import SampleGenerator, SamplingConfig, times
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.sampling import SampleGenerator
 from artifex.training.run.trainer import Trainer
 
 FINE: Final = 1000
@@ -40,10 +42,10 @@ class Run:
     """
 
     def __init__(self, folder: Path, sampling: SamplingConfig | None = None, ema: float | None = None) -> None:
-        self.trainer = Trainer.of(folder, anywhere=True)
+        self.trainer = Trainer.from_folder(folder, any_devices=True)
         self.shape, self._config = self.trainer.shape, self.trainer.config
         self._objective, trained = self.trainer.objective, self.trainer.load()
-        parameters, self.average = averaged(folder, trained, ema)
+        parameters, self.average = averaged(RunFolder.at(folder), trained, ema)
         self.denoiser = NetworkDenoiser(trained.network.apply, self._objective.prediction, parameters)
         self.step = trained.steps_done
         self.sampling = SamplingConfig() if sampling is None else sampling
@@ -59,11 +61,11 @@ class Run:
         Raises:
             ValueError: if the sampler can't walk so many steps on the run's schedule.
         """
-        drawing = SampleGenerator.of(
-            self.sampling, self._config.schedule, self._objective.schedule, self.shape, self._objective.num_classes
+        generator = SampleGenerator.from_config(
+            self.sampling, self._config.schedule, self.shape, self._objective.num_classes
         )
         key = jax.random.key(seed)
-        return drawing.draw(self.denoiser, count, drawing.labels(count), key, batch, self.trainer.mesh)
+        return generator.draw(self.denoiser, count, generator.labels(count), key, batch, self.trainer.mesh)
 
     def sampling_settings(self, seed: int) -> dict[str, Setting]:
         """Everything that ``samples`` depends on beside the run, to be kept with their scores."""
@@ -79,9 +81,9 @@ class Run:
     def ends(self) -> tuple[float, float]:
         """The first and the last time of the samplers' finest walk whose log-SNR is finite."""
         schedule, config = self._objective.schedule, self._config.schedule
-        walk = times(config, schedule, config.steps if isinstance(config, DiscreteSchedule) else FINE)
+        times = config.timesteps(config.steps if isinstance(config, DiscreteSchedule) else FINE)
         with np.errstate(divide="ignore"):
-            finite = walk[np.isfinite(schedule.at(walk).logsnr)]
+            finite = times[np.isfinite(schedule.at(times).logsnr)]
         return float(finite[0]), float(finite[-1])
 
     def likelihood(self, count: int, seed: int) -> Score:

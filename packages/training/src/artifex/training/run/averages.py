@@ -1,32 +1,31 @@
-"""Which average of a run's parameters samples are drawn with."""
-
-from pathlib import Path
+"""The averaged parameters of a run that samples are drawn with."""
 
 from artifex.training.ema import Snapshots
-from artifex.training.run.callbacks import SNAPSHOTS
-from artifex.training.run.loop import Parameters, Trained
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.trained import Trained
+from artifex.training.step.network import Parameters
 
 AS_TRAINED = "averaged as in training"
 
 
-def averaged(folder: Path, trained: Trained, width: float | None) -> tuple[Parameters, str]:
-    """The parameters to draw with, and what they are, in words.
+def averaged(folder: RunFolder, trained: Trained, width: float | None) -> tuple[Parameters, str]:
+    """Return the parameters to draw with, and a description of them.
 
     Args:
         folder: of the run.
-        trained: what was read of it.
-        width: of the average as a share of training, made of those that the run stored; None is the run's own.
+        trained: loaded from it.
+        width: of the average as a share of training, reconstructed from the stored ones; None is the run's own.
 
     Raises:
         ValueError: if a width is given for a run that stored no averages, or it is out of range.
     """
     if width is None:
         return trained.parameters, AS_TRAINED
-    snapshots = Snapshots(folder / SNAPSHOTS)
+    snapshots = Snapshots(folder.snapshots)
     stored = [step for step in snapshots.steps() if step <= trained.steps_done]
     if not stored:
         raise ValueError(
-            f"an average of width {width:g} needs a run that stored some, ema: {{kind: power}}; this did not"
+            f"an average of width {width:g} needs a run with stored averages, ema: {{kind: power}}; this has none"
         )
-    made, left = snapshots.reconstruct(width, trained.state.parameters, stored[-1])
-    return made, f"averaged over a width of {width:g} at step {stored[-1]:,} (error of its profile {left:.1e})"
+    parameters, error = snapshots.reconstruct(width, trained.state.parameters, stored[-1])
+    return parameters, f"averaged over a width of {width:g} at step {stored[-1]:,} (error of its profile {error:.1e})"

@@ -1,4 +1,4 @@
-"""A trained network in one safetensors file: parameters by name, and in the metadata what makes the network again."""
+"""A trained network in one safetensors file: parameters by name, and the configuration in the metadata."""
 
 import re
 from dataclasses import dataclass
@@ -17,33 +17,34 @@ from artifex.backbones import interop
 from artifex.backbones.interop.checkpoint import open_file
 from artifex.schedules import NetworkDenoiser
 from artifex.training.checkpoints.manifest import versions
-from artifex.training.config import build, networks
 from artifex.training.config.run import RunConfig
 from artifex.training.errors import CheckpointError
 from artifex.training.files import expanded, replacing
-from artifex.training.run.loop import Network, Parameters, Trained
-from artifex.training.run.trainer import Trainer, first_key
+from artifex.training.run.keys import init_key
+from artifex.training.run.trained import Trained
+from artifex.training.run.trainer import Trainer
 from artifex.training.section import Section
+from artifex.training.step.network import Network, Parameters
 from artifex.training.step.objective import Label, Objective
 
 KEY: Final = "artifex"
-"""Under which the metadata has a ``Card``, in JSON."""
+"""Key of the ``Card`` in the metadata, as JSON."""
 
 Weights = Literal["average", "parameters"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 class Card(Section):
-    """What a file is of.
+    """The description of a network in a file.
 
     Attributes:
-        config: the run's.
+        config: of the run.
         shape: of one example of the data.
-        num_classes: of the data; None where it has no labels.
-        labels: that the network knows; None for no condition.
-        weights: which of the run's parameters.
-        step: after which they were taken.
-        versions: of what wrote it.
+        num_classes: of the data; None if it has no labels.
+        labels: number of labels that the network takes; None for no condition.
+        weights: the averaged parameters or the parameters themselves.
+        step: of the run.
+        versions: of Python and its packages that wrote the file.
     """
 
     config: RunConfig
@@ -57,13 +58,13 @@ class Card(Section):
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """What a file gives back.
+    """A network read from a file.
 
     Attributes:
-        network: what the parameters belong to.
+        network: as a function of its parameters.
         parameters: in float32.
-        objective: what they were trained on.
-        card: what the file says of itself.
+        objective: the loss that they were trained with.
+        card: the description in the file.
     """
 
     network: Network
@@ -78,7 +79,7 @@ class Exported:
 
     @property
     def denoiser(self) -> NetworkDenoiser[Parameters, Label]:
-        """The network with the parameters, as samplers and guidance know it."""
+        """The network with the parameters, as samplers and guidance use it."""
         return NetworkDenoiser(self.network.apply, self.objective.prediction, self.parameters)
 
 
@@ -90,14 +91,14 @@ def export_network(
     weights: Weights = "average",
     dtype: Dtype | None = None,
 ) -> None:
-    """Write a run's network; the file appears whole or not at all.
+    """Write a run's network to a file, atomically.
 
     Args:
         trainer: of the run.
-        path: the file; its folder is made if it is not there.
-        trained: what training gave; None takes the last checkpoint of the run's folder.
+        path: of the file; its folder is created if missing.
+        trained: the result of training; None takes the last checkpoint of the run's folder.
         weights: the average that samples are drawn with, or the parameters themselves.
-        dtype: of the stored values; None keeps float32. Halves the file, and loses digits, where it is shorter.
+        dtype: of the stored values; None keeps float32. A 16-bit dtype halves the file and loses digits.
 
     Raises:
         ValueError: for other ``weights`` or ``dtype``, or if ``trained`` is None and the run has no folder.
@@ -126,15 +127,15 @@ def export_network(
 
 
 def load_exported(path: Path | str, network: nnx.Module | None = None) -> Exported:
-    """Read what ``export_network`` wrote.
+    """Read a file of ``export_network``.
 
     Args:
         path: the file.
-        network: in place of the one that the configuration names, for a run that was given another.
+        network: in place of the configuration's, for a run with a network of its own.
 
     Raises:
-        CheckpointError: if there is no such file, it is broken or of another kind, or its parameters are not those of
-            the network.
+        CheckpointError: if there is no such file, it is corrupt or of another kind, or its parameters do not fit the
+            network.
     """
     path = expanded(path)
     try:
@@ -144,40 +145,40 @@ def load_exported(path: Path | str, network: nnx.Module | None = None) -> Export
     card = _card(path)
     if network is None:
         try:
-            plan = networks.plan(card.config.backbone, card.shape, card.num_classes, card.config.precision.compute)
+            plan = card.config.backbone.build(card.shape, card.num_classes, card.config.precision.compute)
         except ValueError as error:
-            raise CheckpointError(f"the network of {path} can't be made: {error}") from error
-        network = plan.make(first_key(card.config.seed))
-    parts = Network(network)
-    wanted = _named(parts.parameters)
+            raise CheckpointError(f"the network of {path} can't be built: {error}") from error
+        network = plan.init(init_key(card.config.seed))
+    function = Network(network)
+    wanted = _named(function.parameters)
     for name in sorted(wanted.keys() | stored.shapes.keys()):
         want, have = wanted[name].shape if name in wanted else None, stored.shapes.get(name)
         if want != have:
             raise CheckpointError(f"{name} must be {want} in {path}, got {have}")
     filled = {name: leaf.replace(jnp.asarray(stored.read(name), leaf.dtype)) for name, leaf in wanted.items()}
     parameters = nnx.from_flat_state(
-        [(place, filled[_name(place)]) for place, _ in nnx.to_flat_state(parts.parameters)]
+        [(path, filled[_name(path)]) for path, _ in nnx.to_flat_state(function.parameters)]
     )
-    return Exported(parts, parameters, build.objective(card.config, card.labels), card)
+    return Exported(function, parameters, card.config.build_objective(card.labels), card)
 
 
-def _name(place: tuple[object, ...]) -> str:
-    return ".".join(map(str, place))
+def _name(path: tuple[object, ...]) -> str:
+    return ".".join(map(str, path))
 
 
 def _named(parameters: Parameters) -> dict[str, nnx.Variable[jax.Array]]:
-    return {_name(place): leaf for place, leaf in nnx.to_flat_state(parameters)}
+    return {_name(path): leaf for path, leaf in nnx.to_flat_state(parameters)}
 
 
 def _card(path: Path) -> Card:
     with safe_open(path, "np") as file:
-        told = (file.metadata() or {}).get(KEY)
-    if told is None:
+        text = (file.metadata() or {}).get(KEY)
+    if text is None:
         raise CheckpointError(f"{path} must be a file of artifex.training, got one without {KEY!r} in its metadata")
     try:
-        return Card.model_validate_json(told)
+        return Card.model_validate_json(text)
     except ValidationError as error:
-        first, theirs = error.errors()[0], re.search(r'"artifex-training":"([^"]*)"', told)
+        first, theirs = error.errors()[0], re.search(r'"artifex-training":"([^"]*)"', text)
         raise CheckpointError(
             f"{path} can't be read: {'.'.join(map(str, first['loc']))}: {first['msg']}; it was written by version "
             f"{theirs[1] if theirs else 'unknown'} of artifex-training, this is {versions()['artifex-training']}"

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from artifex.training.files import replacing
-from artifex.training.run.loop import Report
+from artifex.training.run.report import Report
 from artifex.training.step.loss_by_level import CENTRES, level_means, mean_loss
 
 

@@ -1,22 +1,29 @@
-"""The report of a step, and the callbacks that receive it."""
+"""Reports of steps, and the functions that training calls with them."""
 
+from collections.abc import Callable as Function
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from artifex.kernels.ranges import check_whole
 from artifex.training.step.loss_by_level import Levels
+from artifex.training.step.state import TrainState
+
+
+class NonFiniteError(ArithmeticError):
+    """The loss or the gradient was not finite for too many steps in a row."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """One step.
+    """Metrics of one step.
 
     Attributes:
-        step: how many are done, this one included.
-        steps: how many there will be.
+        step: number of completed steps, this one included.
+        steps: total number of steps.
         loss: of this step.
         gradient_norm: of this step, before clipping.
-        skipped: how many steps were skipped so far, since their loss or gradient was not finite.
-        levels: losses by noise level since the last window of ``config.log.every`` steps began, still on the device.
+        skipped: number of steps skipped so far because their loss or gradient was not finite.
+        levels: losses by noise level since the current window of ``config.log.every`` steps began, still on the device.
     """
 
     step: int
@@ -29,8 +36,29 @@ class Report:
 
 @runtime_checkable
 class Callback(Protocol):
-    """Watches training; it is told of a step while the next one is already running."""
+    """A function called after every step, while the next one is already running."""
 
     def __call__(self, report: Report) -> None:
-        """Take note of a step."""
+        """Receive the report of a step."""
         ...
+
+
+@dataclass(frozen=True)
+class Every:
+    """A function of the state to call at intervals: a preview, a snapshot.
+
+    Attributes:
+        steps: interval between calls, at least 1.
+        do: called with the state, whose arrays the next step donates: copy what is to be kept.
+        after_saving: call it after the checkpoint of the same step, so that its failure can't cost the checkpoint.
+
+    Raises:
+        ValueError: if ``steps`` is less than 1.
+    """
+
+    steps: int
+    do: Function[[TrainState], None]
+    after_saving: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import jax
 import optax
@@ -11,55 +11,60 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.config import build, networks
-from artifex.training.config.optimizer import make_optimiser
 from artifex.training.config.run import RunConfig
 from artifex.training.config.yaml import read_config, write_config
 from artifex.training.data import Dataset, open_dataset
 from artifex.training.data.batches import Stream
 from artifex.training.data.config import with_classes
 from artifex.training.ema import Average
-from artifex.training.files import expanded
-from artifex.training.run.callbacks import check_places, drawing_of, watching
-from artifex.training.run.loop import Callback, Every, Network, Trained, state_like, train
+from artifex.training.run.callbacks import RunCallbacks, preview_generator
+from artifex.training.run.folder import RunFolder
+from artifex.training.run.keys import init_key
+from artifex.training.run.learner import Learner
+from artifex.training.run.loop import train
 from artifex.training.run.memory import Memory, activations_of, memory_of
 from artifex.training.run.metrics_log import check_tensorboard
+from artifex.training.run.report import Callback, Every
 from artifex.training.run.resuming import Changes, changes, check_changes, keep_config
-from artifex.training.sharding.mesh import MeshConfig, check_mesh, make_mesh, shares
-
-CONFIG: Final = "config.yaml"
-CHECKPOINT: Final = "checkpoint"
+from artifex.training.run.trained import Trained
+from artifex.training.sharding.batches import num_batch_shards
+from artifex.training.sharding.mesh import MeshConfig, make_mesh
+from artifex.training.step.objective import Objective
 
 
 class Trainer:
-    """Everything that a configuration names, made, and ready to train.
+    """A run: everything that a configuration names, built and ready to train.
 
-    Each part is an attribute and can be given in place of the configuration's.
+    Each part can be given in place of the configuration's.
 
     Args:
         config: of the run.
-        folder: for ``config.yaml``, ``checkpoint/``, ``metrics.jsonl``, and where the configuration asks for them
-            ``tensorboard/``, ``previews/`` and ``snapshots/``; made by ``fit``. None keeps nothing. ``~`` at its
-            beginning is the home folder.
-        data: in place of ``config.data``; without it, the names of classes that are found go into ``config``.
+        folder: for ``config.yaml``, ``checkpoint/``, ``metrics.jsonl``, and if the configuration requests them
+            ``tensorboard/``, ``previews/`` and ``snapshots/``; created by ``fit``. None keeps nothing. A leading ``~``
+            is the home folder.
+        data: in place of ``config.data``; otherwise the names of the classes that are found are added to ``config``.
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
         optimizer: in place of ``config.optimizer``.
         average: in place of ``config.ema``.
-        anywhere: only read what was trained, on any devices. Where they are not those of ``config.mesh``, each holds
-            all of the network; the batch need not fit them. The data is not opened where the last checkpoint of
-            ``folder`` has its shape and number of classes.
+        any_devices: only read what was trained, on any devices. Where they are not those of ``config.mesh``, each holds
+            the whole network; the batch need not be divisible by them. The data is not opened if the last checkpoint
+            of ``folder`` has its shape and number of classes.
 
     Attributes:
+        config: of the run, with absolute paths.
+        folder: of the run.
+        mesh: of the devices.
+        learner: network, loss, optimizer and average.
         shape: of one example of the data.
-        num_classes: of the data; None where it has no labels.
-        classes: names of its labels 0, 1, ...; none where they have no names.
-        unreadable: what ``fit`` could not read and skipped, by name, where ``config.data`` allows for it.
+        num_classes: of the data; None if it has no labels.
+        classes: names of the labels 0, 1, ...; empty if they have no names.
+        unreadable: names of the files that ``fit`` could not read and skipped, where ``config.data`` allows it.
 
     Raises:
-        ValueError: if network, data, schedule and devices do not fit, or the data is not what ``config.data`` says, or
-            training takes more memory than there is and ``config.memory`` is not ``ignore``.
+        ValueError: if network, data, schedule and devices do not fit, the data is not as ``config.data`` describes it,
+            or training takes more memory than available and ``config.memory`` is not ``ignore``.
         OSError: if the data can't be read.
-        FileNotFoundError: if ``anywhere`` is set and ``folder`` has no checkpoint.
+        FileNotFoundError: if ``any_devices`` is set and ``folder`` has no checkpoint.
     """
 
     def __init__(
@@ -71,60 +76,75 @@ class Trainer:
         network: nnx.Module | None = None,
         optimizer: optax.GradientTransformation | None = None,
         average: Average[Any] | None = None,
-        anywhere: bool = False,
+        any_devices: bool = False,
     ) -> None:
-        self.config = _at_home(config)
-        self.folder = None if folder is None else expanded(folder)
+        self.config = _with_absolute_paths(config)
+        self.folder = None if folder is None else RunFolder.at(folder)
         self._data = data
-        self._saved = Checkpointer(self.folder / CHECKPOINT) if anywhere and self.folder is not None else None
-        self.shape, self.num_classes, self.classes = self._kind_of_data()
+        self._saved = Checkpointer(self.folder.checkpoint) if any_devices and self.folder is not None else None
+        self.shape, self.num_classes, self.classes = self._data_spec()
         if data is None and self._saved is None:
             self.config = self.config.model_copy(update={"data": with_classes(self.config.data, self.classes)})
         self.unreadable: tuple[str, ...] = ()
-        self.mesh = (_any_mesh if anywhere else make_mesh)(config.mesh)
-        labels = self.num_classes
-        if network is None:
-            planned = networks.plan(config.backbone, self.shape, labels, config.precision.compute)
-            labels = planned.num_classes
-        shapes = planned.shapes() if network is None else network
-        self.objective = build.objective(config, labels)
-        self.optimizer = make_optimiser(config.optimizer, config.steps, shapes) if optimizer is None else optimizer
-        self.average = config.ema.build() if average is None else average
-        if not anywhere and config.memory == "check":
-            memory_of(shapes, self.optimizer, self.average, self._several).check()
-        self.network = planned.make(first_key(config.seed), self._several) if network is None else network
+        self.mesh = (_any_mesh if any_devices else make_mesh)(config.mesh)
+        labels, plan, module = self.num_classes, None, network
+        if module is None:
+            plan = config.backbone.build(self.shape, labels, config.precision.compute)
+            labels, module = plan.num_classes, plan.abstract()
+        objective = config.build_objective(labels)
+        learner = Learner(module, objective, self.config, optimizer=optimizer, average=average, mesh=self.mesh)
+        if not any_devices and config.memory == "check":
+            memory_of(learner).check()
+        self.learner = learner if plan is None else learner.with_module(plan.init(init_key(config.seed), learner.mesh))
         if config.log.tensorboard:
             check_tensorboard()
         if config.preview is not None:
-            drawing_of(self)
-        if not anywhere:
-            check_mesh(self.mesh, self.network, config.batch_size, config.accumulate, config.parallel_microbatches)
+            preview_generator(config, self.shape, objective.num_classes)  # checks that the sampler fits the schedule
+        if not any_devices:
+            self.learner.check_mesh()
 
     @classmethod
-    def of(cls, folder: Path | str, *, anywhere: bool = False) -> "Trainer":
-        """The run whose results are in ``folder``, to go on with: ``Trainer.of("runs/digits").fit(resume=True)``.
+    def from_folder(cls, folder: Path | str, *, any_devices: bool = False) -> "Trainer":
+        """Open the run in a folder, for instance to resume it: ``Trainer.from_folder("runs/digits").fit(resume=True)``.
 
         Args:
             folder: of the run.
-            anywhere: see ``Trainer``; so a large run's results are read on one device.
+            any_devices: see ``Trainer``; reads the results of a large run on one device.
 
         Raises:
-            ConfigError: if there is no configuration in it that can be read.
-            ValueError: if the run's mesh is of other devices and not to be left.
+            ConfigError: if there is no readable configuration in it.
+            ValueError: if the run's mesh is of other devices and ``any_devices`` is not set.
         """
-        return cls(read_config(expanded(folder) / CONFIG), folder, anywhere=anywhere)
+        return cls(read_config(RunFolder.at(folder).config), folder, any_devices=any_devices)
+
+    @property
+    def network(self) -> nnx.Module:
+        """The network, with its initial parameters."""
+        return self.learner.module
+
+    @property
+    def objective(self) -> Objective:
+        """The loss."""
+        return self.learner.objective
 
     @property
     def data(self) -> Dataset:
-        """The data, opened when it is first asked for.
+        """The data, opened at the first access.
 
         Raises:
             OSError: if it can't be read.
-            ValueError: if it is not what ``config.data`` says.
+            ValueError: if it is not as ``config.data`` describes it.
         """
         if self._data is None:
             self._data = open_dataset(self.config.data)
         return self._data
+
+    @property
+    def memory(self) -> Memory:
+        """The network's number of parameters, and a lower bound of the memory of training, from a traced step."""
+        shards = num_batch_shards(self.learner.mesh)
+        rows = -(-self.config.batch_size // (self.config.accumulation_steps * shards))
+        return memory_of(self.learner, activations_of(self.learner, self.shape, rows))
 
     def fit(
         self,
@@ -138,18 +158,18 @@ class Trainer:
         """Train, and save into the folder.
 
         Args:
-            resume: go on from the folder's last checkpoint. Where ``config`` differs from that of the steps so far, as
-                far as ``resuming.MAY_CHANGE`` allows, ``config.yaml`` is replaced and the one before kept beside it.
-            accept_changed_data: go on with data that has another name or number of examples, at the beginning of an
+            resume: continue from the folder's last checkpoint. Where ``config`` differs from that of the steps so far,
+                as far as ``resuming.MAY_CHANGE`` allows, ``config.yaml`` is replaced and the old one kept beside it.
+            accept_changed_data: continue with data that has another name or number of examples, at the beginning of an
                 epoch; see ``Dataset.batches``.
-            callback: is told of every step.
-            every: what else is done at intervals.
-            stop: asked before every step; True ends training early.
+            callback: called after every step.
+            every: functions to call at intervals.
+            stop: called before every step; True ends training early.
 
         Raises:
-            ValueError: if ``resume`` is set without a folder, or the checkpoint's configuration or data can't become
-                these.
-            FileNotFoundError: if there is nothing to resume from.
+            ValueError: if ``resume`` is set without a folder, or configuration or data differ too much from the
+                checkpoint's.
+            FileNotFoundError: if there is no checkpoint to resume from.
             NonFiniteError: if ``config.max_skipped`` steps in a row were skipped.
             DataError: if what is read for a batch is not what the data may hold.
         """
@@ -158,26 +178,25 @@ class Trainer:
         batches, done = self._batches(accept_changed_data), 0
         checkpointer: Checkpointer | None = None
         if self.folder is not None:
-            check_places(self.folder)
-            kept = self.config.checkpoint
-            checkpointer = Checkpointer(self.folder / CHECKPOINT, kept.keep, kept.keep_period)
+            self.folder.check_writable()
+            policy = self.config.checkpoint
+            checkpointer = Checkpointer(self.folder.checkpoint, policy.max_to_keep, policy.keep_period)
             if resume:
-                _, stored, done = self._resumed(checkpointer, batches)
+                _, stored, done = self._resume(checkpointer, batches)
                 if jax.process_index() == 0:
-                    keep_config(self.config, stored, self.folder / CONFIG, done)
+                    keep_config(self.config, stored, self.folder, done)
             elif jax.process_index() == 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_config(self.config, self.folder / CONFIG)
+                self.folder.path.mkdir(parents=True, exist_ok=True)
+                write_config(self.config, self.folder.config)
         try:
-            with ExitStack() as watch:
+            with ExitStack() as stack:
                 if self.folder is not None:
-                    key = drawing_key(self.config.seed)
-                    callback, more = watch.enter_context(watching(self, self.folder, done, key, callback))
+                    callbacks = RunCallbacks(self.config, self.learner, self.folder, self.shape, self.classes)
+                    callback, more = stack.enter_context(callbacks.open(done, callback))
                     every = (*every, *more)
                 return train(
-                    self.network, batches, self.objective, self.config, optimizer=self.optimizer, average=self.average,
-                    checkpointer=checkpointer, resume=resume, callback=callback, every=every, stop=stop,
-                    mesh=self._several,
+                    self.learner, batches, checkpointer=checkpointer, resume=resume, callback=callback, every=every,
+                    stop=stop,
                 )  # fmt: skip
         finally:
             self.unreadable = batches.skipped
@@ -186,7 +205,7 @@ class Trainer:
                 checkpointer.close()
 
     def load(self, step: int | None = None) -> Trained:
-        """What training gave so far, from a checkpoint of the folder, the last where ``step`` is None.
+        """Load the result of training from a checkpoint of the folder, the last if ``step`` is None.
 
         Raises:
             ValueError: if there is no folder, or the checkpoint is of another network.
@@ -194,36 +213,34 @@ class Trainer:
         """
         if self.folder is None:
             raise ValueError("folder must be that of a run to load from, got None")
-        parts = Network(self.network)
-        with self._saved or Checkpointer(self.folder / CHECKPOINT) as checkpointer:
-            notes = checkpointer.notes(step)
-            steps = notes["config"]["steps"]  # as many as there were to be then
-            like, _ = state_like(parts, self.optimizer, self.average, steps, self._several)
-            state = checkpointer.restore(like, step)
-        return Trained(state, parts, self.objective, self.config, self.average, float(notes["seconds"]))
-
-    def _kind_of_data(self) -> tuple[tuple[int, ...], int | None, tuple[str, ...]]:
-        """Shape, number and names of classes: of the data that was given, else as the last checkpoint has them."""
-        if self._data is None and self._saved is not None:
-            told = self._saved.notes()["data"]
-            if "shape" in told:
-                return tuple(told["shape"]), told["num_classes"], tuple(told["classes"])
-        return self.data.shape, self.data.num_classes, self.data.classes
+        with self._saved or Checkpointer(self.folder.checkpoint) as checkpointer:
+            metadata = checkpointer.metadata(step)
+            steps = metadata["config"]["steps"]  # as configured when it was written
+            state = checkpointer.restore(self.learner.abstract_state(steps), step)
+        return Trained(state, self.learner, float(metadata["seconds"]))
 
     def changes(self, *, accept_changed_data: bool = False) -> Changes:
-        """Settings in which ``config`` differs from that of the folder's last checkpoint, with the old and new value.
+        """Compare ``config`` with that of the folder's last checkpoint: settings that differ, with old and new value.
 
         Args:
             accept_changed_data: see ``fit``.
 
         Raises:
-            ValueError: if there is no folder, or the run can't go on with these settings, or with this data.
+            ValueError: if there is no folder, or the run can't continue with these settings or this data.
             FileNotFoundError: if there is no checkpoint.
         """
         if self.folder is None:
-            raise ValueError("folder must be that of a run to go on with, got None")
-        with Checkpointer(self.folder / CHECKPOINT) as checkpointer:
-            return self._resumed(checkpointer, self._batches(accept_changed_data))[0]
+            raise ValueError("folder must be that of a run to resume, got None")
+        with Checkpointer(self.folder.checkpoint) as checkpointer:
+            return self._resume(checkpointer, self._batches(accept_changed_data))[0]
+
+    def _data_spec(self) -> tuple[tuple[int, ...], int | None, tuple[str, ...]]:
+        """Shape, number and names of classes: of the given data, else as the last checkpoint has them."""
+        if self._data is None and self._saved is not None:
+            stored = self._saved.metadata()["data"]
+            if "shape" in stored:
+                return tuple(stored["shape"]), stored["num_classes"], tuple(stored["classes"])
+        return self.data.shape, self.data.num_classes, self.data.classes
 
     def _batches(self, accept_changed_data: bool) -> Stream:
         shard = jax.process_index(), jax.process_count()
@@ -232,53 +249,25 @@ class Trainer:
             accept_changed_data=accept_changed_data,
         )  # fmt: skip
 
-    def _resumed(self, checkpointer: Checkpointer, batches: Stream) -> tuple[Changes, Mapping[str, Any], int]:
-        """The changes since the last checkpoint, its configuration and its step; raises what ``changes`` does."""
+    def _resume(self, checkpointer: Checkpointer, batches: Stream) -> tuple[Changes, Mapping[str, Any], int]:
+        """Return the changes since the last checkpoint, its configuration and its step; raise as ``changes`` does."""
         step = checkpointer.latest()
-        notes = checkpointer.notes(step)
-        changed = changes(notes["config"], self.config)
+        metadata = checkpointer.metadata(step)
+        changed = changes(metadata["config"], self.config)
         check_changes(changed, step or 0)
-        batches.restore(notes["data"])
-        return changed, notes["config"], step or 0
-
-    @property
-    def memory(self) -> Memory:
-        """The network's number of parameters, and the least memory of training; a step is traced for it."""
-        rows = -(-self.config.batch_size // (self.config.accumulate * shares(self._several)))
-        kept = activations_of(self.network, self.objective, self.shape, rows)
-        return memory_of(self.network, self.optimizer, self.average, self._several, kept)
-
-    @property
-    def _several(self) -> Mesh | None:
-        """The mesh, None where it is of one device."""
-        return None if self.mesh.size == 1 else self.mesh
+        batches.restore(metadata["data"])
+        return changed, metadata["config"], step or 0
 
 
-def _at_home(config: RunConfig) -> RunConfig:
-    """The configuration, with the places of its data such that they do not depend on where a process runs."""
-    places = {name: value.absolute() for name, value in config.data if isinstance(value, Path)}
-    return config.model_copy(update={"data": config.data.model_copy(update=places)}) if places else config
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Make the paths of the data independent of the working directory."""
+    paths = {name: value.absolute() for name, value in config.data if isinstance(value, Path)}
+    return config.model_copy(update={"data": config.data.model_copy(update=paths)}) if paths else config
 
 
 def _any_mesh(config: MeshConfig) -> Mesh:
-    """The run's mesh, if it is of these devices, else copies of the model."""
+    """The run's mesh if it fits these devices, else copies of the model."""
     try:
         return make_mesh(config)
     except ValueError:
         return make_mesh(MeshConfig())
-
-
-def first_key(seed: int) -> jax.Array:
-    """What the first parameters are drawn from; see ``drawing_key``."""
-    return jax.random.split(jax.random.key(seed))[0]
-
-
-def drawing_key(seed: int) -> jax.Array:
-    """What samples are drawn from once training is over."""
-    return jax.random.split(jax.random.key(seed))[1]
-
-
-def latest(folder: Path) -> int | None:
-    """The step of the last checkpoint of the run in ``folder``, None where there is none."""
-    with Checkpointer(folder / CHECKPOINT, say=lambda _: None) as checkpointer:
-        return checkpointer.latest()

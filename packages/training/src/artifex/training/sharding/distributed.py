@@ -1,48 +1,54 @@
-"""A run of several processes, one a host, which find each other by ``jax.distributed``.
+"""Runs of several processes, one a host, which find each other by ``jax.distributed``.
 
-Every process is started with the same configuration; each reads its own rows of the batches and computes on its own
-devices, and the first one alone writes logs and pictures. Checkpoints are written by all, into a folder that all see.
+Every process is started with the same configuration. Each reads its own rows of the batches and computes on its own
+devices; the first one alone writes logs and pictures. Checkpoints are written by all, to a shared folder.
 
-None can go on without the others. One that dies is noticed by the next exchange of numbers with it, as its connections
-close, or after ``timeout`` seconds without a sign of life; then the others end.
+No process can continue without the others. The loss of one is detected by the next collective operation, as its
+connections close, or after ``timeout`` seconds without a heartbeat; then the others exit.
 """
 
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from artifex.training.sharding.batches import join_processes
+from artifex.training.sharding.mesh import AXES
+from artifex.training.sharding.sharding import named_sharding, replicated
 
 T = TypeVar("T")
 
 TIMEOUT: Final = 60
-"""Seconds without a sign of life after which a process is given up, and the run with it."""
+"""Seconds without a heartbeat before the run is aborted."""
 LOST: Final = 75
 """Exit code of a process that lost another one: try again (``EX_TEMPFAIL``)."""
 AUTO: Final = "auto"
-"""The coordinator that what started the processes tells of."""
+"""The coordinator that the launcher of the processes provides."""
 
 
 def start(coordinator: str, processes: int | None = None, process: int | None = None, timeout: int = TIMEOUT) -> None:
-    """Wait for all processes of the run, and be one of them. It comes before anything is computed.
+    """Connect to the other processes of the run; call it before anything is computed.
 
-    Where they are not there in time, JAX ends the process by SIGABRT.
+    If they are not there in time, JAX aborts the process by SIGABRT.
 
     Args:
         coordinator: ``HOST:PORT``, the same in all: a free port of the first process's host, which listens there. Or
-            "auto": this and the next two are as Slurm, Open MPI, a Cloud TPU or Kubernetes says.
-        processes: how many there are.
-        process: which one this is, counted from 0.
-        timeout: seconds to wait for the others, now and for signs of life later.
+            "auto": this and the next two are taken from Slurm, Open MPI, a Cloud TPU or Kubernetes.
+        processes: number of processes.
+        process: index of this one, from 0.
+        timeout: seconds to wait for the others, now and for heartbeats later.
 
     Raises:
-        ValueError: for values out of range, and if "auto" finds nothing that can be used.
+        ValueError: for values out of range, and if "auto" finds no cluster.
         RuntimeError: if the first process can't listen at that port.
     """
     if timeout < 1:
@@ -57,12 +63,12 @@ def start(coordinator: str, processes: int | None = None, process: int | None = 
         try:
             connect()
         except jax.errors.JaxRuntimeError:
-            raise  # all was found
-        except Exception as error:  # of variables that are missing, a server that is silent, a package of the cluster's
-            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise  # a cluster was found
+        except Exception as error:  # missing variables, a silent server, an error of the cluster's package
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(
-                "coordinator 'auto' must be told of the other processes by Slurm, Open MPI, a Cloud TPU or Kubernetes, "
-                f"which say nothing that can be used ({told}); give HOST:PORT"
+                "coordinator 'auto' needs Slurm, Open MPI, a Cloud TPU or Kubernetes to describe the other processes, "
+                f"got nothing usable ({reason}); give HOST:PORT"
             ) from error
         return
     if not re.fullmatch(r"\S+:\d+", coordinator):
@@ -77,20 +83,20 @@ def start(coordinator: str, processes: int | None = None, process: int | None = 
 
 
 @contextmanager
-def leaving_together() -> Iterator[None]:
-    """In a run of several processes, end this one at once, with the exit code ``LOST``, when another one is lost.
+def exit_together() -> Iterator[None]:
+    """In a run of several processes, exit at once, with the code ``LOST``, when another process is lost.
 
-    Python's own way out would have it wait for the lost one. (Where that is silent rather than gone, JAX itself ends
-    this process after the timeout, by SIGABRT, and says whose signs of life are missing.)
+    Python's normal exit would wait for the lost one. (If that is silent rather than gone, JAX itself aborts this
+    process after the timeout, by SIGABRT, and reports whose heartbeats are missing.)
     """
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
-        told = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         print(
-            f"artifex: process {jax.process_index()} of {jax.process_count()} lost another one: {told}; "
+            f"artifex: process {jax.process_index()} of {jax.process_count()} lost another one: {reason}; "
             "start all again with --resume",
             file=sys.stderr,
             flush=True,
@@ -98,8 +104,28 @@ def leaving_together() -> Iterator[None]:
         os._exit(LOST)
 
 
+def any_process(stop: Callable[[], bool], mesh: Mesh) -> Callable[[], bool]:
+    """Combine ``stop`` over the processes of a run: True in all once it was True in one of them, a call before.
+
+    Every process must call it equally often. The result of a call is read at the next one, when it has long arrived, so
+    that no device waits for it.
+    """
+    if jax.process_count() == 1:
+        return stop
+    by_device = named_sharding(mesh, (AXES,))
+    any_of = jax.jit(jnp.any, out_shardings=replicated(mesh))
+    before: list[jax.Array] = []
+
+    def combined() -> bool:
+        local = np.full(jax.local_device_count(), stop())
+        before.append(any_of(join_processes(by_device, local)))
+        return len(before) > 1 and bool(before.pop(0))
+
+    return combined
+
+
 def on_host(tree: T) -> T:
-    """The whole of arrays, wherever their parts are, as NumPy arrays; all processes call this together."""
+    """Gather whole arrays as NumPy arrays, wherever their shards are; all processes call this together."""
 
     def fetch(leaf: jax.Array) -> np.ndarray:
         whole = leaf if leaf.is_fully_addressable else multihost_utils.process_allgather(leaf, tiled=True)

@@ -1,1 +1,1 @@
-"""The options of each command, their ranges and help; light to import."""
+"""Options of each command, with ranges and help; heavy imports are deferred until a command runs."""

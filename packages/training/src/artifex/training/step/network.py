@@ -1,0 +1,48 @@
+"""Networks as pure functions of their trained parameters."""
+
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array
+
+from artifex.backbones import functional
+from artifex.training.step.objective import Label, Time, X
+
+Parameters = nnx.State[Any, Any]
+"""The arrays of a module's ``nnx.Param``."""
+
+
+class Network:
+    """A module split once into its trained parameters and the rest.
+
+    It compares and hashes by identity, so that a denoiser of its ``apply`` is a cheap key of compiled programs.
+
+    Attributes:
+        parameters: the arrays of the module's ``nnx.Param``.
+        kind: the class of the module.
+    """
+
+    def __init__(self, module: nnx.Module) -> None:
+        self._function, state = functional(module)
+        self.parameters: Parameters
+        self.parameters, self._rest = nnx.split_state(state, nnx.Param, ...)
+        self.kind = type(module)
+
+    def module(self, parameters: Parameters) -> nnx.Module:
+        """Return a module with these parameters."""
+        module: Any = self._function.module(self._state(parameters))
+        out: nnx.Module = module
+        return out
+
+    def apply(self, parameters: Parameters, x: X, t: Time, cond: Label | None) -> X:
+        """Evaluate the network without dropout."""
+        out: X = self._function(self._state(parameters), x, t, cond, deterministic=True)
+        return out
+
+    def apply_training(self, parameters: Parameters, key: Array, x: X, t: Time, cond: Label | None) -> X:
+        """Evaluate the network with dropout drawn from ``key``."""
+        out: X = self._function(self._state(parameters), x, t, cond, key=key, deterministic=False)
+        return out
+
+    def _state(self, parameters: Parameters) -> Parameters:
+        return nnx.merge_state(parameters, self._rest)
