@@ -21,7 +21,7 @@ def test_it_knows_digits_and_says_how_well(extractor: Extractor) -> None:
     features = extractor(REAL.images)
     assert features.probabilities is not None
     assert np.mean(features.probabilities.argmax(1) == REAL.labels) > 0.97
-    assert extractor.name.startswith("classifier of digits (seed 0, 100 steps, right about 9")
+    assert extractor.name.startswith("classifier of digits (seed 0, 100 steps, held-out accuracy 9")
     assert features.width == 64
     assert np.mean(features.exact**2) == pytest.approx(1, abs=0.1)
 
@@ -39,7 +39,7 @@ def test_every_metric_prefers_digits_to_noise_and_to_one_class(extractor: Extrac
     noisy = np.clip(REAL.images[::2] + rng.normal(0, 0.7, (899, 8, 8, 1)), -1, 1).astype(np.float32)
     good, bad = evaluate(half, other), evaluate(extractor(noisy), other)
     zeros = evaluate(extractor(REAL.images[REAL.labels == 0]), other)
-    assert not good.left_out
+    assert not good.skipped
     assert [score.metric for score in good] == [
         "fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "sliced_wasserstein", "mmd"
     ]  # fmt: skip
@@ -59,8 +59,8 @@ def test_every_metric_prefers_digits_to_noise_and_to_one_class(extractor: Extrac
 def test_what_can_not_be_computed_is_left_out_and_said_or_refused(extractor: Extractor) -> None:
     few, real = extractor(REAL.images[:50]), extractor(REAL.images)
     found = evaluate(few, real)
-    assert found.left_out.keys() == {"fid"}
-    assert "fid left out: generated must be at least 65 samples for features of width 64, got 50" in str(found)
+    assert found.skipped.keys() == {"fid"}
+    assert "fid skipped: generated must be at least 65 samples for features of width 64, got 50" in str(found)
     with pytest.raises(ValueError, match="generated must be at least 65 samples"):
         evaluate(few, real, ["fid"])
     with pytest.raises(KeyError):

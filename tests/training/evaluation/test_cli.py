@@ -38,7 +38,7 @@ def test_points_against_points(
     ("arguments", "says"),
     [
         (["noise.npz"], "--against must be given: SOURCE is no folder of a run, noise.npz"),
-        (["noise.npz", "--against", "digits", "--bits", "3"], "--bits is for a run"),
+        (["noise.npz", "--against", "digits", "--likelihood-bits", "3"], "--likelihood-bits is for a run"),
         (["noise.npz", "--against", "digits", "--sampler", "ddim"], "--sampler is for a run"),
         (["noise.npz", "--against", "digits", "--guidance", "1"], "--guidance is for a run: SOURCE is no folder"),
         (["noise.npz", "--against", "digits", "--ema", "0.1"], "--ema is for a run"),

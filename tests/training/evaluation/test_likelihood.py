@@ -7,7 +7,7 @@ import pytest
 
 from artifex.schedules import EDM
 from artifex.training.evaluation import likelihood
-from artifex.training.evaluation.bits import levels_of
+from artifex.training.evaluation.likelihood_bits import levels_of
 from tests.samplers.test_law import Gaussian
 
 KEY = jax.random.key(0)
@@ -22,7 +22,7 @@ def test_the_entropy() -> None:
     assert score.value == pytest.approx(1.0470955852, abs=3e-4)
     assert score.error == pytest.approx(0, abs=1e-3)
     assert (score.generated, score.real, score.better) == (None, 100, "lower")
-    settings = "dequantised = none, divergence = 1 Rademacher probes, solver = Tsit5, rtol = 1e-05, atol = 1e-05"
+    settings = "dequantization = none, divergence = 1 Rademacher probes, solver = Tsit5, rtol = 1e-05, atol = 1e-05"
     assert str(score).endswith(f"(density of N(0.4, 0.25); 100 real; {settings}, start = 5000.0, end = 0.002)")
     exact = likelihood(ONE, EDM(), x[:3], 5000.0, 2e-3, KEY, levels=None, probes=None, batch_size=2)
     assert exact.value == pytest.approx(1.0470955852, abs=3e-4)
@@ -36,7 +36,7 @@ def test_the_bound_of_dequantised_levels() -> None:
     nats = 0.5 * np.log(2 * np.pi * 0.25) + (np.mean((x - 0.4) ** 2) + 0.5**2 / 12) / (2 * 0.25)
     assert score.error is not None
     assert score.value == pytest.approx(nats / np.log(2) - np.log2(0.5), abs=0.1)
-    assert score.settings["dequantised"] == "uniform, 5 levels"
+    assert score.settings["dequantization"] == "uniform, 5 levels"
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,9 @@ def test_no_kth_nearest(metric: object) -> None:
 
 def test_reasons_for_one_sample_hold_no_empty_range() -> None:
     one = Features.of("f", np.zeros((1, 2)), np.array([[0.5, 0.5]]))
-    left_out = evaluate(one, one).left_out
-    assert left_out["precision_recall"] == "k = 3 needs at least 4 samples of either kind, got 1 generated and 1 real"
-    assert left_out["density_coverage"] == "k = 5 needs at least 6 samples of either kind, got 1 generated and 1 real"
-    assert left_out["inception_score"] == "splits = 10 needs at least 20 samples, got 1"
-    assert set(left_out) >= {"fid", "kid", "mmd"}
-    assert not any("[" in why for why in left_out.values())
+    skipped = evaluate(one, one).skipped
+    assert skipped["precision_recall"] == "k = 3 needs at least 4 samples of either kind, got 1 generated and 1 real"
+    assert skipped["density_coverage"] == "k = 5 needs at least 6 samples of either kind, got 1 generated and 1 real"
+    assert skipped["inception_score"] == "splits = 10 needs at least 20 samples, got 1"
+    assert set(skipped) >= {"fid", "kid", "mmd"}
+    assert not any("[" in why for why in skipped.values())

@@ -38,8 +38,19 @@ def test_a_run_against_its_data(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Trainer(config("discrete"), "run").fit()
-    arguments = ["evaluate", "run", "--count", "64", "--metrics", "fid,kid", "--bits", "3", "--out", "r.json"]
-    assert main(arguments) == 0
+    arguments = [
+        "evaluate",
+        "run",
+        "--count",
+        "64",
+        "--metrics",
+        "fid,kid",
+        "--likelihood-bits",
+        "3",
+        "--out",
+        "r.json",
+    ]
+    assert main([*arguments, "--out", "r.json"]) == 0
     first, drawn_by, *scores, bits = capsys.readouterr().out.splitlines()
     assert first == "raw values; 64 generated, 64 real"
     assert drawn_by == (
@@ -49,12 +60,13 @@ def test_a_run_against_its_data(
     assert [line.split()[0] for line in scores] == ["fid", "kid"]
     assert bits.startswith("bits_per_dim ")
     assert (
-        "(density of the network of step 2, averaged as in training, without labels; 3 real; dequantised = none" in bits
+        "(density of the network of step 2, averaged as in training, without labels; 3 real; dequantization = none"
+        in bits
     )
     told = json.loads(Path("r.json").read_text())
     assert told["against"] == "gaussians"
     assert told["bits_per_dim"]["settings"] == {
-        "dequantised": "none", "divergence": "1 Rademacher probes", "solver": "Tsit5", "rtol": 1e-5, "atol": 1e-5,
+        "dequantization": "none", "divergence": "1 Rademacher probes", "solver": "Tsit5", "rtol": 1e-5, "atol": 1e-5,
         "start": 999.0, "end": 0.0, "seed": 0,
     }  # fmt: skip
     assert f"{told['bits_per_dim']['value']:.4g}" in bits
@@ -73,7 +85,7 @@ def test_the_likelihood_of_bytes_is_dequantised(tmp_path: Path, monkeypatch: pyt
     np.save("bytes.npy", np.random.default_rng(0).integers(0, 256, (64, 2), np.uint8))
     data = Arrays(path=Path("bytes.npy"))
     Trainer(config("discrete").model_copy(update={"data": data}), "run").fit()
-    assert Run(Path("run")).likelihood(3, 0).settings["dequantised"] == "uniform, 256 levels"
+    assert Run(Path("run")).likelihood(3, 0).settings["dequantization"] == "uniform, 256 levels"
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])

@@ -1,8 +1,9 @@
-r"""How sure a classifier is of each sample, and how evenly samples spread over its classes.
+r"""The Inception score: confident predictions that are spread evenly over the classes.
 
 $$\mathrm{IS} = \exp \mathbb E_x\,\mathrm{KL}\bigl(p(y \mid x) \,\|\, p(y)\bigr)$$
 
-From 1, where every sample is given the same probabilities, to the number of classes. It knows no real samples.
+It ranges from 1, if all samples have the same probabilities, to the number of classes. It does not depend on real
+samples.
 
 References: Salimans et al. 2016, https://arxiv.org/abs/1606.03498
 """
@@ -14,13 +15,13 @@ from jaxtyping import Float
 
 from artifex.kernels.ranges import check_whole
 from artifex.training.evaluation.features import Features
-from artifex.training.evaluation.record import Score
+from artifex.training.evaluation.score import Score
 
 SPLITS: Final = 10
 
 
 def check_splits(splits: int, n: int, features: Features) -> None:
-    """Raise a ValueError if features come without probabilities, or ``n`` samples can't be cut into ``splits``."""
+    """Raise a ValueError for features without probabilities, or too few samples for ``splits`` parts."""
     if features.probabilities is None:
         raise ValueError(f"features must come with class probabilities, got none from {features.extractor}")
     check_whole("splits", splits, 1)
@@ -29,13 +30,13 @@ def check_splits(splits: int, n: int, features: Features) -> None:
 
 
 def inception_score(generated: Features, *, splits: int = SPLITS, seed: int = 0) -> Score:
-    """The mean over ``splits`` parts of the shuffled samples, with its standard error.
+    """Compute the mean over ``splits`` parts of the shuffled samples, with its standard error.
 
     Args:
         generated: with class probabilities.
-        splits: in [1, half the samples]; 1 gives no standard error. A score falls with the size of its parts: fewer
-            than a few samples a class, and it can't come near the number of classes.
-        seed: of the shuffle, without which samples in order of class would score 1.
+        splits: in [1, half the samples]; 1 gives no standard error. The score decreases with the size of the parts:
+            with few samples a class it can't approach the number of classes.
+        seed: of the shuffle; samples in order of class would score 1.
 
     Raises:
         ValueError: without probabilities, or for ``splits`` out of range.
@@ -52,13 +53,13 @@ def inception_score(generated: Features, *, splits: int = SPLITS, seed: int = 0)
 
 
 def _of_one(probabilities: Float[np.ndarray, "n c"]) -> float:
-    """The score of one part, as the entropy of the mean less the mean of the entropies."""
+    """Compute the score of one part: the entropy of the mean minus the mean of the entropies."""
     table = probabilities.astype(np.float64)
     table /= table.sum(axis=1, keepdims=True)
     return float(np.exp(_entropy(table.mean(0)) - np.mean(_entropy(table))))
 
 
 def _entropy(table: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n"] | float:
-    """In nats; 0 log 0 is 0."""
+    """Compute the entropy in nats, with 0 log 0 = 0."""
     out: Float[np.ndarray, "*n"] = -np.sum(table * np.log(np.where(table > 0, table, 1)), axis=-1)
     return out

@@ -1,4 +1,4 @@
-"""The examples of a data set, once each, as they are."""
+"""The examples of a data set, once each, without augmentation."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from artifex.training.data import Augmentation, Batch, Dataset
 
 
 def examples(data: Dataset, size: int = 256, count: int | None = None) -> Iterator[Batch]:
-    """Batches of up to ``size``, in one shuffled order, without augmentation.
+    """Yield batches of up to ``size`` in one shuffled order, without augmentation.
 
     Args:
         data: the data set.
         size: of a batch, at least 1; the last one may be smaller.
-        count: how many examples, at most; None is all.
+        count: largest number of examples; None is all.
     """
     check_whole("size", size, 1)
     if count is not None:
@@ -33,6 +33,6 @@ def examples(data: Dataset, size: int = 256, count: int | None = None) -> Iterat
 
 
 def in_memory(data: Dataset, count: int) -> Batch:
-    """Up to ``count`` examples in one batch."""
+    """Return up to ``count`` examples in one batch."""
     x, labels = zip(*examples(data, count=count), strict=True)
     return Batch(np.concatenate(x), np.concatenate(labels))

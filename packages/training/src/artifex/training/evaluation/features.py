@@ -1,4 +1,4 @@
-"""From images to features: what every metric but the likelihood is computed on."""
+"""Features of samples: every metric but the likelihood is computed on them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Features:
     """Features of a set of samples.
 
     Attributes:
-        extractor: the name of what made them.
+        extractor: name of the extractor.
         statistics: their count, mean and scatter.
-        rows: the features themselves, ``(n, d)``; None where only their statistics were kept.
-        probabilities: of classes, ``(n, c)``; None where the extractor gives none or they were not kept.
+        rows: the features themselves, ``(n, d)``; None if only their statistics were kept.
+        probabilities: of classes, ``(n, c)``; None if the extractor has none or they were not kept.
     """
 
     extractor: str
@@ -38,15 +38,15 @@ class Features:
         rows: Float[np.ndarray, "n d"],
         probabilities: Float[np.ndarray, "n c"] | None = None,
     ) -> "Features":
-        """Features that were computed elsewhere.
+        """Wrap features that were computed elsewhere.
 
         Args:
-            extractor: the name of what made them.
+            extractor: name of the extractor.
             rows: a row a sample.
             probabilities: of classes, a row a sample, that sum to 1.
 
         Raises:
-            ValueError: for numbers that are not finite, no rows, or rows of probabilities that are none.
+            ValueError: for values that are not finite, no rows, or invalid probabilities.
         """
         check_rows("rows", rows)
         if probabilities is not None:
@@ -55,17 +55,17 @@ class Features:
 
     @property
     def count(self) -> int:
-        """How many samples."""
+        """Number of samples."""
         return self.statistics.count
 
     @property
     def width(self) -> int:
-        """How many features a sample."""
+        """Number of features of a sample."""
         return self.statistics.mean.size
 
     @property
     def kept(self) -> Float32[np.ndarray, "n d"] | Float64[np.ndarray, "n d"]:
-        """The rows as they are.
+        """The rows.
 
         Raises:
             ValueError: if they were not kept.
@@ -85,10 +85,10 @@ class Extractor:
     """A function from samples to features, with the name that every score carries.
 
     Attributes:
-        name: says what the features are and, where it was trained, on what.
-        function: from ``(b, ...)`` to features ``(b, d)``, or to these and class probabilities ``(b, c)``; each row of
-            one sample alone.
-        shape: that a sample must have, None for any.
+        name: of the features and, if they were trained, of the training data.
+        function: from ``(b, ...)`` to features ``(b, d)``, or to these and class probabilities ``(b, c)``; rows are
+            independent.
+        shape: of a sample, None for any.
     """
 
     name: str
@@ -96,18 +96,18 @@ class Extractor:
     shape: tuple[int, ...] | None = None
 
     def __call__(self, samples: Samples | Iterable[Samples], *, batch_size: int = BATCH, keep: bool = True) -> Features:
-        """The features of samples.
+        """Compute the features of samples.
 
-        A batch smaller than the first is filled up for the function, so that what it compiles is compiled once.
+        A batch smaller than the first is padded, so that the function is compiled once.
 
         Args:
             samples: all in one array, or batch by batch.
-            batch_size: how many of an array go through the function at a time.
-            keep: keep every row. FID needs but statistics; without rows, memory does not grow with the samples.
+            batch_size: number of samples of an array to process at a time.
+            keep: keep every row. FID needs only statistics; without rows, memory does not grow with the samples.
 
         Raises:
-            ValueError: if there are no samples, they are not finite or not of ``shape``, or the function gives what
-                are no features.
+            ValueError: if there are no samples, they are not finite or not of ``shape``, or the function returns
+                invalid features.
         """
         size, statistics = 0, None
         rows: list[Float32[np.ndarray, "b d"]] = []
@@ -115,12 +115,12 @@ class Extractor:
         for batch in _cut(samples, batch_size):
             self._check(batch)
             size = max(size, len(batch))
-            found, said = self._run(batch, size)
+            found, table = self._run(batch, size)
             new = Statistics.of(found)
             statistics = new if statistics is None else statistics.merge(new)
             if keep:
                 rows.append(found)
-                probabilities += [] if said is None else [said]
+                probabilities += [] if table is None else [table]
         if statistics is None:
             raise ValueError("samples must be at least 1, got none")
         return Features(
@@ -140,25 +140,25 @@ class Extractor:
     def _run(self, batch: Samples, size: int) -> tuple[Float32[np.ndarray, "b d"], Float32[np.ndarray, "b c"] | None]:
         n = len(batch)
         out = self.function(np.concatenate([batch, np.repeat(batch[-1:], size - n, axis=0)]) if n < size else batch)
-        found, said = out if isinstance(out, tuple) else (out, None)
+        found, table = out if isinstance(out, tuple) else (out, None)
         features = np.asarray(found, np.float32)
         if features.ndim != 2 or len(features) != size:
             raise ValueError(f"features of {self.name} must have shape ({size}, d), got {features.shape}")
         check_rows(f"features of {self.name}", features)
-        if said is None:
+        if table is None:
             return features[:n], None
-        probabilities = np.asarray(said, np.float32)
+        probabilities = np.asarray(table, np.float32)
         check_probabilities(f"probabilities of {self.name}", probabilities, size)
         return features[:n], probabilities[:n]
 
 
 def raw() -> Extractor:
-    """The numbers of a sample themselves: right for points and small vectors, blind to meaning for images."""
+    """Use the values themselves as features: suitable for points and small vectors, not for images."""
     return Extractor("raw values", lambda samples: samples.reshape(len(samples), -1))
 
 
-def together(generated: Features, real: Features) -> None:
-    """Raise a ValueError if two sets can't be compared: two extractors, or two widths."""
+def check_comparable(generated: Features, real: Features) -> None:
+    """Raise a ValueError unless two sets have the same extractor and width."""
     if generated.extractor != real.extractor:
         raise ValueError(f"features must be of one extractor, got {generated.extractor!r} and {real.extractor!r}")
     if generated.width != real.width:
@@ -175,7 +175,7 @@ def check_rows(name: str, rows: Float[np.ndarray, "n d"]) -> None:
 
 
 def check_probabilities(name: str, table: Float[np.ndarray, "n c"], n: int) -> None:
-    """Raise a ValueError for a table that does not have ``n`` rows, each at least 0 with the sum 1."""
+    """Raise a ValueError unless a table has ``n`` rows of probabilities."""
     if table.ndim != 2 or len(table) != n or table.size == 0:
         raise ValueError(f"{name} must have shape ({n}, c), c at least 1, got {table.shape}")
     sums = table.sum(axis=1, dtype=np.float64)

@@ -1,11 +1,11 @@
-r"""The Fréchet distance of two Gaussians fitted to features; FID where these are Inception's.
+r"""The Fréchet distance of two Gaussians fitted to features; with Inception's features, FID.
 
 $$d^2 = |\mu_1 - \mu_2|^2 + \mathrm{tr}\,\Sigma_1 + \mathrm{tr}\,\Sigma_2
   - 2\,\mathrm{tr}\,(\Sigma_1^{1/2}\,\Sigma_2\,\Sigma_1^{1/2})^{1/2}$$
 
 The last trace is the sum of the singular values of $\Sigma_1^{1/2}\Sigma_2^{1/2}$. So both roots are those of
-symmetric matrices, by their eigenvectors; the root of the product $\Sigma_1\Sigma_2$, which is not symmetric and need
-not be found for singular covariances, is never taken.
+symmetric matrices, from their eigenvectors; the root of the product $\Sigma_1\Sigma_2$, which is not symmetric and may
+not exist for singular covariances, is avoided.
 
 References: Dowson and Landau 1982, https://doi.org/10.1016/0047-259X(82)90077-X; Heusel et al. 2017,
 https://arxiv.org/abs/1706.08500
@@ -14,8 +14,8 @@ https://arxiv.org/abs/1706.08500
 import numpy as np
 from jaxtyping import Float, Float64
 
-from artifex.training.evaluation.features import Features, together
-from artifex.training.evaluation.record import Score
+from artifex.training.evaluation.features import Features, check_comparable
+from artifex.training.evaluation.score import Score
 
 
 def frechet_distance(
@@ -24,7 +24,7 @@ def frechet_distance(
     mean2: Float[np.ndarray, " d"],
     covariance2: Float[np.ndarray, "d d"],
 ) -> float:
-    """The squared distance of two Gaussians, at least 0; singular covariances are as good as others.
+    """Compute the squared distance of two Gaussians, which may have singular covariances.
 
     Args:
         mean1: of the first, ``(d,)``.
@@ -33,8 +33,8 @@ def frechet_distance(
         covariance2: of the second.
 
     Raises:
-        ValueError: for shapes that don't fit, numbers that are not finite, a covariance that is not symmetric or has
-            an eigenvalue below 0 by more than rounding.
+        ValueError: for shapes that don't fit, values that are not finite, or a covariance that is not symmetric or has
+            a negative eigenvalue beyond rounding.
     """
     d = mean1.size
     for name, array, shape in (
@@ -54,21 +54,21 @@ def frechet_distance(
 
 
 def fid(generated: Features, real: Features, *, allow_few: bool = False) -> Score:
-    r"""The Fréchet distance of two sets of features.
+    r"""Compute the Fréchet distance of two sets of features.
 
-    It grows as the sets get smaller, by about a constant over their size, and has no unbiased estimate: compare
-    scores of equal sample counts only.
+    Its bias is about inversely proportional to the size of the sets, and there is no unbiased estimator: compare scores
+    of equal sample counts only.
 
     Args:
         generated: of generated samples.
-        real: of real ones.
-        allow_few: take sets of no more samples than features, whose covariance is singular and whose distance is far
+        real: of real samples.
+        allow_few: accept sets of no more samples than features, whose covariance is singular and whose distance is far
             above that of larger sets.
 
     Raises:
         ValueError: for sets of two extractors, or of too few samples.
     """
-    together(generated, real)
+    check_comparable(generated, real)
     check_counts(generated.count, real.count, generated.width, allow_few=allow_few)
     ours, theirs = generated.statistics, real.statistics
     value = frechet_distance(ours.mean, ours.covariance, theirs.mean, theirs.covariance)
@@ -87,13 +87,13 @@ def check_counts(generated: int, real: int, width: int, *, allow_few: bool = Fal
 
 
 def _root(name: str, covariance: Float[np.ndarray, "d d"]) -> Float64[np.ndarray, "d r"]:
-    """A root R with R R^T the covariance, without the columns that are 0 within rounding."""
+    """Compute a root R with R R^T the covariance, without the columns that are 0 within rounding."""
     exact = covariance.astype(np.float64)
     if not np.allclose(exact, exact.T, rtol=1e-6, atol=1e-6 * float(np.abs(exact).max(initial=0.0))):
         raise ValueError(f"{name} must be symmetric, got one that differs from its transpose")
     values, vectors = np.linalg.eigh((exact + exact.T) / 2)
     rounding = len(exact) * np.finfo(np.float64).eps * max(float(np.abs(values).max()), 0.0)
-    # Covariances kept in float32 have eigenvalues that are off by its rounding.
+    # Covariances stored in float32 have eigenvalues with its rounding errors.
     if values[0] < -max(rounding, 1e-6 * float(values[-1])):
         raise ValueError(f"{name} must be positive semi-definite, got the eigenvalue {values[0]:.3g}")
     kept = values > rounding

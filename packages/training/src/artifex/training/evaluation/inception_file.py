@@ -1,4 +1,4 @@
-"""Inception's features, from a file of the user's own: what published FIDs are computed on."""
+"""Inception v3's features, from a file of weights: the features of published FIDs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,16 +22,16 @@ WANTED: Final = (
 
 
 def inception(path: str | Path) -> Extractor:
-    """The 2048 features of Inception v3, and the probabilities of its 1008 classes.
+    """Load the extractor of Inception v3's 2048 features and the probabilities of its 1008 classes.
 
-    Images of any size, in [-1, 1], are resized to 299 by linear interpolation without smoothing; one channel is taken
-    for three. Probabilities are those of the logits without their bias, as the Inception score was first computed.
+    Images of any size, in [-1, 1], are resized to 299 by linear interpolation without antialiasing; a single channel is
+    repeated. Probabilities are those of the logits without their bias, as the Inception score was first computed.
 
     Args:
         path: a safetensors file of the state dict that pytorch-fid reads; ``num_batches_tracked`` may be in it.
 
     Raises:
-        CheckpointError: if there is no such file, it is a pickle or broken, or its arrays are not this network's.
+        CheckpointError: if there is no such file, it is a pickle or broken, or its arrays do not fit this network.
     """
     parameters = {name: jnp.asarray(array) for name, array in _read(Path(path)).items()}
 
@@ -57,14 +57,14 @@ def _resize(images: Float[Array, "b h w c"]) -> Float[Array, "b 299 299 3"]:
 def _extract(
     parameters: Mapping[str, Array], images: Float[Array, "b 299 299 3"]
 ) -> tuple[Float[Array, "b 2048"], Float[Array, "b 1008"]]:
-    """Apart from resizing, so that images of another size don't have the network compiled again."""
+    """Evaluate the network, separately from resizing so that it is compiled once for all image sizes."""
     pooled = inception_v3.features(parameters, images)
     logits = jnp.matmul(pooled, parameters["fc.weight"].T, precision="highest")
     return pooled, jax.nn.softmax(logits)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file, in float32, after all are known to fit."""
+    """Read the arrays of the file, in float32, after checking all shapes."""
     refuse_pickle(path)
     if not path.is_file():
         raise CheckpointError(f"no file {path}; expected {WANTED}")
@@ -79,16 +79,16 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def _check(path: Path, got: Mapping[str, tuple[int, ...]]) -> None:
     expected = inception_v3.shapes()
-    for said, names in (
+    for problem, names in (
         ("lacks", [name for name in expected if name not in got]),
         (
-            "has, beside what is expected,",
+            "also has",
             [n for n in got if n not in expected and not n.endswith("num_batches_tracked")],
         ),
     ):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise CheckpointError(f"{path} {said} {', '.join(names[:3])}{more}; expected {WANTED}")
+            raise CheckpointError(f"{path} {problem} {', '.join(names[:3])}{more}; expected {WANTED}")
     for name, shape in expected.items():
         if got[name] != shape:
             raise CheckpointError(f"{name} must have shape {shape}, got {got[name]} in {path}; expected {WANTED}")

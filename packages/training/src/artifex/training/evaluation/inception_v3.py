@@ -1,8 +1,8 @@
-"""Inception v3 up to its 2048 features, in the variant of 2015 that FID is defined by.
+"""Inception v3 up to its 2048 features, in the 2015 variant that defines FID.
 
-It differs from the network as it is usually written in three places: averages at a border are over the pixels that
-are there, the last block takes a maximum where the one before takes an average, and there are 1008 classes. Names and
-axes of its arrays are those of the PyTorch port that pytorch-fid reads.
+It differs from the usual network in three places: averages at a border exclude padding, the last block pools by maximum
+and the one before by average, and there are 1008 classes. Names and axes of its arrays are those of the PyTorch port
+that pytorch-fid reads.
 
 References: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567; Heusel et al. 2017, https://arxiv.org/abs/1706.08500
 """
@@ -20,14 +20,14 @@ LEAST: Final = 75
 """The smallest side of an image."""
 CLASSES: Final = 1008
 EPSILON: Final = 1e-3
-"""What batch normalisation adds to the variance."""
+"""Epsilon of batch normalization."""
 
 Maps = Float[Array, "b _ _ _"]
 Parameters = Mapping[str, Array]
 
 
 class Layer(NamedTuple):
-    """A convolution, normalisation and ReLU; padded to keep the size unless it strides or ``valid``."""
+    """A convolution, normalization and ReLU; padded to keep the size unless it strides or ``valid``."""
 
     name: str
     width: int
@@ -37,26 +37,26 @@ class Layer(NamedTuple):
 
     @property
     def padding(self) -> tuple[int, int]:
-        """On either side of height and width."""
+        """Padding on either side of height and width."""
         return (0, 0) if self.valid or self.stride > 1 else (self.sides[0] // 2, self.sides[1] // 2)
 
 
 @runtime_checkable
-class Body(Protocol):
-    """What a layer of the given full name does to its input."""
+class LayerFunction(Protocol):
+    """The application of a layer, by its full name, to its input."""
 
     def __call__(self, name: str, layer: Layer, x: Maps) -> Maps: ...  # noqa: D102
 
 
 def features(parameters: Parameters, images: Float[Array, "b h w 3"]) -> Float[Array, "b 2048"]:
-    """The means over the last block's maps.
+    """Compute the means over the last block's maps.
 
     Args:
         parameters: by the names of ``shapes``.
         images: in [-1, 1], with sides of at least 75; FID's are of 299.
     """
 
-    def body(name: str, layer: Layer, x: Maps) -> Maps:
+    def apply(name: str, layer: Layer, x: Maps) -> Maps:
         kernel, bn = parameters[f"{name}.conv.weight"], f"{name}.bn"
         padding = [(p, p) for p in layer.padding]
         strides, axes = (layer.stride, layer.stride), ("NHWC", "OIHW", "NHWC")
@@ -64,12 +64,12 @@ def features(parameters: Parameters, images: Float[Array, "b h w 3"]) -> Float[A
         scale = parameters[f"{bn}.weight"] * jax.lax.rsqrt(parameters[f"{bn}.running_var"] + EPSILON)
         return nnx.relu((y - parameters[f"{bn}.running_mean"]) * scale + parameters[f"{bn}.bias"])
 
-    return _network(body, images)
+    return _network(apply, images)
 
 
 @cache
 def shapes() -> Mapping[str, tuple[int, ...]]:
-    """The shape of every array, by name."""
+    """Return the shape of every array, by name."""
     found: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, layer: Layer, x: Maps) -> Maps:
@@ -84,10 +84,10 @@ def shapes() -> Mapping[str, tuple[int, ...]]:
     return found | {"fc.weight": (CLASSES, pooled.shape[1]), "fc.bias": (CLASSES,)}
 
 
-def _network(body: Body, x: Maps) -> Float[Array, "b 2048"]:
+def _network(apply: LayerFunction, x: Maps) -> Float[Array, "b 2048"]:
     def chain(x: Maps, block: str, *layers: Layer) -> Maps:
         for layer in layers:
-            x = body(block + layer.name, layer, x)
+            x = apply(block + layer.name, layer, x)
         return x
 
     def narrow(x: Maps, block: str, pooled: int) -> Maps:

@@ -1,4 +1,4 @@
-r"""Improved precision and recall: are generated samples where real ones are, and are all real ones reached?
+r"""Improved precision and recall: the fidelity and the diversity of generated samples.
 
 A set's manifold is the union of balls around its samples, each as large as the distance to the k-th nearest other:
 
@@ -17,35 +17,35 @@ from jaxtyping import Bool
 
 from artifex.kernels.ranges import check_whole
 from artifex.training.evaluation.distances import blocks, radii, squared
-from artifex.training.evaluation.features import Features, together
-from artifex.training.evaluation.record import Score
+from artifex.training.evaluation.features import Features, check_comparable
+from artifex.training.evaluation.score import Score
 
 K: Final = 3
 
 
 def precision_recall(generated: Features, real: Features, *, k: int = K) -> tuple[Score, Score]:
-    """Both, with the standard error of a share of that many samples, the other set held fixed.
+    """Compute both, with the standard error of a proportion, the other set fixed.
 
     Both depend on the sizes of the sets: compare scores of equal counts only.
 
     Args:
         generated: of generated samples.
-        real: of real ones.
-        k: which nearest neighbour a ball reaches to, in [1, the smaller count - 1].
+        real: of real samples.
+        k: the nearest neighbor that is the radius of a ball, in [1, the smaller count - 1].
 
     Raises:
-        ValueError: for sets of two extractors, features that were not kept, or k out of range.
+        ValueError: for sets of two extractors, features without rows, or k out of range.
     """
-    together(generated, real)
+    check_comparable(generated, real)
     x, y = real.kept, generated.kept
     check_k(k, len(y), len(x))
     radius_x, radius_y = radii(x, k), radii(y, k)
     real_inside, generated_inside = np.zeros(len(x), bool), np.zeros(len(y), bool)
     for i in blocks(len(x)):
         for j in blocks(len(y)):
-            apart = squared(x[i], y[j])
-            real_inside[i] |= (apart <= radius_y[j]).any(axis=1)
-            generated_inside[j] |= (apart <= radius_x[i][:, None]).any(axis=0)
+            distances = squared(x[i], y[j])
+            real_inside[i] |= (distances <= radius_y[j]).any(axis=1)
+            generated_inside[j] |= (distances <= radius_x[i][:, None]).any(axis=0)
 
     def score(metric: str, inside: Bool[np.ndarray, " n"]) -> Score:
         value = float(inside.mean())
@@ -57,13 +57,13 @@ def precision_recall(generated: Features, real: Features, *, k: int = K) -> tupl
 
 
 def share_error(share: float, n: int) -> float:
-    """The standard error of a share of n samples; that of one more on either side, so that it is not 0 at 0 and 1."""
+    """Compute the standard error of a proportion of n samples, with one more on either side so that it is never 0."""
     p = (n * share + 1) / (n + 2)
     return math.sqrt(p * (1 - p) / n)
 
 
 def check_k(k: int, generated: int, real: int) -> None:
-    """Raise a ValueError if there is no k-th nearest other in one of the sets."""
+    """Raise a ValueError if one of the sets has no k-th nearest neighbor."""
     check_whole("k", k, 1)
     if min(generated, real) <= k:
         raise ValueError(

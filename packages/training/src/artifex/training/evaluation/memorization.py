@@ -1,4 +1,4 @@
-"""Are generated images copies of what a network was trained on?"""
+"""Memorization: generated images that are copies of training images."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from artifex.training.evaluation.recognition import flat
 
 @dataclass(frozen=True)
 class Memorization:
-    """How close generated images come to training images, measured against how close those come to each other.
+    """Distances of generated images to training images, compared with those between training images.
 
     Attributes:
-        share: of the generated images whose nearest training image is nearer than ``threshold``.
+        share: proportion of the generated images whose nearest training image is nearer than ``threshold``.
         threshold: the given percentile of the distances from a training image to the nearest other one.
         nearest: mean distance from a generated image to the nearest training image.
         nearest_real: mean distance from a training image to the nearest other one.
@@ -28,11 +28,11 @@ class Memorization:
 
 
 def memorization(images: Images, real: Float32[np.ndarray, "m h w c"], percentile: float = 1.0) -> Memorization:
-    """Compare nearest neighbours in Euclidean distance over all pixels.
+    """Compare nearest neighbors in Euclidean distance over all pixels.
 
     Args:
         images: generated.
-        real: what they were trained on, at least two.
+        real: training images, at least two.
         percentile: in [0, 100].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Are generated images what was asked for, and as varied as real ones?"""
+"""Recognizability and diversity of generated images of classes."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,11 @@ from artifex.training.data import Images, LabelledImages, Labels
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a classifier that learned the real images says of generated ones.
+    """The predictions of a classifier of real images for generated ones.
 
     Attributes:
-        share: of the generated images that it takes for the class asked for.
-        held_out: its own accuracy, trained on three quarters of the real images and asked about the fourth: how far
-            it can be trusted.
+        share: proportion of the generated images that are recognized as their class.
+        held_out: accuracy of the classifier on a quarter of the real images, trained on the others.
     """
 
     share: float
@@ -23,27 +22,27 @@ class Recognition:
 
 
 def recognize(images: Images, labels: Labels, real: LabelledImages) -> Recognition:
-    """Classify ``images``, asked for as ``labels``, with a support vector machine trained on all of ``real``.
+    """Classify ``images`` with a support vector machine trained on all of ``real``.
 
     Args:
         images: generated, in the range of ``real``.
-        labels: the class asked for, one an image.
+        labels: the requested class of each image.
         real: at least 8 images of each class.
     """
     from sklearn.model_selection import train_test_split
     from sklearn.svm import SVC
 
     known = flat(real.images)
-    learn, ask, learn_labels, ask_labels = train_test_split(
+    train, test, train_labels, test_labels = train_test_split(
         known, real.labels, test_size=0.25, stratify=real.labels, random_state=0
     )
-    held_out = SVC().fit(learn, learn_labels).score(ask, ask_labels)
-    said = SVC().fit(known, real.labels).predict(flat(images))
-    return Recognition(share=float(np.mean(said == labels)), held_out=float(held_out))
+    held_out = SVC().fit(train, train_labels).score(test, test_labels)
+    predicted = SVC().fit(known, real.labels).predict(flat(images))
+    return Recognition(share=float(np.mean(predicted == labels)), held_out=float(held_out))
 
 
 def spread_ratio(images: Images, labels: Labels, real: LabelledImages) -> float:
-    r"""Spread within a class, generated over real; 1 is as varied as the data, 0 is one image a class.
+    r"""Compute the spread within a class, generated over real: 1 is that of the data, 0 is one image a class.
 
     $$\frac{\mathrm{mean}_c\, \mathrm{mean}_p\, \mathrm{std}_{i \in c}\, x_{ip}}
            {\mathrm{the\ same\ of\ the\ real\ images}}$$
@@ -53,7 +52,7 @@ def spread_ratio(images: Images, labels: Labels, real: LabelledImages) -> float:
     Args:
         images: generated.
         labels: their classes; only these are compared, and each needs two images on either side.
-        real: what to compare with.
+        real: real images.
 
     Raises:
         ValueError: if a class has fewer than two images.
@@ -63,12 +62,12 @@ def spread_ratio(images: Images, labels: Labels, real: LabelledImages) -> float:
 
 
 def flat(images: Images) -> Float[np.ndarray, "n d"]:
-    """One row an image, in float64: brute-force distances lose half their digits."""
+    """Flatten each image to a row in float64: brute-force distances lose half their digits."""
     return images.reshape(len(images), -1).astype(np.float64)
 
 
 def _spread(images: Images, labels: Labels, classes: Int32[np.ndarray, " k"]) -> float:
-    """Mean over classes of the mean over pixels of the standard deviation."""
+    """Compute the mean over classes of the mean over pixels of the standard deviation."""
     out = []
     for label in classes:
         members = flat(images[labels == label])

@@ -1,4 +1,4 @@
-"""What a run learned, to be evaluated: its samples, and the likelihood it gives to real ones."""
+"""Samples and likelihoods of a run's network, for evaluation."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,31 +14,31 @@ from artifex.schedules import NetworkDenoiser
 from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.schedules import DiscreteSchedule
 from artifex.training.data import Dataset, Digits
-from artifex.training.evaluation.bits import levels_of, likelihood
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.features import Samples
-from artifex.training.evaluation.record import Score, Setting
+from artifex.training.evaluation.likelihood_bits import levels_of, likelihood
+from artifex.training.evaluation.score import Score, Setting
 from artifex.training.run.averages import averaged
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.run.trainer import Trainer
 
 FINE: Final = 1000
-"""Steps of the walk whose ends, as far as their log-SNR is finite, are those of the likelihood's flow."""
+"""Steps of the grid whose first and last time of finite log-SNR bound the likelihood's flow."""
 
 
 class Run:
-    """A run's network, and how samples of it are drawn.
+    """A run's network and its sampling settings.
 
     Args:
         folder: of the run.
-        sampling: the sampler, its steps and the guidance scale; by default 50 steps of DDIM without guidance, whatever
-            the run's previews are drawn with.
-        ema: the width of the average that they are drawn with, see ``averaged``; None is the run's own.
+        sampling: sampler, steps and guidance scale; by default 50 steps of DDIM without guidance, whatever the settings
+            of the run's previews.
+        ema: width of the averaged parameters, see ``averaged``; None is the run's own.
 
     Raises:
         ValueError: if the run can't be read, or a setting does not fit it.
-        FileNotFoundError: if nothing was saved yet.
+        FileNotFoundError: if there is no checkpoint.
     """
 
     def __init__(self, folder: Path, sampling: SamplingConfig | None = None, ema: float | None = None) -> None:
@@ -52,14 +52,14 @@ class Run:
 
     @property
     def data(self) -> Dataset:
-        """The run's own data, opened when it is first asked for."""
+        """The run's data, opened at the first access."""
         return self.trainer.data
 
     def samples(self, count: int, seed: int, batch: int = 256) -> Iterator[Samples]:
-        """``count`` samples of all classes in turn, drawn as ``sampling`` says.
+        """Draw ``count`` samples of all classes in turn.
 
         Raises:
-            ValueError: if the sampler can't walk so many steps on the run's schedule.
+            ValueError: if the sampler can't take so many steps on the run's schedule.
         """
         generator = SampleGenerator.from_config(
             self.sampling, self._config.schedule, self.shape, self._objective.num_classes
@@ -68,7 +68,7 @@ class Run:
         return generator.draw(self.denoiser, count, generator.labels(count), key, batch, self.trainer.mesh)
 
     def sampling_settings(self, seed: int) -> dict[str, Setting]:
-        """Everything that ``samples`` depends on beside the run, to be kept with their scores."""
+        """Return the settings that ``samples`` depends on, to be kept with the scores."""
         config, classes = self.sampling, self._objective.num_classes
         guided: dict[str, Setting] = {} if classes is None else {"guidance_scale": config.guidance}
         return {
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The first and the last time of the samplers' finest walk whose log-SNR is finite."""
+        """The first and the last time of finite log-SNR of the finest sampling grid."""
         schedule, config = self._objective.schedule, self._config.schedule
         times = config.timesteps(config.steps if isinstance(config, DiscreteSchedule) else FINE)
         with np.errstate(divide="ignore"):
@@ -87,7 +87,7 @@ class Run:
         return float(finite[0]), float(finite[-1])
 
     def likelihood(self, count: int, seed: int) -> Score:
-        """Bits per dimension of ``count`` real samples, without their labels; see ``levels_of`` for their levels.
+        """Compute bits per dimension of ``count`` real samples without labels, at the levels of ``levels_of``.
 
         Raises:
             ImportError: without diffrax.

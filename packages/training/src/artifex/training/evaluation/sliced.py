@@ -1,9 +1,9 @@
-r"""The sliced Wasserstein distance: the mean over directions of the distance of what is projected on them.
+r"""The sliced Wasserstein distance: the mean over directions of the distance of the projections.
 
 $$\mathrm{SW}_2^2 = \mathbb E_\theta \int_0^1 \bigl(F^{-1}_{\theta^\top x}(u) - F^{-1}_{\theta^\top y}(u)\bigr)^2 du$$
 
-On a line the best transport keeps the order, so each direction costs a sort. Of equal covariances and means that
-differ by $\delta$, it is $|\delta| / \sqrt d$.
+On a line the optimal transport keeps the order, so each direction costs a sort. For equal covariances and means that
+differ by $\delta$, the distance is $|\delta| / \sqrt d$.
 
 References: Rabin et al. 2012, https://doi.org/10.1007/978-3-642-24785-9_37; Bonneel et al. 2015,
 https://doi.org/10.1007/s10851-014-0506-3
@@ -13,29 +13,29 @@ import numpy as np
 from jaxtyping import Float64
 
 from artifex.kernels.ranges import check_whole
-from artifex.training.evaluation.features import Features, together
-from artifex.training.evaluation.record import Score
+from artifex.training.evaluation.features import Features, check_comparable
+from artifex.training.evaluation.score import Score
 
 GROUP = 64
-"""Directions that are projected on at a time."""
+"""Number of directions to project on at a time."""
 
 
 def sliced_wasserstein(generated: Features, real: Features, *, directions: int = 512, seed: int = 0) -> Score:
-    """The distance of the two samples, in units of the features, with its standard error over directions.
+    """Compute the distance of two samples, in units of the features, with its standard error over directions.
 
-    It is that of the samples, which is above that of their distributions by about one over the root of the smaller
-    count. The two may differ in count: the quantile functions are compared exactly.
+    It exceeds the distance of the distributions by about one over the root of the smaller count. The counts may differ:
+    the quantile functions are compared exactly.
 
     Args:
         generated: of generated samples.
-        real: of real ones.
-        directions: how many random ones, at least 2.
+        real: of real samples.
+        directions: number of random directions, at least 2.
         seed: of the directions.
 
     Raises:
-        ValueError: for sets of two extractors, features that were not kept, or fewer than 2 directions.
+        ValueError: for sets of two extractors, features without rows, or fewer than 2 directions.
     """
-    together(generated, real)
+    check_comparable(generated, real)
     check_whole("directions", directions, 2)
     check_whole("seed", seed, 0)
     x, y = generated.exact, real.exact
@@ -50,11 +50,11 @@ def sliced_wasserstein(generated: Features, real: Features, *, directions: int =
 
 
 def _on_lines(x: Float64[np.ndarray, "n k"], y: Float64[np.ndarray, "m k"]) -> Float64[np.ndarray, " k"]:
-    """The squared distance of each pair of columns."""
+    """Compute the squared distance of each pair of columns."""
     n, m = len(x), len(y)
     x, y = np.sort(x, axis=0), np.sort(y, axis=0)
-    # Both quantile functions are constant between these places, counted in steps of 1 / nm.
-    places = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
-    left, width = places[:-1], np.diff(places) / (n * m)
+    # Both quantile functions are constant between these points, in units of 1 / nm.
+    points = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
+    left, width = points[:-1], np.diff(points) / (n * m)
     out: Float64[np.ndarray, " k"] = width @ (x[left // m] - y[left // n]) ** 2
     return out

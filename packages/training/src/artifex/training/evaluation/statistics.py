@@ -1,10 +1,10 @@
-r"""Mean and covariance of features that come in batches, in memory that does not grow with their number.
+r"""Mean and covariance of features in batches, with constant memory.
 
 Two sets with counts $n, m$, means $\mu, \nu$ and scatters $S = \sum (x - \mu)(x - \mu)^\top$, $T$ together have
 
 $$\mu + \tfrac{m}{n + m}\,\delta,\qquad S + T + \tfrac{nm}{n + m}\,\delta\delta^\top,\qquad \delta = \nu - \mu$$
 
-All in float64. No sum of squares is kept that the mean would have to be taken from.
+All in float64. No sum of squares is stored from which the mean would have to be subtracted.
 
 References: Chan, Golub and LeVeque 1983, https://doi.org/10.1080/00031305.1983.10483115
 """
@@ -17,7 +17,7 @@ from jaxtyping import Float, Float64
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """How many feature vectors, their mean, and how they scatter about it.
+    """Count, mean and scatter of feature vectors.
 
     Attributes:
         count: at least 1.
@@ -31,7 +31,7 @@ class Statistics:
 
     @classmethod
     def of(cls, rows: Float[np.ndarray, "n d"]) -> "Statistics":
-        """Those of one batch.
+        """Compute the statistics of one batch.
 
         Raises:
             ValueError: if there are no rows.
@@ -44,7 +44,7 @@ class Statistics:
         return cls(len(exact), mean, centred.T @ centred)
 
     def merge(self, other: "Statistics") -> "Statistics":
-        """Those of both sets together.
+        """Combine the statistics of two sets.
 
         Raises:
             ValueError: if their features have different widths.

@@ -1,6 +1,6 @@
-"""Features of a small classifier trained on the data set itself: seconds for small images, and no download.
+"""Features of a small classifier trained on the data set itself, without a download.
 
-They see what tells the classes apart. Scores on them compare models of one data set; they can't be compared with
+They represent differences between classes. Scores on them compare models of one data set; they are not comparable with
 published ones.
 """
 
@@ -21,14 +21,14 @@ from artifex.training.evaluation.features import Extractor, Samples
 WIDTH: Final = 64
 BATCH: Final = 128
 SMALL: Final = 4
-"""Convolutions halve an image until its sides are at most this."""
+"""Convolutions halve an image until its sides are at most this size."""
 
 X = Float[Array, "b *d"]
 Parameters = nnx.State[Any, Any]
 
 
 class Network(nnx.Module):
-    """Convolutions that halve the image, or for vectors a layer, then the features and a logit a class.
+    """A classifier: convolutions that halve the image, or for vectors a layer, then features and logits.
 
     Args:
         shape: of a sample, ``(h, w, c)`` or ``(d,)``.
@@ -55,7 +55,7 @@ class Network(nnx.Module):
         self.logits = nnx.Linear(WIDTH, num_classes, rngs=rngs)
 
     def __call__(self, x: X) -> tuple[Float[Array, "b f"], Float[Array, "b c"]]:
-        """Features and logits."""
+        """Compute features and logits."""
         for convolution in self.convolutions:
             x = nnx.gelu(convolution(x))
         x = nnx.gelu(self.hidden(x.reshape(len(x), -1)))
@@ -66,21 +66,20 @@ class Network(nnx.Module):
 def classifier(
     samples: Samples, labels: Int[np.ndarray, " n"], name: str, *, steps: int = 400, seed: int = 0
 ) -> Extractor:
-    """Train a classifier; its last hidden layer, 64 numbers, are the features, its softmax the probabilities.
+    """Train a classifier; its last hidden layer of width 64 is the features, its softmax the probabilities.
 
-    Features are divided by one number, so that their mean square over the samples held out is 1.
-    A quarter of the samples is, and the extractor's name tells the accuracy on it. One machine gives the same
-    features every time.
+    A quarter of the samples is held out: the name of the extractor includes the accuracy on it, and features are scaled
+    so that their mean square over it is 1. Results are reproducible on one machine.
 
     Args:
         samples: ``(n, h, w, c)`` in [-1, 1], or vectors ``(n, d)``.
         labels: the class of each, in 0..c-1 for at least 2 classes.
         name: of the data set.
-        steps: batches of 128 that it learns from.
-        seed: of its parameters, of the order of samples, and of what is held out.
+        steps: number of training steps, of 128 samples each.
+        seed: of parameters, order of samples, and held-out samples.
 
     Raises:
-        ValueError: for fewer than 8 samples, labels that are not as many, below 0 or of one class alone.
+        ValueError: for fewer than 8 samples, another number of labels, negative labels or a single class.
     """
     check_whole("steps", steps, 1)
     check_whole("seed", seed, 0)
@@ -94,8 +93,8 @@ def classifier(
     if labels.min() < 0 or num_classes < 2:
         raise ValueError(f"labels must be at least 0 and of 2 classes or more, got {labels.min()} to {labels.max()}")
     order = np.random.default_rng(seed).permutation(n)
-    held, learnt = order[: n // 4], order[n // 4 :]
-    x, y = samples[learnt].astype(np.float32), labels[learnt].astype(np.int32)
+    held_out, train = order[: n // 4], order[n // 4 :]
+    x, y = samples[train].astype(np.float32), labels[train].astype(np.int32)
     graph = nnx.split(nnx.eval_shape(lambda: Network(shape, num_classes, rngs=nnx.Rngs(0))))[0]
     first = jax.jit(lambda key: nnx.split(Network(shape, num_classes, rngs=nnx.Rngs(key)))[1])(jax.random.key(seed))
     parameters = _train(graph, first, x, y, steps, seed)
@@ -105,18 +104,18 @@ def classifier(
         return features / scale, probabilities
 
     scale = 1.0
-    known = Extractor("", extract, shape)(samples[held])
-    scale = float(np.sqrt(np.mean(known.exact**2)))
-    assert known.probabilities is not None
-    right = float(np.mean(known.probabilities.argmax(axis=1) == labels[held]))
-    said = f"classifier of {name} (seed {seed}, {steps} steps, right about {right:.1%} of the samples held out)"
-    return Extractor(said, extract, shape)
+    held_out_features = Extractor("", extract, shape)(samples[held_out])
+    scale = float(np.sqrt(np.mean(held_out_features.exact**2)))
+    assert held_out_features.probabilities is not None
+    accuracy = float(np.mean(held_out_features.probabilities.argmax(axis=1) == labels[held_out]))
+    label = f"classifier of {name} (seed {seed}, {steps} steps, held-out accuracy {accuracy:.1%})"
+    return Extractor(label, extract, shape)
 
 
 def _train(
     graph: nnx.GraphDef[Network], parameters: Parameters, x: Samples, y: Labels, steps: int, seed: int
 ) -> Parameters:
-    """Adam on the cross entropy, its rate falling to 0 as a cosine."""
+    """Minimize the cross entropy by Adam with a cosine schedule."""
     state = _optimizer(steps).init(parameters)
     for i in range(steps):
         rows = batch_indices(len(x), BATCH, seed, i)

@@ -1,8 +1,8 @@
-r"""The maximum mean discrepancy of two sets of features, for any kernel; KID.
+r"""Kernel distances of two sets of features: the maximum mean discrepancy (MMD) for any kernel, and KID.
 
 $$\mathrm{MMD}^2 = \mathbb E\,k(x, x') + \mathbb E\,k(y, y') - 2\,\mathbb E\,k(x, y)$$
 
-Without the terms of a sample with itself the mean over pairs has no bias, and may be below 0. CMMD is the biased form,
+Without the terms of a sample with itself the mean over pairs is unbiased, and may be negative. CMMD is the biased form,
 on the features of a CLIP image encoder, with ``Rbf(10)`` and a scale of 1000.
 
 References: Gretton et al. 2012, https://jmlr.org/papers/v13/gretton12a.html; Binkowski et al. 2018,
@@ -19,19 +19,19 @@ from jaxtyping import Float, Float64
 
 from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.training.evaluation.distances import blocks, squared
-from artifex.training.evaluation.features import Features, together
-from artifex.training.evaluation.record import Score, Setting
+from artifex.training.evaluation.features import Features, check_comparable
+from artifex.training.evaluation.score import Score, Setting
 
 Rows = Float64[np.ndarray, "n d"]
 Kept = Float[np.ndarray, "n d"]
 KID_BLOCK = 1000
 LEAST_OF_KID = 4
-"""Samples of either set: two blocks of two."""
+"""Smallest size of either set: two blocks of two."""
 
 
 @runtime_checkable
 class Kernel(Protocol):
-    """A kernel, symmetric and positive definite, of every row of one set with every row of another."""
+    """A symmetric positive definite kernel, evaluated for every row of one set with every row of another."""
 
     def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]: ...  # noqa: D102
 
@@ -51,10 +51,10 @@ class Rbf:
 
     @classmethod
     def median(cls, features: Features, most: int = 1000) -> "Rbf":
-        """The median distance within up to ``most`` rows, evenly spread, as bandwidth.
+        """Make the kernel whose bandwidth is the median distance within up to ``most`` evenly spread rows.
 
         Raises:
-            ValueError: if the rows were not kept, are fewer than 2, or half of them are equal.
+            ValueError: if there are no rows, fewer than 2, or half of them are equal.
         """
         check_whole("most", most, 2)
         if features.count < 2:
@@ -63,7 +63,7 @@ class Rbf:
         return cls(float(np.sqrt(np.median(squared(rows, rows)[np.triu_indices(len(rows), 1)]))))
 
     def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
-        """The kernel of every row with every other."""
+        """Evaluate the kernel for all pairs of rows."""
         out: Float64[np.ndarray, "n m"] = np.exp(squared(x, y) / (-2 * self.bandwidth**2))
         return out
 
@@ -89,7 +89,7 @@ class Polynomial:
             check_positive("gamma", self.gamma)
 
     def __call__(self, x: Rows, y: Float64[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
-        """The kernel of every row with every other."""
+        """Evaluate the kernel for all pairs of rows."""
         gamma = 1 / x.shape[1] if self.gamma is None else self.gamma
         out: Float64[np.ndarray, "n m"] = (gamma * (x @ y.T) + self.offset) ** self.degree
         return out
@@ -102,13 +102,13 @@ def check_least(generated: int, real: int, least: int) -> None:
 
 
 def mmd_squared(x: Kept, y: Float[np.ndarray, "m d"], kernel: Kernel, *, unbiased: bool = True) -> float:
-    """The squared discrepancy, block by block in float64: memory does not grow with the number of pairs.
+    """Compute the squared MMD in blocks, in float64: memory does not grow with the number of pairs.
 
     Args:
         x: a row a sample.
         y: a row a sample.
         kernel: of rows.
-        unbiased: leave out each sample's kernel with itself, which needs two samples on either side.
+        unbiased: exclude pairs of a sample with itself, which needs two samples on either side.
 
     Raises:
         ValueError: for too few samples.
@@ -128,25 +128,25 @@ def mmd(
     block: int | None = None,
     seed: int = 0,
 ) -> Score:
-    r"""The squared discrepancy of two sets of features.
+    r"""Compute the squared MMD of two sets of features.
 
-    With a block, both sets are shuffled and cut into pairs of blocks; the mean of the blocks' discrepancies is as free
-    of bias as that of the whole, has some more variance, and their spread gives its standard error.
+    With a block, both sets are shuffled and split into pairs of blocks; the mean over the blocks has the same bias and
+    some more variance, and their spread gives its standard error.
 
     Args:
         generated: of generated samples.
-        real: of real ones.
+        real: of real samples.
         kernel: None is ``Rbf.median(real)``.
-        unbiased: leave out each sample's kernel with itself.
-        scale: the result is multiplied with it.
-        block: samples of either set in a block, in [2, half the smaller set]; None takes the whole sets at once, and
-            gives no standard error.
+        unbiased: exclude pairs of a sample with itself.
+        scale: factor on the result.
+        block: samples of either set in a block, in [2, half the smaller set]; None computes the whole sets at once,
+            without a standard error.
         seed: of the shuffle.
 
     Raises:
-        ValueError: for sets of two extractors, features that were not kept, or too few samples.
+        ValueError: for sets of two extractors, features without rows, or too few samples.
     """
-    together(generated, real)
+    check_comparable(generated, real)
     check_number("scale", scale)
     check_whole("seed", seed, 0)
     kernel = Rbf.median(real) if kernel is None else kernel
@@ -174,18 +174,18 @@ def mmd(
 
 
 def kid(generated: Features, real: Features, *, block: int | None = None, seed: int = 0) -> Score:
-    """The kernel distance: the unbiased squared discrepancy under ``Polynomial()``, over blocks.
+    """Compute the kernel inception distance: the unbiased squared MMD under ``Polynomial()``, over blocks.
 
-    Blocks are disjoint, so that their spread is an honest standard error; overlapping ones would understate it.
+    Blocks are disjoint; overlapping ones would underestimate the standard error.
 
     Args:
         generated: of generated samples.
-        real: of real ones.
+        real: of real samples.
         block: samples of either set in a block; None is 1000 or, for smaller sets, a tenth of the smaller one.
-        seed: of the shuffle before the cut.
+        seed: of the shuffle.
 
     Raises:
-        ValueError: for sets of two extractors, features that were not kept, fewer than 4 samples, or a block of less
+        ValueError: for sets of two extractors, features without rows, fewer than 4 samples, or a block of less
             than 2 or more than half the smaller set.
     """
     check_least(generated.count, real.count, LEAST_OF_KID)
@@ -198,7 +198,7 @@ def kid(generated: Features, real: Features, *, block: int | None = None, seed: 
 
 
 def _within(rows: Kept, kernel: Kernel, unbiased: bool) -> float:
-    """The mean of the kernel over pairs of rows."""
+    """Average the kernel over pairs of rows."""
     n, total = len(rows), 0.0
     for i in blocks(n):
         row = _exact(rows, i)
@@ -213,9 +213,9 @@ def _exact(rows: Kept, block: slice) -> Float64[np.ndarray, "b d"]:
 
 
 def _described(kernel: Kernel) -> str:
-    """``rbf(bandwidth=1.5)``; a kernel of another kind by its name."""
+    """Format as ``rbf(bandwidth=1.5)``; other kernels by their name."""
     if isinstance(kernel, Rbf | Polynomial):
         values: Mapping[str, float | None] = asdict(kernel)
-        said = ", ".join(f"{name}={value:.6g}" for name, value in values.items() if value is not None)
-        return f"{type(kernel).__name__.lower()}({said})"
+        parameters = ", ".join(f"{name}={value:.6g}" for name, value in values.items() if value is not None)
+        return f"{type(kernel).__name__.lower()}({parameters})"
     return str(getattr(kernel, "__name__", type(kernel).__name__))

@@ -1,10 +1,10 @@
-r"""Bits per dimension: what a code made with the model's density spends on each number of real data.
+r"""Bits per dimension: the length of a code for real data, made with the model's density.
 
 $$-\frac{1}{d}\,\log_2 p(x + u) - \log_2 w,\qquad u \sim \mathcal U(-w/2, w/2)^d$$
 
-for data of L levels in [-1, 1], a distance $w = 2 / (L - 1)$ apart: dequantised uniformly, its mean is at least what
-the best code spends (Theis et al. 2016). Data without levels has no such bound: its bits are of the density itself, and
-may be below 0. The density is the samplers', along the probability flow.
+for data of L levels in [-1, 1] at a distance of $w = 2 / (L - 1)$: with uniform dequantization its mean is an upper
+bound of the best code's length (Theis et al. 2016). For data without levels the bits are those of the density itself,
+and may be negative. The density is that of the probability flow.
 
 References: Theis et al. 2016, https://arxiv.org/abs/1511.01844; Song et al. 2021, https://arxiv.org/abs/2011.13456
 """
@@ -21,10 +21,10 @@ from artifex.kernels.ranges import check_whole
 from artifex.samplers import bits_per_dim, log_likelihood
 from artifex.schedules import Denoiser, Schedule
 from artifex.training.evaluation.features import Samples
-from artifex.training.evaluation.record import Score, Setting
+from artifex.training.evaluation.score import Score, Setting
 
 NEAR: Final = 1e-3
-"""The distance that a number may be from its level, in distances between levels: float32 rounds by 256 * 2^-24."""
+"""Tolerance of a value's distance from its level, relative to the distance between levels."""
 
 
 def likelihood(
@@ -42,29 +42,28 @@ def likelihood(
     atol: float = 1e-5,
     name: str = "model",
 ) -> Score:
-    """The mean over real samples, with its standard error.
+    """Compute the mean over real samples, with its standard error.
 
-    Each sample draws from a key of its own, so the result does not depend on ``batch_size``, within the tolerance of
-    the flow's steps.
+    Each sample has its own key, so the result does not depend on ``batch_size``, up to the tolerance of the flow.
 
     Args:
-        denoise: gives $x_0$ from a state and its level.
+        denoise: predicts $x_0$ from a state and its level.
         schedule: the path.
-        samples: real ones, ``(n, ...)``, in [-1, 1] where they have levels.
+        samples: real samples, ``(n, ...)``, in [-1, 1] if they have levels.
         start: the time of pure noise, with a finite log-SNR.
         end: the time of data, with a finite log-SNR.
-        key: of dequantisation and of the estimate of the divergence.
-        levels: L, how many values a number can have, 256 for images of bytes; None leaves samples as they are.
-        probes: directions of Hutchinson's estimate of the divergence; None takes it exactly, at the cost of one
+        key: of the dequantization and of the divergence estimate.
+        levels: L, the number of values, 256 for images of bytes; None skips the dequantization.
+        probes: number of directions of Hutchinson's divergence estimator; None computes it exactly, at the cost of one
             derivative for each dimension.
-        batch_size: how many samples go along the flow together.
+        batch_size: number of samples integrated together.
         rtol: relative tolerance of the flow's steps.
         atol: their absolute tolerance, for a state of unit scale.
         name: of the model.
 
     Raises:
         ImportError: without diffrax.
-        ValueError: for no samples, or samples that are not at one of their levels.
+        ValueError: for no samples, or values that are not at a level.
     """
     n, dims = len(samples), int(np.prod(samples.shape[1:]))
     check_whole("batch_size", batch_size, 1)
@@ -76,7 +75,7 @@ def likelihood(
     keys = jax.vmap(jax.random.split)(sample_keys(key, n))
     bits = np.empty(n)
     for first in range(0, n, batch_size):
-        # Filled up with the last sample, so that one shape is compiled.
+        # Padded with the last sample, so that one shape is compiled.
         rows = np.minimum(np.arange(first, first + min(batch_size, n)), n - 1)
         x = jnp.asarray(samples[rows], jnp.float32)
         if levels is not None:
@@ -86,9 +85,9 @@ def likelihood(
             probes=1 if probes is None else probes, rtol=rtol, atol=atol,
         )  # fmt: skip
         bits[rows] = np.asarray(bits_per_dim(found, dims, width), np.float64)
-    dequantised: Setting = "none" if levels is None else f"uniform, {levels} levels"
+    dequantization: Setting = "none" if levels is None else f"uniform, {levels} levels"
     settings: dict[str, Setting] = {
-        "dequantised": dequantised,
+        "dequantization": dequantization,
         "divergence": "exact" if probes is None else f"{probes} Rademacher probes",
         "solver": "Tsit5", "rtol": rtol, "atol": atol, "start": start, "end": end,
     }  # fmt: skip
@@ -105,21 +104,21 @@ def _noise(keys: Key[Array, " b"], x: Float[Array, "b *d"]) -> Float[Array, "b *
 
 
 def levels_of(samples: Samples) -> int | None:
-    """2 or 256, the fewest of these levels in [-1, 1] that hold every number of ``samples``; None where neither does.
+    """Return 2 or 256, the smaller number of levels in [-1, 1] that includes every value; None if neither does.
 
-    Bits and bytes keep their levels in any file and type; images that were scaled or rotated have left them.
+    Bits and bytes keep their levels in any file and dtype; resized or rotated images do not.
     """
     return next((levels for levels in (2, 256) if _off(samples, levels) <= NEAR), None)
 
 
 def _off(samples: Samples, levels: int) -> float:
-    """The largest distance of a number from the nearest level, in distances between levels."""
-    place = (samples.astype(np.float64) + 1) * (levels - 1) / 2
-    return float(np.abs(place - np.clip(np.round(place), 0, levels - 1)).max())
+    """Return the largest distance of a value from the nearest level, relative to the distance between levels."""
+    index = (samples.astype(np.float64) + 1) * (levels - 1) / 2
+    return float(np.abs(index - np.clip(np.round(index), 0, levels - 1)).max())
 
 
 def _width(samples: Samples, levels: int) -> float:
-    """The distance between levels, after all samples are known to be at one."""
+    """Return the distance between levels after checking that all values are at one."""
     check_whole("levels", levels, 2)
     width, off = 2 / (levels - 1), _off(samples, levels)
     if off > NEAR:

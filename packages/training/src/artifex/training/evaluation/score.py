@@ -1,4 +1,4 @@
-"""What a metric gives: a number, and all that is needed to compare it with another."""
+"""Scores: a number, and everything needed to compare it with another."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ class Score:
     Attributes:
         metric: its name, such as ``"fid"``.
         value: the number.
-        error: its standard error, None where no estimate of it is known.
-        better: which way is better.
-        extractor: what the features are, by name; scores of two extractors can't be compared.
-        generated: how many generated samples it is of, None where none are needed.
-        real: how many real ones they were held against, None where none are needed.
-        settings: what else it depends on.
+        error: its standard error, None if there is no estimate of it.
+        better: the better direction.
+        extractor: name of the feature extractor; scores of different extractors are not comparable.
+        generated: number of generated samples, None if it needs none.
+        real: number of real samples, None if it needs none.
+        settings: other parameters that it depends on.
     """
 
     metric: str
@@ -32,17 +32,17 @@ class Score:
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """``kid 0.0123 ± 0.0004 (raw values; 1,000 generated, 1,797 real; block = 100)``."""
-        said = (self.extractor, counted(self.generated, self.real), self.said_settings)
-        return f"{self.metric} {self.said_value} ({'; '.join(filter(None, said))})"
+        """Format as ``kid 0.0123 ± 0.0004 (raw values; 1,000 generated, 1,797 real; block = 100)``."""
+        details = (self.extractor, counted(self.generated, self.real), self.settings_text)
+        return f"{self.metric} {self.value_text} ({'; '.join(filter(None, details))})"
 
     @property
-    def said_value(self) -> str:
+    def value_text(self) -> str:
         """``0.0123 ± 0.0004``, or the value alone."""
         return f"{self.value:.5g}" if self.error is None else f"{self.value:.4g} ± {self.error:.2g}"
 
     @property
-    def said_settings(self) -> str:
+    def settings_text(self) -> str:
         """``block = 100, seed = 0``."""
         return listed(self.settings)
 
