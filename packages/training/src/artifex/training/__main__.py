@@ -1,4 +1,4 @@
-"""Where the command ``artifex`` starts."""
+"""The entry point of the command ``artifex``."""
 
 import os
 import sys
@@ -6,30 +6,28 @@ from typing import Final
 
 VARIABLE: Final = "GLIBC_TUNABLES"
 LARGE_PAGES: Final = "glibc.malloc.hugetlb=1"
-"""Memory in pages of 2 MiB."""
+"""Allocate memory in pages of 2 MiB."""
 FLAGS: Final = "XLA_FLAGS"
 EXTRA: Final = "--xla_backend_extra_options"
 SEVERAL_OUTPUTS: Final = f"{EXTRA}=xla_cpu_use_multi_output_fusion"
-"""Loops of XLA's CPU backend that read the same arrays become one."""
+"""Fuse loops of XLA's CPU backend that read the same arrays."""
 
 
 def main() -> int:
-    """Run the command, in a process with large pages and larger loops; return its exit code."""
+    """Run the command with large pages and multi-output fusion; return its exit code."""
     use_large_pages()
-    use_larger_loops()
+    use_multi_output_fusion()
     from artifex.training.cli import main as run
 
     return run()
 
 
 def use_large_pages() -> None:
-    """Start this process anew, by ``exec``, with glibc asking for large pages.
+    """Restart this process, by ``exec``, with large pages in glibc's malloc.
 
-    On a CPU, XLA takes the memory of a training step anew each time. glibc gives that much back to the kernel, which
-    hands it over again in pages of 4 KiB, each zeroed and entered by itself: a tenth of a step of the digits' DiT on
-    two cores. (Steps of a second gained as much or lost more, as the machine had it.) glibc reads the setting once,
-    when a process starts. Nothing is done without glibc, or where the variable ``GLIBC_TUNABLES`` is set already, even
-    to nothing.
+    On a CPU, XLA allocates the memory of a training step each time, and page faults of 4 KiB pages are a large part
+    of a small network's step. glibc reads the setting only when a process starts. Without glibc, or if the variable
+    ``GLIBC_TUNABLES`` is set already, even to nothing, this does nothing.
     """
     if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}) or VARIABLE in os.environ:
         return
@@ -37,13 +35,11 @@ def use_large_pages() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def use_larger_loops() -> None:
-    """Have XLA's CPU backend make loops with several outputs.
+def use_multi_output_fusion() -> None:
+    """Enable multi-output fusion in XLA's CPU backend.
 
-    It doesn't by itself, and then reads a gradient three times to update a parameter and its two moments. In turns, for
-    the time without, on two cores with JAX 0.10.2: 0.80 for the CIFAR U-Net's training step, 0.87 for the digits'.
-    Nothing is done where ``XLA_FLAGS`` says something about such options already. JAX reads it when it first makes an
-    array.
+    Without it, XLA reads a gradient three times to update a parameter and its two moments. If ``XLA_FLAGS`` has such
+    extra options already, this does nothing. JAX reads the variable when it creates its first array.
     """
     flags = os.environ.get(FLAGS, "")
     if EXTRA not in flags:

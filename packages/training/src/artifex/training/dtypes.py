@@ -1,11 +1,11 @@
-"""Dtypes by name: each is honoured, or refused in one line."""
+"""Dtypes by name, supported or refused in one line."""
 
 import jax
 import jax.numpy as jnp
 
 
 def check_dtype(name: str, value: object) -> None:
-    """Raise a ValueError unless ``value`` names a dtype that numbers can be kept in without losing them silently.
+    """Raise a ValueError unless ``value`` names a dtype that is safe for parameters.
 
     Args:
         name: of the setting.

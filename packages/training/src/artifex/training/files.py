@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Paths, and files that are written atomically."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 def expanded(path: Path | str) -> Path:
-    """A path with ``~`` and ``~user`` at its beginning as home folders.
+    """Expand a leading ``~`` or ``~user`` of a path.
 
     Raises:
         ValueError: if there is no such home folder.
@@ -17,25 +17,25 @@ def expanded(path: Path | str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"{path} begins with a home folder that is not known") from error
+        raise ValueError(f"{path} begins with an unknown home folder") from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that becomes ``path`` when the block ends well, and is gone when it does not.
+    """Write to a temporary file that replaces ``path`` when the block succeeds, and is deleted when it fails.
 
-    Whoever reads ``path`` meanwhile sees what was there before.
+    Until then ``path`` keeps its previous content.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from error  # not the name that no one gave
+        raise type(error)(error.errno, error.strerror, str(path)) from error  # instead of the temporary name
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files
+        # mkstemp creates private files
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _umask() -> int:
-    """The process's mask; it can be read only by setting it."""
+    """Return the process's umask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

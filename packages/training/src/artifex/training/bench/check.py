@@ -17,19 +17,19 @@ from artifex.training.bench.workloads import C, Kernel, gradient, workload
 
 DTYPES: Final = (jnp.float32, jnp.bfloat16, jnp.float16)
 TOLERANCE: Final = {"float32": 2e-5, "bfloat16": 3e-2, "float16": 4e-3}
-"""Values and gradients may differ from the reference's in float32 by 4 times this, by its largest number."""
+"""Values and gradients may differ from the float32 reference by 4 times this, relative to its largest value."""
 REDUCED: Final = 4e-3
-"""The same for products of float32 matrices on a GPU, which takes 10 bits of their numbers."""
+"""The same for products of float32 matrices on a GPU, which uses 10 bits of their mantissas."""
 
 
 def check_implementations(kernel: Kernel[C]) -> Iterator[str]:
     """Compare value and gradient of every implementation with the float32 reference at the kernel's odd size.
 
     Yields:
-        A line for each dtype: which implementations ran, and how far off the worst was.
+        A line for each dtype: the implementations that ran, and the largest error.
 
     Raises:
-        WrongResultError: if one is off by more than its dtype explains.
+        WrongResultError: if an error is larger than the dtype explains.
     """
     for dtype in DTYPES:
         name = jnp.dtype(dtype).name
@@ -48,11 +48,12 @@ def check_implementations(kernel: Kernel[C]) -> Iterator[str]:
         programs["reference"] = jax.jit(in_float32(both(forward["reference"])))
         errors = compare(f"{kernel.name} in {name}", programs, arguments, 4 * tolerance)
         worst = max(errors, key=lambda implementation: errors[implementation])
-        yield f"{kernel.name} in {name}: {', '.join(implementations)}; {worst} is off by {errors[worst]:.1e} at most"
+        ran = ", ".join(implementations)
+        yield f"{kernel.name} in {name}: {ran}; {worst} has the largest error, {errors[worst]:.1e}"
 
 
 def both(function: Function) -> Function:
-    """The value and the gradient, as a function of the cotangent and the arguments."""
+    """Combine value and gradient to a function of the cotangent and the arguments."""
 
     def run(cotangent: PyTree[Array], *args: Array) -> PyTree[Array]:
         return function(*args), gradient(function)(cotangent, *args)
@@ -61,7 +62,7 @@ def both(function: Function) -> Function:
 
 
 def in_float32(function: Function) -> Function:
-    """``function`` of the same numbers in float32, its products as exact as that is."""
+    """Evaluate ``function`` for the same values in float32, with products of full precision."""
 
     def run(*args: PyTree[Array]) -> PyTree[Array]:
         wide = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, args)
@@ -72,16 +73,16 @@ def in_float32(function: Function) -> Function:
 
 
 def check_noise(streams: int = 8, numbers: int = 2**16) -> Iterator[str]:
-    """Holds the noise that each implementation of the linear step draws to its promise.
+    """Check the noise of each implementation of the linear step.
 
-    Threefry must be JAX's number for number, within 3e-5, which no other random bits would give; philox standard normal
-    by its moments, uncorrelated from stream to stream and along a stream, and by the test of Kolmogorov and Smirnov.
+    Threefry must equal JAX's numbers within 3e-5; philox must be standard normal by its moments, by correlations
+    between and along streams, and by the Kolmogorov-Smirnov test.
 
     Yields:
         A line for each implementation.
 
     Raises:
-        WrongResultError: if a promise is not kept.
+        WrongResultError: if a check fails.
     """
     keys = sample_keys(jax.random.key(2024), streams)
     want = np.asarray(jax.vmap(lambda key: jax.random.normal(key, (numbers,)))(keys))
@@ -105,10 +106,10 @@ def check_noise(streams: int = 8, numbers: int = 2**16) -> Iterator[str]:
 
 
 def check_standard_normal(z: np.ndarray) -> str:
-    """Says how far the streams ``z``, ``(streams, n)``, are from standard normal, in standard deviations of chance.
+    """Describe the deviation of the streams ``z``, ``(streams, n)``, from standard normal, in standard deviations.
 
     Raises:
-        WrongResultError: if a moment or correlation is 6 of them off, or the Kolmogorov-Smirnov test gives below 1e-6.
+        WrongResultError: if a moment or correlation deviates by 6 or more, or the Kolmogorov-Smirnov p is below 1e-6.
     """
     streams, n = z.shape
     # Standard deviations of the first four moments of n standard normal numbers.
@@ -126,7 +127,7 @@ def check_standard_normal(z: np.ndarray) -> str:
 
 
 def _noise(implementation: ImplementationName, noise: Noise, keys: Array, numbers: int) -> Array:
-    """Noise alone."""
+    """Draw noise."""
 
     @jax.jit
     def run(keys: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The kernels of this project as they are measured: a new one joins by one entry of ``KERNELS``."""
+"""The benchmarked kernels; a new one needs one entry of ``KERNELS``."""
 
 import math
 from typing import Any, Final
@@ -72,7 +72,7 @@ def _linear_step(case: LinearStepCase, implementation: ImplementationName) -> Fu
 
 
 def _guided_combine_inputs(case: GuidedCombineCase, batch: int, dtype: DTypeLike) -> Arguments:
-    # No scale of 1: it would leave the ties of narrow numbers, and the quantile's gradient goes to one of equal ones.
+    # A scale of 1 would keep ties between 16-bit values, for which the quantile's gradient is ambiguous.
     return (*(normal(i, (batch, *case.shape), dtype) for i in range(2)), 1.3 + 6.1 * jnp.linspace(0, 1, batch))
 
 
@@ -111,8 +111,8 @@ def _group_norm_silu(case: GroupNormSiluCase, implementation: ImplementationName
 def _qk_norm_rope_inputs(case: QkNormRopeCase, batch: int, dtype: DTypeLike) -> Arguments:
     heads = [normal(i, (batch, case.tokens, case.heads, case.head_dim), dtype) for i in range(2)]
     side = math.ceil(case.tokens ** (1 / case.axes))
-    place = jnp.arange(case.tokens)
-    positions = jnp.stack([place // side**i % side for i in range(case.axes)], axis=-1)
+    index = jnp.arange(case.tokens)
+    positions = jnp.stack([index // side**i % side for i in range(case.axes)], axis=-1)
     return (*heads, *(normal(i, (case.head_dim,), dtype) for i in (2, 3)), positions)
 
 

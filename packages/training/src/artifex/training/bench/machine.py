@@ -1,4 +1,4 @@
-"""What the numbers were measured on, and what it can do at most."""
+"""The machine of a benchmark, and its peak rates."""
 
 import os
 import platform
@@ -15,11 +15,11 @@ from jaxtyping import Array
 from artifex.training.bench.race import Function, race, repeated
 
 PACKAGES: Final = ("artifex-kernels", "jax", "jaxlib", "jax-triton", "triton", "numpy")
-"""Those whose versions matter to a kernel's speed."""
+"""Packages whose versions affect the speed of kernels."""
 
 
 def device_name() -> str:
-    """The accelerator's name, or the processor's with its cores."""
+    """Return the accelerator's name, or the processor's with its number of cores."""
     device = jax.devices()[0]
     if device.platform != "cpu":
         return str(device.device_kind)
@@ -31,12 +31,12 @@ def device_name() -> str:
 
 
 def folder_name(device: str) -> str:
-    """``device`` in small letters, digits and hyphens."""
+    """Convert ``device`` to lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def versions() -> dict[str, str]:
-    """Python's and those of ``PACKAGES`` that are installed."""
+    """Return the versions of Python and of the installed ``PACKAGES``."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -47,12 +47,12 @@ def versions() -> dict[str, str]:
 
 
 def copying(size: int) -> tuple[Function, Array]:
-    """A function that reads and writes ``size`` bytes in all, half of them each, and its argument."""
+    """Make a function that reads and writes ``size`` bytes in total, and its argument."""
     return jnp.negative, jnp.ones(max(size // 8, 1), jnp.float32)
 
 
 def matmul_rate(dtype: DTypeLike, times: int) -> float:
-    """Floating-point operations a second in products of square matrices of ``dtype``, ``times`` of them a program."""
+    """Measure the floating-point operations a second of matrix products, ``times`` of them a program."""
     n = 1024 if jax.default_backend() == "cpu" else 8192
     x = jnp.ones((n, n), dtype)
     product = jax.jit(repeated(jnp.matmul, times))
@@ -61,7 +61,7 @@ def matmul_rate(dtype: DTypeLike, times: int) -> float:
 
 
 def copy_rate(times: int) -> float:
-    """Bytes read or written a second, in an array that no cache holds."""
+    """Measure the bytes read or written a second, for an array larger than any cache."""
     size = 2**28 if jax.default_backend() == "cpu" else 2**32
     copy, x = copying(size)
     run = jax.jit(repeated(copy, times))

@@ -1,4 +1,4 @@
-"""One workload: everybody computes the same, then all race, beside a plain copy of as many bytes."""
+"""The measurement of a workload: compare all results, then time all candidates and a copy of as many bytes."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,25 +16,25 @@ from artifex.training.bench.race import Function, race, repeated
 from artifex.training.bench.workloads import Arguments, Workload
 
 COPY: Final = "copy"
-"""The racer that moves the bytes and computes nothing."""
+"""Name of the candidate that copies the bytes."""
 
 
 class WrongResultError(AssertionError):
-    """Two implementations of a kernel, or an implementation and a peer, give other numbers on the same inputs."""
+    """Two implementations of a kernel, or an implementation and a peer, disagree on the same inputs."""
 
 
 @dataclass(frozen=True)
 class Racer:
-    """How one implementation or peer did.
+    """The times of one implementation or peer.
 
     Attributes:
         seconds: median time of a call.
-        spread: half of the rounds lie within so much of each other, by the median.
-        speedup: over the reference and every peer, by name: median over the rounds of its time by this one's.
-        of_copy: median over the rounds of the time of a copy of the same bytes by this one's: 1 is as fast as such an
-            array can be moved; a small one, that stays in a cache, faster than memory.
-        of_matmul: its rate of operations by the measured one of matrix products, where it multiplies matrices.
-        error: largest difference from the reference by the reference's largest number.
+        spread: interquartile range of the rounds, relative to the median.
+        speedup: over the reference and every peer, by name: median over the rounds of their time over this one's.
+        of_copy: median over the rounds of the time of a copy of the same bytes over this one's: 1 is the speed of
+            memory, or of a cache for small arrays.
+        of_matmul: its rate of operations relative to that of matrix products, if it multiplies matrices.
+        error: largest difference from the reference, relative to the reference's largest value.
     """
 
     seconds: float
@@ -47,19 +47,19 @@ class Racer:
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a workload.
+    """The measurements of a workload.
 
     Attributes:
         kernel: its name.
         case: the size's name.
         direction: forward or gradient.
         dtype: of the arrays.
-        batch: samples.
-        bytes: that must be moved at least.
+        batch: number of samples.
+        bytes: lower bound of the bytes to move.
         flops: floating-point operations.
         fastest: the kernel's implementations, the fastest first.
         racers: by name of implementation or peer.
-        left_out: why an implementation did not run, by its name.
+        skipped: reasons why implementations did not run, by name.
     """
 
     kernel: str
@@ -71,24 +71,24 @@ class Result:
     flops: float
     fastest: list[str]
     racers: dict[str, Racer]
-    left_out: dict[str, str]
+    skipped: dict[str, str]
 
 
 def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int, budget: float) -> Result:
-    """Compares the results of all implementations and peers, then lets them race.
+    """Compare the results of all implementations and peers, then time them.
 
     Args:
-        workload: what is measured.
-        matmul_rate: operations a second in products of matrices.
-        tolerance: by how much results may differ, by the largest number of the reference's.
+        workload: to measure.
+        matmul_rate: operations a second of matrix products.
+        tolerance: of differences, relative to the reference's largest value.
         times: calls a program.
-        budget: seconds of racing.
+        budget: seconds of timing.
 
     Raises:
-        WrongResultError: if they differ by more; nothing is timed then.
+        WrongResultError: if results differ by more; nothing is timed then.
     """
     arguments = workload.inputs()
-    implementations, left_out = runnable(workload, arguments)
+    implementations, skipped = runnable(workload, arguments)
     size = workload.bytes()
     copy, source = copying(size)
     programs = {name: jax.jit(repeated(f, times)) for name, f in {**implementations, **workload.peers}.items()}
@@ -117,31 +117,31 @@ def measure(workload: Workload, matmul_rate: float, tolerance: float, times: int
         flops=workload.flops,
         fastest=sorted(implementations, key=lambda name: racers[name].seconds),
         racers=racers,
-        left_out=left_out,
+        skipped=skipped,
     )
 
 
 def runnable(workload: Workload, arguments: Arguments) -> tuple[dict[str, Function], dict[str, str]]:
-    """The implementations that run here, and why the others don't."""
+    """Return the implementations that run here, and the reasons why others don't."""
     implementations: dict[str, Function] = {}
-    left_out: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for name, implementation in workload.implementations.items():
         try:
             jax.eval_shape(implementation, *arguments)
         except UnsupportedKernelError as error:
-            left_out[name] = str(error)
+            skipped[name] = str(error)
         else:
             implementations[name] = implementation
-    return implementations, left_out
+    return implementations, skipped
 
 
 def compare(what: str, programs: Mapping[str, Function], arguments: Arguments, tolerance: float) -> dict[str, float]:
-    """How far each result lies from the reference's, by its largest number.
+    """Compute the difference of each result from the reference's, relative to its largest value.
 
     Raises:
-        WrongResultError: if one lies further off than ``tolerance``.
+        WrongResultError: if one is larger than ``tolerance``.
     """
-    # Compiling takes most of the time, and needs no lock.
+    # Compilation takes most of the time, and releases the GIL.
     with ThreadPoolExecutor() as pool:
         results = dict(zip(programs, pool.map(lambda program: program(*arguments), programs.values()), strict=True))
     errors = {name: difference(result, results["reference"]) for name, result in results.items()}
@@ -152,7 +152,7 @@ def compare(what: str, programs: Mapping[str, Function], arguments: Arguments, t
 
 
 def difference(got: PyTree[Array], want: PyTree[Array]) -> float:
-    """The largest difference by the largest number wanted, over each array; the worst of them."""
+    """Compute the largest difference relative to the largest wanted value, for the worst array."""
     worst = 0.0
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         a64, b64 = np.asarray(a, np.float64), np.asarray(b, np.float64)

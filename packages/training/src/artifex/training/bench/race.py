@@ -1,4 +1,4 @@
-"""Times that can be compared: all take turns on the same inputs, so what else the machine does meets them all."""
+"""Comparable times: all candidates take turns on the same inputs, so that other load affects them equally."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,30 +13,30 @@ Run = Callable[[], object]
 Function = Callable[..., PyTree[Array]]
 
 ROUNDS: Final = (5, 300)
-"""The fewest and the most turns."""
+"""The smallest and the largest number of rounds."""
 
 
 def finish(run: Run) -> None:
-    """Calls ``run`` and waits until its last result is there."""
+    """Call ``run`` and wait for its results."""
     jax.block_until_ready(run())  # type: ignore[no-untyped-call]
 
 
 def seconds(run: Run) -> float:
-    """How long one call takes."""
+    """Time one call."""
     start = time.perf_counter()
     finish(run)
     return time.perf_counter() - start
 
 
 def rounds_within(budget: float, a_round: float) -> int:
-    """How many rounds of ``a_round`` seconds fill ``budget`` seconds, within ``ROUNDS``."""
+    """Compute the number of rounds of ``a_round`` seconds in ``budget`` seconds, within ``ROUNDS``."""
     return min(max(int(budget / a_round), ROUNDS[0]), ROUNDS[1])
 
 
 def repeated(function: Function, times: int) -> Function:
-    """``function`` so many times in one program, as a loop calls it: what the host takes to start it is then shared.
+    """Call ``function`` repeatedly in one program, so that the overhead of a launch is amortized.
 
-    Each call's arguments wait for the call before, so none is left out or moved before the loop.
+    Each call's arguments depend on the previous call, so that XLA removes or moves none.
     """
     if times == 1:
         return function
@@ -52,7 +52,7 @@ def repeated(function: Function, times: int) -> Function:
 
 
 def speedup(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median over the rounds of their time by ours: above 1, we are the faster."""
+    """Compute the median over the rounds of their time over ours: above 1, ours is faster."""
     return median(their / our for our, their in zip(ours, theirs, strict=True))
 
 
@@ -63,33 +63,33 @@ class Times:
     of: Mapping[str, tuple[float, ...]]
 
     def median(self, name: str) -> float:
-        """The median time of one."""
+        """Compute the median time of one."""
         return median(self.of[name])
 
     def speedup(self, name: str, over: str) -> float:
-        """``speedup`` of one racer over another."""
+        """Compute the speedup of one candidate over another."""
         return speedup(self.of[name], self.of[over])
 
     def spread(self, name: str) -> float:
-        """Half of all rounds lie within so much of each other, by the median: how noisy the machine was."""
+        """Compute the interquartile range relative to the median: the noise of the machine."""
         low, middle, high = quantiles(self.of[name], n=4)
         return (high - low) / middle
 
 
 def race(runs: Mapping[str, Run], budget: float = 1.0) -> Times:
-    """Lets all of ``runs`` take turns, one call each a round, after one call each that compiles.
+    """Time ``runs`` in turns, one call each a round, after one call each to compile.
 
     Args:
         runs: at least one, by name.
-        budget: seconds for all rounds together, kept to where ``ROUNDS`` allows.
+        budget: seconds for all rounds, as far as ``ROUNDS`` allows.
     """
     for run in runs.values():
         finish(run)
     rounds = rounds_within(budget, sum(seconds(run) for run in runs.values()))
     times: dict[str, list[float]] = {name: [] for name in runs}
-    there = list(runs)
+    forward = list(runs)
     for i in range(rounds):
-        # There and back: whoever follows another finds the caches as that one left them.
-        for name in there if i % 2 == 0 else reversed(there):
+        # In alternating order: each candidate finds the caches as the previous one left them.
+        for name in forward if i % 2 == 0 else reversed(forward):
             times[name].append(seconds(runs[name]))
     return Times({name: tuple(values) for name, values in times.items()})

@@ -1,4 +1,4 @@
-"""What was measured, as a table, a file of numbers and a picture."""
+"""Reports of measurements as a table, a JSON file and a picture."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,8 +13,8 @@ from artifex.training.files import replacing
 from artifex.training.run.plots import DPI, GREY, INK, LINE, PAPER, TEAL, save
 
 FILES: Final = ("kernels.json", "kernels.png")
-COLOURS: Final = {"xla": TEAL, "pallas": "#c8553d", "triton": "#e0a030", "cudnn": "#5b4b8a", "reference": INK}
-"""Of the implementations in the picture; peers are grey."""
+COLORS: Final = {"xla": TEAL, "pallas": "#c8553d", "triton": "#e0a030", "cudnn": "#5b4b8a", "reference": INK}
+"""Colors of the implementations in the picture; peers are gray."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Report:
 
     Attributes:
         device: the processor's or accelerator's name.
-        date: the day it was run, ``YYYY-MM-DD``.
-        versions: of the packages that matter.
-        copy_rate: bytes a second that a plain copy of a large array moves, before and after all else.
-        matmul_rate: operations a second of matrix products, before and after all else.
-        noise: the median of all racers' spreads.
-        load: processes that wanted a core, on average over the last minute, before and after; None where unknown.
-        checks: what was found right before anything was timed.
+        date: of the run, ``YYYY-MM-DD``.
+        versions: of the relevant packages.
+        copy_rate: bytes a second of a copy of a large array, before and after the measurements.
+        matmul_rate: operations a second of matrix products, before and after the measurements.
+        noise: the median of all spreads.
+        load: load average of the last minute, before and after; None if unknown.
+        checks: that passed before anything was timed.
         results: in the order they were measured.
         skipped: workloads for which no time was left.
     """
@@ -47,14 +47,14 @@ class Report:
 
 
 def write(report: Report, folder: Path) -> None:
-    """Writes ``FILES`` into ``folder``."""
+    """Write ``FILES`` into ``folder``."""
     with replacing(folder / FILES[0]) as file:
         file.write((json.dumps(asdict(report), indent=1) + "\n").encode())
     save(figure(report), folder / FILES[1])
 
 
 def table(report: Report) -> Table:
-    """A row for each workload: its fastest implementation against the reference, the peers and the machine."""
+    """Make a table of the workloads: the fastest implementation against reference, peers and machine."""
     peers = list(dict.fromkeys(name for r in report.results for x in r.racers.values() for name in x.speedup))
     out = Table(title=report.device, title_justify="left", box=None, header_style="dim", pad_edge=False)
     for name in ("", "", "implementation"):
@@ -82,22 +82,22 @@ def table(report: Report) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """Three digits in the unit that fits."""
+    """Format seconds with three digits and a unit."""
     size, unit = next((x for x in ((1.0, "s"), (1e-3, "ms")) if seconds >= x[0]), (1e-6, "us"))
     return f"{seconds / size:.3g} {unit}"
 
 
 def figure(report: Report) -> Figure:
-    """How many times as fast as the reference each implementation and peer is, a line for each workload."""
+    """Plot the speedup over the reference of each implementation and peer, a line for each workload."""
     results = report.results[::-1]
     picture = Figure(figsize=(8.4, 1.3 + 0.22 * len(results)), dpi=DPI, facecolor=PAPER, layout="constrained")
     axes = picture.add_subplot(facecolor=PAPER)
     names = list(dict.fromkeys(name for r in report.results for name in r.racers if name != "reference"))
     for name in names:
-        there = [i for i, r in enumerate(results) if name in r.racers]
-        speedups = [results[i].racers[name].speedup["reference"] for i in there]
-        marker = "o" if name in COLOURS else "|"
-        axes.scatter(speedups, there, s=26, color=COLOURS.get(name, GREY), marker=marker, label=name, zorder=3)
+        rows = [i for i, r in enumerate(results) if name in r.racers]
+        speedups = [results[i].racers[name].speedup["reference"] for i in rows]
+        marker = "o" if name in COLORS else "|"
+        axes.scatter(speedups, rows, s=26, color=COLORS.get(name, GREY), marker=marker, label=name, zorder=3)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")

@@ -1,4 +1,4 @@
-"""The whole benchmark of the kernels: what is right first, then what is fast."""
+"""The benchmark of the kernels: correctness first, then speed."""
 
 import math
 import os
@@ -19,16 +19,16 @@ from artifex.training.bench.report import Report
 from artifex.training.bench.workloads import Kernel, Workload, workloads
 
 TOLERANCE = {"forward": 1.0, "gradient": 4.0}
-"""Gradients sum more numbers."""
+"""Factors on the tolerance; gradients sum more numbers."""
 
 
-def run(kernels: Sequence[Kernel[Any]], seconds: float, say: Callable[[str], None]) -> Report:
-    """Checks and measures ``kernels`` on the default device.
+def run(kernels: Sequence[Kernel[Any]], seconds: float, show: Callable[[str], None]) -> Report:
+    """Check and measure ``kernels`` on the default device.
 
     Args:
         kernels: of ``artifex.training.bench.kernels.KERNELS``.
-        seconds: after so many, the workloads that are left are skipped, and the report says which.
-        say: told what is being done.
+        seconds: time limit, after which remaining workloads are skipped and listed in the report.
+        show: called with the current activity.
 
     Raises:
         WrongResultError: if an implementation is wrong; nothing is timed then.
@@ -36,28 +36,28 @@ def run(kernels: Sequence[Kernel[Any]], seconds: float, say: Callable[[str], Non
     deadline = time.monotonic() + seconds
     on_cpu = jax.default_backend() == "cpu"
     dtype = jnp.float32 if on_cpu else jnp.bfloat16
-    # A GPU is told to do many at once, or the telling would be what is measured.
+    # A GPU runs many calls at once, so that their launch overhead is not what is measured.
     times = 1 if on_cpu else 20
     checks: list[str] = []
     for kernel in kernels:
-        say(f"checking {kernel.name}")
+        show(f"checking {kernel.name}")
         checks.extend(check_implementations(kernel))
     if any(kernel.name == "linear_step" for kernel in kernels):
-        say("checking noise")
+        show("checking noise")
         checks.extend(check_noise())
 
-    say("copying and multiplying")
+    show("copying and multiplying")
     load = [_load()]
     copying, multiplying = [copy_rate(times)], [matmul_rate(dtype, times)]
     results: list[Result] = []
     skipped: list[str] = []
-    # A second's work for a CPU; the reference takes several times as long.
+    # A second of work for a CPU; the reference takes several times as long.
     limit = 5e10 if on_cpu else math.inf
     for job in _in_order(kernels, dtype, on_cpu, limit):
         if time.monotonic() > deadline:
             skipped.append(job.name)
             continue
-        say(job.name)
+        show(job.name)
         tolerance = (1e-4 if on_cpu else 3e-2) * TOLERANCE[job.direction]
         results.append(measure(job, multiplying[0], tolerance, times, 2.0 if on_cpu else 0.3))
     copying.append(copy_rate(times))
@@ -78,12 +78,12 @@ def run(kernels: Sequence[Kernel[Any]], seconds: float, say: Callable[[str], Non
 
 
 def _in_order(kernels: Sequence[Kernel[Any]], dtype: DTypeLike, few: bool, limit: float) -> list[Workload]:
-    """Every kernel's first workload, then every second one, and so on: if time runs out, all have had some."""
+    """Order workloads round-robin by kernel, so that all kernels are measured if time runs out."""
     columns = [list(workloads(kernel, dtype, few, limit)) for kernel in kernels]
     longest = max(len(column) for column in columns)
     return [column[i] for i in range(longest) for column in columns if i < len(column)]
 
 
 def _load() -> float | None:
-    """Processes that want a core, on average over the last minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

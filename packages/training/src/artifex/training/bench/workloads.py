@@ -1,4 +1,4 @@
-"""What is measured: a kernel at a named size, forward or with its gradient, and what it must move and compute."""
+"""Workloads: a kernel at a named size, forward or with its gradient, with its bytes and operations."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,17 +23,17 @@ class Case(Protocol):
 
     @property
     def name(self) -> str:
-        """What the size is known by."""
+        """Name of the size."""
         ...
 
     @property
     def batch(self) -> int:
-        """Samples on an accelerator."""
+        """Number of samples on an accelerator."""
         ...
 
     @property
     def few(self) -> int:
-        """Samples on a CPU."""
+        """Number of samples on a CPU."""
         ...
 
 
@@ -42,19 +42,19 @@ C = TypeVar("C", bound=Case)
 
 @dataclass(frozen=True)
 class Kernel(Generic[C]):
-    """How a kernel is measured.
+    """A kernel with its benchmark cases.
 
     Attributes:
-        name: its own.
+        name: of the kernel.
         cases: its named sizes.
-        odd: a small size that divides nothing, to check the implementations at.
+        odd: a small odd size, to check the implementations.
         implementations: the names of its implementations.
-        inputs: makes its arguments, the batch in front, from a case, a batch size and a dtype.
-        call: for a case and an implementation, the function of these arguments.
-        flops: floating-point operations of one call forward.
-        backward: those of a forward and backward pass by those of the forward pass; None leaves the gradient out.
+        inputs: makes its arguments, batch first, from a case, a batch size and a dtype.
+        call: the function of these arguments for a case and an implementation.
+        flops: floating-point operations of one forward call.
+        backward: operations of a forward and backward pass relative to the forward pass; None skips the gradient.
         peers: other functions of the same arguments that compute the same, by name.
-        products: whether it multiplies matrices, so that the rate of those bounds it too.
+        products: True if it multiplies matrices, so that their rate is a bound.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Workload:
         case: the size's name.
         direction: the value alone, or the gradient of its inner product with fixed numbers.
         dtype: of the arrays.
-        batch: samples.
+        batch: number of samples.
         implementations: the function of the arguments for each implementation.
         peers: others that compute the same.
         inputs: makes the arguments.
         flops: floating-point operations of a call.
-        products: whether these are products of matrices.
+        products: True for products of matrices.
     """
 
     kernel: str
@@ -103,20 +103,20 @@ class Workload:
         return f"{self.kernel}/{self.case}/{self.direction}"
 
     def bytes(self) -> int:
-        """What must be moved at least: every argument read and every result written once."""
+        """Compute a lower bound of the bytes to move: every argument is read and every result written once."""
         arguments = jax.eval_shape(self.inputs)
         results = jax.eval_shape(self.implementations["reference"], *arguments)
         return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves((arguments, results)))
 
 
 def workloads(kernel: Kernel[C], dtype: DTypeLike, few: bool, flops_below: float = math.inf) -> Iterator[Workload]:
-    """Every case of ``kernel``, forward and, where it has one, with its gradient.
+    """Yield every case of ``kernel``, forward and, if it has one, with its gradient.
 
     Args:
-        kernel: what is measured.
+        kernel: to measure.
         dtype: of the arrays.
-        few: batches as a CPU gets through them.
-        flops_below: workloads of so many operations or more are left out.
+        few: use the batch sizes for a CPU.
+        flops_below: skip workloads of this many operations or more.
     """
     factors: tuple[tuple[Direction, float], ...] = (("forward", 1.0),)
     if kernel.backward is not None:
@@ -129,7 +129,7 @@ def workloads(kernel: Kernel[C], dtype: DTypeLike, few: bool, flops_below: float
 
 
 def workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike, batch: int, flops: float) -> Workload:
-    """``kernel`` at ``case``, with so many operations a call."""
+    """Make the workload of ``kernel`` at ``case``, with ``flops`` operations a call."""
 
     def turn(function: Function) -> Function:
         return gradient(function) if direction == "gradient" else function
@@ -158,7 +158,7 @@ def workload(kernel: Kernel[C], case: C, direction: Direction, dtype: DTypeLike,
 
 
 def gradient(function: Function) -> Function:
-    """The gradient of ``sum(cotangent * function(*args))`` in every floating argument, as a function of all these."""
+    """Differentiate ``sum(cotangent * function(*args))`` by every floating argument, as a function of all of them."""
 
     def run(cotangent: PyTree[Array], *args: Array) -> list[Array]:
         floating = [i for i, x in enumerate(args) if jnp.issubdtype(x.dtype, jnp.floating)]
@@ -176,5 +176,5 @@ def gradient(function: Function) -> Function:
 
 
 def normal(seed: int, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Standard normal numbers of ``dtype``."""
+    """Draw standard normal numbers of ``dtype``."""
     return jax.random.normal(jax.random.key(seed), shape, dtype)

@@ -47,7 +47,7 @@ FRAMES: Final = 10
 SHOWN: Final = 3
 """The digit in that picture."""
 BAR: Final = {"recognised_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "near_copies_at_most": 0.05}
-"""What a run of the default steps is expected to reach."""
+"""Expected quality of a run of the default steps."""
 FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json")
 Frames = Float32[np.ndarray, "frames h w c"]
 

@@ -1,4 +1,4 @@
-"""Optimizers of optax by name, under a learning rate that runs by a schedule, their gradients clipped."""
+"""Optimizers of optax by name, with learning rate schedules and gradient clipping."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -49,25 +49,25 @@ _OPTIMISERS: Final[Mapping[Name, Callable[..., optax.GradientTransformation]]] =
 }
 
 MEANS: Final = ("b1", "b2", "b3", "beta", "momentum")
-"""Options that say how slowly a running mean forgets."""
+"""Options that are decay rates of running means."""
 
-
-# Decided by the network, by the roles of its parameters.
+# Determined by the roles of the network's parameters.
 _MASKS: Final = ("mask", "weight_decay_mask", "trust_ratio_mask")
 _OURS: Final = ("learning_rate", "muon_weight_dimension_numbers", *_MASKS)
 
 
 class OptimizerConfig(Section):
-    """How parameters are updated.
+    """The optimizer.
 
     Attributes:
-        name: a function of optax; muon is for the matrices between hidden layers, the rest of a network has AdamW.
-        learning_rate: at its top.
-        schedule: how it runs after the warm-up: constant, cosine (to 0), linear (to 0), or rsqrt (1 / sqrt(step)).
-        warmup_steps: in which it rises from 0; cut to a tenth of all steps.
-        clip_norm: the gradient's largest norm; null does not clip.
-        weight_decay: null is optax's own for this optimizer; biases, norms and gains do not decay.
-        options: further arguments of that function: {b2: 0.99}.
+        name: a function of optax; muon is for the matrices between hidden layers, other parameters have AdamW.
+        learning_rate: peak value.
+        schedule: of the learning rate after the warm-up: constant, cosine (to 0), linear (to 0), or rsqrt
+            (1 / sqrt(step)).
+        warmup_steps: number of steps in which it rises from 0; at most a tenth of all steps.
+        clip_norm: the largest norm of the gradient; null does not clip.
+        weight_decay: null is optax's default for this optimizer; biases, norms and gains do not decay.
+        options: further arguments of the function: {b2: 0.99}.
     """
 
     name: Name = "adamw"
@@ -108,39 +108,39 @@ class OptimizerConfig(Section):
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    r"""The learning rate by step, of ``steps``: a linear rise over the warm-up, then the schedule's curve.
+    r"""Make the learning rate schedule of a run of ``steps``: linear warm-up, then the configured curve.
 
-    With the top $r$, $w$ steps of warm-up and $n$ steps in all: ``cosine`` is $\tfrac r2 (1 + \cos\pi
+    With the peak $r$, $w$ steps of warm-up and $n$ steps in total: ``cosine`` is $\tfrac r2 (1 + \cos\pi
     \tfrac{k - w}{n + 1 - w})$, ``linear`` $r\,\tfrac{n + 1 - k}{n + 1 - w}$, ``rsqrt`` $r \sqrt{w / k}$.
     """
     check_whole("steps", steps, 1)
-    top, warmup, after = config.learning_rate, min(config.warmup_steps, steps // 10), steps + 1
+    peak, warmup, after = config.learning_rate, min(config.warmup_steps, steps // 10), steps + 1
     rise = max(warmup, 1)
     if config.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0, top, warmup, after)
+        return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, after)
     curves: Mapping[Curve, Callable[[], optax.Schedule]] = {
-        "constant": lambda: optax.constant_schedule(top),
-        "linear": lambda: optax.linear_schedule(top, 0.0, after - warmup),
-        "rsqrt": lambda: lambda k: top * (rise / jnp.maximum(k + rise, rise)) ** 0.5,
+        "constant": lambda: optax.constant_schedule(peak),
+        "linear": lambda: optax.linear_schedule(peak, 0.0, after - warmup),
+        "rsqrt": lambda: lambda k: peak * (rise / jnp.maximum(k + rise, rise)) ** 0.5,
     }
     curve = curves[config.schedule]()
-    return optax.join_schedules([optax.linear_schedule(0.0, top, warmup), curve], [warmup]) if warmup else curve
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), curve], [warmup]) if warmup else curve
 
 
 def make_optimizer(
     config: OptimizerConfig, steps: int, network: nnx.Module | None = None
 ) -> optax.GradientTransformation:
-    """The optimizer for a run of ``steps``.
+    """Make the optimizer for a run of ``steps``.
 
     Args:
-        config: what is wanted.
-        steps: of the run, over which the learning rate goes by its schedule.
-        network: whose ``artifex.backbones.parameter_roles`` decide what decays (all but biases, norms and gains) and
-            what ``muon`` is for. With None all parameters decay, and of a ``kernel`` or ``weight`` its shape decides:
-            two axes are a matrix, four a convolution's.
+        config: of the optimizer.
+        steps: number of steps of the learning rate schedule.
+        network: its ``artifex.backbones.parameter_roles`` determine which parameters decay (all but biases, norms and
+            gains) and which are ``muon``'s. With None all parameters decay, and the shape of a ``kernel`` or ``weight``
+            determines its matrices: two axes are a matrix, four a convolution's.
 
     Raises:
-        ValueError: if a kernel of the network can't be cut into its matrices.
+        ValueError: if a kernel of the network can't be split into its matrices.
     """
     rate = learning_rate(config, steps)
     options: dict[str, Any] = dict(config.options)
@@ -168,7 +168,7 @@ def _takes(function: Callable[..., optax.GradientTransformation], name: str) -> 
 
 
 def _decayed(network: nnx.Module) -> Callable[[Any], Any]:
-    """A mask of optax: True for all parameters but biases, norms and gains."""
+    """Make a mask for optax: True for all parameters but biases, norms and gains."""
     vectors = {name for name, role in parameter_roles(network).items() if role.name == "vector"}
     return lambda parameters: map_by_name(lambda name, _: name not in vectors, parameters)
 
@@ -178,11 +178,13 @@ def _try(config: OptimizerConfig) -> None:
     parameters = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
 
     def update(parameters: dict[str, jax.Array]) -> object:
-        made = make_optimizer(config, 10)
-        return made.update(parameters, made.init(parameters), parameters)
+        optimizer = make_optimizer(config, 10)
+        return optimizer.update(parameters, optimizer.init(parameters), parameters)
 
     try:
         jax.eval_shape(update, parameters)
     except Exception as error:
-        said = str(error).partition("\n")[0]
-        raise ValueError(f"options {dict(config.options)} are not what optax's {config.name} takes: {said}") from None
+        message = str(error).partition("\n")[0]
+        raise ValueError(
+            f"options {dict(config.options)} are not what optax's {config.name} takes: {message}"
+        ) from None

@@ -49,7 +49,7 @@ class PrecisionConfig(Section):
 
 
 class CheckpointConfig(Section):
-    """When checkpoints are saved, in addition to the end of the run and an interruption.
+    """Checkpoints during the run, in addition to those at its end and at an interruption.
 
     Attributes:
         every: steps between checkpoints.
@@ -154,7 +154,7 @@ class TaskConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How any network is trained on any data.
+    """Settings of training that are independent of network and data.
 
     Attributes:
         steps: number of updates of the parameters.

@@ -1,4 +1,4 @@
-"""Samplers by name, and how samples and previews are drawn."""
+"""Samplers by name, and the settings of samples and previews."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -50,7 +50,7 @@ SAMPLERS: Final[Mapping[SamplerName, Sampler]] = {
 
 
 class SamplingConfig(Section):
-    """How samples are drawn.
+    """The settings of sampling.
 
     Attributes:
         sampler: the method.

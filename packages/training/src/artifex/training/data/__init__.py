@@ -1,4 +1,4 @@
-"""Data sets, and batches of them that depend on (data, seed, step) alone."""
+"""Data sets, and batches of them that depend on data, seed and step alone."""
 
 from artifex.training.data.augment import Augmentation as Augmentation
 from artifex.training.data.batches import Batch as Batch

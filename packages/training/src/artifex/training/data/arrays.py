@@ -1,4 +1,4 @@
-"""Examples in NumPy's own files."""
+"""Examples in npz and npy files."""
 
 import zipfile
 import zlib
@@ -22,8 +22,8 @@ class Read(NamedTuple):
 
     Attributes:
         source: the examples.
-        classes: names of the labels, where the file names them.
-        notes: what is worth a line.
+        classes: names of the labels, if the file has them.
+        notes: lines for the user.
     """
 
     source: ArraySource
@@ -39,18 +39,18 @@ def read_npz(
     layout: Layout | None = None,
     part: Part | None = None,
 ) -> Read:
-    """Arrays of an npz file, read into memory.
+    """Read arrays of an npz file into memory.
 
     Args:
         path: of the file.
         x_key: name of the examples; None finds it, see ``examples_key``.
         y_key: name of the labels; ``"auto"`` finds it, see ``labels_key``, and None is no labels.
-        value_range: what is mapped to -1 and 1; None is the standard of the type, see ``stated_range``.
+        value_range: the values that are mapped to -1 and 1; None is the default of the dtype, see ``stated_range``.
         layout: of the axes, see ``channels_last``.
-        part: of the data, where the file holds several.
+        part: of the data, if the file holds several.
 
     Raises:
-        ValueError: if the file holds no arrays of these names, or other ones than examples and their labels.
+        ValueError: if the file has no arrays of these names, or they are not examples and their labels.
     """
     keys = _from_npz(path, lambda content: list(content.files))
     x_name = examples_key(keys, part, path) if x_key is None else x_key
@@ -71,10 +71,10 @@ def read_npy(
     value_range: tuple[float, float] | None = None,
     layout: Layout | None = None,
 ) -> Read:
-    """The array of an npy file, of which only what a batch asks for is read; labels are another file's.
+    """Map the array of an npy file, so that only the examples of a batch are read; labels are in another file.
 
     Raises:
-        ValueError: if the files are not whole, or not examples and their labels.
+        ValueError: if the files are corrupt, or not examples and their labels.
     """
     return _read(path, _npy(path, mapped=True), None if labels is None else _npy(labels), value_range, layout)
 

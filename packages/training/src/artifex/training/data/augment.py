@@ -1,4 +1,4 @@
-"""Random changes of images that leave them images of their class."""
+"""Random augmentation of images that preserves their class."""
 
 from typing import Final
 
@@ -9,17 +9,17 @@ from pydantic import Field
 from artifex.training.section import Section
 
 WORDS: Final = 3
-"""Random words that an image takes."""
+"""Number of random words for an image."""
 
 
 class Augmentation(Section):
-    """How images are changed each time they are seen; by default they are not.
+    """Random changes of the images in each epoch; none by default.
 
-    What is random depends on (seed, epoch, which image) alone.
+    They depend on seed, epoch and index of the image alone.
 
     Attributes:
-        flip: mirror every other image, left to right.
-        shift: move by up to that many pixels up or down and left or right, repeating the border.
+        flip: mirror left to right with probability one half.
+        shift: largest translation in pixels, vertically and horizontally; the border is repeated.
     """
 
     flip: bool = False
@@ -31,7 +31,7 @@ class Augmentation(Section):
     def __call__(
         self, x: Float32[np.ndarray, "b h w c"], words: UInt64[np.ndarray, "b 3"]
     ) -> Float32[np.ndarray, "b h w c"]:
-        """Changed images, each by its own uniform words."""
+        """Augment images, each by its own uniform words."""
         if self.flip:
             flipped = words[:, 0] >> np.uint64(63) == 1
             x = x.copy()

@@ -1,4 +1,4 @@
-"""Batches that are a pure function of (data, seed, step), made here or ahead of time by other processes."""
+"""Batches that are a pure function of data, seed and step, prefetched by worker processes if there are any."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from jaxtyping import Float32, Int32
 
 
 class Batch(NamedTuple):
-    """One host's share of a batch.
+    """One host's rows of a batch.
 
     Attributes:
         x: images ``(b, h, w, c)`` in [-1, 1], or points ``(b, d)``; float32.
-        labels: ``(b,)``, int32; 0 where there are none.
+        labels: ``(b,)``, int32; 0 without labels.
     """
 
     x: Float32[np.ndarray, "b *d"]
@@ -27,36 +27,36 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Batches(Protocol):
-    """An endless row of batches that can be taken up again anywhere."""
+    """An endless stream of batches that can be resumed anywhere."""
 
     def __next__(self) -> Batch:
-        """The next batch.
+        """Return the next batch.
 
         Raises:
-            DataError: if what is read for it is not what the data may hold.
+            DataError: if an example is invalid.
         """
         ...
 
     def state(self) -> dict[str, object]:
-        """Where the row stands, as JSON can hold it: after the batch that was handed out last."""
+        """Return the position after the last batch, as JSON values."""
         ...
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on as after the batch at which ``state`` was taken."""
+        """Continue from a position."""
         ...
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What could not be read and was skipped so far, by name."""
+        """Names of the examples that could not be read and were skipped so far."""
         ...
 
     def close(self) -> None:
-        """End what runs in the background."""
+        """Stop background work."""
         ...
 
 
 class Loaded(NamedTuple):
-    """A batch, and the names of what was skipped for it."""
+    """A batch, and the names of the examples that were skipped for it."""
 
     batch: Batch
     skipped: tuple[str, ...]
@@ -64,21 +64,21 @@ class Loaded(NamedTuple):
 
 @runtime_checkable
 class Loader(Protocol):
-    """Makes the batch of any step; goes to other processes by pickle."""
+    """A function from a step to its batch, which can be pickled."""
 
     def __call__(self, step: int) -> Loaded:
-        """The batch of ``step``, counted from 0."""
+        """Load the batch of ``step``, counted from 0."""
         ...
 
     def identity(self) -> dict[str, object]:
-        """Which data, and which of it when, as JSON can hold it; part of a stream's state."""
+        """Return the data's identity and order as JSON values; part of a stream's state."""
         ...
 
     def resumed(self, state: Mapping[str, object]) -> "Loader":
-        """The loader that goes on from a stream's state.
+        """Return the loader that continues from a stream's state.
 
         Raises:
-            ValueError: if it can't, in one line.
+            ValueError: if the state is incompatible, in one line.
         """
         ...
 
@@ -87,9 +87,9 @@ class Stream:
     """The batches of a loader, step by step; a context manager.
 
     Args:
-        load: makes them.
-        workers: processes that make them ahead of time; with 0 they are made when they are asked for. They are started
-            by the first batch, in the background.
+        load: the loader.
+        workers: number of prefetching processes, started in the background by the first batch; with 0 batches are
+            loaded on demand.
     """
 
     def __init__(self, load: Loader, workers: int) -> None:
@@ -106,7 +106,7 @@ class Stream:
         if self._workers == 0:
             loaded = self._load(self._step)
         elif self._ahead is None:
-            # They take seconds to start, which pass while the first step is compiled.
+            # They start while the first step is compiled.
             self._ahead = _Ahead(self._load, self._step + 1, self._workers)
             loaded = self._load(self._step)
         else:
@@ -117,18 +117,18 @@ class Stream:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What could not be read and was skipped so far, by name."""
+        """Names of the examples that could not be read and were skipped so far."""
         return tuple(sorted(self._skipped))
 
     def state(self) -> dict[str, object]:
-        """Where the row stands, as JSON can hold it: after the batch that was handed out last."""
+        """Return the position after the last batch, as JSON values."""
         return {**self._load.identity(), "step": self._step, "skipped": list(self.skipped)}
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on as after the batch at which ``state`` was taken.
+        """Continue from a position.
 
         Raises:
-            ValueError: if it is the state of batches that these can't go on from; see ``Dataset.batches``.
+            ValueError: if it is that of incompatible batches; see ``Dataset.batches``.
         """
         step, skipped = state.get("step"), state.get("skipped")
         if not isinstance(step, int) or step < 0 or not isinstance(skipped, list):
@@ -138,7 +138,7 @@ class Stream:
         self._load, self._step, self._skipped = load, step, {str(name) for name in skipped}
 
     def close(self) -> None:
-        """End the workers; the next batch would start them again."""
+        """Stop the workers; the next batch would start them again."""
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None
@@ -152,7 +152,7 @@ class Stream:
 
 @runtime_checkable
 class _Closable(Protocol):
-    """What grain iterates with."""
+    """An iterator of grain."""
 
     def __next__(self) -> Loaded: ...
 
@@ -160,7 +160,7 @@ class _Closable(Protocol):
 
 
 class _Ahead:
-    """What a loader makes from ``start`` on, by processes, a few batches ahead of whoever takes them."""
+    """The batches of a loader from ``start`` on, prefetched by processes."""
 
     def __init__(self, load: Loader, start: int, workers: int) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -171,12 +171,12 @@ class _Ahead:
         import grain
         from absl import flags
 
-        # grain reads options of a command line that is not absl's here
+        # grain reads options of absl's command line, which is not parsed here
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         if sys.platform != "win32":
-            # Workers inherit this: an interrupt of the whole group is the parent's, which ends them when it is done.
-            # Starting the tracker, as the first worker otherwise would, takes it back.
+            # Workers inherit this: an interrupt of the process group is handled by the parent, which stops them.
+            # The tracker would reset the mask if the first worker started it.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         steps = grain.MapDataset.range(start, sys.maxsize).map(load)
@@ -190,7 +190,7 @@ class _Ahead:
     def _take(self) -> Loaded:
         assert self._batches is not None
         (x, labels), skipped = next(self._batches)
-        # What grain hands out lies in memory that it shares with a worker; a copy lets that go at once.
+        # grain's arrays are in memory shared with a worker; a copy releases it at once.
         return Loaded(Batch(np.array(x), np.array(labels)), skipped)
 
     def __next__(self) -> Loaded:
@@ -206,7 +206,7 @@ class _Ahead:
 
 
 def _die_with_parent(worker: int, workers: int) -> None:
-    """Have this process end when its parent is killed, which could not tell it to."""
+    """Exit when the parent process is killed."""
 
     def wait() -> None:
         parent = parent_process()

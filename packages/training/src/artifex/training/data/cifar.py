@@ -1,4 +1,4 @@
-"""The binary files of CIFAR-10 and CIFAR-100: 32x32 colour images behind their labels.
+"""The binary files of CIFAR-10 and CIFAR-100: 32x32 color images after their labels.
 
 References: Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -19,7 +19,7 @@ _PIXELS: Final = 3 * 32 * 32
 
 
 class _Layout(NamedTuple):
-    """Labels before an image, which of them counts, the number of classes, the files, and the one of classes' names."""
+    """Number of labels of an image, column to use, number of classes, files, and file of the class names."""
 
     labels: int
     column: int
@@ -46,11 +46,11 @@ LAYOUTS: Final[Mapping[Labelling, _Layout]] = MappingProxyType(
 
 
 def read_cifar(folder: Path, split: Split, labelling: Labelling) -> ArraySource:
-    """The images ``(32, 32, 3)`` and labels of a folder of ``data_batch_1.bin`` or ``train.bin`` and their like.
+    """Read the images ``(32, 32, 3)`` and labels of a folder of ``data_batch_1.bin`` or ``train.bin`` and so on.
 
     Raises:
-        FileNotFoundError: if one of the files is not there.
-        ValueError: if one is not whole, or holds a label out of range.
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is truncated, or has a label out of range.
     """
     layout = LAYOUTS[labelling]
     paths = [folder / name for name in layout.files[split]]
@@ -63,7 +63,7 @@ def read_cifar(folder: Path, split: Split, labelling: Labelling) -> ArraySource:
 
 
 def class_names(folder: Path, labelling: Labelling) -> tuple[str, ...]:
-    """The names of the classes, of the text file that comes with the set; none where there is no such file."""
+    """Read the names of the classes from the set's text file; empty if there is no such file."""
     layout = LAYOUTS[labelling]
     try:
         names = tuple((folder / layout.names).read_text(encoding="utf-8").split())

@@ -1,4 +1,4 @@
-"""Names of classes: their order, which is that of their labels, and the labels of examples that are named."""
+"""Names of classes: their order, which defines the labels, and the labels of named examples."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from jaxtyping import Integer
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """``names`` in the order of their labels: by number where all are whole numbers, else by their characters."""
+    """Sort ``names`` to the order of their labels: numerically if all are whole numbers, else alphabetically."""
     known = set(names)
     if all(name.isascii() and name.isdecimal() for name in known):
         return sorted(known, key=lambda name: (int(name), name))
@@ -17,22 +17,22 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 
 def normal(name: str) -> str:
-    """A name whose accents are parts of their letters, however a file system spells them."""
+    """Normalize the Unicode encoding of accents, which depends on the file system."""
     return unicodedata.normalize("NFC", name)
 
 
 def check_names(names: Sequence[str], of: str) -> None:
-    """Raise a ValueError if two of ``names`` can't be told apart, or one can't be written.
+    """Raise a ValueError if two of ``names`` are too similar, or one is not printable.
 
     Args:
         names: of classes.
-        of: whose they are, for the message.
+        of: their origin, for the message.
     """
-    seen = dict[str, str]()
+    known = dict[str, str]()
     for name in names:
         if not name.isprintable() or not name.strip():
             raise ValueError(f"{of}: names of classes must be text that can be printed, got {name!a}")
-        other = seen.setdefault(normal(name).casefold(), name)
+        other = known.setdefault(normal(name).casefold(), name)
         if other != name:
             raise ValueError(
                 f"{of}: names of classes must differ by more than capitals or the encoding of accents, "
@@ -41,31 +41,31 @@ def check_names(names: Sequence[str], of: str) -> None:
 
 
 def labels_of(text: str, classes: Sequence[str]) -> list[int]:
-    """The labels of the classes that a list such as ``cat,dog`` names, in its order.
+    """Parse a list of class names such as ``cat,dog`` to labels, in its order.
 
     Args:
         text: names with commas between them, or a single name.
         classes: names of the labels 0, 1, ...
 
     Raises:
-        ValueError: for a name that is none of them.
+        ValueError: for an unknown name.
     """
-    place = {normal(name): label for label, name in enumerate(classes)}
-    names = [text] if normal(text) in place else [name.strip() for name in text.split(",")]
+    labels = {normal(name): label for label, name in enumerate(classes)}
+    names = [text] if normal(text) in labels else [name.strip() for name in text.split(",")]
     for name in names:
-        if normal(name) not in place:
+        if normal(name) not in labels:
             shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
             near = get_close_matches(name, classes, n=1)
             raise ValueError(f"must be of {shown}, got {name!r}" + (f"; the nearest is {near[0]}" if near else ""))
-    return [place[normal(name)] for name in names]
+    return [labels[normal(name)] for name in names]
 
 
 def encoded(labels: np.ndarray, name: str) -> tuple[Integer[np.ndarray, " n"], tuple[str, ...]]:
-    """Labels as integers, and the names of their classes where they are names.
+    """Convert labels to integers, and return the names of their classes if they are names.
 
     Args:
         labels: ``(n,)`` or ``(n, 1)``: integers, floats that are whole, booleans, or names.
-        name: of what they are from, for messages.
+        name: of their origin, for messages.
 
     Raises:
         ValueError: if they are anything else.
@@ -78,8 +78,8 @@ def encoded(labels: np.ndarray, name: str) -> tuple[Integer[np.ndarray, " n"], t
     if labels.ndim == 1 and labels.dtype.kind in "US":
         texts = [normal(text.decode() if isinstance(text, bytes) else str(text)) for text in labels.tolist()]
         classes = ordered(texts)
-        place = {text: label for label, text in enumerate(classes)}
-        return np.array([place[text] for text in texts], np.int64), tuple(classes)
+        indices = {text: label for label, text in enumerate(classes)}
+        return np.array([indices[text] for text in texts], np.int64), tuple(classes)
     whole = labels.dtype.kind == "f" and labels.ndim == 1 and np.array_equal(labels, np.trunc(labels))
     if labels.ndim != 1 or not (labels.dtype.kind in "biu" or (whole and np.isfinite(labels).all())):
         raise ValueError(f"{name}: labels must be integers (n,), {got}")

@@ -1,4 +1,4 @@
-"""Which data to learn from, as a file says it."""
+"""Configurations of data sets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from artifex.training.files import expanded
 from artifex.training.section import Section
 
 AnyPath = Annotated[Path, Field(strict=False), AfterValidator(expanded)]
-"""A path, also as a string; ``~`` at its beginning is the home folder."""
+"""A path, also as a string; a leading ``~`` is the home folder."""
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,7 +45,11 @@ def _check_range(value: Range | None) -> Range | None:
 
 
 class Digits(Section):
-    """The 8x8 digits of scikit-learn, which come with the installation."""
+    """The 8x8 digits of scikit-learn, which are part of the installation.
+
+    Attributes:
+        augmentation: random changes of the images.
+    """
 
     kind: Literal["digits"] = "digits"
     augmentation: Augmentation = Augmentation()
@@ -56,7 +60,7 @@ class Toy(Section):
 
     Attributes:
         name: of the figure, see ``toy_points``.
-        size: how many points.
+        size: number of points.
         seed: of the points.
     """
 
@@ -67,16 +71,17 @@ class Toy(Section):
 
 
 class MnistIdx(Section):
-    """Images of one channel in the files of MNIST, Fashion-MNIST and their like.
+    """Images of one channel in idx files: MNIST, Fashion-MNIST, EMNIST ...
 
     Attributes:
         path: a folder with ``train-images-idx3-ubyte`` and so on, or the same compressed, ``.gz``.
-        split: which files.
-        prefix: what the files' names begin with, where the folder holds several sets: emnist-letters.
-        num_classes: labels are below it; null takes one more than the largest, and expects each to be there.
+        split: train or test.
+        prefix: beginning of the files' names, if the folder holds several sets: emnist-letters.
+        num_classes: number of classes; null is one more than the largest label, and requires examples of each.
         classes: names of the classes in the order of their labels; null is those of EMNIST's sets, else none.
-        first_label: of the first class in the file; null is 1 of EMNIST's letters, else 0.
-        transpose: exchange rows and columns; null does so for EMNIST's sets, whose images lie on their side.
+        first_label: label of the first class in the file; null is 1 for EMNIST's letters, else 0.
+        transpose: swap rows and columns; null does so for EMNIST's sets, whose images are stored transposed.
+        augmentation: random changes of the images.
     """
 
     kind: Literal["mnist"] = "mnist"
@@ -96,14 +101,15 @@ class MnistIdx(Section):
 
 
 class CifarBinary(Section):
-    """CIFAR-10 or CIFAR-100 in its binary version.
+    """CIFAR-10 or CIFAR-100 in the binary version.
 
     Attributes:
         path: a folder with ``data_batch_1.bin`` or ``train.bin`` and so on.
-        labels: which set, and which of the labels of CIFAR-100.
-        split: which files.
-        classes: names of the classes in the order of their labels; null is those in the folder's text file, if it is
-            there.
+        labels: cifar10, or the fine or coarse labels of CIFAR-100: cifar100, cifar100_coarse.
+        split: train or test.
+        classes: names of the classes in the order of their labels; null is those in the folder's text file, if there is
+            one.
+        augmentation: random changes of the images.
     """
 
     kind: Literal["cifar"] = "cifar"
@@ -115,23 +121,23 @@ class CifarBinary(Section):
 
 
 class ImageFolder(Section):
-    """Images in a folder, with a folder for each class or without.
+    """Images in a folder, with or without a subfolder for each class.
 
     Attributes:
         path: the folder.
-        size: height and width, one number for both; None leaves images as they are, which must be of one size.
-        mode: colours or shades.
-        background: what shows through transparent pixels.
+        size: height and width, one number for both; null keeps images as they are, which must be of one size.
+        mode: rgb or grey.
+        background: color behind transparent pixels.
         extensions: of the files' names, in any case.
-        flat: images have no class, whatever folder they are in.
-        split: which of the folders train, val and test is read; null is train where there are such folders, and none
-            takes them for classes.
-        classes: the classes to learn, by their folders, in the order of their labels; null takes all, in the order of
+        flat: ignore the folders; images have no class.
+        split: the folder train, val or test to read; null is train if there are such folders, and none treats them as
+            classes.
+        classes: the classes to learn, by their folders, in the order of their labels; null is all, in the order of
             their names, or numbers.
-        value_range: what is mapped to -1 and 1 of images of floats, 32-bit and 16-bit integers; null is 0 and 65535 of
-            16 bits and refuses the others.
-        corrupt: what becomes of images that can't be read: they are refused, or the next one that can be is put in
-            their place, and they are counted.
+        value_range: the values that are mapped to -1 and 1 for images of floats, 32-bit and 16-bit integers; null is 0
+            and 65535 for 16 bits and refuses the others.
+        corrupt: refuse unreadable images, or skip them: the next readable one takes their place, and they are counted.
+        augmentation: random changes of the images.
     """
 
     kind: Literal["folder"] = "folder"
@@ -165,22 +171,23 @@ class ImageFolder(Section):
 
 
 class Arrays(Section):
-    """Examples in an npz or npy file; of an npy file only what a batch asks for is read.
+    """Examples in an npz or npy file; an npy file is memory-mapped.
 
     Attributes:
         path: of the file; images are ``(n, height, width, channels)`` or, of one channel, ``(n, height, width)``,
             points ``(n, d)``.
-        labels: an npy file of labels beside one of examples; null where there are none.
-        x_key: name of the examples in an npz file; null finds images, x, x_train, arr_0 and their like.
-        labels_key: name of the labels in an npz file; auto finds labels, y, y_train, arr_1 and their like, if there are
-            some, and null is none.
-        split: which of the parts of an npz file that has x_train and x_test is read; null is train.
+        labels: an npy file of labels for an npy file of examples; null is no labels.
+        x_key: name of the examples in an npz file; null finds images, x, x_train, arr_0 and similar names.
+        labels_key: name of the labels in an npz file; auto finds labels, y, y_train, arr_1 and similar names, if there
+            are any, and null is no labels.
+        split: the part to read of an npz file with x_train and x_test; null is train.
         layout: the axes of images: NHWC, NCHW or NHW; null refuses those that look like channels first.
-        value_range: what is mapped to -1 and 1; null is 0 and 255 of uint8, -1 and 1 of floats, and refuses images that
-            look like others.
-        num_classes: labels are below it; null takes one more than the largest, and expects each to be there.
+        value_range: the values that are mapped to -1 and 1; null is 0 and 255 for uint8, -1 and 1 for floats, and
+            refuses images that seem to have another range.
+        num_classes: number of classes; null is one more than the largest label, and requires examples of each.
         classes: names of the classes in the order of their labels; null is those of labels that are names, else none.
-        first_label: of the first class in the file.
+        first_label: label of the first class in the file.
+        augmentation: random changes of the images.
     """
 
     kind: Literal["arrays"] = "arrays"
@@ -209,7 +216,7 @@ class Arrays(Section):
     def _one_home(self) -> "Arrays":
         _check_number(self.num_classes, self.classes)
         if self.labels is not None and self.path.suffix.lower() == ".npz":
-            raise ValueError("labels are a file's beside an npy file; those in an npz file are named by labels_key")
+            raise ValueError("labels is for an npy file; labels in an npz file are named by labels_key")
         return self
 
 
@@ -217,18 +224,18 @@ DataConfig = Annotated[
     Digits | Toy | MnistIdx | CifarBinary | ImageFolder | Arrays,
     Field(discriminator="kind"),
 ]
-"""Any of them, told apart by ``kind``."""
+"""Any data set, distinguished by ``kind``."""
 
 
 def class_names(config: DataConfig) -> tuple[str, ...]:
-    """The names of the classes as far as the configuration has them; a run's has all that its data had."""
+    """Return the names of the classes in the configuration; that of a run has all names of its data."""
     if isinstance(config, Digits):
         return tuple("0123456789")
     return () if isinstance(config, Toy) else config.classes or ()
 
 
 def with_classes(config: DataConfig, classes: tuple[str, ...]) -> DataConfig:
-    """``config`` with the names of classes that were found."""
+    """Add the names of the classes that were found in the data."""
     if isinstance(config, Digits | Toy) or config.classes is not None or not classes:
         return config
     return config.model_copy(update={"classes": classes})

@@ -1,4 +1,4 @@
-"""A summary of a data set, in lines for people."""
+"""A summary of a data set for the user."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -11,21 +11,21 @@ from artifex.training.data.folder import ImageFolderSource
 from artifex.training.data.source import ArraySource
 
 LISTED: Final = 12
-"""Classes that are listed with their counts at most."""
+"""Largest number of classes to list with their counts."""
 _OF_SEVERAL: Final = (".avif", ".gif", ".tif", ".tiff", ".webp")
 _OPENED: Final = 500
 
 
 def summary(data: Dataset) -> str:
-    """The number and shape of examples, the classes with their counts, and what was left out.
+    """Summarize number and shape of the examples, the classes with their counts, and what was left out.
 
-    Of an image folder up to 500 files are opened that may hold several images.
+    For an image folder up to 500 files that may contain several images are opened.
     """
     return "\n  ".join([f"data: {_kind(len(data), data.shape)} in {data.name}", *_classes(data), *_notes(data)])
 
 
 def label_name(classes: Sequence[str], label: int) -> str:
-    """The name of a label; its number where it has none."""
+    """Return the name of a label, or its number if it has none."""
     return classes[label] if label < len(classes) else str(label)
 
 
@@ -75,5 +75,5 @@ def _frames(source: ImageFolderSource, name: str) -> int:
     try:
         with Image.open(source.folder / name) as image:
             return getattr(image, "n_frames", 1)
-    except Exception:  # what can't be read is found when it is asked for
+    except Exception:  # unreadable files are reported when they are used
         return 1

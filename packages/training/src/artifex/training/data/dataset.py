@@ -1,4 +1,4 @@
-"""A source of examples with a name and a shape, and how its batches are made."""
+"""Data sets: a source of examples with a name, a shape and shuffled batches."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,27 +14,27 @@ from artifex.training.data.order import draws, rows
 from artifex.training.data.source import ArraySource, DataError, Source, UnreadableError, check_unit, is_sample, to_unit
 
 LOOKED_AT: Final = 16
-"""Examples of a source that are looked at for their scale."""
+"""Number of examples of a source to check the scale of."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples to learn from; without end and in a new order every epoch as ``batches``.
+    """Training examples; ``batches`` is an endless stream of shuffled epochs.
 
     Attributes:
-        name: for people, and for a state to say whose it is.
+        name: for the user, and to identify the data of a stream's state.
         source: the examples.
         shape: of one of them.
-        num_classes: labels are below it; None if there are none.
-        augmentation: how images are changed each time they are seen.
-        skip_unreadable: put the next example that can be read in place of one that can't, and count it, instead of
-            raising an UnreadableError.
-        classes: names of the labels 0, 1, ...; none where they have no names.
-        notes: lines about what was found, for people.
+        num_classes: number of labels; None without labels.
+        augmentation: random changes of the images.
+        skip_unreadable: replace an unreadable example by the next readable one, and count it, instead of raising an
+            UnreadableError.
+        classes: names of the labels 0, 1, ...; empty if they have no names.
+        notes: lines about the data, for the user.
 
     Raises:
-        ValueError: if there are no examples, ``augmentation`` is for images and they are none, or there are not as many
-            names as classes.
+        ValueError: if there are no examples, examples to augment are not images, or the numbers of names and classes
+            differ.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Dataset:
         skip_unreadable: bool = False,
         classes: tuple[str, ...] = (),
     ) -> "Dataset":
-        """A dataset of any random-access source, whose shape is that of its first example.
+        """Make a data set of any random-access source, whose shape is that of its first example.
 
-        A warning is logged where the first images all lie in [0, 1], of which -1 and 1 are expected.
+        A warning is logged if the first images are all in [0, 1] instead of [-1, 1].
 
         Raises:
-            ValueError: if there are no examples, they are no pairs, or look like images with channels first, which
-                ``Dataset`` itself takes.
+            ValueError: if there are no examples, they are not pairs, or look like images with channels first, which
+                ``Dataset`` itself accepts.
         """
         shape: tuple[int, ...] = ()
         if len(source):
@@ -103,20 +103,19 @@ class Dataset:
         shard: tuple[int, int] = (0, 1),
         accept_changed_data: bool = False,
     ) -> Stream:
-        """Batches without end: shuffled epochs one after the other, as ``batch_indices`` has them.
+        """Return an endless stream of batches: shuffled epochs in the order of ``batch_indices``.
 
-        What they hold depends on the data, ``size`` and ``seed`` alone. The state of batches of another size can be
-        restored: the stream of examples goes on where it was. That of another number of examples, or another name of
-        the data, only with ``accept_changed_data``: with another number an epoch begins, the next of the present data
-        that does not begin before the position of the state.
+        It depends on the data, ``size`` and ``seed`` alone. The state of batches of another size can be restored: the
+        stream of examples continues. That of data with another number of examples, or another name, only with
+        ``accept_changed_data``: with another number of examples the stream continues at the next beginning of an epoch.
 
         Args:
             size: examples a batch, of all hosts together.
             seed: of order and augmentation, in [0, 2^64).
-            workers: processes that read and decode; 0 does it when a batch is asked for, which is best for what lies
-                in memory. A script that asks for some guards what it does by ``if __name__ == "__main__":``.
+            workers: number of processes that read and decode; 0 does it on demand, which is best for data in memory. A
+                script with workers must be guarded by ``if __name__ == "__main__":``.
             shard: ``(i, n)`` is host i of n, which gets rows ``i * size / n`` to ``(i + 1) * size / n``.
-            accept_changed_data: restore states of data of another name or number of examples too.
+            accept_changed_data: also restore states of data of another name or number of examples.
 
         Raises:
             ValueError: for values out of range, or a ``size`` that ``n`` does not divide.
@@ -144,10 +143,10 @@ _OF_CHANGED_DATA: Final = ("data", "examples")
 
 
 def _positive(source: Source) -> bool:
-    """Whether the first examples are floats in [0, 1] and most likely meant so."""
+    """Return True if the first examples are floats in [0, 1]."""
     some = list[np.ndarray]()
     for i in range(min(len(source), LOOKED_AT)):
-        with suppress(UnreadableError):  # what can't be read is found when it is asked for
+        with suppress(UnreadableError):  # unreadable examples are reported when they are used
             some.append(np.asarray(source[i][0]))
     if not some or not all(x.dtype.kind == "f" and x.size for x in some):
         return False
@@ -156,7 +155,7 @@ def _positive(source: Source) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Loader:
-    """Makes the batch of any step; ``origin`` is a step, and where in the stream of examples its batch begins."""
+    """The loader of a data set; ``origin`` is a step and the position of its batch in the stream of examples."""
 
     data: Dataset
     size: int
@@ -176,14 +175,16 @@ class _Loader:
     def resumed(self, state: Mapping[str, object]) -> "_Loader":
         mine = self.identity()
         for name, meaning in _STAY.items():
-            # A state of an earlier version says less.
+            # A state of an earlier version has fewer entries.
             if name in state and state[name] != mine[name] and not (self.accept_changed and name in _OF_CHANGED_DATA):
                 advice = (
                     "; changed data must be accepted: --accept-changed-data, in Python accept_changed_data=True"
                     if name in _OF_CHANGED_DATA
                     else ""
                 )
-                raise ValueError(f"{meaning} must stay {state[name]!r} where a run goes on, got {mine[name]!r}{advice}")
+                raise ValueError(
+                    f"{meaning} must stay {state[name]!r} when a run is resumed, got {mine[name]!r}{advice}"
+                )
         step, examples, size = (int(cast(SupportsInt, state[name])) for name in ("step", "examples", "batch_size"))
         first, position = cast(Sequence[int], state.get("origin", (0, 0)))
         now = position + (step - first) * size
@@ -215,7 +216,7 @@ class _Loader:
         return Loaded(Batch(x, labels), skipped)
 
     def _read(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        """The examples of a source that gives them one by one."""
+        """Read examples one by one."""
         data, skipped = self.data, list[str]()
         x = np.empty((len(order), *data.shape), np.float32)
         labels = np.empty(len(order), np.int32)
@@ -231,7 +232,7 @@ class _Loader:
         return x, labels, tuple(skipped)
 
     def _readable(self, index: int, skipped: list[str]) -> tuple[np.ndarray, int]:
-        """The example at ``index``, or the first after it that can be read."""
+        """Read the example at ``index``, or the first readable one after it."""
         data = self.data
         for i in range(index, index + len(data)):
             try:

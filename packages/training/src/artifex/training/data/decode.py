@@ -1,4 +1,4 @@
-"""Image files as arrays of one form."""
+"""Image files decoded to arrays of one format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +15,21 @@ Mode = Literal["rgb", "grey"]
 
 _CHANNELS: Final = {"rgb": 3, "grey": 1}
 _BYTES: Final = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "CMYK", "YCbCr", "HSV")
-"""Pillow's modes of 8 bits a channel that it turns into colours and shades."""
+"""Pillow's modes of 8 bits a channel, which it converts to RGB and grey."""
 _SCALED: Final = ("PNG", "PPM")
-"""Formats whose mode ``I`` is of 16 bits, white at 65535."""
+"""Formats whose mode ``I`` has 16 bits, with white at 65535."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form that every image is brought to.
+    """The format that every image is converted to.
 
     Attributes:
-        mode: colours or shades.
-        size: height and width: the shorter side is scaled and the longer one cut on both ends; None leaves images as
-            they are.
-        background: what shows through transparent pixels.
-        value_range: what is mapped to -1 and 1 of shades of 16 bits, 32 bits and of floats; None is 0 and 65535 of 16
-            bits, and refuses the others, which have no white of their own.
+        mode: rgb or grey.
+        size: height and width: the shorter side is resized and the longer one cropped; None keeps images as they are.
+        background: color behind transparent pixels.
+        value_range: the values that are mapped to -1 and 1 for grey images of 16 bits, 32 bits and floats; None is 0
+            and 65535 for 16 bits, and refuses the others, which have no defined white.
     """
 
     mode: Mode = "rgb"
@@ -40,31 +39,31 @@ class Form:
 
     @property
     def channels(self) -> int:
-        """The number of channels."""
+        """Number of channels."""
         return _CHANNELS[self.mode]
 
 
 def decode(path: Path, form: Form) -> Float32[np.ndarray, "h w c"]:
-    """An image file's pixels in [-1, 1], turned the way its EXIF data say; of several images in it, the first.
+    """Decode an image file to pixels in [-1, 1], oriented by its EXIF data; of several images in it, the first.
 
-    Shades of 16 bits keep their precision.
+    Grey images of 16 bits keep their precision.
 
     Raises:
-        UnreadableError: if it is no whole image, or its pixels are of a kind that ``form`` does not cover.
+        UnreadableError: if it is corrupt, or its pixels need a ``value_range``.
     """
     try:
         with Image.open(path) as image:
             return _pixels(image, form)
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers raise almost anything on broken files
+    except Exception as error:  # Pillow's readers raise almost anything for corrupt files
         raise UnreadableError(str(path), str(error) or type(error).__name__) from error
 
 
 def _pixels(image: Image.Image, form: Form) -> Float32[np.ndarray, "h w c"]:
     scaled = image.format in _SCALED
     if form.size is not None:
-        # A JPEG is decoded at a half, a quarter or an eighth where that is at least twice what is wanted.
+        # A JPEG is decoded at a half, a quarter or an eighth of its size if that is at least twice the target.
         image.draft(None, (2 * max(form.size), 2 * max(form.size)))
     image = ImageOps.exif_transpose(image)
     if image.mode in _BYTES:
@@ -80,7 +79,7 @@ def _pixels(image: Image.Image, form: Form) -> Float32[np.ndarray, "h w c"]:
 
 
 def _flattened(image: Image.Image, form: Form) -> Image.Image:
-    """Without transparency, in the mode of ``form``."""
+    """Remove transparency and convert to the mode of ``form``."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, form.background), image)
@@ -88,7 +87,7 @@ def _flattened(image: Image.Image, form: Form) -> Image.Image:
 
 
 def _shades(image: Image.Image, form: Form, scaled: bool) -> tuple[Image.Image, float]:
-    """Shades of more than 8 bits as floats from 0, and what of them is white."""
+    """Convert grey images of more than 8 bits to floats from 0; return them and the value of white."""
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and scaled)
     if not sixteen and image.mode not in ("I", "F"):
         raise ValueError(f"pixels must be colours or shades, got Pillow's mode {image.mode}; save it as RGB")
@@ -97,7 +96,7 @@ def _shades(image: Image.Image, form: Form, scaled: bool) -> tuple[Image.Image, 
     found = "32-bit floats" if image.mode == "F" else f"{16 if sixteen else 32}-bit integers"
     found = f"{found} in [{least:g}, {largest:g}]"
     if form.value_range is None and not sixteen:
-        raise ValueError(f"pixels must be of 8 or 16 bits where value_range names no black and white, got {found}")
+        raise ValueError(f"pixels must be of 8 or 16 bits without a value_range, got {found}")
     low, high = form.value_range or (0.0, 65535.0)
     if not low <= least <= largest <= high:
         raise ValueError(f"pixels must lie in value_range [{low:g}, {high:g}], got {found}")

@@ -1,4 +1,4 @@
-"""Images in a folder, one file each, decoded when they are asked for."""
+"""Images in a folder, one file each, decoded on demand."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,36 +21,36 @@ PLAIN: Final = Form()
 
 
 class ImageFolderSource:
-    """The images under a folder; the first folder on the way to one is its class, if there is any.
+    """The images under a folder; the top-level subfolder of an image is its class, if there are subfolders.
 
-    Classes are in the order of their names, as numbers where all names are whole numbers. Where the folders are
-    train, test and the like, one of them is read. Links are followed, and nothing is read twice: see ``find_images``.
-    Names that begin with a dot are left out.
+    Classes are in the order of their names, numerically if all names are whole numbers. If the subfolders are train,
+    test and so on, one of them is read. Links are followed, and nothing is read twice: see ``find_images``. Names that
+    begin with a dot are left out.
 
     Args:
-        folder: where they are.
-        form: what they are brought to.
+        folder: of the images.
+        form: the format to convert them to.
         extensions: of their names, in any case.
-        flat: images have no class, whatever folder they are in.
-        split: which of the folders train, val and test; None takes train where there are such folders, and
-            ``"none"`` takes them for classes.
-        classes: names of the classes in the order of their labels, in place of all that there are.
+        flat: ignore the subfolders; images have no class.
+        split: the subfolder train, val or test; None is train if there are such folders, and ``"none"`` treats them as
+            classes.
+        classes: names of the classes in the order of their labels; None is all.
 
     Attributes:
-        folder: where ``files`` are: the split's, where there are splits.
+        folder: of ``files``; that of the split, if there are splits.
         files: names of all images below ``folder``, in order.
-        classes: names of the classes, which are labels 0, 1, ...; none where images have no class.
-        labels: of ``files``, int32; None where images have no class.
-        broken: those of ``files`` that are links to nothing.
-        left_out: how many entries were left out, by the reason.
-        notes: what else is worth a line.
-        shape: of all images: what was asked for, or that of the first that can be read.
+        classes: names of the labels 0, 1, ...; empty without classes.
+        labels: of ``files``, int32; None without classes.
+        broken: those of ``files`` that are broken links.
+        left_out: number of entries that were left out, by reason.
+        notes: lines for the user.
+        shape: of all images: that of ``form``, or of the first readable image.
 
     Raises:
         OSError: if a folder can't be read.
         ValueError: if there are no images, some in classes and some not, a class without one, or classes whose names
-            can't be told apart.
-        UnreadableError: if the first is to give the size, and none can be read.
+            are too similar.
+        UnreadableError: if ``form`` has no size, and no image can be read.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ImageFolderSource:
         return x, 0 if self.labels is None else int(self.labels[index])
 
     def _take_classes(self, found: Found, wanted: Sequence[str] | None) -> None:
-        """Set the classes, by their folders, and labels; images of others than ``wanted`` are left out."""
+        """Set classes and labels from the subfolders; images of classes not in ``wanted`` are left out."""
         loose = [name for name in found.files if "/" not in name]
         if loose:
             raise ValueError(
@@ -110,15 +110,15 @@ class ImageFolderSource:
                 f"{self.folder / empty[0]} must hold images as every class, got none{_but(found)}; "
                 "data.classes names the classes to learn"
             )
-        place = {name: label for label, name in enumerate(classes)}
+        labels = {name: label for label, name in enumerate(classes)}
         self.classes = tuple(classes)
-        self.files = tuple(name for name, top in zip(found.files, tops, strict=True) if top in place)
-        self.labels = np.array([place[top] for top in tops if top in place], np.int32)
-        self.left_out.update({f"class {top}": n for top, n in counts.items() if top not in place})
+        self.files = tuple(name for name, top in zip(found.files, tops, strict=True) if top in labels)
+        self.labels = np.array([labels[top] for top in tops if top in labels], np.int32)
+        self.left_out.update({f"class {top}": n for top, n in counts.items() if top not in labels})
         self.notes += _nested(self.folder, self.files, classes)
 
     def _shape(self) -> tuple[int, int, int]:
-        """The shape that was asked for, or that of the first image that can be read."""
+        """Return the shape of ``form``, or of the first readable image."""
         if self.form.size is not None:
             return *self.form.size, self.form.channels
         error: UnreadableError | None = None
@@ -136,14 +136,14 @@ class ImageFolderSource:
 def _split(
     folder: Path, extensions: tuple[str, ...], split: Part | Literal["none"] | None
 ) -> tuple[Path, tuple[str, ...]]:
-    """Where the images of a split are, and a line about it where there are splits."""
+    """Return the folder of a split, and a line about it if there are splits."""
     entries = [path for path in folder.iterdir() if not is_left_out(path.name)]
     folders = sorted(path.name for path in entries if path.is_dir())
     parts = parts_of(folders)
     known = sum(map(len, parts.values()))
     if split is None:
-        there = known > 0 and (known == len(folders) or ("train" in parts and known > 1))
-        wanted: Part | Literal["none"] = ("train" if "train" in parts else next(iter(parts))) if there else "none"
+        has_splits = known > 0 and (known == len(folders) or ("train" in parts and known > 1))
+        wanted: Part | Literal["none"] = ("train" if "train" in parts else next(iter(parts))) if has_splits else "none"
     else:
         wanted = split
     if wanted == "none":
@@ -162,7 +162,7 @@ def _split(
 
 
 def _nested(folder: Path, files: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
-    """A line where the only class looks as if its folders were the classes."""
+    """Return a line if the subfolders of the only class may be the actual classes."""
     inside = sorted({name.split("/")[1] for name in files if name.count("/") > 1})
     if len(classes) > 1 or len(inside) < 2 or any(name.count("/") == 1 for name in files):
         return ()
@@ -176,7 +176,7 @@ def _but(found: Found) -> str:
 
 
 def _top(name: str) -> str:
-    """The first folder on the way to an image."""
+    """Return the top-level subfolder of an image."""
     return name.split("/")[0]
 
 

@@ -1,4 +1,4 @@
-"""The idx files of MNIST and the sets made in its image.
+"""The idx files of MNIST and similar data sets.
 
 References: LeCun et al. 1998, http://yann.lecun.com/exdb/mnist/
 """
@@ -30,7 +30,7 @@ EMNIST: Final = MappingProxyType(
         "mnist": digits,
     }
 )
-"""The classes of EMNIST's sets, by the name in their files' names; a letter of both cases is its capital.
+"""The classes of EMNIST's sets, by the name in their file names; merged letters are capitals.
 
 References: Cohen et al. 2017, https://arxiv.org/abs/1702.05373
 """
@@ -41,22 +41,22 @@ _UNSIGNED_BYTES: Final = 0x08
 def read_mnist(
     folder: Path, split: Split, prefix: str = "", transpose: bool | None = None, first_label: int | None = None
 ) -> tuple[ArraySource, tuple[str, ...]]:
-    """The images ``(h, w, 1)`` and labels of a folder that holds them as ``*train-images*``, ``*t10k-labels*``.
+    """Read the images ``(h, w, 1)`` and labels of files ``*train-images*``, ``*t10k-labels*`` and so on.
 
     Args:
-        folder: where they are.
-        split: which files.
-        prefix: what their names begin with, where the folder holds several sets.
-        transpose: whether rows and columns are exchanged; None is so of EMNIST's sets, which are known by their files'
-            names and lie on their side in them.
-        first_label: of the first class in the file; None is 1 of EMNIST's letters, by that name, and else 0.
+        folder: of the files.
+        split: train or test.
+        prefix: beginning of their names, if the folder holds several sets.
+        transpose: swap rows and columns; None does so for EMNIST's sets, recognized by their file names, which are
+            stored transposed.
+        first_label: label of the first class in the file; None is 1 for EMNIST's letters, else 0.
 
     Returns:
-        The examples, and the names of classes, which are known of EMNIST's sets.
+        The examples, and the names of the classes for EMNIST's sets.
 
     Raises:
         FileNotFoundError: if there are no such files.
-        ValueError: if there are several, or they are not whole, or not as many images as labels.
+        ValueError: if there are several, they are truncated, or the numbers of images and labels differ.
     """
     images, labels = _find(folder, split, "images", prefix), _find(folder, split, "labels", prefix)
     x, y = read_idx(images, 3), read_idx(labels, 1)
@@ -72,14 +72,14 @@ def read_mnist(
 
 
 def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
-    """The array of bytes in an idx file, which may be compressed by gzip.
+    """Read the array of bytes in an idx file, which may be compressed by gzip.
 
     Args:
         path: of the file.
-        ndim: how many dimensions it must have.
+        ndim: required number of dimensions.
 
     Raises:
-        ValueError: if the file is anything else, or not whole.
+        ValueError: if the file is of another kind or truncated.
     """
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
@@ -103,7 +103,7 @@ def read_idx(path: Path, ndim: int) -> UInt8[np.ndarray, "..."]:
 
 
 def _find(folder: Path, split: Split, part: str, prefix: str) -> Path:
-    """The one file of a split; where it is there with and without ``.gz``, the latter."""
+    """Find the file of a split; if it exists with and without ``.gz``, the latter."""
     patterns = [f"{escape(prefix)}*{name}-{part}*" for name in _NAMES[split]]
     found = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
     plain = {str(path).removesuffix(".gz"): path for path in reversed(found)}
@@ -118,7 +118,7 @@ def _find(folder: Path, split: Split, part: str, prefix: str) -> Path:
 
 
 def listing(folder: Path) -> str:
-    """What a folder holds, for messages."""
+    """Describe the content of a folder, for messages."""
     if not folder.is_dir():
         return "a file" if folder.exists() else "no such folder"
     names = sorted(path.name for path in folder.iterdir())

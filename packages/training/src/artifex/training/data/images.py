@@ -1,4 +1,4 @@
-"""Labelled images in memory, and the digits that come with scikit-learn."""
+"""Labelled images in memory, and the digits of scikit-learn."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class LabelledImages:
         labels: ``(n,)``, int32, at least 0.
 
     Raises:
-        ValueError: if there are no images, not as many labels, or a negative one.
+        ValueError: if there are no images, another number of labels, or a negative label.
     """
 
     images: Images
@@ -45,13 +45,13 @@ class LabelledImages:
         return int(self.labels.max()) + 1
 
     def batch(self, step: int, size: int, seed: int) -> tuple[Images, Labels]:
-        """The batch of training step ``step``; see ``batch_indices``."""
+        """Return the batch of training step ``step``; see ``batch_indices``."""
         indices = batch_indices(len(self), size, seed, step)
         return self.images[indices], self.labels[indices]
 
 
 def digits() -> LabelledImages:
-    """The 1,797 handwritten digits that scikit-learn ships: 8x8 pixels, 17 shades, ink 1 on paper -1.
+    """Load scikit-learn's 1,797 handwritten digits: 8x8 pixels, 17 shades, ink 1 on paper -1.
 
     References: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80
     """

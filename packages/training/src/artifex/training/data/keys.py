@@ -1,4 +1,4 @@
-"""Which arrays of an npz file are examples, and which are their labels, by the names that are in use."""
+"""The arrays of examples and labels in an npz file, by common names."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -7,18 +7,18 @@ from typing import Final
 from artifex.training.data.splits import NAMES, Part
 
 AUTO: Final = "auto"
-"""The labels' key that stands for whatever goes with the examples."""
+"""The labels' key for the array that belongs to the examples."""
 EXAMPLES: Final = ("images", "image", "samples", "x", "data", "arr_0")
-"""``arr_0`` is what ``numpy.savez`` calls the first array, and so do guided-diffusion's samples."""
+"""``arr_0`` is ``numpy.savez``'s name of the first array, as in guided-diffusion's samples."""
 LABELS: Final = ("labels", "label", "y", "targets", "target", "classes", "arr_1")
 
 
 def examples_key(keys: Iterable[str], part: Part | None, path: object) -> str:
-    """The name of the examples of a part: ``images``, ``x_train``, ``test_images``, ``arr_0`` and their like.
+    """Find the name of the examples of a part: ``images``, ``x_train``, ``test_images``, ``arr_0`` and so on.
 
     Args:
         keys: of the file.
-        part: of the data; None is the training part where there are parts.
+        part: of the data; None is the training part if there are parts.
         path: of the file, for messages.
 
     Raises:
@@ -39,7 +39,7 @@ def examples_key(keys: Iterable[str], part: Part | None, path: object) -> str:
 
 
 def labels_key(keys: Iterable[str], x_key: str, path: object) -> str | None:
-    """The name of the labels of the examples ``x_key``, by the part that it names; None where there are none.
+    """Find the name of the labels of the examples ``x_key``; None without labels.
 
     Raises:
         ValueError: if there are several.
@@ -55,7 +55,7 @@ def labels_key(keys: Iterable[str], x_key: str, path: object) -> str | None:
 
 
 def _named(keys: Iterable[str], words: Iterable[str], part: Part | None) -> list[str]:
-    """Those of ``keys`` that are one of ``words``, with the name of ``part`` before or behind it, in any case."""
+    """Select the ``keys`` that are one of ``words`` with the name of ``part`` as prefix or suffix, in any case."""
     wanted = (
         set(words)
         if part is None

@@ -1,4 +1,4 @@
-"""Arrays of examples as the data package has them: channels last, on a known scale."""
+"""Layout and range of arrays of examples: channels last, on a known scale."""
 
 from typing import Final, Literal
 
@@ -9,20 +9,20 @@ from artifex.training.data.source import ROUNDING, STANDARD, is_sample
 Layout = Literal["NHWC", "NCHW", "NHW"]
 
 LOOKED_AT: Final = 256
-"""Examples of a mapped file whose values are looked at, evenly over the file."""
+"""Number of evenly spaced examples of a mapped file to check the values of."""
 
 
 def channels_last(x: np.ndarray, layout: Layout | None, name: str) -> np.ndarray:
-    """``x`` as ``(n, d)`` or ``(n, h, w, c)``, without a copy.
+    """Convert to ``(n, d)`` or ``(n, h, w, c)``, without a copy.
 
     Args:
-        x: points ``(n, d)``, images ``(n, h, w)`` of one channel, ``(n, h, w, c)`` or, where ``layout`` states it,
-            ``(n, c, h, w)``; other ranks are left as they are.
-        layout: what the axes are; None is NHW of three and NHWC of four, unless they look like something else.
-        name: of what they are from, for messages.
+        x: points ``(n, d)``, images ``(n, h, w)`` of one channel, ``(n, h, w, c)`` or, with that ``layout``,
+            ``(n, c, h, w)``; other ranks are unchanged.
+        layout: of the axes; None is NHW for three and NHWC for four, unless the shape is ambiguous.
+        name: of their origin, for messages.
 
     Raises:
-        ValueError: if the axes are not of that layout, or look like something else where none is stated.
+        ValueError: if the axes are not of that layout, or the shape is ambiguous without one.
     """
     if layout is not None and x.ndim != len(layout):
         raise ValueError(f"{name}: layout {layout} is of {len(layout)} axes, got {x.shape}")
@@ -46,17 +46,17 @@ def channels_last(x: np.ndarray, layout: Layout | None, name: str) -> np.ndarray
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether the second axis looks like channels: a few, or fewer than the pixels of equal sides behind it."""
+    """Return True if the second axis looks like channels: a few, or fewer than the equal sides after it."""
     _, second, third, last = shape
     return last > 4 and (second <= 4 or second < third == last)
 
 
 def stated_range(x: np.ndarray, value_range: tuple[float, float] | None, name: str) -> tuple[float, float]:
-    """The range that is mapped to [-1, 1]: ``value_range``, or where it is None the standard of the type of ``x``.
+    """Return the range that is mapped to [-1, 1]: ``value_range``, or if it is None the default of the dtype of ``x``.
 
     Raises:
-        ValueError: for a type that has none, and for images whose values another range would explain better: floats
-            in [0, 1] or beyond [-1, 1], bytes of 0 and 1. Of mapped arrays some examples are looked at.
+        ValueError: for a dtype without a default, and for images that seem to have another range: floats in [0, 1] or
+            beyond [-1, 1], bytes of 0 and 1. Of mapped arrays some examples are checked.
     """
     if not (is_sample(x) or np.issubdtype(x.dtype, np.integer)):
         raise ValueError(f"{name} must hold examples (n, ...) of uint8 or a float, got {x.shape} of {x.dtype}")
@@ -79,12 +79,10 @@ def stated_range(x: np.ndarray, value_range: tuple[float, float] | None, name: s
                 f"{name}: bytes must lie in [0, 255], got none above 1; {advice}, or [0,255] if they are meant so"
             )
     elif low < -1 - ROUNDING or high > 1 + ROUNDING:
-        raise ValueError(
-            f"{name}: images must lie in [-1, 1] where no value_range is stated, got [{low:g}, {high:g}]; {advice}"
-        )
+        raise ValueError(f"{name}: images must lie in [-1, 1] without a value_range, got [{low:g}, {high:g}]; {advice}")
     elif 0 <= low < high:
         raise ValueError(
-            f"{name}: images must lie in [-1, 1] where no value_range is stated, got [{low:g}, {high:g}], which looks "
+            f"{name}: images must lie in [-1, 1] without a value_range, got [{low:g}, {high:g}], which looks "
             f"like [0, 1]; {advice}, or [-1,1] if they are meant so"
         )
     return STANDARD

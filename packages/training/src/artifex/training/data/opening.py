@@ -1,4 +1,4 @@
-"""Data sets as configurations name them."""
+"""Data sets from their configurations."""
 
 import dataclasses
 from typing import assert_never
@@ -31,17 +31,17 @@ from artifex.training.data.walk import listed
 
 
 def open_dataset(config: DataConfig, *, empty_classes: bool = False) -> Dataset:
-    """The data that ``config`` names; files are looked for, and read as far as they are kept in memory.
+    """Open a data set: find its files, and read those that are kept in memory.
 
     Args:
-        config: which data.
-        empty_classes: arrays may leave classes below their largest label without examples, as samples do.
+        config: of the data set.
+        empty_classes: allow classes of arrays without examples, as generated samples may have.
 
     Raises:
-        OSError: if a file or folder is not there or can't be read.
-        ValueError: if it does not hold what is expected of it.
-        UnreadableError: if no image of a folder gives the size that none was given for, or one is a link to nothing
-            where such are refused.
+        OSError: if a file or folder is missing or unreadable.
+        ValueError: if its content is invalid.
+        UnreadableError: if no image of a folder can be read to determine the size, or there is a broken link and those
+            are refused.
     """
     match config:
         case Digits():
@@ -73,7 +73,7 @@ def open_dataset(config: DataConfig, *, empty_classes: bool = False) -> Dataset:
 
 
 def _classes(config: MnistIdx | Arrays, source: ArraySource, empty_classes: bool) -> int | None:
-    """The number of classes that a configuration names or counts; None is as many as have examples."""
+    """Return the number of classes of a configuration; None is those with examples."""
     if config.classes is not None:
         return len(config.classes)
     if config.num_classes is None and empty_classes and source.labels is not None:
@@ -82,7 +82,7 @@ def _classes(config: MnistIdx | Arrays, source: ArraySource, empty_classes: bool
 
 
 def _labelled(name: str, read: Read, num_classes: int | None, augmentation: Augmentation | None = None) -> Dataset:
-    """A dataset of arrays, whose labels are below ``num_classes``, or each of those to the largest."""
+    """Make a data set of arrays, whose labels are below ``num_classes``, or without gaps up to the largest."""
     source, classes, notes = read
     if source.labels is not None:
         least, largest = int(source.labels.min()), int(source.labels.max())
@@ -102,11 +102,11 @@ def _labelled(name: str, read: Read, num_classes: int | None, augmentation: Augm
 def _check_no_gap(source: ArraySource) -> None:
     """Raise a ValueError if a class up to the largest label has no example."""
     assert source.labels is not None
-    there = np.unique(source.labels)
-    least, largest = int(there[0]), int(there[-1])
-    if len(there) == largest + 1:
+    present = np.unique(source.labels)
+    least, largest = int(present[0]), int(present[-1])
+    if len(present) == largest + 1:
         return
-    empty = next(label for label, found in enumerate([*there.tolist(), None]) if label != found)
+    empty = next(label for label, found in enumerate([*present.tolist(), None]) if label != found)
     shift = f"data.first_label={least} counts from {least}, " if least else ""
     raise ValueError(
         f"{source.name}: labels must be each of 0..{largest}, got {least}..{largest} and none of {empty}; "
@@ -131,13 +131,13 @@ def _arrays(config: Arrays, empty_classes: bool) -> Dataset:
 
 
 def _renumbered(source: ArraySource, named: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
-    """Labels of examples whose classes are named in the file, in the order of ``classes``."""
+    """Renumber labels whose classes are named in the file to the order of ``classes``."""
     assert source.labels is not None
-    place = {normal(name): label for label, name in enumerate(classes)}
-    unknown = [name for name in named if name not in place]
+    indices = {normal(name): label for label, name in enumerate(classes)}
+    unknown = [name for name in named if name not in indices]
     if unknown:
         raise ValueError(f"{source.name}: labels must be of classes {', '.join(classes)}, got {unknown[0]}")
-    labels: np.ndarray = np.array([place[name] for name in named])[source.labels]
+    labels: np.ndarray = np.array([indices[name] for name in named])[source.labels]
     return labels
 
 

@@ -1,4 +1,4 @@
-"""Who comes when: an endless stream of shuffled epochs, any part of which follows from (seed, position) alone."""
+"""The order of examples: an endless stream of shuffled epochs, a function of seed and position alone."""
 
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int, UInt64
 
 _DRAWS: Final = 2**63
-"""Where in a Philox stream the words of ``draws`` begin: far behind those of an epoch's order."""
+"""Counter of a Philox stream at which the words of ``draws`` begin: far after those of an epoch's order."""
 
 
 class Rows(NamedTuple):
@@ -15,7 +15,7 @@ class Rows(NamedTuple):
 
     Attributes:
         indices: of the examples.
-        epochs: that they are of, counted from 0.
+        epochs: of the examples, from 0.
     """
 
     indices: Int[np.ndarray, " b"]
@@ -23,7 +23,7 @@ class Rows(NamedTuple):
 
 
 def rows(n: int, seed: int, start: int, stop: int) -> Rows:
-    """The examples at the positions ``start`` to ``stop`` of the stream.
+    """Return the examples at the positions ``start`` to ``stop`` of the stream.
 
     Every ``n`` positions of it, counted from the first, are a permutation.
 
@@ -40,11 +40,11 @@ def rows(n: int, seed: int, start: int, stop: int) -> Rows:
 
 
 def batch_indices(n: int, size: int, seed: int, step: int) -> Int[np.ndarray, " size"]:
-    """Which of ``n`` examples make the batch of ``step``.
+    """Return the indices, of ``n`` examples, of the batch of ``step``.
 
-    All batches in a row are one stream of shuffled epochs: every ``n`` examples of it, counted from the first, are a
-    permutation. Nothing is left out where ``size`` does not divide ``n``, and no state is kept: a run that starts in
-    the middle sees what an uninterrupted one sees.
+    The batches are one stream of shuffled epochs: every ``n`` examples of it, counted from the first, are a
+    permutation. Nothing is dropped if ``size`` does not divide ``n``, and there is no state: a resumed run gets the
+    batches of an uninterrupted one.
 
     Args:
         n: number of examples, at least 1.
@@ -65,7 +65,7 @@ def batch_indices(n: int, size: int, seed: int, step: int) -> Int[np.ndarray, " 
 
 @lru_cache(maxsize=4)
 def _permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    """The order of an epoch: ranks of raw Philox words, the one stream of NumPy that is promised never to change."""
+    """Compute the order of an epoch: ranks of raw Philox words, whose stream NumPy guarantees not to change."""
     order = np.argsort(_philox(seed, epoch).random_raw(n), kind="stable")
     order.setflags(write=False)
     return order
@@ -73,14 +73,14 @@ def _permutation(n: int, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
 
 @lru_cache(maxsize=2)
 def draws(n: int, seed: int, epoch: int, count: int) -> UInt64[np.ndarray, "n count"]:
-    """Random words of an epoch, ``count`` for each example, none of which its order was made of."""
+    """Compute random words of an epoch, ``count`` for each example, independent of its order."""
     words = _philox(seed, epoch, _DRAWS).random_raw(n * count).reshape(n, count)
     words.setflags(write=False)
     return words
 
 
 def uniform(seed: int, n: int, count: int) -> Float64[np.ndarray, "n count"]:
-    """Uniform numbers in [0, 1), of 53 bits each."""
+    """Compute uniform numbers in [0, 1), of 53 bits each."""
     words = _philox(seed, 0).random_raw(n * count).reshape(n, count)
     out: Float64[np.ndarray, "n count"] = (words >> np.uint64(11)) * 2.0**-53
     return out

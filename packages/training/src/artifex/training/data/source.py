@@ -1,4 +1,4 @@
-"""What examples are read from: anything with a length and random access, as `grain` has it."""
+"""Sources of examples: anything with a length and random access, as in `grain`."""
 
 import mmap
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Integer
 
 ROUNDING: Final = 1e-5
-"""By how much images may leave [-1, 1]."""
+"""Tolerance of the range [-1, 1] of images."""
 
 STANDARD: Final = (-1.0, 1.0)
-"""The range of floats, where no other is stated."""
+"""The default range of floats."""
 
 Values = Bool[np.ndarray, "*d"] | Integer[np.ndarray, "*d"] | Float[np.ndarray, "*d"]
 
@@ -22,17 +22,17 @@ Example = tuple[np.ndarray, int]
 
 @runtime_checkable
 class Source(Protocol):
-    """What `grain` calls a random-access data source, of ``(x, label)``: its own sources and ``MapDataset`` are some.
+    """A random-access data source of ``(x, label)``, such as `grain`'s sources and ``MapDataset``.
 
-    Reading one example twice gives the same; all have one shape. A label is 0 where there are none.
+    Reads are reproducible, and all examples have one shape. Without labels, the label is 0.
     """
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Return the number of examples."""
         ...
 
     def __getitem__(self, index: int, /) -> Example:
-        """The example at ``index``.
+        """Read the example at ``index``.
 
         Raises:
             UnreadableError: if it can't be read; a dataset may skip it.
@@ -41,7 +41,7 @@ class Source(Protocol):
 
 
 class DataError(ValueError):
-    """What was read for a batch is not what its data set may hold."""
+    """An example that was read for a batch is invalid."""
 
 
 class UnreadableError(DataError):
@@ -49,7 +49,7 @@ class UnreadableError(DataError):
 
     Args:
         name: of the example, such as the path of its file.
-        why: what is wrong with it.
+        why: the reason.
     """
 
     def __init__(self, name: str, why: str) -> None:
@@ -62,14 +62,14 @@ class UnreadableError(DataError):
 
 
 def is_sample(x: np.ndarray) -> bool:
-    """Whether ``x`` has a type that samples may have: uint8, a float, or bool."""
+    """Return True if ``x`` has a dtype of samples: uint8, a float, or bool."""
     return x.dtype in (np.uint8, np.bool_) or np.issubdtype(x.dtype, np.floating)
 
 
 def to_unit(x: Values, value_range: tuple[float, float] = STANDARD) -> Float32[np.ndarray, "*d"]:
-    """``x`` as float32 on the scale of [-1, 1], to which ``value_range`` is mapped.
+    """Convert ``x`` to float32, with ``value_range`` mapped to [-1, 1].
 
-    Where that is (-1, 1), floats stay as they are, 0..255 is mapped of uint8, and False and True of booleans.
+    If that is (-1, 1), floats are unchanged, and 0..255 of uint8 and False and True of booleans are mapped to it.
     """
     if x.dtype == np.bool_:
         return x * np.float32(2) - np.float32(1)
@@ -94,17 +94,17 @@ def check_unit(x: Float32[np.ndarray, "b *d"], name: str, indices: Integer[np.nd
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Examples in one array, in memory or mapped to it.
+    """Examples in one array, in memory or memory-mapped.
 
     Attributes:
         x: ``(n, *shape)``, uint8 in 0..255, float, bool, or integers in ``value_range``, n at least 1.
-        labels: ``(n,)``, None where there are none.
-        name: for messages: where the array comes from.
-        value_range: what is mapped to -1 and to 1; see ``to_unit``.
+        labels: ``(n,)``, None without labels.
+        name: of the array's origin, for messages.
+        value_range: the values that are mapped to -1 and 1; see ``to_unit``.
 
     Raises:
-        ValueError: if there are no examples, not as many labels, or a float that is not finite in memory; of mapped
-            arrays that is told of what is read.
+        ValueError: if there are no examples, another number of labels, or values that are not finite; mapped arrays are
+            checked when they are read.
     """
 
     x: Values
@@ -134,7 +134,7 @@ class ArraySource:
         return x[0], int(labels[0])
 
     def take(self, indices: Integer[np.ndarray, " b"]) -> tuple[Float32[np.ndarray, "b *d"], Int32[np.ndarray, " b"]]:
-        """The examples at ``indices``, all at once."""
+        """Read the examples at ``indices``."""
         x = to_unit(np.asarray(self.x[indices]), self.value_range)
         return x, np.zeros(len(x), np.int32) if self.labels is None else self.labels[indices].astype(np.int32)
 
@@ -145,7 +145,7 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class _Mapped:
-    """The message to a process in place of a mapped file's content: where in the file the array lies."""
+    """A pickle of a mapped array: its position in the file instead of its content."""
 
     path: Path
     dtype: np.dtype
@@ -161,7 +161,7 @@ class _Mapped:
         return cls(Path(x.filename), x.dtype, x.shape, x.strides, position)
 
     def open(self) -> np.ndarray:
-        """The array, mapped."""
+        """Map the array."""
         content = np.memmap(self.path, np.uint8, "r")
         first = content[self.position : self.position + self.dtype.itemsize].view(self.dtype)
         return np.lib.stride_tricks.as_strided(first, self.shape, self.strides, subok=True, writeable=False)

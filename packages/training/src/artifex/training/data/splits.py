@@ -1,4 +1,4 @@
-"""Parts of a data set by their usual names."""
+"""Parts of a data set by their common names."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -17,10 +17,10 @@ NAMES: Final[Mapping[Part, tuple[str, ...]]] = MappingProxyType(
 
 
 def parts_of(names: Iterable[str]) -> dict[Part, list[str]]:
-    """Which of ``names`` is which part, in their order."""
+    """Group ``names`` by part."""
     found: dict[Part, list[str]] = {}
     for name in sorted(names):
-        for part, called in NAMES.items():
-            if name.lower() in called:
+        for part, synonyms in NAMES.items():
+            if name.lower() in synonyms:
                 found.setdefault(part, []).append(name)
     return found

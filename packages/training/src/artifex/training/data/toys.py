@@ -1,6 +1,6 @@
-r"""Distributions in the plane that a picture judges, in closed form, inside or close to $[-1, 1]^2$.
+r"""Toy distributions in the plane, in closed form, inside or close to $[-1, 1]^2$.
 
-A point is drawn from uniform words alone, so its bits depend on (name, seed) and on no library's generator.
+A point is computed from uniform words alone, so its bits depend on name and seed and on no library's generator.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ ToyName = Literal["moons", "spirals", "checkerboard", "gaussians"]
 
 
 class Points(NamedTuple):
-    """Points and the part of the figure that each is of.
+    """Points, each labelled by its part of the figure.
 
     Attributes:
         x: ``(n, 2)``.
@@ -47,7 +47,7 @@ def _spirals(u: Uniforms) -> Figure:
 
 
 def _checkerboard(u: Uniforms) -> Figure:
-    """Uniform on the 8 fields of a 4x4 board whose row and column add up to an even number."""
+    """Uniform on the 8 fields of a 4x4 board whose row and column have an even sum."""
     label = np.floor(8 * u[:, 0]).astype(np.int32)
     row = label // 2
     column = 2 * (label % 2) + row % 2
@@ -62,12 +62,12 @@ def _gaussians(u: Uniforms) -> Figure:
 
 
 def _signed(x: Float64[np.ndarray, "n 2"], label: Int32[np.ndarray, " n"]) -> Float64[np.ndarray, "n 2"]:
-    """``x``, point-reflected where the label is 1."""
+    """Point-reflect ``x`` where the label is 1."""
     return np.where(label[:, None] == 1, -x, x)
 
 
 def _normal(u: Uniforms) -> Float64[np.ndarray, "n 2"]:
-    """Standard normal pairs by Box and Muller, of the last two uniforms."""
+    """Compute standard normal pairs from the last two uniforms, by Box and Muller."""
     angle = 2 * np.pi * u[:, 3]
     radius = np.sqrt(-2 * np.log1p(-u[:, 2]))
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
@@ -89,7 +89,7 @@ TOYS: Final[Mapping[ToyName, _Toy]] = MappingProxyType(
 
 
 def toy_points(name: ToyName, n: int, seed: int = 0) -> Points:
-    """``n`` points of a figure, of which the first are those of any smaller ``n``.
+    """Compute ``n`` points of a figure; the first ones are those of any smaller ``n``.
 
     Args:
         name: ``"moons"``: two half circles with noise 0.05; ``"spirals"``: two arms with noise 0.02;

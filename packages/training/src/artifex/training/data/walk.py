@@ -1,4 +1,4 @@
-"""The image files below a folder, each once, and a count of all else that lies there."""
+"""The image files below a folder, each once, and counts of everything else in it."""
 
 import os
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 JUNK: Final = ("@eaDir", "__MACOSX", "__pycache__")
-"""Folders that archives, file servers and interpreters leave behind."""
+"""Folders created by archivers, file servers and interpreters."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Found:
     """The files below a folder.
 
     Attributes:
-        files: names of the images, with slashes, in the order of their characters.
-        folders: names of the folders right below that were read, in the same order.
-        broken: those of ``files`` that are links to nothing.
-        left_out: how many entries were left out, by the reason.
+        files: names of the images, with slashes, sorted.
+        folders: names of the top-level subfolders that were read, sorted.
+        broken: those of ``files`` that are broken links.
+        left_out: number of entries that were left out, by reason.
     """
 
     files: tuple[str, ...]
@@ -29,23 +29,23 @@ class Found:
 
 
 def listed(left_out: Mapping[str, int]) -> str:
-    """The counts of what was left out, for messages: ``.heic (12), hidden (3)``."""
+    """Format the counts of entries that were left out: ``.heic (12), hidden (3)``."""
     return ", ".join(f"{reason} ({count:,})" for reason, count in sorted(left_out.items()))
 
 
 def is_left_out(name: str) -> bool:
-    """Whether entries of this name are left out whatever they are."""
+    """Return True for the names of hidden files and of ``JUNK``."""
     return name.startswith(".") or name in JUNK
 
 
 def find_images(folder: Path, extensions: tuple[str, ...]) -> Found:
-    """The images below ``folder``.
+    """Find the images below ``folder``.
 
-    Links are followed, and nothing is read twice: a link to a folder that is read anyway, or that ``folder`` lies in,
-    is left out, and so is one to an image that its class has already.
+    Links are followed, and nothing is read twice: a link to a folder that is read anyway, or that contains ``folder``,
+    is left out, and so is one to an image that its class already has.
 
     Args:
-        folder: where to look.
+        folder: to search.
         extensions: of the names of images, in lower case; names are compared without case.
 
     Raises:
@@ -53,16 +53,16 @@ def find_images(folder: Path, extensions: tuple[str, ...]) -> Found:
     """
     root = os.path.realpath(folder)
     images, links, left_out = list[tuple[str, str]](), list[str](), Counter[str]()
-    seen, folders = {root}, list[str]()
+    visited, folders = {root}, list[str]()
     ahead: list[tuple[str, str, str]] = [(str(folder), "", root)]
     linked: list[tuple[str, str, str]] = []
     while ahead or linked:
-        # What lies here by itself comes first, so that a link never takes its place.
+        # Actual folders come first, so that a link never takes their place.
         path, inside, real = ahead.pop() if ahead else linked.pop(0)
-        if inside and real in seen:
+        if inside and real in visited:
             left_out["links to folders read already"] += 1
             continue
-        seen.add(real)
+        visited.add(real)
         if inside and "/" not in inside:
             folders.append(inside)
         found = list[tuple[str, str, str]]()
@@ -105,7 +105,7 @@ def _lies_in(path: str, folder: str) -> bool:
 def _once(
     folder: Path, images: list[tuple[str, str]], links: list[str], left_out: Counter[str]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The names of ``images`` and of those ``links`` that their classes lack, and which of these are broken."""
+    """Return the names of ``images`` and of ``links`` to other images, and which of these are broken."""
     kept, broken = [name for name, _ in images], list[str]()
     known = {(_top(name), real) for name, real in images} if links else set()
     for name in sorted(links):
@@ -121,5 +121,5 @@ def _once(
 
 
 def _top(name: str) -> str:
-    """The first folder on the way to an image; empty where there is none."""
+    """Return the top-level subfolder of an image; empty if there is none."""
     return name.partition("/")[0] if "/" in name else ""

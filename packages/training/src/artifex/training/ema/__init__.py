@@ -1,4 +1,4 @@
-"""Averages of parameters over training: what samples are drawn with."""
+"""Averages of parameters over training; samples are drawn with them."""
 
 from artifex.training.ema.average import Average as Average
 from artifex.training.ema.average import Latest as Latest

@@ -1,4 +1,4 @@
-"""What an average of parameters is to the training loop, and the least of them."""
+"""The protocol of parameter averages, and the trivial average."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -18,15 +18,15 @@ class Average(Protocol[A]):
     """A running average of parameters, as a pure function from state to state; ``A`` is a pytree of arrays."""
 
     def init(self, parameters: Parameters) -> A:
-        """Before the first update; its buffers are its own."""
+        """Initialize the state; its buffers are copies."""
         ...
 
     def update(self, average: A, parameters: Parameters, k: Int[Array, ""] | int) -> A:
-        """After update ``k``, counted from 1, which gave ``parameters``."""
+        """Update the state with the ``parameters`` after update ``k``, counted from 1."""
         ...
 
     def read(self, average: A) -> Parameters:
-        """What samples are drawn with."""
+        """Return the averaged parameters."""
         ...
 
 
@@ -35,14 +35,14 @@ class Latest:
     """No average: samples are drawn with the latest parameters."""
 
     def init(self, parameters: P) -> P:
-        """The first parameters."""
+        """Copy the parameters."""
         out: P = jax.tree.map(jnp.array, parameters)
         return out
 
     def update(self, average: P, parameters: P, k: Int[Array, ""] | int) -> P:
-        """The parameters."""
+        """Return the parameters."""
         return parameters
 
     def read(self, average: P) -> P:
-        """The parameters."""
+        """Return the parameters."""
         return average

@@ -16,7 +16,7 @@ class NoEma(Section):
     kind: Literal["none"] = "none"
 
     def build(self) -> Latest:
-        """The average that this names."""
+        """Build the average."""
         return Latest()
 
 
@@ -24,24 +24,23 @@ class Constant(Section):
     """An exponential average of a constant decay, with warm-up.
 
     Attributes:
-        decay: in [0, 1); the average looks back about 1 / (1 - decay) updates.
+        decay: in [0, 1); the time constant is about 1 / (1 - decay) updates.
     """
 
     kind: Literal["constant"] = "constant"
     decay: float = Field(default=Ema.decay, ge=0, lt=1)
 
     def build(self) -> Ema:
-        """The average that this names."""
+        """Build the average."""
         return Ema(self.decay)
 
 
 class Power(Section):
-    """Power-function averages of several widths, stored at intervals, from which any width can be made after training.
+    """Power-function averages of several widths, stored at intervals to reconstruct any width after training.
 
     Attributes:
-        sigma_rels: widths as parts of the training so far, each in (0, 0.288675]; samples are drawn with the first.
-        snapshot_every: updates between stored averages. Some 16 to 64 of them in a run are enough for widths between
-            those given.
+        sigma_rels: widths relative to the training so far, each in (0, 0.288675]; samples are drawn with the first.
+        snapshot_every: updates between stored averages; 16 to 64 in a run are enough for widths between those given.
     """
 
     kind: Literal["power"] = "power"
@@ -54,9 +53,9 @@ class Power(Section):
         return PowerEma(value).sigma_rels
 
     def build(self) -> PowerEma:
-        """The averages that this names."""
+        """Build the averages."""
         return PowerEma(self.sigma_rels)
 
 
 EmaConfig = Annotated[NoEma | Constant | Power, Field(discriminator="kind")]
-"""One of them, told apart by ``kind``."""
+"""Any average, distinguished by ``kind``."""

@@ -2,7 +2,7 @@ r"""Exponential moving average of parameters.
 
 $$\bar\theta_k = d_k\, \bar\theta_{k-1} + (1 - d_k)\, \theta_k,\qquad d_k = \min\!\big(d,\ \tfrac{k}{k + 9}\big)$$
 
-The warm-up forgets the first parameters within a few updates, however long the average is: $d_1 = 0.1$.
+The warm-up forgets the initial parameters within a few updates for any decay: $d_1 = 0.1$.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class Ema:
     """A constant decay with warm-up.
 
     Attributes:
-        decay: d, in [0, 1); 0 keeps no memory.
+        decay: d, in [0, 1).
 
     Raises:
-        ValueError: for another decay.
+        ValueError: if ``decay`` is out of range.
     """
 
     decay: float = 0.995
@@ -35,26 +35,26 @@ class Ema:
             raise ValueError(f"decay must be in [0, 1), got {self.decay}")
 
     def init(self, parameters: P) -> P:
-        """The first parameters."""
+        """Copy the parameters."""
         out: P = jax.tree.map(jnp.array, parameters)
         return out
 
     def decay_at(self, k: Int[Array, ""] | int) -> Float[Array, ""]:
-        """$d_k$ of update ``k``, counted from 1."""
+        """Compute $d_k$ of update ``k``, counted from 1."""
         k = jnp.asarray(k, jnp.float32)
         return jnp.minimum(self.decay, k / (k + 9))
 
     def update(self, average: P, parameters: P, k: Int[Array, ""] | int) -> P:
-        """The average after update ``k``; every leaf keeps its dtype."""
+        """Update the average with the parameters after update ``k``; every leaf keeps its dtype."""
         return blend(average, parameters, 1 - self.decay_at(k))
 
     def read(self, average: P) -> P:
-        """The average."""
+        """Return the average."""
         return average
 
 
 def blend(average: P, parameters: P, share: Float[Array, ""]) -> P:
-    """``share`` of the way from ``average`` to ``parameters``; every leaf keeps its dtype."""
+    """Interpolate from ``average`` to ``parameters`` by ``share``; every leaf keeps its dtype."""
 
     def move(a: Array, p: Array) -> Array:
         dtype, wide = common_dtype(a.dtype, p.dtype), accumulation_dtype(a.dtype, p.dtype)

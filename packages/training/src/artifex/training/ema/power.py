@@ -1,11 +1,11 @@
-r"""Power-function averages: their width grows with training, so that they stay the same part of it.
+r"""Power-function averages, whose width is a constant share of the training so far.
 
 $$\hat\theta_\gamma(t) = \frac{\gamma + 1}{t^{\gamma + 1}} \int_0^t \tau^\gamma\, \theta(\tau)\, d\tau,\qquad
   \hat\theta_k = \beta_k\, \hat\theta_{k-1} + (1 - \beta_k)\, \theta_k,\quad \beta_k = (1 - 1/k)^{\gamma + 1}$$
 
-The recursion is the integral over a path that stays at $\theta_k$ from time $k - 1$ to $k$, exactly; it forgets what
-was there before the first update ($\beta_1 = 0$). A width is said by $\sigma_\mathrm{rel}$, the standard deviation of
-the weight $\tau^\gamma$ over $[0, t]$ in units of $t$:
+The recursion is exactly the integral over a trajectory that is $\theta_k$ from time $k - 1$ to $k$; the initial value
+has no effect ($\beta_1 = 0$). The width is $\sigma_\mathrm{rel}$, the standard deviation of the weight $\tau^\gamma$
+over $[0, t]$ in units of $t$:
 
 $$\sigma_\mathrm{rel}^2 = \frac{\gamma + 1}{(\gamma + 2)^2\, (\gamma + 3)}$$
 
@@ -30,13 +30,13 @@ r"""$\sigma_\mathrm{rel}$ of the plain mean, $\gamma = 0$."""
 
 
 def gamma(sigma_rel: float) -> float:
-    r"""The exponent of a width: the largest root of $(\gamma+2)^2(\gamma+3) = (\gamma+1)/\sigma_\mathrm{rel}^2$.
+    r"""Solve for the exponent: the largest root of $(\gamma+2)^2(\gamma+3) = (\gamma+1)/\sigma_\mathrm{rel}^2$.
 
     Args:
-        sigma_rel: in (0, 12^-1/2], the plain mean's: a wider average would weigh early parameters more than late ones.
+        sigma_rel: in (0, 12^-1/2], that of the mean; a wider average would favor early parameters.
 
     Raises:
-        ValueError: for another width.
+        ValueError: if it is out of range.
     """
     if not 0 < sigma_rel <= WIDEST:
         raise ValueError(f"sigma_rel must be in (0, {WIDEST:.6f}], got {sigma_rel}")
@@ -45,13 +45,13 @@ def gamma(sigma_rel: float) -> float:
 
 
 def sigma_rel(gamma: float) -> float:
-    """The width of an exponent.
+    """Compute the width of an exponent.
 
     Args:
         gamma: at least 0.
 
     Raises:
-        ValueError: for another exponent.
+        ValueError: if it is out of range.
     """
     if not 0 <= gamma < math.inf:
         raise ValueError(f"gamma must be at least 0 and finite, got {gamma}")
@@ -78,21 +78,21 @@ class PowerEma:
             gamma(width)
 
     def init(self, parameters: P) -> tuple[P, ...]:
-        """The first parameters, once a width; the first update forgets them."""
+        """Copy the parameters for each width; the first update discards them."""
         return tuple(jax.tree.map(jnp.array, parameters) for _ in self.sigma_rels)
 
     def update(self, average: tuple[P, ...], parameters: P, k: Int[Array, ""] | int) -> tuple[P, ...]:
-        """The averages after update ``k``, counted from 1; every leaf keeps its dtype."""
+        """Update the averages with the parameters after update ``k``; every leaf keeps its dtype."""
         return tuple(
             blend(one, parameters, _share(gamma(width), k))
             for one, width in zip(average, self.sigma_rels, strict=True)
         )  # fmt: skip
 
     def read(self, average: tuple[P, ...]) -> P:
-        """The average of the first width."""
+        """Return the average of the first width."""
         return average[0]
 
 
 def _share(gamma: float, k: Int[Array, ""] | int) -> Float[Array, ""]:
-    r"""$1 - \beta_k$, to the last digit however small it is."""
+    r"""Compute $1 - \beta_k$ accurately for small values."""
     return -jnp.expm1((gamma + 1) * jnp.log1p(-1 / jnp.asarray(k, jnp.float32)))

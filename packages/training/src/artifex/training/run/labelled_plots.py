@@ -1,4 +1,4 @@
-"""Samples as one picture, by the names of their classes."""
+"""Samples as one picture with the names of their classes."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,9 +14,9 @@ from artifex.training.data import Labels
 from artifex.training.run.plots import PAPER, TEAL, samples_picture
 
 LONGEST: Final = 24
-"""Characters of a name that are shown at most."""
+"""Largest number of characters of a name."""
 FEW: Final = 3
-"""Samples a class, on the mean, below which classes stand side by side."""
+"""Mean number of samples a class below which classes are shown side by side."""
 PIXELS: Final = 2**26
 _GAP: Final = 6
 
@@ -24,13 +24,13 @@ _GAP: Final = 6
 def labelled_picture(
     samples: Float[np.ndarray, "n *d"], labels: Labels | None, classes: Sequence[str] = ()
 ) -> Image.Image:
-    """Images in rows, those of a class behind its name, or beneath it where there are few of each.
+    """Draw images in rows, those of a class after its name, or below it if there are few of each.
 
     Args:
-        samples: see ``samples_picture``, which draws what are no images, or have no labels.
+        samples: see ``samples_picture``, which draws points and samples without labels.
         labels: of each sample.
-        classes: names of the labels 0, 1, ...; a label without a name, or whose name the font can't show, is shown as
-            its number.
+        classes: names of the labels 0, 1, ...; a label without a name, or with one that the font can't show, is shown
+            as its number.
 
     Raises:
         ValueError: as ``samples_picture`` does.
@@ -49,7 +49,7 @@ def labelled_picture(
 
 
 def shown_name(classes: Sequence[str], label: int) -> str:
-    """The name of a label as far as it fits; its number where it has none that the font can show."""
+    """Return the name of a label, truncated, or its number if it has none that the font can show."""
     name = classes[label] if label < len(classes) else ""
     glyphs = FT2Font(_font())
     if not name or not all(glyphs.get_char_index(ord(letter)) for letter in name):
@@ -85,5 +85,5 @@ def _cells(strips: Sequence[Image.Image], names: Sequence[str], font: ImageFont.
 
 @lru_cache(maxsize=1)
 def _font() -> str:
-    """The file of Matplotlib's own font, which is always there."""
+    """Return the file of the font that Matplotlib includes."""
     return findfont(FontProperties(family="DejaVu Sans", weight="bold"))

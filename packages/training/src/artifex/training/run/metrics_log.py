@@ -1,4 +1,4 @@
-"""What a run tells in its folder: metrics.jsonl, a line at a time, and TensorBoard's events where they are wanted."""
+"""The metrics of a run in metrics.jsonl, and optionally as TensorBoard's events."""
 
 import json
 import math
@@ -20,19 +20,18 @@ from artifex.training.step.loss_by_level import CENTRES, level_means, mean_loss
 class MetricsLog:
     """Writes a line of JSON for every window of steps; a callback of ``train``.
 
-    A line has ``step``, the mean ``loss`` of the window, ``loss_by_logsnr`` (pairs of a level and its mean, of the
-    levels that were drawn), of the last step ``gradient_norm`` and ``learning_rate``, ``skipped`` steps so far,
-    ``images_per_second`` and ``seconds``, counted from the start of this process's part of the run. What is not
-    finite is null.
+    A line has ``step``, the mean ``loss`` of the window, ``loss_by_logsnr`` (pairs of a log-SNR and its mean loss), of
+    the last step ``gradient_norm`` and ``learning_rate``, ``skipped`` steps so far, ``images_per_second`` and
+    ``seconds`` since this process started training. Values that are not finite are null.
 
     A context manager; without ``with``, call ``close``.
 
     Args:
-        path: of the file; lines after step ``done`` are deleted from it, so that no step is told twice.
+        path: of the file; its lines after step ``done`` are deleted, so that no step is logged twice.
         every: steps of a window.
-        done: how many a resumed run has behind it.
+        done: number of completed steps of a resumed run.
         batch_size: images a step.
-        learning_rate: by the number of updates before.
+        learning_rate: as a function of the number of previous updates.
         board: folder for TensorBoard's events; None writes none.
 
     Raises:
@@ -51,18 +50,18 @@ class MetricsLog:
     ) -> None:
         self._every, self._batch, self._rate = every, batch_size, learning_rate
         self._start = self._last = time.perf_counter()
-        self._told = done
+        self._logged = done
         keep_until(path, done)
         self._file = path.open("a", encoding="utf-8")
         self._board = None if board is None else _board(board, done)
 
     def __call__(self, report: Report) -> None:
-        """Take note of a step."""
+        """Log a step if it is the last of its window."""
         if report.step % self._every and report.step != report.steps:
             return
         now = time.perf_counter()
-        speed = (report.step - self._told) * self._batch / (now - self._last)
-        self._last, self._told = now, report.step
+        speed = (report.step - self._logged) * self._batch / (now - self._last)
+        self._last, self._logged = now, report.step
         means = [] if report.levels is None else level_means(report.levels)
         mean = report.loss if report.levels is None else mean_loss(report.levels)
         scalars = {
@@ -82,13 +81,13 @@ class MetricsLog:
                     self._board.add_scalar(name, value, report.step)
 
     def show(self, step: int, path: Path) -> None:
-        """Show a picture to whoever watches TensorBoard."""
+        """Write a picture to TensorBoard's events."""
         if self._board is not None:
             with Image.open(path) as picture:
                 self._board.add_image("samples", np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
     def close(self) -> None:
-        """Give back the files."""
+        """Close the files."""
         self._file.close()
         if self._board is not None:
             self._board.close()
@@ -103,7 +102,7 @@ class MetricsLog:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Delete the lines of steps after ``step`` from a file, and one that was cut short; 0 deletes all."""
+    """Delete the lines of steps after ``step`` from a file, and a truncated one; 0 deletes all."""
     if not path.exists():
         return
     with path.open("rb") as lines:
@@ -130,7 +129,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _step(line: bytes) -> float:
-    """The step that a line tells of; infinite for one that is not whole."""
+    """Return the step of a line; infinity for a truncated one."""
     if not line.endswith(b"\n"):
         return math.inf
     try:

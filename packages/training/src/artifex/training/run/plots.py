@@ -1,6 +1,6 @@
-"""Pictures of what was trained, in one palette: ink on paper, and teal for what is said about it.
+"""Figures of samples and losses, in one palette: ink on paper, and teal for annotations.
 
-Every function gives a Matplotlib figure; ``save`` writes it as a PNG.
+The figures are Matplotlib's; ``save`` writes them as PNG files.
 """
 
 import math
@@ -29,29 +29,29 @@ SHADES: Final = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#9fc9c5", 
 POINTS: Final = LinearSegmentedColormap.from_list("points", [TEAL, "#e0a458", INK])
 DPI: Final = 160
 CHANNELS: Final = 64
-"""Channels of an image on a sheet at most."""
+"""Largest number of channels of an image."""
 TILE: Final = 512
-"""Pixels of the longer side of an image on a sheet at most; a larger one is shown smaller."""
+"""Largest side of an image on a sheet in pixels; larger ones are downscaled."""
 PIXELS: Final = 2**26
-"""Pixels of a sheet at most, but for its last row: Pillow warns of a picture beyond 89 million."""
+"""Largest number of pixels of a sheet without its last row: Pillow warns above 89 million."""
 
 Tile = Float[np.ndarray, "h w"]
 
 
 def samples_figure(images: Images, labels: Labels, columns: int = 10) -> Figure:
-    """A grid with a row for each class: its label, and its first ``columns`` images.
+    """Plot a grid with a row for each class: its label, and its first ``columns`` images.
 
     Args:
         images: one channel, in [-1, 1].
         labels: the class of each.
-        columns: at least 1; a class with fewer images leaves places empty.
+        columns: at least 1; a class with fewer images leaves cells empty.
 
     Raises:
         ValueError: for images of another number of channels.
     """
     _check_grey("images", images)
     classes = np.unique(labels)
-    # A pixel of bare paper all around, so that no stroke is cut off.
+    # A margin of one pixel, so that no stroke is cropped.
     padded = np.pad(images[..., 0], ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
     rows = [[_enlarge(image) for image in padded[labels == label][:columns]] for label in classes]
     gap, left, margin = 0.1, 0.6, 0.16
@@ -65,7 +65,7 @@ def samples_figure(images: Images, labels: Labels, columns: int = 10) -> Figure:
 
 
 def why_no_picture(shape: tuple[int, ...]) -> str | None:
-    """Why samples of a shape have no picture; None where ``samples_picture`` draws them.
+    """Return the reason why samples of a shape have no picture; None if ``samples_picture`` supports them.
 
     Args:
         shape: of one sample.
@@ -76,21 +76,21 @@ def why_no_picture(shape: tuple[int, ...]) -> str | None:
 
 
 def samples_picture(samples: Float[np.ndarray, "n *d"], labels: Labels | None = None) -> Image.Image:
-    """Samples as one picture: images in rows, points where they lie.
+    """Draw samples as one picture: images in rows, or a scatter plot of points.
 
-    Of very many images, or very large ones, the first are shown: as many as make a sheet of about 64 million pixels.
+    Of very many images, or very large ones, only the first are shown: a sheet of about 64 million pixels.
 
     Args:
-        samples: images ``(n, h, w, c)`` in [-1, 1], grey with one channel, coloured with three, and else each channel
-            by itself in grey, those of one image side by side; or points ``(n, 2)``. NaN is shown as 0.
+        samples: images ``(n, h, w, c)`` in [-1, 1], gray with one channel, RGB with three, otherwise each channel in
+            gray, side by side; or points ``(n, 2)``. NaN is shown as 0.
         labels: of points: each class has its shade. Images are shown in their order.
 
     Raises:
         ValueError: for samples of another shape, see ``why_no_picture``, or none.
     """
-    why = why_no_picture(samples.shape[1:])
-    if why is not None or len(samples) == 0:
-        raise ValueError(why or "samples must be at least one, got none")
+    reason = why_no_picture(samples.shape[1:])
+    if reason is not None or len(samples) == 0:
+        raise ValueError(reason or "samples must be at least one, got none")
     if samples.ndim == 2:
         return rendered(points_figure(samples, labels))
     parts = 1 if samples.shape[3] in (1, 3) else samples.shape[3]
@@ -104,18 +104,18 @@ def samples_picture(samples: Float[np.ndarray, "n *d"], labels: Labels | None = 
         samples = np.moveaxis(samples, 3, 1).reshape(-1, *samples.shape[1:3], 1)
     rows = -(-len(samples) // columns)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
-    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
     for i, image in enumerate(samples):
-        tile = Image.fromarray(np.round((_shown(image) + 1) * 127.5).astype(np.uint8)).resize((width, height), how)
+        tile = Image.fromarray(np.round((_shown(image) + 1) * 127.5).astype(np.uint8)).resize((width, height), method)
         sheet.paste(tile, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
     return sheet
 
 
 def points_figure(points: Float[np.ndarray, "n 2"], labels: Labels | None = None) -> Figure:
-    """Points in the plane, in a square that holds [-1.25, 1.25]^2 and grows with what lies beyond.
+    """Plot points in the plane, in a square that includes [-1.25, 1.25]^2 and grows with the points.
 
     Args:
-        points: of which those that are not finite are left out.
+        points: those that are not finite are omitted.
         labels: each class has its shade.
     """
     figure = Figure(figsize=(3.6, 3.6), dpi=DPI, facecolor=PAPER)
@@ -133,14 +133,14 @@ def points_figure(points: Float[np.ndarray, "n 2"], labels: Labels | None = None
 
 
 def denoising_figure(frames: Images, captions: Sequence[str]) -> Figure:
-    """One sample on its way from noise, left, to an image, right, with a caption under each frame.
+    """Plot the trajectory of a sample from noise, left, to an image, right, with a caption under each frame.
 
     Args:
-        frames: one channel; values beyond [-1, 1] are shown as the nearer end.
-        captions: as many.
+        frames: one channel; values are clipped to [-1, 1].
+        captions: one for each frame.
 
     Raises:
-        ValueError: for frames of another number of channels, or if there are not as many captions as frames.
+        ValueError: for frames of another number of channels, or another number of captions.
     """
     _check_grey("frames", frames)
     if len(captions) != len(frames):
@@ -156,20 +156,20 @@ def denoising_figure(frames: Images, captions: Sequence[str]) -> Figure:
 
 
 def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
-    """The loss of every step, faint, and its smoothed course, on a logarithmic axis.
+    """Plot the loss of every step, faint, and its smoothed curve, on a logarithmic axis.
 
     Args:
-        losses: at least one; what is not finite or not positive is left out.
+        losses: at least one; values that are not finite or not positive are omitted.
     """
     losses = np.where(np.isfinite(losses) & (losses > 0), losses, np.nan)
     steps = np.arange(1, len(losses) + 1)
-    course = _smooth(losses, max(1, len(losses) // 50))
+    curve = _smooth(losses, max(1, len(losses) // 50))
     figure = Figure(figsize=(7.2, 3.6), dpi=DPI, facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot(facecolor=PAPER)
     axes.plot(steps, losses, color=TEAL, alpha=0.22, linewidth=0.7)
-    axes.plot(steps, course, color=INK, linewidth=1.8)
-    if np.isfinite(course[-1]):
-        axes.annotate(f"{course[-1]:.3f}", (steps[-1], course[-1]), xytext=(6, 0), textcoords="offset points",
+    axes.plot(steps, curve, color=INK, linewidth=1.8)
+    if np.isfinite(curve[-1]):
+        axes.annotate(f"{curve[-1]:.3f}", (steps[-1], curve[-1]), xytext=(6, 0), textcoords="offset points",
                       color=INK, size=9, va="center", annotation_clip=False)  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlim(1, max(2, len(losses)))
@@ -186,25 +186,25 @@ def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as a PNG of at most 256 colours, whole or not at all."""
+    """Write ``figure`` as a PNG of at most 256 colors, atomically."""
     write(rendered(figure).quantize(256, dither=Image.Dither.NONE), path)
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    """Write ``picture`` as a PNG, whole or not at all."""
+    """Write ``picture`` as a PNG, atomically."""
     with replacing(path) as file:
         picture.save(file, format="PNG", optimize=True)
 
 
 def rendered(figure: Figure) -> Image.Image:
-    """``figure`` as pixels."""
+    """Render ``figure`` to pixels."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
 
 
 def _canvas(width: float, height: float, unit: float) -> tuple[Figure, Axes]:
-    """A figure that is one plane without axes, ``unit`` inches to its unit."""
+    """Make a figure of one plane without axes, with ``unit`` inches to its unit."""
     figure = Figure(figsize=(unit * width, unit * height), dpi=DPI, facecolor=PAPER)
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
@@ -212,21 +212,21 @@ def _canvas(width: float, height: float, unit: float) -> tuple[Figure, Axes]:
 
 
 def _frame(axes: Axes, width: float, height: float, margin: float) -> None:
-    """Show the plane from 0 to ``width`` and, downwards, ``height``, with a margin, in square units."""
+    """Set the limits of the plane to ``width`` and, downwards, ``height``, with a margin."""
     axes.set_xlim(-margin, width + margin)
     axes.set_ylim(height + margin, -margin)
     axes.set_aspect("equal")
 
 
 def _place(axes: Axes, tile: Tile, x: float, y: float, gap: float) -> None:
-    """Put a tile into the unit square at ``(x, y)``."""
+    """Draw a tile into the unit square at ``(x, y)``."""
     half = gap / 2
     extent = (x + half, x + 1 - half, y + 1 - half, y + half)
     axes.imshow(tile, cmap=SHADES, vmin=-1, vmax=1, extent=extent, interpolation="none", aspect="auto")
 
 
 def _enlarge(pixels: Tile, factor: int = 16) -> Float[np.ndarray, "{factor}*h {factor}*w"]:
-    """Bicubic: smooth enough to read, honest enough to count the pixels."""
+    """Enlarge a tile by bicubic interpolation."""
     image = Image.fromarray(np.clip(pixels, -1, 1).astype(np.float32))
     size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
     return np.clip(np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.float32), -1, 1)
@@ -238,22 +238,22 @@ def _check_grey(name: str, images: Images) -> None:
 
 
 def _shown(image: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w 3"]:
-    """The colours of an image ``(h, w, 1)`` or ``(h, w, 3)``, in [-1, 1]."""
+    """Map an image ``(h, w, 1)`` or ``(h, w, 3)`` to colors in [-1, 1]."""
     image = np.clip(np.nan_to_num(image), -1, 1)
     return image if image.shape[2] == 3 else 2 * np.asarray(SHADES((image[..., 0] + 1) / 2))[..., :3] - 1
 
 
 def _smooth(values: Real[np.ndarray, " n"], width: int) -> Float[np.ndarray, " n"]:
-    """The geometric mean over up to ``width`` on either side; near the start, where values fall fast, over fewer.
+    """Compute the geometric mean over up to ``width`` values on either side; over fewer near the start.
 
-    NaN is left out of the means; where there is nothing else, the mean is NaN.
+    NaN is excluded from the means; without other values the mean is NaN.
     """
     known = np.isfinite(values)
     total = np.concatenate([[0.0], np.cumsum(np.log(np.where(known, values, 1.0)))])
     number = np.concatenate([[0], np.cumsum(known)])
-    place = np.arange(len(values))
-    half = np.minimum(width, place)
-    low, high = place - half, np.minimum(place + half + 1, len(values))
+    index = np.arange(len(values))
+    half = np.minimum(width, index)
+    low, high = index - half, np.minimum(index + half + 1, len(values))
     count = number[high] - number[low]
     out: Float[np.ndarray, " n"] = np.exp((total[high] - total[low]) / np.where(count, count, np.nan))
     return out

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a polite question: stop after this step."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 import signal
 import threading
@@ -7,16 +7,17 @@ from types import FrameType, TracebackType
 from typing import Any, Final
 
 EXIT_CODES: Final = {signal.SIGINT: 130, signal.SIGTERM: 0}
-"""What a command ends with that stopped in good order: whoever sends SIGTERM wanted just that."""
+"""Exit codes of a command that stopped in an orderly way; for SIGTERM that is success."""
 
 
 class Stop(AbstractContextManager["Stop"]):
-    """Turns the first SIGINT or SIGTERM within a ``with`` block into the answer True; a second one acts as ever.
+    """Catches the first SIGINT or SIGTERM within a ``with`` block; a second one has its usual effect.
 
-    Outside of the main thread, where Python hands out no signals, the answer is always False.
+    Called, it returns True after a signal. Outside of the main thread, where Python delivers no signals, it always
+    returns False.
 
     Attributes:
-        signal: which one came, None before.
+        signal: the one received, None before.
     """
 
     def __init__(self) -> None:
@@ -24,24 +25,24 @@ class Stop(AbstractContextManager["Stop"]):
         self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Return True if a signal was received."""
         return self.signal is not None
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in EXIT_CODES}
+            self._before = {number: signal.signal(number, self._receive) for number in EXIT_CODES}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._step_back()
+        self._restore()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
-        self._step_back()
+        self._restore()
 
-    def _step_back(self) -> None:
+    def _restore(self) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before = {}

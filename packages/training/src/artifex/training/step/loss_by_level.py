@@ -1,7 +1,7 @@
-r"""The mean loss by noise level, kept inside the training step: where on the path a network still learns.
+r"""The mean loss by noise level, accumulated inside the training step.
 
-Levels are told apart by their log-SNR, in bins of width 1 from -12 to 12; what lies beyond is counted in the last bin
-on its side. A bin means the same on every path.
+Levels are binned by their log-SNR, in bins of width 1 from -12 to 12, the outermost of which include all levels beyond.
+So bins are comparable between schedules.
 """
 
 from typing import Final, NamedTuple
@@ -21,7 +21,7 @@ class Levels(NamedTuple):
 
     Attributes:
         total: sum of the losses, ``(24,)``.
-        number: how many they are, ``(24,)``.
+        number: of the losses, ``(24,)``.
     """
 
     total: Float[Array, "24"]
@@ -29,24 +29,24 @@ class Levels(NamedTuple):
 
 
 def no_levels() -> Levels:
-    """Before the first loss."""
+    """Return empty bins."""
     return Levels(jnp.zeros(BINS, jnp.float32), jnp.zeros(BINS, jnp.float32))
 
 
 def levels_of(logsnr: Float[Array, " b"], losses: Float[Array, " b"]) -> Levels:
-    """The losses of a batch by their levels, which may be infinite."""
-    place = jnp.floor(jnp.clip(logsnr, -LIMIT, LIMIT - 0.5) + LIMIT)
-    here = place[:, None] == jnp.arange(BINS, dtype=place.dtype)[None]
-    return Levels(jnp.sum(jnp.where(here, losses[:, None], 0.0), axis=0), jnp.sum(here, axis=0, dtype=jnp.float32))
+    """Bin the losses of a batch by their log-SNR, which may be infinite."""
+    index = jnp.floor(jnp.clip(logsnr, -LIMIT, LIMIT - 0.5) + LIMIT)
+    member = index[:, None] == jnp.arange(BINS, dtype=index.dtype)[None]
+    return Levels(jnp.sum(jnp.where(member, losses[:, None], 0.0), axis=0), jnp.sum(member, axis=0, dtype=jnp.float32))
 
 
 def level_means(levels: Levels) -> list[float | None]:
-    """The mean of each bin, None for one without a loss."""
+    """Compute the mean of each bin, None for an empty one."""
     total, number = np.asarray(levels.total, np.float64), np.asarray(levels.number, np.float64)
     return [float(t / n) if n else None for t, n in zip(total, number, strict=True)]
 
 
 def mean_loss(levels: Levels) -> float | None:
-    """The mean over all bins, None without a loss."""
+    """Compute the mean over all bins, None if they are empty."""
     number = float(np.sum(levels.number))
     return float(np.sum(np.asarray(levels.total, np.float64))) / number if number else None

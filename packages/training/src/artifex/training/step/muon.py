@@ -5,9 +5,9 @@ Of each matrix of $m$ inputs and $n$ outputs, with its gradient $G_k$ at step $k
 $$M_k = \beta M_{k-1} + (1 - \beta) G_k,\quad
   W \leftarrow W - \eta\,\sqrt{\max(1, n / m)}\;\mathrm{NS}_5(\beta \hat M_k + (1 - \beta) \hat G_k)$$
 
-where $\mathrm{NS}_5$ are five steps $X \leftarrow a X + (b A + c A^2) X$, $A = X X^\top$, from $X / \lVert X \rVert_F$
-on, with $a, b, c = 3.4445, -4.7750, 2.0315$. What is a matrix, and how many a kernel holds, the network says: see
-``artifex.backbones.hidden_matrices``.
+where $\mathrm{NS}_5$ are five steps $X \leftarrow a X + (b A + c A^2) X$, $A = X X^\top$, starting from
+$X / \lVert X \rVert_F$, with $a, b, c = 3.4445, -4.7750, 2.0315$. The network defines the matrices, several of which
+may be in one kernel: see ``artifex.backbones.hidden_matrices``.
 
 References: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; Liu et al. 2025 (the scale of
 ``consistent_rms``), https://arxiv.org/abs/2502.16982
@@ -41,20 +41,20 @@ def muon(
     mu_dtype: str | None = None,
     **options: Any,  # noqa: ANN401 -- of optax
 ) -> optax.GradientTransformation:
-    """``optax.contrib.muon`` of ``matrices``, and ``optax.adamw`` of all other parameters.
+    """Combine ``optax.contrib.muon`` for ``matrices`` with ``optax.adamw`` for all other parameters.
 
     Args:
         rate: the learning rate of both.
-        matrices: by a parameter's path; None takes each kernel of two axes as a matrix and of four as a convolution's.
-        adam_learning_rate: in place of ``rate`` for AdamW.
+        matrices: by a parameter's path; None treats each kernel of two axes as a matrix and of four as a convolution's.
+        adam_learning_rate: overrides ``rate`` for AdamW.
         adam_b1: of AdamW.
         adam_b2: of AdamW.
         adam_eps_root: of AdamW.
         adam_weight_decay: of AdamW.
-        decayed: which parameters that decays, as the ``mask`` of ``optax.adamw``; None is all.
+        decayed: the parameters with weight decay, as the ``mask`` of ``optax.adamw``; None is all.
         eps: of both.
         mu_dtype: of both.
-        options: further ones of ``optax.contrib.muon``.
+        options: further options of ``optax.contrib.muon``.
     """
 
     def known(parameters: object) -> Mapping[str, Matrices]:
@@ -68,7 +68,7 @@ def muon(
         found = known(parameters)
         return map_by_name(lambda name, _: MuonDimensionNumbers(found[name].reduction, found[name].output), parameters)
 
-    def cut(tree: T) -> T:
+    def split(tree: T) -> T:
         return tree if matrices is None else _reshaped(tree, {name: m.shape for name, m in matrices.items()})
 
     inner = optax.contrib.muon(rate, eps=eps, mu_dtype=mu_dtype, muon_weight_dimension_numbers=numbers, **options)
@@ -76,11 +76,11 @@ def muon(
         rate if adam_learning_rate is None else adam_learning_rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype,
         adam_weight_decay, decayed,
     )  # fmt: skip
-    return optax.partition({"muon": _of_cut(inner, cut), "adamw": adamw}, labels)
+    return optax.partition({"muon": _reshaping(inner, split), "adamw": adamw}, labels)
 
 
-def _of_cut(inner: optax.GradientTransformation, cut: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """``inner``, which sees parameters, and its own state of them, as ``cut`` reshapes them; outside all stay whole."""
+def _reshaping(inner: optax.GradientTransformation, split: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """Wrap ``inner`` so that it gets parameters and state reshaped by ``split``; outside they keep their shapes."""
 
     def whole(tree: T, parameters: object) -> T:
         shapes = dict[str, tuple[int, ...]]()
@@ -88,17 +88,17 @@ def _of_cut(inner: optax.GradientTransformation, cut: Callable[[Any], Any]) -> o
         return _reshaped(tree, shapes)
 
     def init(parameters: Any) -> Any:  # noqa: ANN401 -- any pytree
-        return whole(inner.init(cut(parameters)), parameters)
+        return whole(inner.init(split(parameters)), parameters)
 
     def update(updates: Any, state: Any, parameters: Any = None) -> Any:  # noqa: ANN401
-        new, after = inner.update(cut(updates), cut(state), None if parameters is None else cut(parameters))
+        new, after = inner.update(split(updates), split(state), None if parameters is None else split(parameters))
         return whole(new, updates), whole(after, updates)
 
     return optax.GradientTransformation(init, update)
 
 
 def _reshaped(tree: T, shapes: Mapping[str, tuple[int, ...]]) -> T:
-    """Each leaf whose path is one of ``shapes``, or ends in one, reshaped to it, in a state too."""
+    """Reshape each leaf, also of a state, whose path is one of ``shapes`` or ends in one."""
 
     def one(name: str, leaf: jax.Array) -> jax.Array:
         parts = name.split(".")
@@ -110,7 +110,7 @@ def _reshaped(tree: T, shapes: Mapping[str, tuple[int, ...]]) -> T:
 
 
 def _by_shape(parameters: object) -> dict[str, Matrices]:
-    """What parameters alone tell of it."""
+    """Infer the matrices from the shapes of the parameters."""
     found = dict[str, Matrices]()
 
     def look(name: str, leaf: jax.Array) -> None:

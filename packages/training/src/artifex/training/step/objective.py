@@ -1,4 +1,4 @@
-r"""What a network is trained on: say the target at a random level, under a label that is sometimes withheld.
+r"""The training objective: predict the target at a random noise level, with label dropout.
 
 $$L = \mathbb E_{t,\epsilon}\; w(t)\; \tfrac1d \lVert f(x_t, t, c) - \mathrm{target}(x_0, \epsilon, t) \rVert^2,\qquad
   x_t = \alpha x_0 + \sigma \epsilon$$
@@ -23,11 +23,11 @@ Label = Int[Array, " b"]
 
 
 class Draws(NamedTuple):
-    """What is random in one evaluation of the loss.
+    """The random variables of one evaluation of the loss.
 
     Attributes:
-        t: times, ``(batch,)``; of int32 at the steps of a chain.
-        eps: standard normal noise, shaped as the data.
+        t: times, ``(batch,)``; int32 for the steps of a chain.
+        eps: standard normal noise, of the shape of the data.
         cond: labels, some replaced by the null label; None without labels.
     """
 
@@ -42,15 +42,14 @@ class Objective:
 
     Attributes:
         schedule: the path from data to noise.
-        prediction: what the network says.
+        prediction: the network's output.
         num_classes: number of labels; the label ``num_classes`` is the null label. None trains without labels.
-        class_dropout: share of labels replaced by the null label, in [0, 1], so that one network learns both halves
-            of classifier-free guidance.
-        times: how times are drawn; None spreads a batch evenly over the steps of a discrete chain.
-        weight: factor of the squared error by noise level; None is 1.
+        class_dropout: share of labels replaced by the null label, in [0, 1], for classifier-free guidance.
+        times: distribution of the times; None spreads a batch evenly over the steps of a discrete chain.
+        weight: of the squared error by noise level; None is 1.
 
     Raises:
-        ValueError: for values outside those ranges, or if ``times`` is None for a schedule that has no steps.
+        ValueError: for values out of range, or if ``times`` is None for a schedule without steps.
     """
 
     schedule: Schedule
@@ -72,31 +71,31 @@ class Objective:
             object.__setattr__(self, "times", LowDiscrepancy(DiscreteUniform(self.schedule.steps)))
 
     def draw(self, x0: X, cond: Label | None, key: Key[Array, ""]) -> Draws:
-        """Times, noise and dropped labels for a batch of clean data."""
+        """Draw times, noise and dropped labels for a batch of clean data."""
         assert self.times is not None
         times, noise, drop = jax.random.split(key, 3)
         t = self.times(times, x0.shape[0])
         if self.num_classes is None or cond is None:
             kept = None
         else:
-            hidden = jax.random.bernoulli(drop, self.class_dropout, cond.shape)
-            kept = jnp.where(hidden, jnp.asarray(self.num_classes, cond.dtype), cond)
+            dropped = jax.random.bernoulli(drop, self.class_dropout, cond.shape)
+            kept = jnp.where(dropped, jnp.asarray(self.num_classes, cond.dtype), cond)
         return Draws(t, add_noise(x0, self.schedule.at(t), noise)[1], kept)
 
     def losses(self, network: Callable[[X, Time, Label | None], X], x0: X, draws: Draws) -> Float[Array, " b"]:
-        """The weighted squared error of each sample, the mean over its elements.
+        """Compute the weighted mean squared error of each sample.
 
         Args:
             network: ``(x_t, t, cond) -> out``.
             x0: clean data, ``(batch, ...)``.
-            draws: as from ``draw``.
+            draws: from ``draw``.
 
         Raises:
-            ValueError: if the network's output is of another shape than its input.
+            ValueError: if the shape of the network's output is not that of its input.
         """
         level = self.schedule.at(draws.t)
-        seen, told = self.prediction.inputs(diffuse(x0, draws.eps, level), level)
-        out = network(seen, told, draws.cond)
+        model_input, model_time = self.prediction.inputs(diffuse(x0, draws.eps, level), level)
+        out = network(model_input, model_time, draws.cond)
         if out.shape != x0.shape:
             raise ValueError(f"the network must give an output of its input's shape {x0.shape}, got {out.shape}")
         target, dtype = self.prediction.target(x0, draws.eps, level), common_dtype(out.dtype, x0.dtype)
@@ -107,5 +106,5 @@ class Objective:
     def loss(
         self, network: Callable[[X, Time, Label | None], X], x0: X, cond: Label | None, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """The mean over a batch, with fresh draws from ``key``."""
+        """Compute the mean over a batch, with draws from ``key``."""
         return jnp.mean(self.losses(network, x0, self.draw(x0, cond, key)))
