@@ -172,21 +172,21 @@ def scribble_notes(folder: Path) -> None:
     (folder / "notes" / "metadata").write_text('{"config": ')
 
 
-def lose_the_seal(folder: Path) -> None:
-    (folder / "seal" / "files.json").unlink()
+def lose_the_manifest(folder: Path) -> None:
+    (folder / "manifest" / "files.json").unlink()
 
 
-def scribble_the_seal(folder: Path) -> None:
-    (folder / "seal" / "files.json").write_bytes(b"\xff\x00")
+def corrupt_the_manifest(folder: Path) -> None:
+    (folder / "manifest" / "files.json").write_bytes(b"\xff\x00")
 
 
 def come_from_the_future(folder: Path) -> None:
-    path = folder / "seal" / "files.json"
+    path = folder / "manifest" / "files.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
 
 
 def be_deleted_in_part(folder: Path) -> None:
-    shutil.rmtree(folder / "seal")
+    shutil.rmtree(folder / "manifest")
     shutil.rmtree(folder / "notes")
 
 
@@ -195,12 +195,12 @@ def be_deleted_in_part(folder: Path) -> None:
     [
         (cut_short, r"state/\S+ has [\d,]+ bytes instead of [\d,]+$"),
         (lose, r"state/\S+ is missing$"),
-        (flip_a_bit, r"state/\S+ has other bits than were written$"),
+        (flip_a_bit, r"state/\S+ does not match its checksum$"),
         (scribble_notes, r"notes/metadata has 11 bytes instead of 12$"),
-        (lose_the_seal, "it has no manifest, so it is incomplete or was written by an earlier version of Artifex$"),
-        (scribble_the_seal, "its seal is unreadable"),
+        (lose_the_manifest, "it has no manifest, so it is incomplete or was written by an earlier version of Artifex$"),
+        (corrupt_the_manifest, "its manifest is unreadable"),
         (come_from_the_future, "its format is 2, and this version of Artifex reads 1$"),
-        (be_deleted_in_part, "it has no seal"),
+        (be_deleted_in_part, "it has no manifest"),
     ],
 )
 def test_a_corrupt_checkpoint_is_passed_over_for_the_one_before(

@@ -194,8 +194,8 @@ def test_sigterm_and_ctrl_c_save_and_say_how_to_go_on(
         assert step is not None
         assert done + 3 <= step < STEPS
         assert server.errors.read_text() == (
-            f"artifex: stopped by {number.name}; the checkpoint of step {step} of {STEPS} is whole. "
-            f"Go on with: artifex train --resume --out '{out}'\n"
+            f"artifex: stopped by {number.name}; the checkpoint of step {step} of {STEPS} is saved. "
+            f"Continue with: artifex train --resume --out '{out}'\n"
         )
         arguments, done = ["train", "--resume", "--out", str(out)], step
     server.start(*arguments)

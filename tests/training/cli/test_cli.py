@@ -167,7 +167,7 @@ def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     said, complained = child.communicate(timeout=120)
     assert (child.returncode, said) == (130, "")
     assert complained.count("\n") == 1
-    assert f"of {steps} is whole. Go on with: artifex demo --out {out} --resume" in complained
+    assert f"of {steps} is saved. Continue with: artifex demo --out {out} --resume" in complained
     assert {path.name for path in out.iterdir()} == {"config.yaml", "metrics.jsonl", "checkpoint"}
 
     for name, value, expected in (("--steps", "7", steps), ("--seed", "5", 0)):

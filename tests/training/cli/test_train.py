@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["train"], "CONFIG must be given, or --resume; `artifex info config` prints one to begin with"),
+        (["train"], "CONFIG must be given, or --resume; `artifex info config` prints a default one"),
         (["train", "no.yaml"], "no.yaml could not be read: no such file or directory"),
         (["train", "a file"], "a file: a configuration must be keys and values, got 'x'"),
         (["train", "toy.yaml", "--set", "step=3"], "toy.yaml: step is not known; the nearest known is steps"),
@@ -77,7 +77,7 @@ def test_a_run_is_trained_told_of_and_never_overwritten(folder: Path, capsys: py
     assert parse_config(out) == config
 
     before = tree(folder)
-    says = "run holds a run of 3 steps: --resume goes on with it, another --out"
+    says = "run holds a run of 3 steps: --resume continues it, another --out"
     assert main(["train", "toy.yaml", "--out", "run"]) == 2
     assert says in capsys.readouterr().err
     assert tree(folder) == before

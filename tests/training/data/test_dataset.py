@@ -115,16 +115,16 @@ def test_batches_are_what_the_protocol_says() -> None:
 @pytest.mark.parametrize(
     ("change", "value", "says"),
     [
-        ("seed", 1, "the seed must stay 1 where a run goes on, got 0"),
+        ("seed", 1, "the seed must stay 1 when a run is resumed, got 0"),
         (
             "examples",
             24,
-            "the number of examples must stay 24 where a run goes on, got 23; changed data must be",
+            "the number of examples must stay 24 when a run is resumed, got 23; changed data must be",
         ),
-        ("data", "x", "the name of the data must stay 'x' where a run goes on, got 'numbers'; changed data must"),
-        ("shape", [2], "the shape of an example must stay [2] where a run goes on, got [2, 3, 1]"),
-        ("num_classes", 2, "the number of classes must stay 2 where a run goes on, got 5"),
-        ("classes", ["a"], "the names of the classes must stay ['a'] where a run goes on, got []"),
+        ("data", "x", "the name of the data must stay 'x' when a run is resumed, got 'numbers'; changed data must"),
+        ("shape", [2], "the shape of an example must stay [2] when a run is resumed, got [2, 3, 1]"),
+        ("num_classes", 2, "the number of classes must stay 2 when a run is resumed, got 5"),
+        ("classes", ["a"], "the names of the classes must stay ['a'] when a run is resumed, got []"),
         ("step", -1, "a state must hold step, at least 0, and skipped, a list; got -1"),
         ("step", "2", "a state must hold step, at least 0, and skipped, a list; got '2'"),
     ],

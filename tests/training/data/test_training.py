@@ -42,7 +42,7 @@ def test_a_corrupt_image_ends_a_run_in_one_line_or_is_counted(run: Path, capsys:
     assert "data.corrupt=skip" in err
     assert main(["train", "run.yaml", "--set", "data.corrupt=skip", "--out", "skipped"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"1 files that can't be read were skipped, as \S*/images/2\.png\n", out)
+    assert re.search(r"1 unreadable files were skipped, such as \S*/images/2\.png\n", out)
 
 
 def test_a_folder_that_is_not_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

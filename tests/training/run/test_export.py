@@ -122,7 +122,7 @@ def of_an_unknown_network(arrays: dict[str, np.ndarray], card: dict[str, Any]) -
         (lost, r"stem\.kernel must be \(2, 8\) in .*, got None"),
         (left_over, r"other must be None in .*, got \(3,\)"),
         (of_another_version, r"config\.gravity: .* it was written by version 7\.0 of artifex-training, this is "),
-        (of_an_unknown_network, "can't be made: backbone"),
+        (of_an_unknown_network, "can't be built: backbone"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(exported: Path, tmp_path: Path, damage: Any, says: str) -> None:  # noqa: ANN401

@@ -120,7 +120,7 @@ def test_there_must_be_something_to_resume_of_the_same_config(tmp_path: Path, wh
     other = CONFIG.model_copy(update={"seed": 3})
     with (
         Checkpointer(whole.folder) as checkpointer,
-        pytest.raises(ValueError, match=r"^seed must stay 1 where a run goes on, got 3$"),
+        pytest.raises(ValueError, match=r"^seed must stay 1 when a run is resumed, got 3$"),
     ):
         train(Learner(network(), OBJECTIVE, other), batches(), checkpointer=checkpointer, resume=True)
 

@@ -142,23 +142,23 @@ def test_a_relative_path_is_kept_as_it_was_meant(folder: Path, tmp_path: Path, m
     [
         (
             ["train", "run.yaml", "--out", "~no-such-user/x"],
-            "--out: ~no-such-user/x begins with a home folder that is not known",
+            "--out: ~no-such-user/x begins with an unknown home folder",
         ),
         (
             ["train", "run.yaml", "--set", "data.path=~no-such-user/x.npy"],
-            "begins with a home folder that is not known",
+            "begins with an unknown home folder",
         ),
-        (["sample", "~no-such-user/x"], "CHECKPOINT: ~no-such-user/x begins with a home folder that is not known"),
-        (["convert", "~no-such-user/x", "y"], "SRC: ~no-such-user/x begins with a home folder that is not known"),
-        (["convert", "run", "~no-such-user/x"], "DST: ~no-such-user/x begins with a home folder that is not known"),
-        (["info", "~no-such-user/x"], "~no-such-user/x begins with a home folder that is not known"),
+        (["sample", "~no-such-user/x"], "CHECKPOINT: ~no-such-user/x begins with an unknown home folder"),
+        (["convert", "~no-such-user/x", "y"], "SRC: ~no-such-user/x begins with an unknown home folder"),
+        (["convert", "run", "~no-such-user/x"], "DST: ~no-such-user/x begins with an unknown home folder"),
+        (["info", "~no-such-user/x"], "~no-such-user/x begins with an unknown home folder"),
         (
             ["evaluate", "~no-such-user/x", "--against", "moons"],
-            "~no-such-user/x begins with a home folder that is not known",
+            "~no-such-user/x begins with an unknown home folder",
         ),
         (
             ["evaluate", "run", "--against", "~no-such-user/x"],
-            "~no-such-user/x begins with a home folder that is not known",
+            "~no-such-user/x begins with an unknown home folder",
         ),
         (["train", ""], "CONFIG must be a file, got ''"),
         (["sample", ""], "CHECKPOINT must be a folder, got ''"),

@@ -87,17 +87,17 @@ def test_the_learning_rate_is_that_of_the_new_length_and_its_warm_up(folder: Pat
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("seed=1", "seed must stay 0 where a run goes on, got 1"),
-        ("backbone.hidden=16", "backbone.hidden must stay 8 where a run goes on, got 16"),
-        ("schedule.steps=60", "schedule.steps must stay 50 where a run goes on, got 60"),
-        ("prediction=epsilon", "prediction must stay 'v' where a run goes on, got 'epsilon'"),
-        ("class_dropout=0.2", "class_dropout must stay 0.1 where a run goes on, got 0.2"),
-        ("optimizer.name=adam", "optimizer.name must stay 'adamw' where a run goes on, got 'adam'"),
-        ("optimizer.clip_norm=null", "optimizer.clip_norm must stay 1.0 where a run goes on, got None"),
-        ("optimizer.options={b1: 0.8}", "optimizer.options.b1 must stay None where a run goes on, got 0.8"),
+        ("seed=1", "seed must stay 0 when a run is resumed, got 1"),
+        ("backbone.hidden=16", "backbone.hidden must stay 8 when a run is resumed, got 16"),
+        ("schedule.steps=60", "schedule.steps must stay 50 when a run is resumed, got 60"),
+        ("prediction=epsilon", "prediction must stay 'v' when a run is resumed, got 'epsilon'"),
+        ("class_dropout=0.2", "class_dropout must stay 0.1 when a run is resumed, got 0.2"),
+        ("optimizer.name=adam", "optimizer.name must stay 'adamw' when a run is resumed, got 'adam'"),
+        ("optimizer.clip_norm=null", "optimizer.clip_norm must stay 1.0 when a run is resumed, got None"),
+        ("optimizer.options={b1: 0.8}", "optimizer.options.b1 must stay None when a run is resumed, got 0.8"),
         ("ema=none", "ema.decay must stay"),
-        ("data=toy", "data.kind must stay 'arrays' where a run goes on, got 'toy'"),
-        ("steps=3", "steps must be at least the 4 that are done, got 3"),
+        ("data=toy", "data.kind must stay 'arrays' when a run is resumed, got 'toy'"),
+        ("steps=3", "steps must be at least the 4 completed ones, got 3"),
     ],
 )
 def test_what_must_stay_is_named_with_both_values(override: str, says: str) -> None:
@@ -111,13 +111,13 @@ def test_a_refused_change_is_one_line_and_nothing_is_written(folder: Path, capsy
     before = tree(folder)
     capsys.readouterr()
     for arguments, says in (
-        (["--set", "seed=1"], "artifex: seed must stay 5 where a run goes on, got 1\n"),
-        (["run.yaml"], "artifex: seed must stay 5 where a run goes on, got 0\n"),
-        (["--set", "steps=3"], "artifex: steps must be at least the 4 that are done, got 3\n"),
+        (["--set", "seed=1"], "artifex: seed must stay 5 when a run is resumed, got 1\n"),
+        (["run.yaml"], "artifex: seed must stay 5 when a run is resumed, got 0\n"),
+        (["--set", "steps=3"], "artifex: steps must be at least the 4 completed ones, got 3\n"),
         (
             ["--set", "backbone.hidden=16", "--set", "backbone.depth=2"],
-            "artifex: backbone.depth must stay 1 where a run goes on, got 2; backbone.hidden must stay 8 where a run "
-            "goes on, got 16\n",
+            "artifex: backbone.depth must stay 1 when a run is resumed, got 2; backbone.hidden must stay 8 when a run "
+            "is resumed, got 16\n",
         ),
     ):
         assert main(["train", *arguments, "--resume", "--out", "run"]) == 2
@@ -147,9 +147,7 @@ precision: {compute: bfloat16}
     capsys.readouterr()
     assert main(["train", "new.yaml", "--resume", "--out", "run"]) == 0
     said = capsys.readouterr().err
-    assert said.startswith(
-        "from step 4 on: parallel_microbatches 2 for 1, accumulation_steps 3 for 1, batch_size 6 for 8, data.path "
-    )
+    assert said.startswith("from step 4 on: accumulation_steps 3 for 1, batch_size 6 for 8, data.path ")
     run = Trainer.from_folder("run").load()
     assert (run.steps_done, run.finished, run.config.batch_size) == (7, True, 6)
     assert np.isfinite(run.losses).all()
@@ -167,7 +165,7 @@ def test_data_that_grew_is_gone_on_with_when_it_is_accepted(folder: Path, capsys
     assert main(again) == 2
     assert capsys.readouterr() == (
         "",
-        "artifex: the number of examples must stay 30 where a run goes on, got 40; changed data must be accepted: "
+        "artifex: the number of examples must stay 30 when a run is resumed, got 40; changed data must be accepted: "
         "--accept-changed-data, in Python accept_changed_data=True\n",
     )
     assert tree(folder) == before

@@ -216,7 +216,7 @@ def test_a_preview_that_fails_is_left_out_with_a_line(
     assert points.folder.latest_step() == 2
     says = [record.getMessage() for record in caplog.records]
     assert len(says) == 2
-    assert says[0].startswith("the preview of step 1 was left out: ")
+    assert says[0].startswith("the preview of step 1 was skipped: ")
     assert "\n" not in says[0]
 
 

@@ -160,7 +160,7 @@ def test_processes_find_each_other_in_every_cluster_or_say_in_one_line_why_not()
     }
     assert set(found) == set(says)
     for case, ((told,),) in found.items():
-        assert told.startswith("coordinator 'auto' must be told of the other processes by Slurm, Open MPI, a Cloud ")
+        assert told.startswith("coordinator 'auto' needs Slurm, Open MPI, a Cloud TPU or Kubernetes to describe ")
         assert told.endswith("; give HOST:PORT")
         assert says[case] in told
         assert "\n" not in told, case

@@ -17,8 +17,8 @@ from artifex.backbones import DiTConfig, EDM2Config, MMDiTConfig, parameter_role
 from artifex.backbones.dit import DiTBlock
 from artifex.backbones.edm2 import EDM2Block
 from artifex.backbones.mmdit import MMDiTBlock
-from artifex.backbones.unet_blocks import ResBlock
 from artifex.backbones.spatial_transformer import SpatialTransformer
+from artifex.backbones.unet_blocks import ResBlock
 from artifex.training import OptimizerConfig
 from artifex.training.config.optimizer import _OPTIMISERS, Name, make_optimizer
 from artifex.training.named_leaves import map_by_name
@@ -41,7 +41,7 @@ BLOCKS: dict[str, Callable[[], nnx.Module]] = {
     "mmdit": lambda: MMDiTBlock(MMDIT, 0, rngs=nnx.Rngs(0)),
     "transformer of a unet": lambda: SpatialTransformer(8, 6, 2, 1, groups=4, rngs=nnx.Rngs(0)),
     "residual of a unet": lambda: ResBlock(8, 4, 6, groups=4, rngs=nnx.Rngs(0)),
-    "edm2": lambda: EDM2Block(EDM2, 12, 8, down=False, attend=True, rngs=nnx.Rngs(0)),
+    "edm2": lambda: EDM2Block(EDM2, 12, 8, down=False, has_attention=True, rngs=nnx.Rngs(0)),
 }
 # They run once: what they cost is their compilation.
 QUICKLY = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
@@ -70,7 +70,7 @@ def cut(path: str, kernel: HostArray) -> list[HostArray]:
         inner = kernel.shape[0] if kernel.shape[1] == 3 else kernel.shape[-2]
         flat = kernel.reshape(inner, 3, -1)
         return [flat[:, i] for i in range(3)]
-    if fnmatchcase(path, "*cross.kv.kernel") or fnmatchcase(path, "blocks.*expand.kernel"):
+    if fnmatchcase(path, "*cross_attention.kv.kernel") or fnmatchcase(path, "blocks.*mlp_in.kernel"):
         return np.split(kernel, 2, axis=-1)
     return [kernel.reshape(-1, kernel.shape[-1])]
 

@@ -21,6 +21,7 @@ from artifex.training.data import LabelledImages as LabelledImages
 from artifex.training.data import Toy as Toy
 from artifex.training.data import digits as digits
 from artifex.training.data import open_dataset as open_dataset
+from artifex.training.ema import Ema as Ema
 from artifex.training.errors import CheckpointError as CheckpointError
 from artifex.training.run.export import export_network as export_network
 from artifex.training.run.export import load_exported as load_exported
@@ -51,6 +52,7 @@ __all__ = [
     "ConfigError",
     "Dataset",
     "Digits",
+    "Ema",
     "Every",
     "LabelledImages",
     "Learner",

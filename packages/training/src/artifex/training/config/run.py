@@ -8,13 +8,12 @@ import jax
 from jaxtyping import Array
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from artifex.schedules import NoiseLevel, Prediction, weighting
+from artifex.schedules import NoiseLevel, Prediction, ScaledTime, weighting
 from artifex.schedules.time_samplers import TimeSampler
 from artifex.training.config.backbones import BackboneConfig
 from artifex.training.config.optimizer import OptimizerConfig
 from artifex.training.config.predictions import PredictionName, build_prediction
 from artifex.training.config.sampling import PreviewConfig
-from artifex.training.config.scaled_time import ScaledTime
 from artifex.training.config.schedule_section import NETWORK_TIME
 from artifex.training.config.schedules import DiscreteSchedule, ScheduleConfig
 from artifex.training.config.times import TimesConfig

@@ -3,7 +3,8 @@
 from abc import abstractmethod
 from typing import ClassVar, Final
 
-from artifex.schedules import DefaultGrid, HostArray, Schedule
+from artifex.schedules import Schedule
+from artifex.schedules.arrays import HostArray
 from artifex.training.config.times import TimesConfig, UniformTimes
 from artifex.training.section import Section
 
@@ -32,9 +33,7 @@ class ScheduleSection(Section):
         Raises:
             ValueError: if a chain has fewer steps.
         """
-        schedule = self.build()
-        assert isinstance(schedule, DefaultGrid)
-        return schedule.times(n)
+        return self.build().times(n)
 
     @property
     def time_range(self) -> tuple[float, float]:

@@ -1,11 +1,8 @@
 """Noise schedules by name, with their training times and sampling grids."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from jaxtyping import Float
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from artifex.schedules import (
@@ -14,7 +11,6 @@ from artifex.schedules import (
     VP,
     CosineVP,
     Discrete,
-    HostArray,
     RectifiedFlow,
     Schedule,
     Shifted,
@@ -22,24 +18,13 @@ from artifex.schedules import (
     betas,
     grid,
 )
+from artifex.schedules.arrays import HostArray
+from artifex.schedules.betas import BetaSchedule
 from artifex.training.config.schedule_section import NETWORK_TIME, ScheduleSection
 from artifex.training.config.times import LogitNormalTimes, LogNormalTimes, StepTimes, TimesConfig, UniformTimes
 from artifex.training.section import kinds
 
 Beta = Annotated[float, Field(gt=0, lt=1)]
-Table = Literal[
-    "linear", "scaled_linear", "cosine", "sigmoid", "geometric", "exponential", "sigmoid_alpha_bar", "laplace"
-]
-_TABLES: Final[Mapping[Table, Callable[..., Float[np.ndarray, "*b"]]]] = {
-    "linear": betas.linear,
-    "scaled_linear": betas.scaled_linear,
-    "cosine": betas.cosine,
-    "sigmoid": betas.sigmoid,
-    "geometric": betas.geometric,
-    "exponential": betas.exponential,
-    "sigmoid_alpha_bar": betas.sigmoid_alpha_bar,
-    "laplace": betas.laplace,
-}
 
 
 class DiscreteSchedule(ScheduleSection):
@@ -57,7 +42,7 @@ class DiscreteSchedule(ScheduleSection):
     TIMES = ("steps", "uniform")
 
     kind: Literal["discrete"] = "discrete"
-    betas: Table = "cosine"
+    betas: BetaSchedule = "cosine"
     steps: PositiveInt = 1000
     start: Beta | None = None
     end: Beta | None = None
@@ -74,7 +59,7 @@ class DiscreteSchedule(ScheduleSection):
     def build(self) -> Schedule:
         """Build the schedule."""
         ends = {name: value for name in ("start", "end") if (value := getattr(self, name)) is not None}
-        table = _TABLES[self.betas](self.steps, **ends)
+        table = betas.TABLES[self.betas](self.steps, **ends)
         table = betas.rescale_zero_terminal_snr(table) if self.zero_terminal_snr else table
         return Discrete(table if self.shift == 1 else betas.shifted(table, self.shift))
 
