@@ -1,7 +1,7 @@
-"""What a batch of every source costs, and how long a step of 30 ms waits for it.
+"""Cost of a batch of every source, and how long a step of 30 ms waits for it.
 
 Run with ``pytest bench/bench_data.py --benchmark-enable``; on a busy machine ``-k a_batch`` and
-``--benchmark-timer=time.process_time`` tell what a batch takes of a core. Files are written for it, of random pixels,
+``--benchmark-timer=time.process_time`` gives the CPU time of a batch. Files are written for it, of random pixels,
 which are slower to decode than photographs.
 """
 
@@ -85,7 +85,7 @@ def test_a_batch(benchmark: BenchmarkFixture, source: str, tmp_path: Path) -> No
     + [(source, 2) for source in ("digits", "npy 32x32, mapped", "png 32x32", "jpeg 256x256 to 32x32")],
 )
 def test_a_step_waits(benchmark: BenchmarkFixture, source: str, workers: int, tmp_path: Path) -> None:
-    """What a step that takes 30 ms elsewhere, as on an accelerator, waits for its batch of 128."""
+    """Wait for a batch of 128 in a step that takes 30 ms on an accelerator."""
     with open_dataset(SOURCES[source](tmp_path)).batches(SIZE, seed=0, workers=workers) as batches:
         for _ in range(10):
             next(batches)

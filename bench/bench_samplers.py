@@ -1,4 +1,4 @@
-"""What the walk adds to the calls of the network: 50 steps of a U-Net and a DiT against the bare loop of their calls.
+"""Overhead of the sampling loop: 50 steps of a U-Net and a DiT against a bare loop of their calls.
 
 Run with ``pytest bench/bench_samplers.py --benchmark-enable``. The comparison takes turns with the bare loop, so that
 a busy machine slows both alike.

@@ -1,4 +1,4 @@
-"""What the training loop adds to the bare compiled step, and what comes before the first step.
+"""Overhead of the training loop over the bare compiled step, and the time to the first step.
 
 Run with ``pytest bench/bench_training.py --benchmark-enable``.
 """

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration and fixtures of all tests."""
 
 import ctypes
 import gc
@@ -56,7 +56,7 @@ def unhooked() -> Iterator[None]:
 
 @cache
 def compiles_float16() -> bool:
-    """Whether XLA has float16 on this machine: for processors without F16C its conversions are not linked."""
+    """Return whether XLA has float16 on this machine: without F16C its conversions are not linked."""
     try:
         jax.jit(lambda x: x.astype(jnp.float16) * 2).lower(jnp.ones(2)).compile()
     except jax.errors.JaxRuntimeError as error:

@@ -39,7 +39,7 @@ class Range:
         return f"{getattr(call, '__qualname__', type(call).__name__)}.{self.name}"
 
     def check(self) -> None:
-        """What lies in the range passes, in NumPy's dtypes too; what lies outside raises one line that names it."""
+        """Values in the range pass, in NumPy's dtypes too; values outside raise one line that names the argument."""
         for value in self.right:
             self.call(**{**self.given, self.name: value})
             if isinstance(value, int | float):
@@ -78,6 +78,6 @@ def uncovered(modules: Iterable[ModuleType], ranges: Iterable[Range]) -> set[str
 
 
 def _is_number(kind: object) -> bool:
-    """Whether an annotation lets an int or a float in, alone or in a tuple."""
+    """Return whether an annotation admits an int or a float, alone or in a tuple."""
     several = get_origin(kind) in (Union, UnionType, tuple)
     return bool({int, float} & {kind, *(get_args(kind) if several else ())})

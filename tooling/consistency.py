@@ -1,4 +1,4 @@
-"""What must hold of the tree as a whole, and no other tool looks at.
+"""Invariants of the whole tree that no other tool checks.
 
 uv run python -m tooling.consistency        one complaint a line; exit 1 if there is any
 """
@@ -49,7 +49,7 @@ def namespace(root: Path = ROOT) -> Iterator[str]:
 
 
 def leaks(paths: Iterable[Path], root: Path = ROOT) -> Iterator[str]:
-    """Complain of files, relative to ``root``, that are locks or that tell where or from whom they were made."""
+    """Complain of files, relative to ``root``, that are locks or that reveal a host or a path of their origin."""
     for path in paths:
         if _LOCKS.fullmatch(path.name):
             yield f"{path}: a lock file; the pins are in pyproject.toml"

@@ -15,7 +15,7 @@ from tooling.workspace import ROOT
 
 _OPENINGS = re.compile(r"\s*(What|How|Why|Where|When|Whether|Who)\b")
 _WORDS = re.compile(
-    r"\b(told|tells?|sa(?:ys?|id)|knows?|ask(?:s|ed)?|kin|anew|thrice|abreast|for ever|nor|lest|likeness)\b",
+    r"\b(told|tells?|sa(?:ys?|id)|(?<!you )knows?|ask(?:s|ed)?|kin|anew|thrice|abreast|for ever|nor|lest|likeness)\b",
     re.IGNORECASE,
 )
 _NAMES = frozenset({"told", "said", "seen", "held", "place"})

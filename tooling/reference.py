@@ -18,7 +18,7 @@ _ANCHOR = re.compile(r'id="(artifex\.[\w.]+)"')
 def missing(module: str, names: Iterable[str], anchors: Iterable[str]) -> list[str]:
     """Return those of a module's public ``names`` that have no anchor of their own, there or in a module below.
 
-    Classes are told from modules by their capital: ``artifex.samplers.DDIM.tableau`` is no entry of ``tableau``.
+    Classes differ from modules by their capital: ``artifex.samplers.DDIM.tableau`` is no entry of ``tableau``.
     """
     parents = (anchor.rpartition(".") for anchor in anchors if anchor.startswith(f"{module}."))
     entries = {name for parent, _, name in parents if parent.islower()}

@@ -1,4 +1,4 @@
-"""Where things are in this workspace: the one reading of its layout that every tool shares."""
+"""Layout of this workspace, for every tool."""
 
 import tomllib
 from dataclasses import dataclass

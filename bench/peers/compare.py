@@ -10,7 +10,7 @@ else the machine does meets both. The first call is that of a process with its m
 Medians over the rounds; the ratio is that of the medians.
 
 Theirs as shipped: the loop over steps is Python's, the network compiled nowhere. Its transformer walks the timesteps 49
-to 0 where it is asked for 50 steps; that costs the same as the right ones.
+to 0 for 50 steps; that costs the same as the right ones.
 """
 
 import sys
@@ -22,7 +22,7 @@ from race import Case, Side, race, serve
 ROUNDS: Final = 3
 BARS: Final[Mapping[str, float]] = {"U-Net, DDIM 50, 4 samples": 2.0, "DiT, guided, 50 steps, 8 samples": 6.0}
 FIRST: Final = 2.0
-"""How many times faster ours must be; the first call, with all compiling, at least ``FIRST``."""
+"""Required speedup; the first call, with all compilation, at least ``FIRST``."""
 
 
 def parameters(module: Any) -> int:  # noqa: ANN401 -- a module of either side

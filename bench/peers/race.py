@@ -27,7 +27,7 @@ Case = Callable[[], object]
 
 @dataclass(frozen=True)
 class Time:
-    """What one call took.
+    """Cost of one call.
 
     Attributes:
         wall: seconds gone by.
@@ -40,7 +40,7 @@ class Time:
 
 
 def serve(make: Callable[[], tuple[Mapping[str, Case], Mapping[str, object]]]) -> None:
-    """Makes the cases and what there is to say about them, says it, then answers until the input ends.
+    """Make the cases, print their remarks, then answer until the input ends.
 
     What anybody else prints goes to the error stream.
     """
@@ -94,7 +94,7 @@ class Race:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is, by the medians of the walls."""
+        """Speedup by the medians of the wall times."""
         return median(t.wall for t in self.theirs) / median(t.wall for t in self.ours)
 
     def summary(self) -> str:

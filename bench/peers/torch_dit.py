@@ -24,7 +24,7 @@ out pages, none of PyTorch's, which keeps what it frees. In some processes of a 
 free pages back to its host, that was 40% (950 ms of 2,300). XLA takes the 450 MiB of a step in one piece, which glibc
 gives back at once unless it comes from its first arena: with memory that is kept (docs/training.md) half a percent is
 left of it. Loops with several outputs (`race.LARGER_LOOPS`, for our side, as the command has them) took 2% off a step's
-work here, 1% off the digits'. Tried without gain: layer norms computed anew in the backward pass, a sigmoid for the
+work here, 1% off the digits'. Tried without gain: layer norms recomputed in the backward pass, a sigmoid for the
 tanh, other orders of the kernels' gradients, a narrowing layer's as a transposed product, the gradients of Q, K and V
 joined before they are transposed (3% slower), compiler flags (vectors of 512 bits, XNNPACK, oneDNN, fast maths), and
 two devices in place of two cores, which cost a second optimizer and an all-reduce.
@@ -215,7 +215,7 @@ def theirs(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, o
 
 
 def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, object]]:
-    """Loads what ``theirs`` left; what there is to say is how far the outputs and losses are from theirs."""
+    """Load what ``theirs`` left; the remarks are the distances of outputs and losses from theirs."""
     import jax
     import jax.numpy as jnp
     import numpy as np

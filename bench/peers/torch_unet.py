@@ -21,13 +21,13 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   32x32, 1.2 to 1.8 at 16x16, 1.1 to 1.3 below (walls of the fastest calls).
 - Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256).
   F(4, 3) along the rows alone, which leaves half the products: 0.65, and 0.7 with both gradients, once XLA does not
-  make the cotangent anew for every product (`artifex.backbones.winograd`). With a quarter of the products behind an
+  recompute the cotangent for every product (`artifex.backbones.winograd`). With a quarter of the products behind an
   upsampling (`artifex.backbones.doubled`), a step's work on one core is 1,205 ms where it was 1,537, that of a forward
   pass 310 where it was 400; compiling the step takes 28 s on one core where it was 14.
 - The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:
   65; in parts, as `artifex.backbones.convolution` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
-- Making the SiLU behind a group norm anew for the gradient: 8% off a step.
-- What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA takes anew for
+- Recomputing the SiLU behind a group norm for the gradient: 8% off a step.
+- What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA allocates for
   each call, less with large pages (`race.LARGE_PAGES`, for both sides here), a twenty-fifth the kernels'
   transposition for the gradient by the image, which is a third of that where images are mirrored in place of the kernel
   (`artifex.backbones.axes`); a reversal apart, nine slices and products with the identity made it no cheaper.
@@ -35,7 +35,7 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   wait for nothing of each other in turn, on one core too, until more than eight are ready. A batch in two parts at once
   took a tenth off the digits' step for all that. Half the products, several at once, take a fifth off it in one part
   (62 ms to 50 on two AMD cores; compiling on one 16 s, where it was 8, in two parts 13). Two devices in place of two
-  cores would do, but devices that share threads can wait for each other for ever.
+  cores would do, but devices that share threads can deadlock.
 - Loops with several outputs (`race.LARGER_LOOPS`, for our side, as the command has them): 0.80 of a step's time with
   that, 0.87 of the digits'.
 """
@@ -144,7 +144,7 @@ def theirs(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, o
 
 
 def ours(folder: Path, names: list[str]) -> tuple[dict[str, Case], dict[str, object]]:
-    """Loads what ``theirs`` left; what there is to say is how far outputs, losses and samples are from theirs."""
+    """Load what ``theirs`` left; the remarks are the distances of outputs, losses and samples from theirs."""
     import jax
     import jax.numpy as jnp
     import numpy as np

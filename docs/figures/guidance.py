@@ -48,7 +48,7 @@ LOBES: Final = np.stack(
 """Of two classes, seven each: ``(2, 7, 2)``."""
 SPREAD: Final = 0.09
 BLUR: Final = 0.13
-"""What the network takes each lobe to be wider than it is, as one that has not learned all of the data."""
+"""Excess width of each lobe in the network, which has not learned all of the data."""
 PATH: Final = EDM()
 TABLE: Final = DDIM().tableau(PATH, np.append(grid.karras(PATH, 40, 20.0, 0.02)[:-1], 0.0))
 

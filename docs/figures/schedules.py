@@ -23,7 +23,7 @@ RULE: Final = "#e4e7eb"
 
 @dataclass(frozen=True)
 class Curve:
-    """A schedule as it is drawn; ``places`` says where along the time each panel writes its name, None nowhere."""
+    """A schedule as drawn; ``places`` are the positions of its name along the time axis of each panel, or None."""
 
     name: str
     schedule: Schedule
@@ -56,18 +56,18 @@ PANELS: Final = (
 
 
 def values(curve: Curve, part: HostArray) -> tuple[HostArray, HostArray, HostArray]:
-    """What the three panels show."""
+    """The quantities of the three panels."""
     level = curve.level(part)
     return level.alpha, level.sigma, level.logsnr
 
 
-def write(ax: Axes, curve: Curve, place: float, index: int) -> None:
+def write(ax: Axes, curve: Curve, at: float, index: int) -> None:
     """The curve's name on the curve itself, as on a map."""
-    near = np.array([place - 0.01, place, place + 0.01])
+    near = np.array([at - 0.01, at, at + 0.01])
     shown = values(curve, near)[index]
     x, y = ax.transData.transform(np.column_stack([near, shown])).T
     ax.text(
-        place,
+        at,
         float(shown[1]),
         curve.name,
         rotation=float(np.degrees(np.arctan2(y[2] - y[0], x[2] - x[0]))),
@@ -103,8 +103,8 @@ def draw() -> Figure:
             shown = values(curve, part)[index]
             ax.plot(part, np.where(np.isfinite(shown), shown, np.nan), color=curve.colour, linewidth=1.7)
         for curve in CURVES:
-            if (place := curve.places[index]) is not None:
-                write(ax, curve, place, index)
+            if (at := curve.places[index]) is not None:
+                write(ax, curve, at, index)
     axes[2].set_xlabel("time", color=QUIET, fontsize=8.5, labelpad=-9)
     return figure
 

@@ -166,7 +166,7 @@ def quantile_of(x: HostArray, data: Mixture, sigma: float) -> HostArray:
 
 
 def at_quantile(q: HostArray, data: Mixture, sigma: float) -> HostArray:
-    """Where that share is ``q``, by bisection."""
+    """The argument at which that share is ``q``, by bisection."""
     low, high = np.full_like(q, -100.0), np.full_like(q, 100.0)
     for _ in range(70):
         middle = (low + high) / 2
@@ -231,10 +231,10 @@ def exact_projections() -> HostArray:
     for angle in np.pi * (np.arange(128) + 0.5) / 128:
         line = np.array([np.cos(angle), np.sin(angle)])
         centres, stds = np.asarray(PLANE.means) @ line, np.asarray(PLANE.stds)
-        places = np.linspace(-1.5, 1.5, 20_001)
-        off = (places[:, None] - centres) / (np.sqrt(2) * stds)
+        heights = np.linspace(-1.5, 1.5, 20_001)
+        off = (heights[:, None] - centres) / (np.sqrt(2) * stds)
         below = np.asarray(jax.scipy.special.erfc(-jnp.asarray(off)) / 2) @ np.asarray(PLANE.weights)
-        columns.append(np.interp(q, below, places))
+        columns.append(np.interp(q, below, heights))
     return np.stack(columns, axis=1)
 
 
@@ -264,16 +264,16 @@ def label(ax: Axes, curves: Sequence[Curve], ends: Sequence[float], right: float
     low, high = np.log10(ax.get_ylim())
     gap = 0.048 * (high - low)
     order = np.argsort(ends)
-    places = np.log10(np.asarray(ends))[order]
+    heights = np.log10(np.asarray(ends))[order]
     for _ in range(400):
-        for i in range(len(places) - 1):
-            if (lack := gap - (places[i + 1] - places[i])) > 0:
-                places[i] -= lack / 2
-                places[i + 1] += lack / 2
-    for place, index in zip(places, order, strict=True):
+        for i in range(len(heights) - 1):
+            if (lack := gap - (heights[i + 1] - heights[i])) > 0:
+                heights[i] -= lack / 2
+                heights[i + 1] += lack / 2
+    for height, index in zip(heights, order, strict=True):
         ax.annotate(
             curves[index].name,
-            (right, 10**place),
+            (right, 10**height),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",

@@ -89,7 +89,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def broken(copy: Path) -> str:
-    """What import-linter says where every import of ``PLANTED`` stands in a module of its own."""
+    """The report of import-linter on a tree with every import of ``PLANTED`` in a module of its own."""
     for module, imported in PLANTED:
         name = f"planted_{imported.replace('.', '_')}.py"
         (copy / PACKAGES[module].package.relative_to(ROOT) / name).write_text(f"import {imported}\n")

@@ -16,7 +16,7 @@ def is_slow(nodes: list[ast.expr]) -> bool:
 
 
 def quick_tests(file: Path) -> list[str]:
-    """The names of a file's tests that are not marked slow, neither one by one nor with the module."""
+    """The names of a file's tests without the marker ``slow``, on the test or the module."""
     body = ast.parse(file.read_text()).body
     marks = [
         node.value for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"

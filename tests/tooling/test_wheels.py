@@ -1,4 +1,4 @@
-"""What ``tooling.wheels`` reads from a wheel, and what it complains of."""
+"""The metadata that ``tooling.wheels`` reads from a wheel, and its complaints."""
 
 import sys
 import zipfile

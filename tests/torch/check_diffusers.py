@@ -1,4 +1,4 @@
-"""Every case against diffusers itself: outputs, gradients, and the way back; ``requirements.txt`` says how to run."""
+"""Every case against diffusers itself: outputs, gradients, and the way back; see ``requirements.txt``."""
 
 from pathlib import Path
 from typing import Any
