@@ -25,7 +25,7 @@ def complaints(folder: Path) -> Iterator[str]:
     for name in PICTURES:
         pixels = np.asarray(Image.open(folder / name).convert("L"))
         if pixels.min() == pixels.max():
-            yield f"{name}: expected a picture, got {pixels.shape[1]} x {pixels.shape[0]} pixels of one grey"
+            yield f"{name}: expected a picture, got {pixels.shape[1]} x {pixels.shape[0]} pixels of one gray"
     with np.load(folder / "samples.npz") as arrays:
         images, labels = (arrays[key] for key in arrays.files)
     if images.shape != (100, 8, 8, 1) or not np.all(np.abs(images) <= 1) or not np.ptp(images) > 1:

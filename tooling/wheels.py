@@ -52,7 +52,7 @@ class Wheel:
 
     Attributes:
         path: The wheel file.
-        name: The distribution's normalised name.
+        name: The distribution's normalized name.
         module: The import package it ships, such as ``artifex.schedules``.
         requires: The names of what it always requires.
         optional: The names of what its extras require.

@@ -26,7 +26,7 @@ VAE = AutoencoderKLConfig(latent_channels=2, channels=(4, 4, 4), num_res_blocks=
 
 
 @pytest.mark.parametrize("size", [(1, 3), (4, 9), (5, 9), (5, 10), (3, 6), (2, 5)])
-def test_the_nearest_neighbour(size: tuple[int, int]) -> None:
+def test_the_nearest_neighbor(size: tuple[int, int]) -> None:
     """By its definition: a place of the result takes the one in which its upper left corner lies."""
     old, new = size
     x = jnp.arange(old * old, dtype=jnp.float32).reshape(1, old, old, 1)

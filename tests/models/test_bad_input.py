@@ -68,7 +68,7 @@ def anything(value: object) -> Any:  # noqa: ANN401 -- what a caller without a t
 INFINITE = float("inf")
 BASE = DiffusionModel(config(), network, rngs=nnx.Rngs(0))
 DDPM = DDPMModel(config(), backbone_fn=network, rngs=nnx.Rngs(0))
-LABELLED = DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0))
+LABELED = DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0))
 DDIM = DDIMModel(config(ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
 SCORE = ScoreDiffusionModel(config=config(), backbone_fn=network, rngs=nnx.Rngs(0))
 WIDER = DiffusionModel(config(), lambda _, rngs: Wider(), rngs=nnx.Rngs(0))
@@ -152,16 +152,16 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "num_steps": (lambda: SCORE.sample(1, num_steps=0), "steps must be at least 1, got 0"),
     "num_samples": (lambda: SCORE.sample(0), "n_samples must be at least 1, got 0"),
     "labels beyond": (
-        lambda: LABELLED.generate(2, conditioning=T),
+        lambda: LABELED.generate(2, conditioning=T),
         r"labels must be in \[0, 2\], got values from 3 to 4",
     ),
     "labels below": (
-        lambda: LABELLED(X, T, conditioning=T - 4),
+        lambda: LABELED(X, T, conditioning=T - 4),
         r"labels must be in \[0, 2\], got values from -1 to 0",
     ),
-    "labels, float": (lambda: LABELLED.generate(2, conditioning=X[0]), r"labels must be integers of shape \(2,\), got"),
-    "labels, a list": (lambda: LABELLED.generate(2, conditioning=anything([0, 1])), "must be an array, got list"),
-    "labels, many": (lambda: LABELLED.generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
+    "labels, float": (lambda: LABELED.generate(2, conditioning=X[0]), r"labels must be integers of shape \(2,\), got"),
+    "labels, a list": (lambda: LABELED.generate(2, conditioning=anything([0, 1])), "must be an array, got list"),
+    "labels, many": (lambda: LABELED.generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
     "labels to a model without": (lambda: DDPM.generate(2, conditioning=T), "cond must be None for a network"),
     "guidance_method": (lambda: steered(guidance_method="cfg"), "'classifier_free', 'classifier' or None, got 'cfg'"),
     "no classifier": (lambda: steered(guidance_method="classifier"), "classifier"),
@@ -191,12 +191,12 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
         lambda: steered(guidance_method="classifier", classifier=Judge(3)).generate(2, conditioning=T),
         r"labels must be in \[0, 2\], got values from 3 to 4",
     ),
-    "x of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELLED, NAN, T, T - 3), "x must be finite"),
+    "x of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELED, NAN, T, T - 3), "x must be finite"),
     "t of guidance": (
-        lambda: ClassifierFreeGuidance(2.0)(LABELLED, X, T + 18, T - 3),
+        lambda: ClassifierFreeGuidance(2.0)(LABELED, X, T + 18, T - 3),
         r"timesteps must be in \[0, 19\]",
     ),
-    "labels of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELLED, X, T, T), r"labels must be in \[0, 2\]"),
+    "labels of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELED, X, T, T), r"labels must be in \[0, 2\]"),
     "apply_guidance's shapes": (lambda: apply_guidance(X, X[:1], 2.0), r"got \(2, 2\) and \(1, 2\)"),
     "apply_guidance's scales": (lambda: apply_guidance(X, X, jnp.ones(3)), r"one a sample \(2,\), got shape \(3,\)"),
     "apply_guidance's outputs": (lambda: apply_guidance(X, {"x_t": X}, 2.0), r"'predicted_noise', got \['x_t'\]"),
@@ -213,7 +213,7 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
     "total_steps": (lambda: linear_guidance_schedule(0, 0), "total_steps must be at least 1, got 0"),
     "step": (lambda: cosine_guidance_schedule(10, 10), r"step must be in \[0, 9\], got values from 10 to 10"),
     "guidance without labels": (
-        lambda: LABELLED.generate(2, guidance=ClassifierFree(2.0)),
+        lambda: LABELED.generate(2, guidance=ClassifierFree(2.0)),
         "conditioning must be given, got None",
     ),
 }

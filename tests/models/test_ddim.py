@@ -99,8 +99,8 @@ def test_a_walk_ends_on_the_last_prediction() -> None:
 @pytest.mark.parametrize("conditioning", [None, jnp.array([0, 1, 1])], ids=["plain", "conditional"])
 def test_inversion_closes_the_circle_at_first_order(conditioning: Array | None) -> None:
     """The round trip is within 0.02 rms of the data with 200 steps, and half as far with twice as many."""
-    centre = MEAN if conditioning is None else jnp.asarray(LABEL_MEANS)[conditioning].reshape(3, 1, 1, 1)
-    x0 = centre + STD * 0.5 * jax.random.normal(jax.random.key(2), (3, *SHAPE))
+    center = MEAN if conditioning is None else jnp.asarray(LABEL_MEANS)[conditioning].reshape(3, 1, 1, 1)
+    x0 = center + STD * 0.5 * jax.random.normal(jax.random.key(2), (3, *SHAPE))
     options = {} if conditioning is None else {"conditioning": conditioning}
     rms = []
     for steps in (100, 200, 400):

@@ -42,7 +42,7 @@ def model(**parameters: object) -> DiTModel:
 
 
 PLAIN = model()
-LABELLED = model(num_classes=2, cfg_scale=3.0, class_dropout_prob=0.3)
+LABELED = model(num_classes=2, cfg_scale=3.0, class_dropout_prob=0.3)
 
 
 def noise(mean: HostArray | float) -> HostArray:
@@ -64,23 +64,23 @@ def test_guided_samples_have_the_moments_of_the_guided_gaussian() -> None:
     """Scale 3 moves a class's mean to three times its distance from the null class's; None is the config's 3."""
     labels = jnp.arange(COUNT) % 2
     by_call, by_config = (
-        LABELLED.generate(COUNT, rngs=nnx.Rngs(1), num_steps=50, y=labels, cfg_scale=scale, clip_denoised=False)
+        LABELED.generate(COUNT, rngs=nnx.Rngs(1), num_steps=50, y=labels, cfg_scale=scale, clip_denoised=False)
         for scale in (3.0, None)
     )
     np.testing.assert_array_equal(by_call, by_config)
-    for label, centre in enumerate(LABEL_MEANS):
-        mean, std = moments(ABAR, trailing(1000, 50), 1.0, mean=MEAN + 3 * (centre - MEAN))
+    for label, center in enumerate(LABEL_MEANS):
+        mean, std = moments(ABAR, trailing(1000, 50), 1.0, mean=MEAN + 3 * (center - MEAN))
         assert_moments(by_call[labels == label], mean, std)
 
 
 def test_a_call_is_guided_in_evaluation_and_not_in_training() -> None:
     """Scale 1 is unguided, 0.5 is applied, None is the config's 3 in evaluation; no labels are the null class."""
     for scale, call in (
-        (3.0, LABELLED(X, T, Y, deterministic=True)),
-        (0.5, LABELLED(X, T, y=Y, cfg_scale=0.5)),
-        (1.0, LABELLED(X, T, y=Y, cfg_scale=1.0)),
-        (0.0, LABELLED(X, T)),
-        (0.0, LABELLED(X, T, None, deterministic=True, cfg_scale=1.0)),
+        (3.0, LABELED(X, T, Y, deterministic=True)),
+        (0.5, LABELED(X, T, y=Y, cfg_scale=0.5)),
+        (1.0, LABELED(X, T, y=Y, cfg_scale=1.0)),
+        (0.0, LABELED(X, T)),
+        (0.0, LABELED(X, T, None, deterministic=True, cfg_scale=1.0)),
     ):
         np.testing.assert_allclose(call, NULL + scale * (OF_LABEL - NULL), rtol=1e-4, atol=1e-5)
 
@@ -88,8 +88,8 @@ def test_a_call_is_guided_in_evaluation_and_not_in_training() -> None:
 def test_training_drops_labels_to_the_null_class_at_random() -> None:
     """``class_dropout_prob`` of 5,000 labels within 4.5 standard errors, different in each call; 0.1 by default."""
     x, t, y = jnp.zeros((5000, 1)), jnp.full(5000, 100), jnp.ones(5000, jnp.int32)
-    null = float(LABELLED(x[:1], t[:1])[0, 0])
-    dropped, again = (np.isclose(np.asarray(LABELLED(x, t, y))[:, 0], null) for _ in range(2))
+    null = float(LABELED(x[:1], t[:1])[0, 0])
+    dropped, again = (np.isclose(np.asarray(LABELED(x, t, y))[:, 0], null) for _ in range(2))
     assert abs(dropped.mean() - 0.3) < 4.5 * np.sqrt(0.21 / 5000)
     assert np.any(dropped != again)
     assert model(num_classes=2).parameters.class_dropout_prob == 0.1
@@ -134,12 +134,12 @@ def test_learned_variance_stands_beside_the_noise_and_is_walked() -> None:
         COUNT, rngs=nnx.Rngs(1), num_steps=20, y=jnp.zeros(COUNT, jnp.int32), clip_denoised=False
     )
     places = np.append(ABAR[trailing(1000, 20)], 1.0)
-    m, v, centre = 0.0, 1.0, LABEL_MEANS[0]
+    m, v, center = 0.0, 1.0, LABEL_MEANS[0]
     for a, b in pairwise(places):
         beta = 1 - a / b
         gain = np.sqrt(a) * STD**2 / (a * STD**2 + 1 - a)
         c0, c1 = np.sqrt(b) * beta / (1 - a), np.sqrt(1 - beta) * (1 - b) / (1 - a)
-        m = c0 * (centre + gain * (m - np.sqrt(a) * centre)) + c1 * m
+        m = c0 * (center + gain * (m - np.sqrt(a) * center)) + c1 * m
         v = (c0 * gain + c1) ** 2 * v + (beta if b < 1 else 0.0)
     assert_moments(samples, m, float(np.sqrt(v)))
     assert np.sqrt(v) > 1.02 * moments(ABAR, trailing(1000, 20), 1.0)[1]
@@ -173,9 +173,9 @@ def test_a_learned_variance_learns_the_step() -> None:
 
 
 def test_guidance_may_be_given_by_name() -> None:
-    labelled = model(num_classes=2)
-    by_scale = labelled.generate(3, rngs=nnx.Rngs(0), num_steps=3, y=Y, cfg_scale=4.0)
-    by_guidance = labelled.generate(3, rngs=nnx.Rngs(0), num_steps=3, y=Y, guidance=ClassifierFree(4.0, jnp.array(2)))
+    labeled = model(num_classes=2)
+    by_scale = labeled.generate(3, rngs=nnx.Rngs(0), num_steps=3, y=Y, cfg_scale=4.0)
+    by_guidance = labeled.generate(3, rngs=nnx.Rngs(0), num_steps=3, y=Y, guidance=ClassifierFree(4.0, jnp.array(2)))
     np.testing.assert_allclose(by_scale, by_guidance, atol=1e-6)
 
 
@@ -229,14 +229,14 @@ def dit(**fields: object) -> Callable[[], DiTModel]:
 
 
 BAD: dict[str, tuple[Callable[[], object], str]] = {
-    "labels": (lambda: LABELLED(X, T, jnp.array([0, 1, 2])), r"in \[0, 1\], got values from 0 to 2"),
-    "labels of a walk": (lambda: LABELLED.generate(rngs=nnx.Rngs(0), y=jnp.array([-1])), "from -1 to -1"),
+    "labels": (lambda: LABELED(X, T, jnp.array([0, 1, 2])), r"in \[0, 1\], got values from 0 to 2"),
+    "labels of a walk": (lambda: LABELED.generate(rngs=nnx.Rngs(0), y=jnp.array([-1])), "from -1 to -1"),
     "no classes": (lambda: traced(lambda rngs: dit()()(X, T, Y)), "cond must be None"),
     "steps": (lambda: PLAIN.generate(rngs=nnx.Rngs(0), num_steps=1001), r"steps must be in \[1, 1000\], got 1001"),
     "n_samples": (lambda: PLAIN.generate(0, rngs=nnx.Rngs(0)), "n_samples must be at least 1, got 0"),
     "t": (lambda: PLAIN(X, T + 1), r"timesteps must be in \[0, 999\], got values from 11 to 1000"),
     "cfg_scale": (dit(parameters=SMALL | {"cfg_scale": 2.0}), "cfg_scale must be 1 where num_classes is None, got 2.0"),
-    "cfg_scale of a call": (lambda: LABELLED(X, T, Y, cfg_scale=float("nan")), "finite"),
+    "cfg_scale of a call": (lambda: LABELED(X, T, Y, cfg_scale=float("nan")), "finite"),
     "img_size": (dit(parameters=SMALL | {"img_size": 8}), r"img_size must be the side of .* = \(4, 4, 2\), got 8"),
     "patch_size": (dit(parameters=SMALL | {"patch_size": 3}), r"patch_size must divide .* \(4, 4, 2\), got 3"),
     "num_heads": (dit(parameters=SMALL | {"num_heads": 3}), "heads"),

@@ -52,8 +52,8 @@ class TwoClasses(nnx.Module):
 
     def __call__(self, x: Array, t: Array, cond: Array | None = None, *, deterministic: bool = True) -> Array:
         abar = self.abar[...][t.astype(jnp.int32)].reshape(-1, *(1,) * x.ndim)
-        centre = jnp.sqrt(abar) * jnp.asarray(LABEL_MEANS).reshape(*(1,) * x.ndim, -1)
-        each = jnp.sqrt(1 - abar) * (x[..., None] - centre) / (abar * STD**2 + 1 - abar)
+        center = jnp.sqrt(abar) * jnp.asarray(LABEL_MEANS).reshape(*(1,) * x.ndim, -1)
+        each = jnp.sqrt(1 - abar) * (x[..., None] - center) / (abar * STD**2 + 1 - abar)
         share = jax.nn.softmax(self.logits(x, t), axis=-1)
         if cond is not None:
             known = jnp.eye(3)[cond][:, :2]
@@ -134,16 +134,16 @@ def test_guided_samples_have_the_law_of_the_guided_chain(method: str, w: float) 
     """Mean and variance of 8,192 samples per class, within 4.5 standard errors; w = 1 is the class itself."""
     labels = jnp.arange(COUNT) % 2
     samples = model(w, method).generate(COUNT, conditioning=labels, clip_denoised=False, rngs=nnx.Rngs(1))
-    for label, centre in enumerate(LABEL_MEANS):
+    for label, center in enumerate(LABEL_MEANS):
         mean, std, fourth = law(w, label)
         part = np.asarray(samples, np.float64)[np.asarray(labels) == label]
         assert abs(part.mean() - mean) < 4.5 * std / np.sqrt(part.size)
         assert abs(part.var() - std**2) < 4.5 * np.sqrt((fourth - std**4) / part.size)
         if w == 1:
-            assert mean == pytest.approx(centre, abs=0.02)
+            assert mean == pytest.approx(center, abs=0.02)
             assert 0.8 * STD < std < STD  # thirty steps narrow it
         if w == 3:
-            assert abs(mean) > abs(centre) + 0.05
+            assert abs(mean) > abs(center) + 0.05
 
 
 @pytest.mark.parametrize("w", [0.0, 0.5, 1.0, 7.5])

@@ -86,7 +86,7 @@ def classifier(guidance_scale: float) -> ClassifierGuidance:
     return ClassifierGuidance(Judge(), guidance_scale)
 
 
-def labelled(class_label: object) -> object:
+def labeled(class_label: object) -> object:
     return ClassifierGuidance(Judge(), class_label=class_label)(BASE, X, jnp.array([0, 1]))  # type: ignore[arg-type]
 
 
@@ -125,7 +125,7 @@ RANGES: Final = [
     *wholes("img_size", 1, None, partial(walk, DIT.generate), n_samples=2, num_steps=1),
     *numbers("guidance_scale", *SCALE, ClassifierFreeGuidance, classifier, guided),
     *numbers("unconditional_conditioning", (np.array(0), np.array(2)), (-1, 3, 0.5), without),
-    *numbers("class_label", (np.array(0), np.array(1)), (-1, 2, 0.5), labelled),
+    *numbers("class_label", (np.array(0), np.array(1)), (-1, 2, 0.5), labeled),
     *numbers("guidance_scale", *SCALE, apply_guidance, noise_pred_cond=X, noise_pred_uncond=X),
     *wholes("total_steps", 1, None, linear_guidance_schedule, cosine_guidance_schedule, step=0),
     *numbers("start_scale", *NUMBER, linear_guidance_schedule, cosine_guidance_schedule, step=0, total_steps=3),

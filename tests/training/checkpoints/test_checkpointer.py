@@ -114,14 +114,14 @@ def test_a_save_is_of_the_values_it_was_given_and_does_not_wait_for_the_disk(
 
     monkeypatch.setattr(Checkpointer, "_write", late)
     step = jax.jit(lambda state: {name: value + 1 for name, value in state.items()}, donate_argnums=0)
-    host, notes = np.zeros(4, np.float32), {"list": [1]}
+    host, metadata = np.zeros(4, np.float32), {"list": [1]}
     state = step({"a": jnp.zeros(1000), "b": jnp.zeros(3, jnp.bfloat16)})
     with Checkpointer(tmp_path) as checkpointer:
-        checkpointer.save(1, {**state, "host": host}, notes)
+        checkpointer.save(1, {**state, "host": host}, metadata)
         for _ in range(3):
             state = step(state)
         host += 1
-        notes["list"].append(2)
+        metadata["list"].append(2)
         assert state["a"][0] == 4
         assert checkpointer.steps() == []
         written.set()
@@ -168,8 +168,8 @@ def flip_a_bit(folder: Path) -> None:
     path.write_bytes(data)
 
 
-def scribble_notes(folder: Path) -> None:
-    (folder / "notes" / "metadata").write_text('{"config": ')
+def corrupt_the_metadata(folder: Path) -> None:
+    (folder / "metadata" / "metadata").write_text('{"config": ')
 
 
 def lose_the_manifest(folder: Path) -> None:
@@ -182,12 +182,17 @@ def corrupt_the_manifest(folder: Path) -> None:
 
 def come_from_the_future(folder: Path) -> None:
     path = folder / "manifest" / "files.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 3}))
+
+
+def be_of_an_earlier_format(folder: Path) -> None:
+    path = folder / "manifest" / "files.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
 
 
 def be_deleted_in_part(folder: Path) -> None:
     shutil.rmtree(folder / "manifest")
-    shutil.rmtree(folder / "notes")
+    shutil.rmtree(folder / "metadata")
 
 
 @pytest.mark.parametrize(
@@ -196,10 +201,11 @@ def be_deleted_in_part(folder: Path) -> None:
         (cut_short, r"state/\S+ has [\d,]+ bytes instead of [\d,]+$"),
         (lose, r"state/\S+ is missing$"),
         (flip_a_bit, r"state/\S+ does not match its checksum$"),
-        (scribble_notes, r"notes/metadata has 11 bytes instead of 12$"),
+        (corrupt_the_metadata, r"metadata/metadata has 11 bytes instead of 12$"),
         (lose_the_manifest, "it has no manifest, so it is incomplete or was written by an earlier version of Artifex$"),
         (corrupt_the_manifest, "its manifest is unreadable"),
-        (come_from_the_future, "its format is 2, and this version of Artifex reads 1$"),
+        (come_from_the_future, "its format is 3, and this version of Artifex reads 2$"),
+        (be_of_an_earlier_format, "its format is 1, and this version of Artifex reads 2$"),
         (be_deleted_in_part, "it has no manifest"),
     ],
 )
@@ -211,14 +217,14 @@ def test_a_corrupt_checkpoint_is_passed_over_for_the_one_before(
         for step in (10, 20):
             checkpointer.save(step, {"a": jnp.asarray(values + step)}, {"step": step})
     damage(tmp_path / "20")
-    said: list[str] = []
-    with Checkpointer(tmp_path, warn=said.append) as checkpointer:
+    warnings: list[str] = []
+    with Checkpointer(tmp_path, warn=warnings.append) as checkpointer:
         assert checkpointer.latest() == 10
         assert checkpointer.metadata() == {"step": 10}
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(5000)})["a"], values + 10)
-        assert len(said) == 1
-        assert said[0].startswith(f"going back to step 10: the checkpoint in {tmp_path} of step 20 can't be used: ")
-        assert re.search(says, said[0])
+        assert len(warnings) == 1
+        assert warnings[0].startswith(f"going back to step 10: the checkpoint in {tmp_path} of step 20 can't be used: ")
+        assert re.search(says, warnings[0])
         with pytest.raises(CheckpointError, match=r"of step 20 can't be used"):
             checkpointer.restore({"a": jnp.zeros(5000)}, 20)
         assert checkpointer.steps() == [10, 20], "reading changes nothing"
@@ -228,7 +234,7 @@ def test_a_corrupt_checkpoint_is_passed_over_for_the_one_before(
         assert np.array_equal(checkpointer.restore({"a": jnp.zeros(5000)})["a"], values + 21)
 
 
-def test_what_orbax_notes_beside_the_items_is_not_needed(tmp_path: Path) -> None:
+def test_what_orbax_writes_beside_the_items_is_not_needed(tmp_path: Path) -> None:
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(1, {"a": jnp.ones(3)}, {"n": 1})
     for path in (tmp_path / "1").iterdir():
@@ -256,7 +262,7 @@ def test_where_no_checkpoint_is_whole_that_is_said(tmp_path: Path) -> None:
             )
 
 
-def test_steps_go_up_and_notes_are_json(tmp_path: Path) -> None:
+def test_steps_go_up_and_metadata_is_json(tmp_path: Path) -> None:
     with Checkpointer(tmp_path) as checkpointer:
         checkpointer.save(4, {"a": jnp.zeros(1)}, {})
         for step in (4, 3):
@@ -317,8 +323,8 @@ def test_what_can_not_be_written_is_an_error_of_the_next_call_and_leaves_the_che
 
 
 def test_a_failed_save_does_not_hide_what_else_went_wrong(tmp_path: Path, little_room: None) -> None:
-    said: list[str] = []
-    with pytest.raises(ZeroDivisionError), Checkpointer(tmp_path, warn=said.append) as checkpointer:  # noqa: PT012
+    warnings: list[str] = []
+    with pytest.raises(ZeroDivisionError), Checkpointer(tmp_path, warn=warnings.append) as checkpointer:  # noqa: PT012
         checkpointer.save(2, {"a": jnp.asarray(np.random.default_rng(0).normal(size=100_000), jnp.float32)}, {})
         raise ZeroDivisionError
     assert said == [f"the checkpoint of step 2 could not be written to {tmp_path}: file too large"]

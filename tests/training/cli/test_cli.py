@@ -142,7 +142,7 @@ def test_the_demo_writes_what_it_says_and_one_seed_is_one_result(
     metrics = json.loads((tiny / "one" / "metrics.json").read_text())
     assert (metrics["steps"], metrics["seed"]) == (6, 0)
     assert metrics["parameters"] == 11 * 16 + 65 * 16 + 16 + 16 * 64 + 64
-    assert 0 <= metrics["recognised"] <= 1
+    assert 0 <= metrics["recognized"] <= 1
     assert 0 <= metrics["near_copies"] <= 1
     assert metrics["loss"] > 0
     assert metrics["seconds_training"] > 0

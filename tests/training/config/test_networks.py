@@ -7,7 +7,7 @@ from flax import nnx
 from artifex.backbones import MLP, MLPConfig, MMDiTConfig, UNetConfig
 from artifex.training import BackboneConfig
 from artifex.training.config.backbones import known_fields, presets
-from artifex.training.config.network_plan import LabelledMMDiT
+from artifex.training.config.network_plan import LabeledMMDiT
 
 SMALL = {"heads": 2, "depth": 1}
 # Everything small, and what the data decides: shape, fields.
@@ -57,7 +57,7 @@ def test_labels_reach_an_mmdit_as_its_text() -> None:
 
     @jax.jit
     def call(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        graphdef, state = nnx.split(LabelledMMDiT(config, 3, rngs=nnx.Rngs(key)))
+        graphdef, state = nnx.split(LabeledMMDiT(config, 3, rngs=nnx.Rngs(key)))
         # The last layer is zero at first, and so is every gate.
         module = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf + 0.05, state))
         return module(x, t, jnp.arange(4)), module(x, t)

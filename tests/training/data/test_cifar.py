@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from artifex.training.data import CifarBinary, open_dataset, summary
-from artifex.training.data.cifar import Labelling
+from artifex.training.data.cifar import Labeling
 from tests.training.data.files import cifar_record
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
@@ -29,7 +29,7 @@ def test_records_are_planes_behind_a_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "classes", "expected"), [("cifar100", 100, [99, 3]), ("cifar100_coarse", 20, [19, 7])]
 )
-def test_either_label_of_cifar100(tmp_path: Path, labels: Labelling, classes: int, expected: list[int]) -> None:
+def test_either_label_of_cifar100(tmp_path: Path, labels: Labeling, classes: int, expected: list[int]) -> None:
     content = cifar_record([19, 99], IMAGES[0]) + cifar_record([7, 3], IMAGES[1])
     (tmp_path / "test.bin").write_bytes(content)
     data = open_dataset(CifarBinary(path=tmp_path, labels=labels, split="test"))
@@ -79,7 +79,7 @@ def test_classes_are_named_as_published(tmp_path: Path) -> None:
     ("labels", "file", "count"),
     [("cifar100", "fine_label_names.txt", 100), ("cifar100_coarse", "coarse_label_names.txt", 20)],
 )
-def test_either_names_of_cifar100(tmp_path: Path, labels: Labelling, file: str, count: int) -> None:
+def test_either_names_of_cifar100(tmp_path: Path, labels: Labeling, file: str, count: int) -> None:
     (tmp_path / "test.bin").write_bytes(cifar_record([19, 99], IMAGES[0]))
     names = tuple(f"name_{i}" for i in range(count))
     (tmp_path / file).write_text("\n".join(names) + "\n")

@@ -13,7 +13,7 @@ DATA: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)
         {"kind": "toy", "name": "spirals", "size": 7, "seed": 3},
         {"kind": "mnist", "path": "a", "split": "test"},
         {"kind": "cifar", "path": "a", "labels": "cifar100_coarse"},
-        {"kind": "folder", "path": "a", "size": [4, 6], "mode": "grey", "corrupt": "skip", "extensions": [".png"]},
+        {"kind": "folder", "path": "a", "size": [4, 6], "mode": "gray", "corrupt": "skip", "extensions": [".png"]},
         {"kind": "arrays", "path": "a.npy", "labels": "b.npy", "value_range": [0, 1]},
     ],
 )

@@ -17,10 +17,10 @@ FLOATS = np.array([[-0.5, 0.0], [0.25, 1.5]], np.float32)
 
 
 def made(mode: str) -> Image.Image:
-    colours = Image.fromarray(RGB)
+    colors = Image.fromarray(RGB)
     if mode in ("LA", "RGBA", "PA"):
-        colours.putalpha(Image.fromarray(ALPHA))
-    return colours.convert(mode)
+        colors.putalpha(Image.fromarray(ALPHA))
+    return colors.convert(mode)
 
 
 def bytes_of(x: np.ndarray) -> np.ndarray:
@@ -37,8 +37,8 @@ def test_opaque_modes_are_converted_as_pillow_does(tmp_path: Path, monkeypatch: 
         with Image.open(tmp_path / "a.tif") as written:
             assert written.mode == mode
     assert np.allclose(bytes_of(decode(tmp_path / "a.tif", Form())), np.asarray(image.convert("RGB")), atol=1e-4)
-    grey = decode(tmp_path / "a.tif", Form("grey"))[..., 0]
-    assert np.allclose(bytes_of(grey), np.asarray(image.convert("L")), atol=1e-4)
+    gray = decode(tmp_path / "a.tif", Form("gray"))[..., 0]
+    assert np.allclose(bytes_of(gray), np.asarray(image.convert("L")), atol=1e-4)
 
 
 @pytest.mark.parametrize(("background", "behind"), [("white", 255), ("black", 0)])
@@ -57,7 +57,7 @@ def test_half_transparent_pixels_are_mixed_with_the_background(
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB"])
-def test_a_colour_may_be_transparent(tmp_path: Path, mode: str) -> None:
+def test_a_color_may_be_transparent(tmp_path: Path, mode: str) -> None:
     image = Image.new(mode, (2, 1), "white" if mode == "1" else "#646464")
     image.putpixel((1, 0), 0 if mode != "RGB" else (0, 0, 0))
     image.save(tmp_path / "a.png", transparency=(0, 0, 0) if mode == "RGB" else 0)
@@ -68,13 +68,13 @@ def test_a_colour_may_be_transparent(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize(("background", "behind"), [("white", 1), ("black", -1)])
 def test_a_shade_of_sixteen_bits_may_be_transparent(tmp_path: Path, background: str, behind: int) -> None:
     Image.fromarray(DEEP).save(tmp_path / "a.png", transparency=256)
-    x = decode(tmp_path / "a.png", Form("grey", background=background))[..., 0]  # type: ignore[arg-type]
+    x = decode(tmp_path / "a.png", Form("gray", background=background))[..., 0]  # type: ignore[arg-type]
     assert np.allclose(x, np.where(DEEP == 256, behind, DEEP / 32767.5 - 1), atol=1e-6)
 
 
-def test_a_portable_greymap_of_sixteen_bits_is_scaled_by_its_own_white(tmp_path: Path) -> None:
+def test_a_portable_graymap_of_sixteen_bits_is_scaled_by_its_own_white(tmp_path: Path) -> None:
     (tmp_path / "a.pgm").write_bytes(b"P5 3 1 1023\n" + np.array([0, 512, 1023], ">u2").tobytes())
-    x = decode(tmp_path / "a.pgm", Form("grey"))[0, :, 0]
+    x = decode(tmp_path / "a.pgm", Form("gray"))[0, :, 0]
     assert np.allclose(x, np.array([0, 512, 1023]) / 511.5 - 1, atol=1e-4)
 
 
@@ -95,17 +95,17 @@ def test_what_has_no_white_of_its_own_is_refused_or_scaled_by_a_stated_range(tmp
     else:
         Image.fromarray(values).save(tmp_path / "a.tif")
     with pytest.raises(UnreadableError, match=rf"a\.tif can't be read: .*value_range names no black and white, {got}"):
-        decode(tmp_path / "a.tif", Form("grey"))
+        decode(tmp_path / "a.tif", Form("gray"))
     low, high = float(values.min()) - 1, float(values.max()) + 1
-    x = decode(tmp_path / "a.tif", Form("grey", value_range=(low, high)))[..., 0]
+    x = decode(tmp_path / "a.tif", Form("gray", value_range=(low, high)))[..., 0]
     assert np.allclose(x, (values - low) / (high - low) * 2 - 1, atol=1e-6)
     with pytest.raises(UnreadableError, match=r"must lie in value_range \[100, 200\], got"):
-        decode(tmp_path / "a.tif", Form("grey", value_range=(100.0, 200.0)))
+        decode(tmp_path / "a.tif", Form("gray", value_range=(100.0, 200.0)))
 
 
 def test_twelve_bits_in_sixteen_take_their_own_white(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 4095]], np.uint16)).save(tmp_path / "a.png")
-    data = open_dataset(ImageFolder(path=tmp_path, mode="grey", value_range=(0, 4095)))
+    data = open_dataset(ImageFolder(path=tmp_path, mode="gray", value_range=(0, 4095)))
     assert np.allclose(data.source[0][0][0, :, 0], [-1, 1])
 
 
@@ -114,7 +114,7 @@ def test_floats_that_are_not_finite_and_unknown_modes_are_refused(tmp_path: Path
     with pytest.raises(UnreadableError, match=r"must lie in value_range \[0, 1\], got 32-bit floats in \[nan, nan\]"):
         decode(tmp_path / "a.tif", Form(value_range=(0.0, 1.0)))
     Image.new("LAB", (2, 2)).save(tmp_path / "b.tif")
-    with pytest.raises(UnreadableError, match="must be colours or shades, got Pillow's mode LAB; save it as RGB"):
+    with pytest.raises(UnreadableError, match="must be colors or shades, got Pillow's mode LAB; save it as RGB"):
         decode(tmp_path / "b.tif", Form())
 
 

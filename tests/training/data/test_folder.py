@@ -32,21 +32,21 @@ def shades(data: Dataset, size: int, batches: int = 1) -> list[list[int]]:
 
 def test_pixels_are_those_written(tmp_path: Path) -> None:
     assert np.allclose(decode(save(tmp_path / "a.png", RGB), Form()), RGB / 127.5 - 1, atol=1e-6)
-    grey = decode(save(tmp_path / "b.png", RGB[..., 0]), Form("grey"))
-    assert np.allclose(grey[..., 0], RGB[..., 0] / 127.5 - 1, atol=1e-6)
-    assert np.array_equal(decode(tmp_path / "b.png", Form("rgb")), np.repeat(grey, 3, axis=2))
+    gray = decode(save(tmp_path / "b.png", RGB[..., 0]), Form("gray"))
+    assert np.allclose(gray[..., 0], RGB[..., 0] / 127.5 - 1, atol=1e-6)
+    assert np.array_equal(decode(tmp_path / "b.png", Form("rgb")), np.repeat(gray, 3, axis=2))
 
 
-def test_colours_turn_grey_by_their_luminance(tmp_path: Path) -> None:
+def test_colors_turn_gray_by_their_luminance(tmp_path: Path) -> None:
     # ITU-R BT.601
-    x = decode(save(tmp_path / "a.png", RGB), Form("grey"))
+    x = decode(save(tmp_path / "a.png", RGB), Form("gray"))
     assert np.allclose((x[..., 0] + 1) * 127.5, RGB @ [0.299, 0.587, 0.114], atol=0.51)
 
 
 def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     deep = np.array([[0, 1, 256], [32767, 65534, 65535]], np.uint16)
     for name in ("a.png", "a.tif"):
-        x = decode(save(tmp_path / name, deep), Form("grey"))
+        x = decode(save(tmp_path / name, deep), Form("gray"))
         assert np.allclose(x[..., 0], deep / 32767.5 - 1, atol=1e-7)
         assert (x.min(), x.max()) == (-1, 1)
     assert decode(tmp_path / "a.png", Form("rgb", size=(1, 1))).shape == (1, 1, 3)
@@ -76,27 +76,27 @@ def test_images_are_turned_as_their_exif_says(tmp_path: Path) -> None:
 
 
 def test_the_shorter_side_is_scaled_and_the_longer_cut_on_both_ends(tmp_path: Path) -> None:
-    # 8x24: left third black, middle grey, right white; the centre is all that is left of it
+    # 8x24: left third black, middle gray, right white; the center is all that is left of it
     wide = np.repeat(np.array([0, 100, 255], np.uint8), 8)[None].repeat(8, axis=0)
-    x = decode(save(tmp_path / "a.png", wide), Form("grey", (4, 4)))
+    x = decode(save(tmp_path / "a.png", wide), Form("gray", (4, 4)))
     assert x.shape == (4, 4, 1)
     assert np.allclose((x[:, 1:3] + 1) * 127.5, 100, atol=12)
-    tall = decode(save(tmp_path / "b.png", wide.T), Form("grey", (4, 4)))
+    tall = decode(save(tmp_path / "b.png", wide.T), Form("gray", (4, 4)))
     assert np.allclose(tall[..., 0], x[..., 0].T)
-    whole = decode(tmp_path / "a.png", Form("grey", (8, 24)))
+    whole = decode(tmp_path / "a.png", Form("gray", (8, 24)))
     assert np.allclose(whole[..., 0], wide / 127.5 - 1, atol=1e-6)
 
 
 def test_a_jpeg_is_not_decoded_smaller_than_what_is_asked_for(tmp_path: Path) -> None:
     stripes = np.repeat(np.tile(np.array([30, 220], np.uint8), 4), 8)[None].repeat(64, axis=0)
-    x = decode(save(tmp_path / "a.jpg", stripes, quality=95), Form("grey", (32, 32)))
-    centres = (x[16, 1::4, 0] + x[16, 2::4, 0] + 2) * 127.5 / 2
-    assert np.allclose(centres, np.tile([30, 220], 4), atol=6)
+    x = decode(save(tmp_path / "a.jpg", stripes, quality=95), Form("gray", (32, 32)))
+    centers = (x[16, 1::4, 0] + x[16, 2::4, 0] + 2) * 127.5 / 2
+    assert np.allclose(centers, np.tile([30, 220], 4), atol=6)
 
 
 def test_sharp_edges_stay_within_the_range(tmp_path: Path) -> None:
     edge = np.array([[0, 0, 65535, 65535]] * 4, np.uint16)
-    x = decode(save(tmp_path / "a.png", edge), Form("grey", (16, 16)))
+    x = decode(save(tmp_path / "a.png", edge), Form("gray", (16, 16)))
     assert (x.min(), x.max()) == (-1, 1)
 
 

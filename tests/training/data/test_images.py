@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from artifex.training import LabelledImages, digits
+from artifex.training import LabeledImages, digits
 from artifex.training.data import batch_indices
 
 
@@ -63,4 +63,4 @@ def test_impossible_batches_are_refused(n: int, size: int, seed: int, step: int)
 )
 def test_images_without_their_labels_are_refused(images: np.ndarray, labels: np.ndarray, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        LabelledImages(images.astype(np.float32), labels.astype(np.int32))
+        LabeledImages(images.astype(np.float32), labels.astype(np.int32))

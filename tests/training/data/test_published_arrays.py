@@ -13,7 +13,7 @@ from tests.training.data.files import idx
 
 RNG = np.random.default_rng(0)
 NHWC = RNG.integers(0, 256, (6, 8, 5, 3), np.uint8)
-GREY = NHWC[..., 0]
+GRAY = NHWC[..., 0]
 LABELS = np.array([0, 2, 1, 1, 2, 0])
 UNIT = NHWC / 127.5 - 1
 
@@ -36,15 +36,15 @@ def labels(data: Dataset) -> list[int]:
     return [data.source[i][1] for i in range(len(data))]
 
 
-KERAS = {"x_train": GREY[:4], "y_train": LABELS[:4], "x_test": GREY[4:], "y_test": np.array([1, 0], np.uint8)}
+KERAS = {"x_train": GRAY[:4], "y_train": LABELS[:4], "x_test": GRAY[4:], "y_test": np.array([1, 0], np.uint8)}
 
 
 @pytest.mark.parametrize(
     ("arrays", "options", "x", "y"),
     [
-        (KERAS, {}, GREY[:4], LABELS[:4]),
-        (KERAS, {"split": "test"}, GREY[4:], [1, 0]),
-        ({"train_images": GREY, "train_labels": LABELS[:, None], "val_images": GREY}, {}, GREY, LABELS),
+        (KERAS, {}, GRAY[:4], LABELS[:4]),
+        (KERAS, {"split": "test"}, GRAY[4:], [1, 0]),
+        ({"train_images": GRAY, "train_labels": LABELS[:, None], "val_images": GRAY}, {}, GRAY, LABELS),
         ({"arr_0": NHWC, "arr_1": LABELS}, {}, NHWC, LABELS),
         ({"arr_0": NHWC}, {}, NHWC, None),
         ({"arr_0": NHWC, "mu": np.zeros(9), "sigma": np.eye(9)}, {}, NHWC, None),
@@ -52,7 +52,7 @@ KERAS = {"x_train": GREY[:4], "y_train": LABELS[:4], "x_test": GREY[4:], "y_test
         ({"samples": NHWC, "labels": LABELS}, {}, NHWC, LABELS),
         ({"pictures": NHWC}, {}, NHWC, None),
         ({"images": NHWC, "labels": LABELS}, {"labels_key": None}, NHWC, None),
-        ({"faces": NHWC, "who": LABELS, "x": GREY}, {"x_key": "faces", "labels_key": "who"}, NHWC, LABELS),
+        ({"faces": NHWC, "who": LABELS, "x": GRAY}, {"x_key": "faces", "labels_key": "who"}, NHWC, LABELS),
     ],
 )
 def test_arrays_are_found_by_their_usual_names(
@@ -105,10 +105,10 @@ def test_axes_are_brought_to_channels_last(tmp_path: Path, file: str, order: str
         (NHWC, None, UNIT),
         (NHWC, "NHWC", UNIT),
         (NHWC.transpose(0, 3, 1, 2), "NCHW", UNIT),
-        (GREY, None, UNIT[..., :1]),
-        (GREY, "NHW", UNIT[..., :1]),
-        (GREY[:, :, :4], "NHW", UNIT[:, :, :4, :1]),
-        (GREY[:, None], "NCHW", UNIT[..., :1]),
+        (GRAY, None, UNIT[..., :1]),
+        (GRAY, "NHW", UNIT[..., :1]),
+        (GRAY[:, :, :4], "NHW", UNIT[:, :, :4, :1]),
+        (GRAY[:, None], "NCHW", UNIT[..., :1]),
         (NHWC[:1], None, UNIT[:1]),
     ):
         data = read(x, layout)

@@ -37,8 +37,8 @@ def test_moments_are_those_of_the_formula(name: ToyName, parts: int, moments: tu
 
 def test_labels_say_which_part_a_point_is_of() -> None:
     x, labels = toy_points("gaussians", 2000)
-    centres = 0.75 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
-    assert np.array_equal(np.linalg.norm(x[:, None] - centres, axis=2).argmin(axis=1), labels)
+    centers = 0.75 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
+    assert np.array_equal(np.linalg.norm(x[:, None] - centers, axis=2).argmin(axis=1), labels)
     x, labels = toy_points("checkerboard", 2000)
     column, row = np.floor(2 * (x + 1)).astype(int).T
     assert np.all((row + column) % 2 == 0)

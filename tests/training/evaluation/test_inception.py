@@ -66,8 +66,8 @@ def test_the_same_features_and_probabilities(extractor: Extractor, name: str) ->
 
 
 def test_one_channel_is_taken_for_three(extractor: Extractor) -> None:
-    grey = inceptions.images(40)[..., :1]
-    np.testing.assert_array_equal(extractor(grey).exact, extractor(np.repeat(grey, 3, axis=3)).exact)
+    gray = inceptions.images(40)[..., :1]
+    np.testing.assert_array_equal(extractor(gray).exact, extractor(np.repeat(gray, 3, axis=3)).exact)
 
 
 @pytest.mark.parametrize(

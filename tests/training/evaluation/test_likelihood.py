@@ -29,7 +29,7 @@ def test_the_entropy() -> None:
     assert (exact.real, exact.settings["divergence"]) == (3, "exact")
 
 
-def test_the_bound_of_dequantised_levels() -> None:
+def test_the_bound_of_dequantized_levels() -> None:
     """Noise of width w adds w^2 / 12 to every squared distance, and each bin its -log w."""
     x = np.repeat(np.array([[-1.0], [0.0], [0.5], [1.0]], np.float32), 100, axis=0)
     score = likelihood(ONE, EDM(), x, 5000.0, 2e-3, KEY, levels=5, batch_size=100)

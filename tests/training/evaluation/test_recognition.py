@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from artifex.training import LabelledImages, digits
+from artifex.training import LabeledImages, digits
 from artifex.training.evaluation.memorization import memorization
 from artifex.training.evaluation.recognition import recognize, spread_ratio
 
@@ -12,7 +12,7 @@ def points(*values: float) -> np.ndarray:
     return np.asarray(values, np.float32).reshape(-1, 1, 1, 1)
 
 
-def test_real_digits_are_recognised_and_wrong_labels_are_not() -> None:
+def test_real_digits_are_recognized_and_wrong_labels_are_not() -> None:
     ours = REAL.labels[:200].copy()
     right = recognize(REAL.images[:200], ours, REAL)
     assert right.share >= 0.98
@@ -24,7 +24,7 @@ def test_real_digits_are_recognised_and_wrong_labels_are_not() -> None:
 def test_the_held_out_accuracy_is_that_of_unseen_images() -> None:
     """With labels that mean nothing it is chance, however well the classifier knows what it saw."""
     nonsense = np.random.default_rng(0).permutation(REAL.labels)
-    found = recognize(REAL.images[:50], nonsense[:50], LabelledImages(REAL.images, nonsense))
+    found = recognize(REAL.images[:50], nonsense[:50], LabeledImages(REAL.images, nonsense))
     assert found.held_out < 0.2
 
 
@@ -40,12 +40,12 @@ def test_the_spread_grows_with_the_distance_from_the_class_mean(scale: float) ->
 
 
 def test_the_spread_is_within_classes_and_not_between_them() -> None:
-    real = LabelledImages(points(0, 2, 10, 14), np.array([0, 0, 1, 1], np.int32))
+    real = LabeledImages(points(0, 2, 10, 14), np.array([0, 0, 1, 1], np.int32))
     # standard deviations (2 and 1) against (1 and 2), both over the square root of 2
     assert np.isclose(spread_ratio(points(0, 4, 50, 52), real.labels, real), 1)
     assert np.isclose(spread_ratio(points(0, 4), np.array([0, 0], np.int32), real), 2)
     few_and_many = spread_ratio(
-        points(0, 4), np.zeros(2, np.int32), LabelledImages(points(0, 0, 4, 4), np.zeros(4, np.int32))
+        points(0, 4), np.zeros(2, np.int32), LabeledImages(points(0, 0, 4, 4), np.zeros(4, np.int32))
     )
     assert np.isclose(few_and_many, np.sqrt(8 / (16 / 3)))
     with pytest.raises(ValueError, match="class 1 must have at least two images, got 1"):

@@ -79,7 +79,7 @@ def test_a_run_against_its_data(
     assert run.ends == (999, 0)
 
 
-def test_the_likelihood_of_bytes_is_dequantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_likelihood_of_bytes_is_dequantized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without noise between them, levels have an infinite density: no number of bits is their truth."""
     monkeypatch.chdir(tmp_path)
     np.save("bytes.npy", np.random.default_rng(0).integers(0, 256, (64, 2), np.uint8))

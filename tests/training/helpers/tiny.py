@@ -16,7 +16,7 @@ from artifex.training import (
     CheckpointConfig,
     Dataset,
     Digits,
-    LabelledImages,
+    LabeledImages,
     Objective,
     RunConfig,
     Trainer,
@@ -79,7 +79,7 @@ def demo_config(seed: int, steps: int) -> RunConfig:
     )  # fmt: skip
 
 
-def dataset(images: LabelledImages) -> Dataset:
+def dataset(images: LabeledImages) -> Dataset:
     source = ArraySource(images.images, images.labels, "tiny")
     return Dataset("tiny", source, images.images.shape[1:], images.num_classes)
 
@@ -88,9 +88,9 @@ def batches(size: int = 4, seed: int = 1) -> Batches:
     return dataset(data()).batches(size, seed)
 
 
-def data(n: int = 11) -> LabelledImages:
+def data(n: int = 11) -> LabeledImages:
     images = np.random.default_rng(0).uniform(-1, 1, (n, 2, 2, 1)).astype(np.float32)
-    return LabelledImages(images, (np.arange(n) % 3).astype(np.int32))
+    return LabeledImages(images, (np.arange(n) % 3).astype(np.int32))
 
 
 def same(a: object, b: object) -> bool:

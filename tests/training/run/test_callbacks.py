@@ -86,7 +86,7 @@ def test_every_window_is_told_once_with_its_mean_loss(runs: Runs) -> None:
         rate = learning_rate(runs.config.optimizer, 12)(line["step"] - 1)
         assert np.isclose(line["learning_rate"], float(rate), rtol=1e-6)
         assert line["gradient_norm"] > 0
-        assert all(-12 < centre < 12 and loss > 0 for centre, loss in line["loss_by_logsnr"])
+        assert all(-12 < center < 12 and loss > 0 for center, loss in line["loss_by_logsnr"])
         assert line["skipped"] == 0
         assert all(line[name] > 0 for name in TIMES)
 

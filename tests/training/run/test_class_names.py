@@ -9,7 +9,7 @@ from PIL import Image
 from artifex.training import BackboneConfig, RunConfig, Trainer, read_config
 from artifex.training.cli import main
 from artifex.training.data import Arrays, Digits, ImageFolder
-from artifex.training.run.labelled_plots import labelled_picture
+from artifex.training.run.labeled_plots import labeled_picture
 from tests.training.data.test_walk import images
 
 RUN = """data: {kind: folder, path: pets, size: 4}
@@ -57,7 +57,7 @@ def test_samples_are_drawn_by_the_names_of_classes(
     assert main(["sample", "run", "--count", "5", "--steps", "2", "--out", str(tmp_path / "out"), *options]) == 0
     with np.load(tmp_path / "out" / "samples.npz") as drawn:
         assert drawn["labels"].tolist() == labels
-        picture = labelled_picture(drawn["samples"], drawn["labels"], ("cat", "dog, small", "owl"))
+        picture = labeled_picture(drawn["samples"], drawn["labels"], ("cat", "dog, small", "owl"))
     with Image.open(tmp_path / "out" / "samples.png") as written:
         assert np.array_equal(np.asarray(written), np.asarray(picture))
 

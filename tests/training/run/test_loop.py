@@ -11,7 +11,7 @@ from artifex.schedules import X0, Discrete, V, betas
 from artifex.training import (
     CheckpointConfig,
     Checkpointer,
-    LabelledImages,
+    LabeledImages,
     Learner,
     Network,
     Objective,
@@ -169,7 +169,7 @@ def test_dropout_differs_from_step_to_step_and_is_off_when_sampling() -> None:
 def test_a_network_learns_two_images_by_their_labels() -> None:
     """At high noise the label alone tells which image it was, so the trained denoiser gives each back from it."""
     images = np.stack([np.full((2, 2, 1), -0.8), np.full((2, 2, 1), 0.6)]).astype(np.float32)
-    two = LabelledImages(images, np.array([0, 1], np.int32))
+    two = LabeledImages(images, np.array([0, 1], np.int32))
     schedule = Discrete(betas.cosine(50))
     objective = Objective(schedule, X0(), num_classes=3)
     config = TrainingConfig(steps=1500, optimizer=OptimizerConfig(learning_rate=1e-2))

@@ -25,11 +25,11 @@ def test_every_class_has_its_row_of_ink_and_paper(tmp_path: Path) -> None:
     shown = pixels(samples_figure(images, np.array([5, 5, 7, 7], np.int32), columns=2), tmp_path)
     height, width = shown.shape[:2]
     unit = height / (2 + 2 * 0.16)
-    centres = [
+    centers = [
         [shown[int((0.16 + y + 0.5) * unit), int((0.16 + 0.6 + x + 0.5) * unit)] for x in (0, 1)] for y in (0, 1)
     ]
     ink, paper = to_rgb(INK), (1, 1, 1)
-    assert np.allclose(centres, [[ink, paper], [ink, paper]], atol=0.02)
+    assert np.allclose(centers, [[ink, paper], [ink, paper]], atol=0.02)
     assert width > 200
 
 
@@ -79,13 +79,13 @@ def test_one_figure_is_one_file(tmp_path: Path) -> None:
 
 
 def test_images_stand_in_rows_in_their_order() -> None:
-    """Grey ones in ink, coloured ones in their colours, each pixel a block."""
-    grey = np.stack([FULL[0], BLANK[0], FULL[0]])
-    coloured = np.broadcast_to(np.array([1.0, -1.0, 0.0], np.float32), (12, 4, 4, 3))
-    shown = np.asarray(samples_picture(grey)) / 255
+    """Gray ones in ink, colored ones in their colors, each pixel a block."""
+    gray = np.stack([FULL[0], BLANK[0], FULL[0]])
+    colored = np.broadcast_to(np.array([1.0, -1.0, 0.0], np.float32), (12, 4, 4, 3))
+    shown = np.asarray(samples_picture(gray)) / 255
     assert shown.shape == (64 + 8, 3 * (64 + 4) + 4, 3)
     assert np.allclose(shown[36, [36, 104, 172]], [to_rgb(INK), (1, 1, 1), to_rgb(INK)], atol=0.01)
-    shown = np.asarray(samples_picture(coloured))
+    shown = np.asarray(samples_picture(colored))
     assert shown.shape == (2 * (64 + 4) + 4, 10 * (64 + 4) + 4, 3)
     assert np.array_equal(shown[36, 36], [255, 0, 128])
     assert np.array_equal(shown[104, 36 + 68], [255, 0, 128])
@@ -96,8 +96,8 @@ def test_points_lie_where_they_are() -> None:
     points = np.tile(np.array([[0.75, 0.25], [np.nan, 0.0]]), (1000, 1))
     shown = np.asarray(samples_picture(points), np.float64) / 255
     marked = np.argwhere(np.abs(shown - to_rgb(PAPER)).max(axis=2) > 0.1)
-    centre = marked.mean(axis=0) / shown.shape[:2]
-    assert np.allclose(centre, [(1.25 - 0.25) / 2.5, (1.25 + 0.75) / 2.5], atol=0.01)
+    center = marked.mean(axis=0) / shown.shape[:2]
+    assert np.allclose(center, [(1.25 - 0.25) / 2.5, (1.25 + 0.75) / 2.5], atol=0.01)
 
 
 @pytest.mark.parametrize(

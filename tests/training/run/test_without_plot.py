@@ -90,7 +90,7 @@ def test_any_shape_is_trained_sampled_and_evaluated(
     assert main(["evaluate", "drawn/samples.npz", *arguments[2:-2], "--metrics", "sliced_wasserstein"]) == 0
 
 
-def test_channels_lie_side_by_side_in_grey() -> None:
+def test_channels_lie_side_by_side_in_gray() -> None:
     """Two images of three channels and one: each channel a tile of 64 pixels, four apart."""
     values = np.linspace(-1, 1, 8).reshape(2, 1, 1, 4)
     shown = np.asarray(samples_picture(np.broadcast_to(values, (2, 8, 8, 4)).astype(np.float32)))

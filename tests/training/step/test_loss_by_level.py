@@ -7,7 +7,7 @@ from artifex.schedules import Discrete, V, betas
 from artifex.training import Network, Objective, init_state, make_train_step
 from artifex.training.config.optimizer import OptimizerConfig, make_optimizer
 from artifex.training.ema import Ema
-from artifex.training.step.loss_by_level import CENTRES, level_means, levels_of, mean_loss, no_levels
+from artifex.training.step.loss_by_level import CENTERS, level_means, levels_of, mean_loss, no_levels
 from tests.training.helpers.tiny import network
 
 
@@ -15,13 +15,13 @@ def test_each_loss_is_counted_at_its_level() -> None:
     logsnr = np.array([-np.inf, -30.0, -12.0, -0.5, -0.1, 0.0, 0.9, 11.9, 12.0, np.inf])
     losses = np.arange(1.0, 11.0)
     levels = levels_of(jnp.asarray(logsnr), jnp.asarray(losses))
-    means = dict(zip(CENTRES, level_means(levels), strict=True))
-    assert {centre: mean for centre, mean in means.items() if mean is not None} == {
+    means = dict(zip(CENTERS, level_means(levels), strict=True))
+    assert {center: mean for center, mean in means.items() if mean is not None} == {
         -11.5: 2.0, -0.5: 4.5, 0.5: 6.5, 11.5: 9.0
     }  # fmt: skip
     assert mean_loss(levels) == 5.5
     assert mean_loss(no_levels()) is None
-    assert len(CENTRES) == len(level_means(no_levels())) == 24
+    assert len(CENTERS) == len(level_means(no_levels())) == 24
 
 
 def test_one_bad_loss_leaves_other_levels_alone() -> None:

@@ -1,4 +1,4 @@
-"""Forced weight normalisation in training, over 50 steps of a network of whose weights only the direction counts."""
+"""Forced weight normalization in training, over 50 steps of a network of whose weights only the direction counts."""
 
 from itertools import count, pairwise
 from math import atan

@@ -17,7 +17,7 @@ from artifex.training.data import Batch as Batch
 from artifex.training.data import Batches as Batches
 from artifex.training.data import Dataset as Dataset
 from artifex.training.data import Digits as Digits
-from artifex.training.data import LabelledImages as LabelledImages
+from artifex.training.data import LabeledImages as LabeledImages
 from artifex.training.data import Toy as Toy
 from artifex.training.data import digits as digits
 from artifex.training.data import open_dataset as open_dataset
@@ -54,7 +54,7 @@ __all__ = [
     "Digits",
     "Ema",
     "Every",
-    "LabelledImages",
+    "LabeledImages",
     "Learner",
     "MeshConfig",
     "Network",

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from artifex.training.bench.measure import Result
 from artifex.training.files import replacing
-from artifex.training.run.plots import DPI, GREY, INK, LINE, PAPER, TEAL, save
+from artifex.training.run.plots import DPI, GRAY, INK, LINE, PAPER, TEAL, save
 
 FILES: Final = ("kernels.json", "kernels.png")
 COLORS: Final = {"xla": TEAL, "pallas": "#c8553d", "triton": "#e0a030", "cudnn": "#5b4b8a", "reference": INK}
@@ -97,16 +97,16 @@ def figure(report: Report) -> Figure:
         rows = [i for i, r in enumerate(results) if name in r.racers]
         speedups = [results[i].racers[name].speedup["reference"] for i in rows]
         marker = "o" if name in COLORS else "|"
-        axes.scatter(speedups, rows, s=26, color=COLORS.get(name, GREY), marker=marker, label=name, zorder=3)
+        axes.scatter(speedups, rows, s=26, color=COLORS.get(name, GRAY), marker=marker, label=name, zorder=3)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}x" if str(value)[0] in "25" else "")
     axes.set_yticks(range(len(results)), [f"{r.kernel}  {r.case}  {r.direction}" for r in results])
     axes.set_ylim(-0.7, len(results) - 0.3)
-    axes.set_title(f"Times faster than the reference: {report.device}", color=GREY, size=9, loc="left", pad=10)
+    axes.set_title(f"Times faster than the reference: {report.device}", color=GRAY, size=9, loc="left", pad=10)
     axes.grid(axis="both", color=LINE, linewidth=0.6)
-    axes.tick_params(which="both", colors=GREY, labelsize=7.5, length=0)
+    axes.tick_params(which="both", colors=GRAY, labelsize=7.5, length=0)
     axes.spines[:].set_visible(False)
-    axes.legend(loc="lower right", fontsize=8, labelcolor=GREY, facecolor=PAPER, edgecolor=LINE)
+    axes.legend(loc="lower right", fontsize=8, labelcolor=GRAY, facecolor=PAPER, edgecolor=LINE)
     return picture

@@ -22,7 +22,7 @@ from artifex.training.cli.progress import Bar
 from artifex.training.cli.values import CommandError
 from artifex.training.config.run import RunConfig, TrainingConfig
 from artifex.training.config.yaml import ConfigError, validated
-from artifex.training.data import Digits, Images, LabelledImages, Labels, digits
+from artifex.training.data import Digits, Images, LabeledImages, Labels, digits
 from artifex.training.evaluation.memorization import memorization
 from artifex.training.evaluation.recognition import recognize, spread_ratio
 from artifex.training.files import replacing
@@ -46,7 +46,7 @@ FRAMES: Final = 10
 """Number of frames of the picture of denoising, noise and image included."""
 SHOWN: Final = 3
 """The digit in that picture."""
-BAR: Final = {"recognised_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "near_copies_at_most": 0.05}
+BAR: Final = {"recognized_at_least": 0.97, "spread_ratio_within": [0.7, 1.3], "near_copies_at_most": 0.05}
 """Expected quality of a run of the default steps."""
 FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metrics.json")
 Frames = Float32[np.ndarray, "frames h w c"]
@@ -129,16 +129,16 @@ def _measure(
     sampling: float,
     images: Images,
     labels: Labels,
-    data: LabelledImages,
+    data: LabeledImages,
 ) -> dict[str, Any]:
     """Compute the content of metrics.json."""
     recognition, copies = recognize(images, labels, data), memorization(images, data.images)
     return {
-        "recognised": recognition.share,
+        "recognized": recognition.share,
         "classifier_held_out_accuracy": recognition.held_out,
         "spread_ratio": spread_ratio(images, labels, data),
         "near_copies": copies.share,
-        "nearest_neighbour": {
+        "nearest_neighbor": {
             "threshold": copies.threshold,
             "mean_distance": copies.nearest,
             "mean_distance_between_real": copies.nearest_real,
@@ -173,7 +173,7 @@ def _report(out: Path, metrics: dict[str, Any]) -> None:
     print(
         f"{metrics['parameters']:,} parameters learned for {metrics['steps']:,} steps in "
         f"{metrics['seconds_training']:.0f} s, then drew 100 digits in {metrics['seconds_sampling']:.0f} s.\n"
-        f"  {metrics['recognised']:.0%} are recognised as the digit asked for, "
+        f"  {metrics['recognized']:.0%} are recognized as the digit asked for, "
         f"by a classifier that is right about {metrics['classifier_held_out_accuracy']:.1%} of unseen real ones\n"
         f"  {metrics['spread_ratio']:.2f} of the real digits' spread within a class\n"
         f"  {metrics['near_copies']:.0%} lie nearer to a training image than all but 1% of those lie to each other\n\n"

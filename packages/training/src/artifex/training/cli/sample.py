@@ -18,7 +18,7 @@ from artifex.training.errors import CheckpointError
 from artifex.training.files import replacing
 from artifex.training.run.averages import averaged
 from artifex.training.run.folder import RunFolder
-from artifex.training.run.labelled_plots import labelled_picture
+from artifex.training.run.labeled_plots import labeled_picture
 from artifex.training.run.plots import why_no_picture, write
 from artifex.training.run.sampling import Labels, SampleGenerator, Samples
 from artifex.training.run.trainer import Trainer
@@ -78,7 +78,7 @@ def run(
     try:
         shown = _write_arrays(out / ARRAYS, batches, (count, *generator.shape), sample_labels)
         if reason is None:
-            picture = labelled_picture(
+            picture = labeled_picture(
                 shown, None if sample_labels is None else sample_labels[: len(shown)], trainer.classes
             )
             write(picture, out / PICTURE)

@@ -34,7 +34,7 @@ Time = Real[Array, " b"]
 Label = Int[Array, " b"]
 
 
-class LabelledMMDiT(nnx.Module):
+class LabeledMMDiT(nnx.Module):
     """An ``MMDiT`` whose text is one learned vector a label; the label ``num_classes`` is the null label.
 
     Args:
@@ -133,7 +133,7 @@ class NetworkPlan:
             case DiTConfig():
                 return DiT(self.config, rngs=rngs)
             case MMDiTConfig():
-                return LabelledMMDiT(self.config, self.num_classes, rngs=rngs)
+                return LabeledMMDiT(self.config, self.num_classes, rngs=rngs)
             case UViTConfig():
                 return UViT(self.config, rngs=rngs)
             case EDM2Config():

@@ -13,7 +13,7 @@ from artifex.training.data.config import Toy as Toy
 from artifex.training.data.contents import summary as summary
 from artifex.training.data.dataset import Dataset as Dataset
 from artifex.training.data.images import Images as Images
-from artifex.training.data.images import LabelledImages as LabelledImages
+from artifex.training.data.images import LabeledImages as LabeledImages
 from artifex.training.data.images import Labels as Labels
 from artifex.training.data.images import digits as digits
 from artifex.training.data.opening import open_dataset as open_dataset
@@ -41,7 +41,7 @@ __all__ = [
     "Example",
     "ImageFolder",
     "Images",
-    "LabelledImages",
+    "LabeledImages",
     "Labels",
     "MnistIdx",
     "Points",

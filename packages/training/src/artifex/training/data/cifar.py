@@ -13,7 +13,7 @@ import numpy as np
 from artifex.training.data.idx import Split, listing
 from artifex.training.data.source import ArraySource
 
-Labelling = Literal["cifar10", "cifar100", "cifar100_coarse"]
+Labeling = Literal["cifar10", "cifar100", "cifar100_coarse"]
 
 _PIXELS: Final = 3 * 32 * 32
 
@@ -36,7 +36,7 @@ _CIFAR10: Final[Mapping[Split, tuple[str, ...]]] = MappingProxyType(
 )
 _CIFAR100: Final[Mapping[Split, tuple[str, ...]]] = MappingProxyType({"train": ("train.bin",), "test": ("test.bin",)})
 
-LAYOUTS: Final[Mapping[Labelling, _Layout]] = MappingProxyType(
+LAYOUTS: Final[Mapping[Labeling, _Layout]] = MappingProxyType(
     {
         "cifar10": _Layout(1, 0, 10, _CIFAR10, "batches.meta.txt"),
         "cifar100": _Layout(2, 1, 100, _CIFAR100, "fine_label_names.txt"),
@@ -45,14 +45,14 @@ LAYOUTS: Final[Mapping[Labelling, _Layout]] = MappingProxyType(
 )
 
 
-def read_cifar(folder: Path, split: Split, labelling: Labelling) -> ArraySource:
+def read_cifar(folder: Path, split: Split, labeling: Labeling) -> ArraySource:
     """Read the images ``(32, 32, 3)`` and labels of a folder of ``data_batch_1.bin`` or ``train.bin`` and so on.
 
     Raises:
         FileNotFoundError: if a file is missing.
         ValueError: if a file is truncated, or has a label out of range.
     """
-    layout = LAYOUTS[labelling]
+    layout = LAYOUTS[labeling]
     paths = [folder / name for name in layout.files[split]]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
@@ -62,9 +62,9 @@ def read_cifar(folder: Path, split: Split, labelling: Labelling) -> ArraySource:
     return ArraySource(np.ascontiguousarray(x), records[:, layout.column].astype(np.int32), str(folder))
 
 
-def class_names(folder: Path, labelling: Labelling) -> tuple[str, ...]:
+def class_names(folder: Path, labeling: Labeling) -> tuple[str, ...]:
     """Read the names of the classes from the set's text file; empty if there is no such file."""
-    layout = LAYOUTS[labelling]
+    layout = LAYOUTS[labeling]
     try:
         names = tuple((folder / layout.names).read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError):

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
 from artifex.training.data.augment import Augmentation
-from artifex.training.data.cifar import Labelling
+from artifex.training.data.cifar import Labeling
 from artifex.training.data.classes import normal
 from artifex.training.data.decode import Background, Mode
 from artifex.training.data.folder import EXTENSIONS
@@ -114,7 +114,7 @@ class CifarBinary(Section):
 
     kind: Literal["cifar"] = "cifar"
     path: AnyPath
-    labels: Labelling = "cifar10"
+    labels: Labeling = "cifar10"
     split: Split = "train"
     classes: Names | None = None
     augmentation: Augmentation = Augmentation()
@@ -126,7 +126,7 @@ class ImageFolder(Section):
     Attributes:
         path: the folder.
         size: height and width, one number for both; null keeps images as they are, which must be of one size.
-        mode: rgb or grey.
+        mode: rgb or gray.
         background: color behind transparent pixels.
         extensions: of the files' names, in any case.
         flat: ignore the folders; images have no class.

@@ -11,11 +11,11 @@ from PIL import Image, ImageOps
 from artifex.training.data.source import UnreadableError
 
 Background = Literal["white", "black"]
-Mode = Literal["rgb", "grey"]
+Mode = Literal["rgb", "gray"]
 
-_CHANNELS: Final = {"rgb": 3, "grey": 1}
+_CHANNELS: Final = {"rgb": 3, "gray": 1}
 _BYTES: Final = ("1", "L", "P", "RGB", "RGBX", "RGBA", "LA", "PA", "CMYK", "YCbCr", "HSV")
-"""Pillow's modes of 8 bits a channel, which it converts to RGB and grey."""
+"""Pillow's modes of 8 bits a channel, which it converts to RGB and gray."""
 _SCALED: Final = ("PNG", "PPM")
 """Formats whose mode ``I`` has 16 bits, with white at 65535."""
 
@@ -25,10 +25,10 @@ class Form:
     """The format that every image is converted to.
 
     Attributes:
-        mode: rgb or grey.
+        mode: rgb or gray.
         size: height and width: the shorter side is resized and the longer one cropped; None keeps images as they are.
         background: color behind transparent pixels.
-        value_range: the values that are mapped to -1 and 1 for grey images of 16 bits, 32 bits and floats; None is 0
+        value_range: the values that are mapped to -1 and 1 for gray images of 16 bits, 32 bits and floats; None is 0
             and 65535 for 16 bits, and refuses the others, which have no defined white.
     """
 
@@ -46,7 +46,7 @@ class Form:
 def decode(path: Path, form: Form) -> Float32[np.ndarray, "h w c"]:
     """Decode an image file to pixels in [-1, 1], oriented by its EXIF data; of several images in it, the first.
 
-    Grey images of 16 bits keep their precision.
+    Gray images of 16 bits keep their precision.
 
     Raises:
         UnreadableError: if it is corrupt, or its pixels need a ``value_range``.
@@ -87,10 +87,10 @@ def _flattened(image: Image.Image, form: Form) -> Image.Image:
 
 
 def _shades(image: Image.Image, form: Form, scaled: bool) -> tuple[Image.Image, float]:
-    """Convert grey images of more than 8 bits to floats from 0; return them and the value of white."""
+    """Convert gray images of more than 8 bits to floats from 0; return them and the value of white."""
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and scaled)
     if not sixteen and image.mode not in ("I", "F"):
-        raise ValueError(f"pixels must be colours or shades, got Pillow's mode {image.mode}; save it as RGB")
+        raise ValueError(f"pixels must be colors or shades, got Pillow's mode {image.mode}; save it as RGB")
     values = np.asarray(image, np.float64)
     least, largest = float(values.min()), float(values.max())
     found = "32-bit floats" if image.mode == "F" else f"{16 if sixteen else 32}-bit integers"

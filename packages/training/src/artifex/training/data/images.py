@@ -1,4 +1,4 @@
-"""Labelled images in memory, and the digits of scikit-learn."""
+"""Labeled images in memory, and the digits of scikit-learn."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ Labels = Int32[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
+class LabeledImages:
     """Images with one label each.
 
     Attributes:
@@ -50,7 +50,7 @@ class LabelledImages:
         return self.images[indices], self.labels[indices]
 
 
-def digits() -> LabelledImages:
+def digits() -> LabeledImages:
     """Load scikit-learn's 1,797 handwritten digits: 8x8 pixels, 17 shades, ink 1 on paper -1.
 
     References: Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80
@@ -58,4 +58,4 @@ def digits() -> LabelledImages:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
-    return LabelledImages((pixels.reshape(-1, 8, 8, 1) / 8 - 1).astype(np.float32), labels.astype(np.int32))
+    return LabeledImages((pixels.reshape(-1, 8, 8, 1) / 8 - 1).astype(np.float32), labels.astype(np.int32))

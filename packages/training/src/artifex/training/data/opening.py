@@ -47,10 +47,10 @@ def open_dataset(config: DataConfig, *, empty_classes: bool = False) -> Dataset:
         case Digits():
             digits = images.digits()
             read = Read(ArraySource(digits.images, digits.labels, "digits"), class_names(config))
-            return _labelled("digits", read, 10, config.augmentation)
+            return _labeled("digits", read, 10, config.augmentation)
         case Toy():
             x, labels = toy_points(config.name, config.size, config.seed)
-            return _labelled(config.name, Read(ArraySource(x, labels, config.name)), TOYS[config.name].parts)
+            return _labeled(config.name, Read(ArraySource(x, labels, config.name)), TOYS[config.name].parts)
         case MnistIdx():
             source, names = read_mnist(
                 config.path, config.split, config.prefix or "", config.transpose, config.first_label
@@ -58,12 +58,12 @@ def open_dataset(config: DataConfig, *, empty_classes: bool = False) -> Dataset:
             known = names if config.num_classes in (None, len(names)) else ()
             read = Read(source, config.classes or known)
             number = _classes(config, source, empty_classes)
-            return _labelled(f"mnist {config.split}", read, number, config.augmentation)
+            return _labeled(f"mnist {config.split}", read, number, config.augmentation)
         case CifarBinary():
             source = read_cifar(config.path, config.split, config.labels)
             read = Read(source, config.classes or cifar_names(config.path, config.labels))
             name = f"{config.labels} {config.split}"
-            return _labelled(name, read, LAYOUTS[config.labels].classes, config.augmentation)
+            return _labeled(name, read, LAYOUTS[config.labels].classes, config.augmentation)
         case Arrays():
             return _arrays(config, empty_classes)
         case ImageFolder():
@@ -81,7 +81,7 @@ def _classes(config: MnistIdx | Arrays, source: ArraySource, empty_classes: bool
     return config.num_classes
 
 
-def _labelled(name: str, read: Read, num_classes: int | None, augmentation: Augmentation | None = None) -> Dataset:
+def _labeled(name: str, read: Read, num_classes: int | None, augmentation: Augmentation | None = None) -> Dataset:
     """Make a data set of arrays, whose labels are below ``num_classes``, or without gaps up to the largest."""
     source, classes, notes = read
     if source.labels is not None:
@@ -127,7 +127,7 @@ def _arrays(config: Arrays, empty_classes: bool) -> Dataset:
     elif config.first_label is not None and source.labels is not None:
         source = dataclasses.replace(source, labels=source.labels.astype(np.int64) - config.first_label)
     read = read._replace(source=source, classes=config.classes or named)
-    return _labelled(config.path.stem, read, _classes(config, source, empty_classes), config.augmentation)
+    return _labeled(config.path.stem, read, _classes(config, source, empty_classes), config.augmentation)
 
 
 def _renumbered(source: ArraySource, named: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:

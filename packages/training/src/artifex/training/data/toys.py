@@ -17,7 +17,7 @@ ToyName = Literal["moons", "spirals", "checkerboard", "gaussians"]
 
 
 class Points(NamedTuple):
-    """Points, each labelled by its part of the figure.
+    """Points, each labeled by its part of the figure.
 
     Attributes:
         x: ``(n, 2)``.

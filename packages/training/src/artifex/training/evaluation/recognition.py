@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int32
 
-from artifex.training.data import Images, LabelledImages, Labels
+from artifex.training.data import Images, LabeledImages, Labels
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Recognition:
     held_out: float
 
 
-def recognize(images: Images, labels: Labels, real: LabelledImages) -> Recognition:
+def recognize(images: Images, labels: Labels, real: LabeledImages) -> Recognition:
     """Classify ``images`` with a support vector machine trained on all of ``real``.
 
     Args:
@@ -41,7 +41,7 @@ def recognize(images: Images, labels: Labels, real: LabelledImages) -> Recogniti
     return Recognition(share=float(np.mean(predicted == labels)), held_out=float(held_out))
 
 
-def spread_ratio(images: Images, labels: Labels, real: LabelledImages) -> float:
+def spread_ratio(images: Images, labels: Labels, real: LabeledImages) -> float:
     r"""Compute the spread within a class, generated over real: 1 is that of the data, 0 is one image a class.
 
     $$\frac{\mathrm{mean}_c\, \mathrm{mean}_p\, \mathrm{std}_{i \in c}\, x_{ip}}

@@ -40,8 +40,8 @@ class Statistics:
             raise ValueError(f"rows must be at least 1, got shape {rows.shape}")
         exact = rows.astype(np.float64)
         mean = exact.mean(0)
-        centred = exact - mean
-        return cls(len(exact), mean, centred.T @ centred)
+        centerd = exact - mean
+        return cls(len(exact), mean, centerd.T @ centerd)
 
     def merge(self, other: "Statistics") -> "Statistics":
         """Combine the statistics of two sets.

@@ -14,7 +14,7 @@ from PIL import Image
 
 from artifex.training.files import replacing
 from artifex.training.run.report import Report
-from artifex.training.step.loss_by_level import CENTRES, level_means, mean_loss
+from artifex.training.step.loss_by_level import CENTERS, level_means, mean_loss
 
 
 class MetricsLog:
@@ -71,7 +71,7 @@ class MetricsLog:
             "skipped": report.skipped,
             "images_per_second": round(speed, 2),
         }
-        curve = [[centre, _finite(m)] for centre, m in zip(CENTRES, means, strict=False) if m is not None]
+        curve = [[center, _finite(m)] for center, m in zip(CENTERS, means, strict=False) if m is not None]
         line = {"step": report.step, **scalars, "seconds": round(now - self._start, 3), "loss_by_logsnr": curve}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()

@@ -23,7 +23,7 @@ from artifex.training.files import replacing
 PAPER: Final = "#f7f9f9"
 INK: Final = "#0d3236"
 TEAL: Final = "#0f8a80"
-GREY: Final = "#6d7f82"
+GRAY: Final = "#6d7f82"
 LINE: Final = "#dfe6e6"
 SHADES: Final = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#9fc9c5", "#2c7f7c", INK])
 POINTS: Final = LinearSegmentedColormap.from_list("points", [TEAL, "#e0a458", INK])
@@ -49,7 +49,7 @@ def samples_figure(images: Images, labels: Labels, columns: int = 10) -> Figure:
     Raises:
         ValueError: for images of another number of channels.
     """
-    _check_grey("images", images)
+    _check_gray("images", images)
     classes = np.unique(labels)
     # A margin of one pixel, so that no stroke is cropped.
     padded = np.pad(images[..., 0], ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
@@ -142,7 +142,7 @@ def denoising_figure(frames: Images, captions: Sequence[str]) -> Figure:
     Raises:
         ValueError: for frames of another number of channels, or another number of captions.
     """
-    _check_grey("frames", frames)
+    _check_gray("frames", frames)
     if len(captions) != len(frames):
         raise ValueError(f"captions must be as many as the {len(frames)} frames, got {len(captions)}")
     margin = 0.12
@@ -150,7 +150,7 @@ def denoising_figure(frames: Images, captions: Sequence[str]) -> Figure:
     for i, (frame, caption) in enumerate(zip(frames, captions, strict=True)):
         _place(axes, _enlarge(frame[..., 0]), i, 0, 0.1)
         last = i == len(frames) - 1
-        axes.text(i + 0.5, 1.16, caption, color=TEAL if last else GREY, size=8.5, ha="center", va="center")
+        axes.text(i + 0.5, 1.16, caption, color=TEAL if last else GRAY, size=8.5, ha="center", va="center")
     _frame(axes, len(frames), 1.3, margin)
     return figure
 
@@ -176,10 +176,10 @@ def loss_figure(losses: Real[np.ndarray, " steps"]) -> Figure:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("step", color=GREY, size=9)
-    axes.set_title("Loss: mean squared error, each step and smoothed", color=GREY, size=9, loc="left", pad=10)
+    axes.set_xlabel("step", color=GRAY, size=9)
+    axes.set_title("Loss: mean squared error, each step and smoothed", color=GRAY, size=9, loc="left", pad=10)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
-    axes.tick_params(colors=GREY, labelsize=8.5, length=0)
+    axes.tick_params(colors=GRAY, labelsize=8.5, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
     return figure
@@ -232,7 +232,7 @@ def _enlarge(pixels: Tile, factor: int = 16) -> Float[np.ndarray, "{factor}*h {f
     return np.clip(np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.float32), -1, 1)
 
 
-def _check_grey(name: str, images: Images) -> None:
+def _check_gray(name: str, images: Images) -> None:
     if images.ndim != 4 or images.shape[3] != 1:
         raise ValueError(f"{name} must be images (n, h, w, 1) of one channel, got {images.shape}")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from artifex.schedules import NetworkDenoiser
 from artifex.training.files import replacing
-from artifex.training.run.labelled_plots import labelled_picture
+from artifex.training.run.labeled_plots import labeled_picture
 from artifex.training.run.learner import Learner
 from artifex.training.run.plots import why_no_picture, write
 from artifex.training.run.sampling import Labels, SampleGenerator, Samples
@@ -85,7 +85,7 @@ class Preview:
                 np.savez(file, **arrays)
             return
         path = self.folder / f"{step:08d}.png"
-        write(labelled_picture(samples, labels, self._classes), path)
+        write(labeled_picture(samples, labels, self._classes), path)
         if self._show is not None:
             self._show(step, path)
 

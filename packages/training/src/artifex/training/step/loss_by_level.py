@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 BINS: Final = 24
 LIMIT: Final = 12.0
-CENTRES: Final = tuple(float(x) for x in np.arange(BINS) + 0.5 - LIMIT)
+CENTERS: Final = tuple(float(x) for x in np.arange(BINS) + 0.5 - LIMIT)
 """The log-SNR in the middle of each bin."""
 
 

@@ -21,7 +21,7 @@ PIXELS: Final = 2**26
 _GAP: Final = 6
 
 
-def labelled_picture(
+def labeled_picture(
     samples: Float[np.ndarray, "n *d"], labels: Labels | None, classes: Sequence[str] = ()
 ) -> Image.Image:
     """Draw images in rows, those of a class after its name, or below it if there are few of each.
