@@ -18,7 +18,7 @@ import pytest
 
 from artifex.training import Checkpointer
 from artifex.training.checkpoints import manifest
-from artifex.training.checkpoints.checkpointer import TEMPORARY
+from artifex.training.checkpoints.storage import TEMPORARY
 from artifex.training.errors import CheckpointError
 from tests.training.helpers.tiny import same
 
@@ -327,7 +327,7 @@ def test_a_failed_save_does_not_hide_what_else_went_wrong(tmp_path: Path, little
     with pytest.raises(ZeroDivisionError), Checkpointer(tmp_path, warn=warnings.append) as checkpointer:  # noqa: PT012
         checkpointer.save(2, {"a": jnp.asarray(np.random.default_rng(0).normal(size=100_000), jnp.float32)}, {})
         raise ZeroDivisionError
-    assert said == [f"the checkpoint of step 2 could not be written to {tmp_path}: file too large"]
+    assert warnings == [f"the checkpoint of step 2 could not be written to {tmp_path}: file too large"]
 
 
 @pytest.mark.parametrize(

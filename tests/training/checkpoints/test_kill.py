@@ -17,7 +17,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from artifex.training import Checkpointer
-from artifex.training.checkpoints.checkpointer import TEMPORARY
+from artifex.training.checkpoints.storage import TEMPORARY
 from artifex.training.run.folder import RunFolder
 from tests.training.helpers.tiny import same
 

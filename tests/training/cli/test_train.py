@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -100,10 +101,32 @@ def test_the_printed_configuration_is_one_to_begin_with(capsys: pytest.CaptureFi
     assert parse_config(capsys.readouterr().out) == parse_config("data: digits")
 
 
-def test_a_run_of_another_version_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Checkpointer(folder / "old" / "checkpoint") as checkpointer:
-        notes = {"config": {"version": 2, "data": {"kind": "digits"}}, "seconds": 1.0}
-        checkpointer.save(1, {"x": jnp.zeros(1)}, notes)
+def test_a_run_of_an_earlier_version_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = folder / "old"
+    with Checkpointer(old / "checkpoint") as checkpointer:
+        metadata = {"config": {"version": 1, "data": {"kind": "digits"}}, "seconds": 1.0}
+        checkpointer.save(1, {"x": jnp.zeros(1)}, metadata)
+    (old / "config.yaml").write_text("version: 1\n" + TOY)
+    before = tree(folder)
+    commands = (
+        ["train", "--resume", "--out", "old"],
+        ["sample", "old"],
+        ["evaluate", "old"],
+        ["convert", "old", "new"],
+    )
+    for arguments in commands:
+        assert main(arguments) == 2, arguments
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "version must be 2, the format that this version reads, got 1; it is of an earlier version" in err
     assert main(["info", "old"]) == 2
-    says = "artifex: old holds a configuration that this artifex does not read: version must be 1, got 2\n"
+    says = "artifex: old holds a configuration that this version of Artifex can't read: version must be 2, got 1\n"
     assert capsys.readouterr().err == says
+    assert tree(folder) == before
+
+    shutil.rmtree(old / "checkpoint" / "1" / "manifest")
+    for arguments in (["info", "old"], ["train", "--resume", "--out", "old"]):
+        assert main(arguments) == 1, arguments
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "it has no manifest, so it is incomplete or was written by an earlier version of Artifex" in err

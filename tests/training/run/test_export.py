@@ -111,6 +111,11 @@ def of_another_version(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> N
     card["versions"]["artifex-training"] = "7.0"
 
 
+def of_an_earlier_version(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> None:
+    card["config"]["version"] = 1
+    card["versions"]["artifex-training"] = "0.0.9"
+
+
 def of_an_unknown_network(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> None:
     card["shape"] = [8, 8, 1]
 
@@ -122,6 +127,7 @@ def of_an_unknown_network(arrays: dict[str, np.ndarray], card: dict[str, Any]) -
         (lost, r"stem\.kernel must be \(2, 8\) in .*, got None"),
         (left_over, r"other must be None in .*, got \(3,\)"),
         (of_another_version, r"config\.gravity: .* it was written by version 7\.0 of artifex-training, this is "),
+        (of_an_earlier_version, r"config\.version: .* it was written by version 0\.0\.9 of artifex-training, this is "),
         (of_an_unknown_network, "can't be built: backbone"),
     ],
 )

@@ -5,12 +5,8 @@ leaves the previous checkpoint as the last one. A state is stored flat, by the n
 no class of this or another library, and on no sharding.
 """
 
-import itertools
 import json
 import logging
-import os
-import re
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +19,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from artifex.kernels.ranges import check_whole
-from artifex.training.checkpoints import manifest
+from artifex.training.checkpoints import manifest, storage
 from artifex.training.errors import CheckpointError as CheckpointError
 from artifex.training.errors import MismatchError
 from artifex.training.files import expanded
@@ -32,8 +28,6 @@ from artifex.training.named_leaves import named
 S = TypeVar("S")
 CORRUPT: Final = ".corrupt"
 """Suffix of the folder of a corrupt checkpoint."""
-TEMPORARY: Final = ".orbax-checkpoint-tmp"
-"""Part of the name of a folder that Orbax has not finished."""
 
 # It logs every step of every save.
 logging.getLogger("absl").setLevel(logging.ERROR)
@@ -154,10 +148,10 @@ class Checkpointer:
             if job is None and isinstance(error, jax.errors.JaxRuntimeError):
                 raise  # another process is lost, and the run with it
             self._forget()
-            self._sweep()
+            storage.delete_partial(self.folder)
             kept = f"; that of step {self.steps()[-1]} is the last" if self.steps() else ""
             raise CheckpointError(
-                f"the checkpoint of step {step} could not be written to {self.folder}: {_reason(error)}{kept}"
+                f"the checkpoint of step {step} could not be written to {self.folder}: {storage.reason(error)}{kept}"
             ) from error
         self._saving = None
 
@@ -168,7 +162,9 @@ class Checkpointer:
             FileNotFoundError: if there is no such checkpoint.
             CheckpointError: if it is corrupt.
         """
-        out: dict[str, Any] = self._read(self._find(step), metadata=ocp.args.JsonRestore())["metadata"]
+        out: dict[str, Any] = storage.read_items(self.folder / str(self._find(step)), metadata=ocp.args.JsonRestore())[
+            "metadata"
+        ]
         return out
 
     def written_by(self, step: int | None = None) -> dict[str, str]:
@@ -196,7 +192,7 @@ class Checkpointer:
         """
         step = self._find(step)
         wanted = named(target)
-        have, want = _shapes(self._state_metadata(step)), _shapes(wanted)
+        have, want = storage.shapes(storage.read_structure(self.folder / str(step))), storage.shapes(wanted)
         for name in sorted(have.keys() | want.keys()):
             if have.get(name) != want.get(name):
                 message = f"{name} must be {want.get(name)} in the checkpoint of step {step}, got {have.get(name)}"
@@ -208,7 +204,7 @@ class Checkpointer:
             )
             for name, leaf in wanted.items()
         }
-        flat = self._read(step, state=ocp.args.StandardRestore(abstract))["state"]
+        flat = storage.read_items(self.folder / str(step), state=ocp.args.StandardRestore(abstract))["state"]
         out: S = jax.tree.unflatten(jax.tree.structure(target), [flat[name] for name in wanted])
         return out
 
@@ -257,37 +253,13 @@ class Checkpointer:
     def _open(self) -> ocp.CheckpointManager:
         """Return Orbax's manager; opening it deletes partial checkpoints of an earlier process."""
         if self._manager is None:
-            policy = ocp.checkpoint_managers.preservation_policy
-            kept = [policy.LatestN(self._max_to_keep)]
-            kept += [policy.EveryNSteps(self._keep_period)] if self._keep_period else []
-            options = ocp.CheckpointManagerOptions(
-                preservation_policy=policy.AnyPreservationPolicy(kept),
-                enable_async_checkpointing=jax.process_count() > 1,
-                cleanup_tmp_directories=True,
-                create=True,
-            )
-            self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=_handlers())
+            self._manager = storage.make_manager(self.folder, self._max_to_keep, self._keep_period)
         return self._manager
 
     def _forget(self) -> None:
         if self._manager is not None:
             self._manager.close()
             self._manager = None
-
-    def _sweep(self) -> None:
-        """Delete the partial checkpoint of a failed save."""
-        if jax.process_index() == 0:
-            for path in self.folder.glob(f"*{TEMPORARY}*"):
-                shutil.rmtree(path, ignore_errors=True)
-
-    def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> ocp.args.Composite:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**_handlers())) as reader:
-            return reader.restore(self.folder / str(step), args=ocp.args.Composite(**items))
-
-    def _state_metadata(self, step: int) -> dict[str, Any]:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**_handlers())) as reader:
-            out: dict[str, Any] = reader.metadata(self.folder / str(step)).item_metadata["state"].tree
-        return out
 
     def _find(self, step: int | None) -> int:
         """Return the step of a checkpoint after verifying it."""
@@ -313,7 +285,7 @@ class Checkpointer:
             self._forget()
             path = self.folder / str(step)
             if jax.process_index() == 0 and path.is_dir():
-                path.replace(_unused(path.with_name(path.name + CORRUPT)))
+                path.replace(storage.unused(path.with_name(path.name + CORRUPT)))
             multihost_utils.sync_global_devices(f"checkpoint {step} set aside")
 
     def _other_version(self, step: int) -> str:
@@ -321,31 +293,3 @@ class Checkpointer:
         name = "artifex-training"
         theirs, ours = self.written_by(step)[name], manifest.versions()[name]
         return "" if theirs == ours else f"; it was written by version {theirs} of {name}, this is {ours}"
-
-
-def _handlers() -> dict[str, ocp.CheckpointHandler]:
-    """Return the handlers of the items; the manifest is the last to be written."""
-    return {
-        "state": ocp.StandardCheckpointHandler(),
-        "metadata": ocp.JsonCheckpointHandler(),
-        manifest.ITEM: manifest.ManifestHandler(),
-    }
-
-
-def _shapes(flat: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Map names to shapes and dtypes of arrays, abstract arrays or stored metadata."""
-    return {name: (tuple(leaf.shape), str(np.dtype(leaf.dtype))) for name, leaf in flat.items()}
-
-
-def _unused(path: Path) -> Path:
-    """Return ``path`` or, if that exists, the first of path.1, path.2 ... that does not."""
-    names = itertools.chain([path], (path.with_name(f"{path.name}.{n}") for n in itertools.count(1)))
-    return next(name for name in names if not name.exists())
-
-
-def _reason(error: BaseException) -> str:
-    """Return the operating system's message if there is one, else the error's first line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])).lower() if code else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
