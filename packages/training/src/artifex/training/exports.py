@@ -1,4 +1,4 @@
-"""The public names of ``artifex.training``."""
+"""The homes of the public names of ``artifex.training``."""
 
 from artifex.training.checkpoints.checkpointer import Checkpointer as Checkpointer
 from artifex.training.config import BackboneConfig as BackboneConfig
@@ -40,46 +40,3 @@ from artifex.training.step.objective import Objective as Objective
 from artifex.training.step.state import TrainState as TrainState
 from artifex.training.step.state import init_state as init_state
 from artifex.training.step.train_step import make_train_step as make_train_step
-
-__all__ = [
-    "BackboneConfig",
-    "Batch",
-    "Batches",
-    "Callback",
-    "CheckpointConfig",
-    "CheckpointError",
-    "Checkpointer",
-    "ConfigError",
-    "Dataset",
-    "Digits",
-    "Ema",
-    "Every",
-    "LabeledImages",
-    "Learner",
-    "MeshConfig",
-    "Network",
-    "NonFiniteError",
-    "Objective",
-    "OptimizerConfig",
-    "PreviewConfig",
-    "Report",
-    "RunConfig",
-    "SampleGenerator",
-    "SamplingConfig",
-    "Stop",
-    "Toy",
-    "TrainState",
-    "Trained",
-    "Trainer",
-    "TrainingConfig",
-    "digits",
-    "export_network",
-    "init_state",
-    "load_exported",
-    "make_train_step",
-    "open_dataset",
-    "parse_config",
-    "read_config",
-    "train",
-    "write_config",
-]
