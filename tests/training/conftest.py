@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Fixtures of the tests of training."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,6 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def set_cache(folder: str | None, seconds: float) -> None:
-    """Where compiled programs are kept, of those that took so long."""
+    """Set the folder of compiled programs that took at least ``seconds``."""
     jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
     jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)  # type: ignore[no-untyped-call]

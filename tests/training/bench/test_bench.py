@@ -195,14 +195,14 @@ def test_durations(seconds: float, text: str) -> None:
 def test_when_time_is_up_the_rest_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifex.training.bench.run.copy_rate", lambda times: 1e9)
     monkeypatch.setattr("artifex.training.bench.run.matmul_rate", lambda dtype, times: 1e12)
-    told: list[str] = []
-    done = run([squares()], 0.0, told.append)
+    activities: list[str] = []
+    done = run([squares()], 0.0, activities.append)
     assert done.results == []
     assert done.skipped == ["squares/tiny/forward", "squares/tiny/gradient"]
     assert [line.split(":")[0] for line in done.checks] == [
         f"squares in {x}" for x in ("float32", "bfloat16", "float16")
     ]
-    assert "checking squares" in told
+    assert "checking squares" in activities
 
 
 def test_folders_are_named_after_devices() -> None:

@@ -338,7 +338,7 @@ def test_a_failed_save_does_not_hide_what_else_went_wrong(tmp_path: Path, little
     ],
 )
 def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """The second is how Orbax's storage says it, recorded on a full file system."""
+    """The second is the error of Orbax's storage, recorded on a full file system."""
 
     def refuse(*args: object) -> None:
         raise error

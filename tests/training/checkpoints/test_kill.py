@@ -58,12 +58,12 @@ class Server:
         return int(self.until("pid"))
 
     def until(self, *events: str) -> str:
-        """What was told with the first of these events, or "" if the run ended without one of them."""
+        """The value of the first of these events, or "" if the run ended without one of them."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            event, told = line.split()
+            event, value = line.split()
             if event in events:
-                return told
+                return value
             if event == "ended":
                 return ""
         raise AssertionError(f"the server is gone; {self.errors.read_text()}")

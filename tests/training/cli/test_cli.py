@@ -164,8 +164,8 @@ def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     assert child.stdout is not None
     assert child.stdout.readline() == "begun\n"
     child.send_signal(signal.SIGINT)
-    said, complained = child.communicate(timeout=120)
-    assert (child.returncode, said) == (130, "")
+    printed, complained = child.communicate(timeout=120)
+    assert (child.returncode, printed) == (130, "")
     assert complained.count("\n") == 1
     assert f"of {steps} is saved. Continue with: artifex demo --out {out} --resume" in complained
     assert {path.name for path in out.iterdir()} == {"config.yaml", "metrics.jsonl", "checkpoint"}

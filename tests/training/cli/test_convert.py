@@ -30,7 +30,7 @@ def test_folder_to_file_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["{golden}/vae", "{tmp}/vae.safetensors"], "AutoencoderKL is written as a folder"),
         (["{golden}/vae", "{golden}/dit"], "DST must not be there yet, got"),
@@ -42,10 +42,10 @@ def test_folder_to_file_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_what_can_not_be_converted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["convert", *(text.format(golden=GOLDEN, tmp=tmp_path) for text in arguments)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert re.search(said, error), error
+    assert re.search(message, error), error
     assert not list(tmp_path.iterdir())

@@ -59,6 +59,6 @@ def test_a_terminal_has_its_bar_and_only_the_first_process_writes(
     with Bar(4, every=2) as bar:
         for step in (1, 2):
             bar(Report(step, 4, 0.25))
-    said = capsys.readouterr().err
-    assert said.count("step 2/4  loss 0.2500") == expected
-    assert ("compiling" in said or "training" in said) is terminal
+    printed = capsys.readouterr().err
+    assert printed.count("step 2/4  loss 0.2500") == expected
+    assert ("compiling" in printed or "training" in printed) is terminal

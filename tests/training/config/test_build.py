@@ -47,16 +47,16 @@ def test_every_table_of_betas_can_be_named(table: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_are_told_times_of_the_order_of_1000(kind: str) -> None:
     """EDM2's are of the order of 1."""
-    for said, backbone, top in (("v", "unet", 1000), ("epsilon", "edm2", 1), ("edm", "unet", 1000)):
-        chosen = config(schedule=kind, prediction=said, backbone={"kind": backbone})
+    for prediction, backbone, top in (("v", "unet", 1000), ("epsilon", "edm2", 1), ("edm", "unet", 1000)):
+        chosen = config(schedule=kind, prediction=prediction, backbone={"kind": backbone})
         path = chosen.schedule.build()
         last = jnp.array([{"discrete": 999.0, "edm": 80.0}.get(kind, 1.0)])
-        told = chosen.build_prediction().inputs(jnp.ones((1, 2)), path.at(last))[1]
-        if said == "edm":
+        model_time = chosen.build_prediction().inputs(jnp.ones((1, 2)), path.at(last))[1]
+        if prediction == "edm":
             # a quarter of log(sigma / alpha), which no path here brings above 40
-            assert 0 < told <= 10_000
+            assert 0 < model_time <= 10_000
         else:
-            assert np.isclose(told, top, rtol=2e-3)
+            assert np.isclose(model_time, top, rtol=2e-3)
 
 
 def test_weights_are_on_the_error_of_the_output() -> None:
@@ -75,12 +75,12 @@ def test_weights_are_on_the_error_of_the_output() -> None:
         ("x0", "edm"): snr + 4,
         ("x0", "uniform"): snr,
     }
-    for (said, name), value in expected.items():
-        chosen = config(prediction=said, weight=name).build_weight()
+    for (prediction, name), value in expected.items():
+        chosen = config(prediction=prediction, weight=name).build_weight()
         assert chosen is not None
-        assert np.allclose(chosen(level), value, rtol=1e-4), (said, name)
-    for said, name in (("v", None), ("v", "unit"), ("epsilon", "uniform"), ("score", "unit")):
-        assert config(prediction=said, weight=name).build_weight() is None
+        assert np.allclose(chosen(level), value, rtol=1e-4), (prediction, name)
+    for prediction, name in (("v", None), ("v", "unit"), ("epsilon", "uniform"), ("score", "unit")):
+        assert config(prediction=prediction, weight=name).build_weight() is None
 
 
 def test_times_are_by_schedule_unless_they_are_named() -> None:
@@ -103,11 +103,11 @@ def test_every_prediction_has_a_finite_loss_on_every_schedule(kind: str) -> None
     import jax
 
     x0, labels = jnp.linspace(-1, 1, 16).reshape(8, 2), jnp.arange(8) % 3
-    for said in get_args(PredictionName):
-        chosen = config(schedule=kind, prediction=said).build_objective(3)
+    for prediction in get_args(PredictionName):
+        chosen = config(schedule=kind, prediction=prediction).build_objective(3)
         draws = chosen.draw(x0, labels, jax.random.key(1))
         losses = chosen.losses(lambda x, t, cond: x * 0, x0, draws)
-        assert jnp.isfinite(losses).all(), said
+        assert jnp.isfinite(losses).all(), prediction
         assert float(losses.mean()) > 0
 
 

@@ -84,9 +84,9 @@ def test_the_description_is_the_configuration_and_says_what_every_field_means() 
     text = described(config)
     assert parse_config(text) == config
     for model in (RunConfig, OptimizerConfig, CheckpointConfig, RectifiedFlowSchedule):
-        told = meanings(model)
-        assert set(told) == set(model.model_fields) - {"kind"}
-        assert all(told.values())
+        descriptions = meanings(model)
+        assert set(descriptions) == set(model.model_fields) - {"kind"}
+        assert all(descriptions.values())
     for kind in ("toy", "rectified_flow", "min_snr", "logit_normal", "power", "dit"):
         assert re.search(rf"\b{kind}\b", text), kind
     # Fields of networks too: those of the one that is named, as it has them, and those of all others.
@@ -222,7 +222,7 @@ def below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def fits(annotation: object, value: object) -> bool:
-    """Whether a value of JSON may be of this type at all; ranges are another matter."""
+    """Return True if a JSON value may be of this type, without its range."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return fits(inner[0], value)

@@ -1,4 +1,4 @@
-"""A network of which nothing is said has the size of its data, and what can't be trained here is refused."""
+"""The default size of a network depends on its data, and a network that does not fit into memory is refused."""
 
 import dataclasses
 import os
@@ -142,8 +142,8 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory" / "c").mkdir(parents=True)
     limits = {"memory.max": "max", "a/memory.max": "3000", "a/b/memory.max": "4000"}
     old = {"memory/memory.limit_in_bytes": "9000", "memory/c/memory.limit_in_bytes": "2500"}
-    for place, said in (limits | old).items():
-        (tmp_path / place).write_text(said + "\n")
+    for path, content in (limits | old).items():
+        (tmp_path / path).write_text(content + "\n")
     membership = tmp_path / "cgroup"
     monkeypatch.setattr(memory, "CGROUPS", tmp_path)
     monkeypatch.setattr(memory, "MEMBERSHIP", membership)

@@ -41,8 +41,10 @@ def test_images_are_shifted_evenly_and_their_border_repeated() -> None:
 
 @pytest.mark.parametrize(("epochs", "seeds"), [(2, [5]), (1, [5, 6])])
 def test_an_image_is_changed_anew_every_epoch_and_by_every_seed(epochs: int, seeds: list[int]) -> None:
-    seen = [epoch for seed in seeds for epoch in batches_of(Augmentation(flip=True), epochs, seed)]
-    flipped = [{o.tobytes(): not np.array_equal(x, o) for x, o in zip(*epoch, strict=True)} for epoch in seen]
+    epochs_of_images = [epoch for seed in seeds for epoch in batches_of(Augmentation(flip=True), epochs, seed)]
+    flipped = [
+        {o.tobytes(): not np.array_equal(x, o) for x, o in zip(*epoch, strict=True)} for epoch in epochs_of_images
+    ]
     changed = sum(flipped[0][image] != flipped[1][image] for image in flipped[0])
     assert 150 < changed < 250
 

@@ -13,7 +13,7 @@ N = 23
 
 
 def numbered(n: int = N, name: str = "numbers", **options: object) -> Dataset:
-    """2x3 images whose first pixel says which they are."""
+    """2x3 images whose first pixel is their index."""
     x = np.add.outer(np.arange(n), np.array([[0, 50, 100], [30, 80, 130]])).astype(np.uint8)[..., None]
     return Dataset(name, ArraySource(x, np.arange(n) % 5, "numbers"), (2, 3, 1), 5, **options)  # type: ignore[arg-type]
 
@@ -71,18 +71,18 @@ def test_a_state_goes_through_json_and_resumes_exactly(stop: int) -> None:
 
 def test_another_batch_size_goes_on_where_the_stream_of_examples_was() -> None:
     """Twice over: 3 batches of 7, 2 of 4 and then 5 of 3 are the first 44 examples of the stream."""
-    stream, seen = numbered().batches(7, seed=3), list[int]()
+    stream, drawn = numbered().batches(7, seed=3), list[int]()
     for size, steps in ((7, 3), (4, 2), (3, 5)):
         state = json.loads(json.dumps(stream.state()))
         stream = numbered().batches(size, seed=3)
         stream.restore(state)
         for _ in range(steps):
-            seen += indices(next(stream))
-    assert seen == [int(batch_indices(N, 1, 3, place)[0]) for place in range(44)]
+            drawn += indices(next(stream))
+    assert drawn == [int(batch_indices(N, 1, 3, step)[0]) for step in range(44)]
     halves = [numbered().batches(4, seed=3, shard=(i, 2)) for i in range(2)]
     for half in halves:
         half.restore({**state, "skipped": []})
-    assert [indices(next(half)) for half in halves] == [seen[29:31], seen[31:33]]
+    assert [indices(next(half)) for half in halves] == [drawn[29:31], drawn[31:33]]
 
 
 @pytest.mark.parametrize("n", [30, 10])
@@ -92,11 +92,11 @@ def test_changed_data_goes_on_with_a_whole_epoch_of_its_own(n: int) -> None:
         next(before)
     stream = numbered(n, "others").batches(2, seed=3, accept_changed_data=True)
     stream.restore(before.state())
-    seen = [indices(next(stream)) for _ in range(n // 2)]
-    assert sorted(itertools.chain(*seen)) == list(range(n))
+    drawn = [indices(next(stream)) for _ in range(n // 2)]
+    assert sorted(itertools.chain(*drawn)) == list(range(n))
     again = numbered(n, "others").batches(2, seed=3)
     again.restore({**stream.state(), "step": 5 + 2})
-    assert indices(next(again)) == seen[2]
+    assert indices(next(again)) == drawn[2]
     renamed = numbered(name="moved").batches(7, seed=3, accept_changed_data=True)
     renamed.restore(before.state())
     assert same(next(renamed), next(before))

@@ -1,4 +1,4 @@
-"""What a run tells of data that can't be read."""
+"""Messages of a run about unreadable data."""
 
 import re
 from functools import partial

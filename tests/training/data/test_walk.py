@@ -1,4 +1,4 @@
-"""What of a folder is read: links, what systems leave behind, splits, names of classes."""
+"""Content of a folder: links, system files, splits, names of classes."""
 
 import os
 import re

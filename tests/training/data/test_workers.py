@@ -1,4 +1,4 @@
-"""What needs grain. Its processes take seconds to start, so one test has some."""
+"""Workers of grain. They take seconds to start, so one test has some."""
 
 from itertools import islice
 from pathlib import Path

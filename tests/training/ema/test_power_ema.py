@@ -135,16 +135,16 @@ def test_every_update_weighs_what_the_integral_says(path: np.ndarray, tracked: T
 
 
 @pytest.mark.parametrize(("spacing", "end"), [(EVERY, STEPS), (EVERY, 1024), (128, STEPS)])
-@pytest.mark.parametrize("place", [2, 3])
+@pytest.mark.parametrize("index", [2, 3])
 def test_a_width_that_was_not_kept_is_made_of_two_that_were(
-    tmp_path: Path, tracked: Tracked, stored: Snapshots, spacing: int, end: int, place: int
+    tmp_path: Path, tracked: Tracked, stored: Snapshots, spacing: int, end: int, index: int
 ) -> None:
     """From 64 stored averages a run, half of those, and 16."""
     some = Snapshots(tmp_path)
     for step in range(spacing, STEPS + 1, spacing):
         (tmp_path / f"{step:08d}.safetensors").symlink_to(stored.folder / f"{step:08d}.safetensors")
-    truth = at(tracked, end)[place]
-    made, left = some.reconstruct((KEPT + UNSEEN)[place], truth, end)
+    truth = at(tracked, end)[index]
+    made, left = some.reconstruct((KEPT + UNSEEN)[index], truth, end)
     error = np.linalg.norm(joined(made) - joined(truth))
     assert left < 1e-2
     assert error < 1e-3 * np.linalg.norm(joined(truth))

@@ -13,7 +13,7 @@ def uniform(name: str, shape: tuple[int, ...], low: float, high: float) -> np.nd
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Of a network whose maps neither vanish nor grow, and whose classes differ."""
+    """Parameters of a network with stable maps and different classes."""
     out = {}
     for name, shape in shapes.items():
         if name.endswith("conv.weight"):
@@ -29,5 +29,5 @@ def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
 
 
 def images(side: int) -> np.ndarray:
-    """Two, in [-1, 1], of neither square nor smooth pixels."""
+    """Two images in [-1, 1], not square and not smooth."""
     return uniform("images", (2, side, side + 9, 3), -1, 1)

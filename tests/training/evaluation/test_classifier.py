@@ -1,4 +1,4 @@
-"""The digits' classifier tells digits apart, and its features tell good samples from bad ones."""
+"""The digits' classifier distinguishes digits, and its features good samples from bad ones."""
 
 import json
 
@@ -51,9 +51,9 @@ def test_every_metric_prefers_digits_to_noise_and_to_one_class(extractor: Extrac
         assert (score.extractor, score.generated) == (extractor.name, 899)
     assert zeros["precision"].value > 0.85
     assert zeros["recall"].value < 0.3
-    told = json.loads(json.dumps(good.as_json()))
-    assert told["scores"][1]["metric"] == "kid"
-    assert told["scores"][1]["error"] == good["kid"].error
+    stored = json.loads(json.dumps(good.as_json()))
+    assert stored["scores"][1]["metric"] == "kid"
+    assert stored["scores"][1]["error"] == good["kid"].error
 
 
 def test_what_can_not_be_computed_is_left_out_and_said_or_refused(extractor: Extractor) -> None:

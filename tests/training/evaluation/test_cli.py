@@ -22,15 +22,15 @@ def test_points_against_points(
     assert lines[0] == "raw values; 350 generated, 400 real"
     assert lines[1].split() == ["samples", "read", "from", "=", "moons.npy"]
     assert [line.split()[0] for line in lines[2:]] == ["fid", "kid", "precision", "recall", "sliced_wasserstein"]
-    told = json.loads(Path("moons.json").read_text())
-    by_name = {score["metric"]: score for score in told["scores"]}
+    stored = json.loads(Path("moons.json").read_text())
+    by_name = {score["metric"]: score for score in stored["scores"]}
     assert (by_name["kid"]["extractor"], by_name["kid"]["generated"], by_name["kid"]["real"]) == (
         "raw values",
         350,
         400,
     )
     assert f"{by_name['fid']['value']:.5g}" in lines[2]
-    assert told["sampling"] == {"read from": "moons.npy"}
+    assert stored["sampling"] == {"read from": "moons.npy"}
     assert by_name["fid"]["value"] < 0.05 < by_name["precision"]["value"] - 0.8
 
 
@@ -66,10 +66,10 @@ def test_what_is_refused_in_one_line(
     Path("broken.npz").write_bytes(b"PK")
     before = set(tmp_path.iterdir())
     assert main(["evaluate", *arguments]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert says in said.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert says in printed.err
     assert set(tmp_path.iterdir()) == before
 
 

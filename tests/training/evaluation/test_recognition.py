@@ -22,7 +22,7 @@ def test_real_digits_are_recognized_and_wrong_labels_are_not() -> None:
 
 
 def test_the_held_out_accuracy_is_that_of_unseen_images() -> None:
-    """With labels that mean nothing it is chance, however well the classifier knows what it saw."""
+    """With random labels it is chance, however well the classifier fits its training data."""
     nonsense = np.random.default_rng(0).permutation(REAL.labels)
     found = recognize(REAL.images[:50], nonsense[:50], LabeledImages(REAL.images, nonsense))
     assert found.held_out < 0.2

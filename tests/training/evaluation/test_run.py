@@ -63,13 +63,13 @@ def test_a_run_against_its_data(
         "(density of the network of step 2, averaged as in training, without labels; 3 real; dequantization = none"
         in bits
     )
-    told = json.loads(Path("r.json").read_text())
-    assert told["against"] == "gaussians"
-    assert told["bits_per_dim"]["settings"] == {
+    stored = json.loads(Path("r.json").read_text())
+    assert stored["against"] == "gaussians"
+    assert stored["bits_per_dim"]["settings"] == {
         "dequantization": "none", "divergence": "1 Rademacher probes", "solver": "Tsit5", "rtol": 1e-5, "atol": 1e-5,
         "start": 999.0, "end": 0.0, "seed": 0,
     }  # fmt: skip
-    assert f"{told['bits_per_dim']['value']:.4g}" in bits
+    assert f"{stored['bits_per_dim']['value']:.4g}" in bits
     run = Run(Path("run"))
     # Other samples, held against other data.
     assert main(["evaluate", "run", "--against", "moons", "--count", "64", "--metrics", "fid", "--seed", "1"]) == 0
@@ -98,20 +98,20 @@ def test_the_samples_scored_are_those_that_the_options_name(
     Trainer(config("discrete").model_copy(update={"preview": previews, "steps": 30}), "run").fit()
     more = [] if scale == 1 else ["--guidance", "3", "--sampler", "euler", "--steps", "7", "--seed", "5"]
     assert main(["evaluate", "run", "--count", "48", "--metrics", "fid", "--out", "r.json", *more]) == 0
-    told = json.loads(Path("r.json").read_text())
+    stored = json.loads(Path("r.json").read_text())
     sampler, steps, seed = ("ddim", 50, 0) if scale == 1 else ("euler", 7, 5)
-    assert told["sampling"] == {
+    assert stored["sampling"] == {
         "sampler": sampler, "steps": steps, "guidance_scale": scale, "seed": seed, "labels": "all 8 in turn",
         "network": "step 30, averaged as in training",
     }  # fmt: skip
     trainer = Trainer.from_folder("run")
     trained, path, labels = trainer.load(), trainer.objective, np.arange(48) % 8
-    walk = SAMPLERS[told["sampling"]["sampler"]].tableau(path.schedule, grid.trailing(1000, steps))
+    walk = SAMPLERS[stored["sampling"]["sampler"]].tableau(path.schedule, grid.trailing(1000, steps))
     guided = ClassifierFree(scale, null=jnp.asarray(8))(trained.denoiser, jnp.asarray(labels))
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(jax.random.key(seed), i)))(jnp.arange(48))
     drawn = np.asarray(sample(guided, walk, prior(walk, (48, 2), keys[:, 0]), keys[:, 1]))
     expected = fid(Features.of("raw values", drawn), Features.of("raw values", in_memory(trainer.data, 48).x)).value
-    assert told["scores"][0]["value"] == pytest.approx(expected, rel=1e-3)
+    assert stored["scores"][0]["value"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_settings_that_do_not_fit_the_run(

@@ -1,7 +1,7 @@
-"""Two processes in each kind of cluster that JAX knows, as far as one machine can pose as it; what they found, as JSON.
+"""Two processes in each kind of cluster that JAX supports, simulated on one machine; results as JSON.
 
 Environments are as the launchers set them. Metadata of a TPU come over HTTP from a server on loopback; what Kubernetes
-would say comes from a stand-in for its package. It is a program of its own, which forks before JAX has started.
+would answer comes from a stand-in for its package. It is a program of its own, which forks before JAX has started.
 """
 
 import json
@@ -60,14 +60,14 @@ def on_tpu() -> None:
 
 
 def serve(known: Mapping[str, str]) -> int:
-    """What the host of a TPU is told of itself; the server's port."""
+    """Serve the metadata of a TPU host; return the server's port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            told = known.get(self.path.removeprefix("/computeMetadata/v1/instance/attributes/"))
-            self.send_response(404 if told is None or self.headers["Metadata-Flavor"] != "Google" else 200)
+            value = known.get(self.path.removeprefix("/computeMetadata/v1/instance/attributes/"))
+            self.send_response(404 if value is None or self.headers["Metadata-Flavor"] != "Google" else 200)
             self.end_headers()
-            self.wfile.write((told or "").encode())
+            self.wfile.write((value or "").encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -78,12 +78,12 @@ def serve(known: Mapping[str, str]) -> int:
 
 
 def cloud_tpu(process: int) -> dict[str, str]:
-    told = {
+    value = {
         "agent-worker-number": str(process),
         "worker-network-endpoints": "a:0:127.0.0.1,b:1:10.0.0.2",
         "tpu-env": "",
     }
-    return {"GCE_METADATA_IP": f"127.0.0.1:{serve(told)}"}
+    return {"GCE_METADATA_IP": f"127.0.0.1:{serve(value)}"}
 
 
 def tpu_slices(process: int) -> dict[str, str]:
@@ -166,7 +166,7 @@ def run(case: Case, process: int, port: int) -> list[object]:
         start("auto", timeout=30)
     except ValueError as error:
         return [str(error)]
-    # All devices are known once all processes have told of theirs.
+    # All devices are known once all processes have reported theirs.
     return [jax.process_index(), len({device.process_index for device in jax.devices()}),
             str(distributed.global_state.coordinator_address).removesuffix(f":{port}")]  # fmt: skip
 
@@ -189,9 +189,9 @@ def main() -> None:
     found: dict[str, list[object]] = {name: [] for name in CASES}
     for name, pid, read in running:
         with os.fdopen(read) as pipe:
-            told = pipe.read()
+            value = pipe.read()
         os.waitpid(pid, 0)
-        found[name].append(json.loads(told) if told else None)
+        found[name].append(json.loads(value) if value else None)
     print(json.dumps(found))
 
 

@@ -1,7 +1,7 @@
 """The command ``artifex``, run again and again in forks of one process that has everything imported.
 
 A line of JSON on stdin, ``{"arguments": [...], "errors": path}``, starts one; its stderr goes to that path. What
-happens in it is told on stdout, a line for each event:
+happens in it is printed on stdout, a line for each event:
 
     pid N           it runs, under this number
     step K          step K is done
@@ -22,7 +22,7 @@ from typing import NoReturn
 import jax
 import numpy as np
 
-import artifex.training.config.network_plan  # noqa: F401  else each run imports it anew
+import artifex.training.config.network_plan  # noqa: F401  otherwise each run imports it again
 from artifex.training.checkpoints.checkpointer import Checkpointer
 from artifex.training.cli import main, train
 from artifex.training.cli.progress import Bar

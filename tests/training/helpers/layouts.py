@@ -69,26 +69,26 @@ TOKENS = re.compile(r"f32\[(?:10,16|160),64\]")
 
 
 class Run(NamedTuple):
-    """What came of one.
+    """The results of one layout.
 
     Attributes:
         start: the state before the first step, on the host.
-        held: bytes of it, and of the network that it was made of, on the first device.
-        memory: what the program that made it takes, as ``memory_of`` tells; None for one device, where there is none.
+        live_bytes: bytes of it, and of the network that it was made of, on the first device.
+        memory: of the program that made it, from ``memory_of``; None for one device.
         state: after all steps.
         like: what to restore into.
         program: of a step.
     """
 
     start: TrainState
-    held: int
+    live_bytes: int
     memory: dict[str, int] | None
     state: TrainState
     like: TrainState
     program: str
 
 
-def held() -> int:
+def live_bytes() -> int:
     """Bytes on the first device."""
     shards = [
         shard.data
@@ -111,8 +111,8 @@ def memory_of(program: Compiled) -> dict[str, int]:
 
 
 def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None) -> Run:
-    """All steps, laid out as ``config`` says, of a network made for its mesh."""
-    before = held()
+    """All steps, laid out by ``config``, of a network made for its mesh."""
+    before = live_bytes()
     mesh = None if config is None else make_mesh(config)
     network, average, data = Network(make(mesh)), CONFIG.ema.build(), digits()
     optimizer = make_optimizer(CONFIG.optimizer, CONFIG.steps)
@@ -123,7 +123,7 @@ def trained(make: Callable[[Mesh | None], nnx.Module], config: MeshConfig | None
         begin = jit_init_state(optimizer, average, CONFIG.steps, shardings)
         compiled = begin.lower(shard(network.parameters, shardings.parameters)).compile()
         state, memory = compiled(shard(network.parameters, shardings.parameters)), memory_of(compiled)
-    start, taken = jax.tree.map(np.asarray, state), held() - before
+    start, taken = jax.tree.map(np.asarray, state), live_bytes() - before
     objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=10)
     step = make_train_step(network, objective, optimizer, average, shardings=shardings)
     program = step.lower(state, *global_batch(data.batch(0, CONFIG.batch_size, 0), mesh)).compile()  # type: ignore[attr-defined]
@@ -191,7 +191,7 @@ def main(folder: Path) -> None:
             "losses": np.asarray(state.losses).tolist(),
             "kernel": state.parameters["blocks"][0]["mlp_in"]["kernel"][...].addressable_shards[0].data.shape,
             "bytes": sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state)),
-            "held at the start": taken,
+            "bytes at the start": taken,
             "memory of the start": memory,
             "cut along fsdp": sum("fsdp" in spec for spec in specs),
             "collectives": Counter(kind for _, kind in collectives),
@@ -208,14 +208,14 @@ def main(folder: Path) -> None:
     turning = {name: trained(lambda _: Turning(64), LAYOUTS[name]).state for name in ("one", "fsdp")}
     pictures = drawn(turning["fsdp"], folder)
     kernels = [leaf for leaf in jax.tree.leaves(turning["fsdp"].parameters) if leaf.ndim == 2]
-    told = {
+    report = {
         "losses": {name: np.asarray(state.losses).tolist() for name, state in turning.items()},
         "cut": [list(kernel.sharding.spec) for kernel in kernels],
         "lengths": [(np.linalg.norm(kernel, axis=0) / len(kernel) ** 0.5).tolist() for kernel in kernels],
     }
     elsewhere = read_elsewhere(folder / "elsewhere")
     drawing = memory_of(plan.jit_init(make_mesh(MeshConfig(data=1, fsdp=8))).lower(KEY).compile())
-    print(json.dumps({"dit": out, "turning": told, "drawing": drawing, "elsewhere": elsewhere, "pictures": pictures}))
+    print(json.dumps({"dit": out, "turning": report, "drawing": drawing, "elsewhere": elsewhere, "pictures": pictures}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: metrics, previews, TensorBoard's events; and samples of it."""
+"""The files of a run: metrics, previews, TensorBoard's events; and samples of it."""
 
 import json
 from collections.abc import Iterator
@@ -43,13 +43,13 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def events(folder: Path) -> Iterator[tuple[int, str, float | bytes]]:
-    """What TensorBoard would read: each record is its length, a checksum, an event and a checksum."""
+    """Read TensorBoard's events: each record is its length, a checksum, an event and a checksum."""
     for path in sorted((folder / "tensorboard").iterdir()):
-        data, place = path.read_bytes(), 0
-        while place < len(data):
-            length = int.from_bytes(data[place : place + 8], "little")
-            event = Event.FromString(data[place + 12 : place + 12 + length])
-            place += length + 16
+        data, position = path.read_bytes(), 0
+        while position < len(data):
+            length = int.from_bytes(data[position : position + 8], "little")
+            event = Event.FromString(data[position + 12 : position + 12 + length])
+            position += length + 16
             for value in event.summary.value:
                 yield event.step, value.tag, value.image.encoded_image_string or value.simple_value
 
@@ -71,7 +71,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     questions = count(-7)
     trainer = Trainer(config, broken)
     trainer.fit(stop=lambda: next(questions) >= 0)
-    # A process that is killed later has told of steps that no checkpoint knows, the last line half.
+    # A process that was killed has logged steps after the last checkpoint, the last line truncated.
     with (broken / "metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "loss": 9.0}\n{"step": 12, "lo')
     trainer.fit(resume=True)
@@ -79,9 +79,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def test_every_window_is_told_once_with_its_mean_loss(runs: Runs) -> None:
-    told = lines(runs.whole)
-    assert [line["step"] for line in told] == [4, 8, 12]
-    for i, line in enumerate(told):
+    logged = lines(runs.whole)
+    assert [line["step"] for line in logged] == [4, 8, 12]
+    for i, line in enumerate(logged):
         assert np.isclose(line["loss"], runs.losses[4 * i : 4 * i + 4].mean(), rtol=1e-5)
         rate = learning_rate(runs.config.optimizer, 12)(line["step"] - 1)
         assert np.isclose(line["learning_rate"], float(rate), rtol=1e-6)
@@ -116,13 +116,13 @@ def test_previews_show_a_network_that_changes(runs: Runs) -> None:
 
 
 def test_tensorboard_is_told_the_same(runs: Runs) -> None:
-    told = {(step, tag): value for step, tag, value in events(runs.whole)}
+    logged = {(step, tag): value for step, tag, value in events(runs.whole)}
     for line in lines(runs.whole):
         for name in ("loss", "gradient_norm", "learning_rate", "skipped"):
-            value = told[line["step"], name]
+            value = logged[line["step"], name]
             assert isinstance(value, float)
             assert np.isclose(value, line[name], rtol=1e-6)
-    picture = told[12, "samples"]
+    picture = logged[12, "samples"]
     assert isinstance(picture, bytes)
     assert picture.startswith(b"\x89PNG")
 
@@ -156,10 +156,10 @@ def test_samples_are_a_picture_and_numbers(runs: Runs, tmp_path: Path, capsys: p
             same.append(stored["samples"])
         with Image.open(out / "samples.png") as picture:
             assert min(picture.size) > 200
-    said = capsys.readouterr().out
-    assert "7 samples of step 12, averaged over a width of 0.07 at step 12" in said
-    assert "ddpm, 5 steps, guidance 1, seed 0" in said
-    assert "ddpm, 5 steps, guidance 3, seed 1" in said
+    printed = capsys.readouterr().out
+    assert "7 samples of step 12, averaged over a width of 0.07 at step 12" in printed
+    assert "ddpm, 5 steps, guidance 1, seed 0" in printed
+    assert "ddpm, 5 steps, guidance 3, seed 1" in printed
     # They are what the library draws with the run's first average, or with that of another width.
     trained = Trainer.from_folder(runs.whole).load()
     averages = (
@@ -214,11 +214,11 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
         log(Report(1, 3, 1.0))
         log(Report(2, 3, float("nan"), float("inf"), 1, levels_of(jnp.asarray([0.5]), jnp.asarray([jnp.nan]))))
         log(Report(3, 3, 2.0, 1.0, 1))
-    told = lines(tmp_path)
-    assert [(line["step"], line["loss"], line["gradient_norm"]) for line in told] == [(2, None, None), (3, 2.0, 1.0)]
+    logged = lines(tmp_path)
+    assert [(line["step"], line["loss"], line["gradient_norm"]) for line in logged] == [(2, None, None), (3, 2.0, 1.0)]
     # One of two steps was skipped: the second learning rate is that of the second update.
-    assert [line["learning_rate"] for line in told] == [1.0, 0.5]
-    assert told[0]["loss_by_logsnr"] == [[0.5, None]]
+    assert [line["learning_rate"] for line in logged] == [1.0, 0.5]
+    assert logged[0]["loss_by_logsnr"] == [[0.5, None]]
 
 
 def test_lines_after_a_step_are_forgotten(tmp_path: Path) -> None:

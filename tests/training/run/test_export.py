@@ -59,7 +59,7 @@ def test_a_network_comes_back_whole_from_its_file_alone(run: tuple[Trainer, Trai
 
 def test_names_and_values_are_those_of_the_network(run: tuple[Trainer, Trained], exported: Path) -> None:
     stored = load_file(exported)
-    flat = {".".join(map(str, place)): leaf[...] for place, leaf in nnx.to_flat_state(run[1].parameters)}
+    flat = {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(run[1].parameters)}
     assert stored.keys() == flat.keys()
     assert all(np.array_equal(stored[name], leaf) for name, leaf in flat.items())
     with safe_open(exported, "np") as file:

@@ -1,4 +1,4 @@
-"""Pictures in which every row says of which class it is."""
+"""Pictures whose rows have the names of their classes."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def made(labels: np.ndarray) -> np.ndarray:
 
 
 def columns_of(picture: Image.Image, color: str) -> np.ndarray:
-    """Where, from left to right, pixels are about of a color."""
+    """Find the columns with pixels close to a color."""
     distance = np.abs(np.asarray(picture) / 255 - to_rgb(color)).max(axis=2)
     return np.flatnonzero((distance < 0.1).any(axis=0))
 

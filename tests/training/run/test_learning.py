@@ -222,8 +222,8 @@ def test_every_combination_trains() -> None:
     wrong, first = {}, dict[tuple[str, str, str], float]()
     for names, objective in objectives.items():
         s, p, w = names
-        place = Choice(schedules.index(s), predictions.index(objective.prediction), list(weighings).index((p, w)))
-        losses, norms = (np.asarray(a) for a in fit(place))
+        choice = Choice(schedules.index(s), predictions.index(objective.prediction), list(weighings).index((p, w)))
+        losses, norms = (np.asarray(a) for a in fit(choice))
         first[names] = float(losses[0])
         if not (
             np.isfinite(losses).all() and np.isfinite(norms).all() and norms[0] > 0 and losses[-1] < 0.99 * losses[0]

@@ -36,7 +36,7 @@ def after(steps: int) -> "count[int]":
 
 
 class Whole(NamedTuple):
-    """An uninterrupted run, its checkpoints, and what was told of it."""
+    """An uninterrupted run, its checkpoints, and its reports."""
 
     trained: Trained
     folder: Path
@@ -167,7 +167,7 @@ def test_dropout_differs_from_step_to_step_and_is_off_when_sampling() -> None:
 
 
 def test_a_network_learns_two_images_by_their_labels() -> None:
-    """At high noise the label alone tells which image it was, so the trained denoiser gives each back from it."""
+    """At high noise only the label identifies the image, so the trained denoiser must return it from that."""
     images = np.stack([np.full((2, 2, 1), -0.8), np.full((2, 2, 1), 0.6)]).astype(np.float32)
     two = LabeledImages(images, np.array([0, 1], np.int32))
     schedule = Discrete(betas.cosine(50))

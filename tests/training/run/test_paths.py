@@ -1,4 +1,4 @@
-"""Where things lie: home folders, data that moved, runs that were copied, names of any letters."""
+"""Paths: home folders, data that moved, runs that were copied, names of any letters."""
 
 import shutil
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_results_are_read_without_the_data_wherever_the_run_lies(
     reader = Trainer.from_folder("moved", any_devices=True)
     assert (reader.shape, reader.num_classes, reader.load().steps_done) == ((2,), 3, 2)
     capsys.readouterr()
-    # What needs the data says so.
+    # Commands that need the data report it.
     for arguments in (["train", "--resume", "--out", "moved"], ["evaluate", "moved", *draw]):
         assert main(arguments) == 2
         err = capsys.readouterr().err

@@ -146,8 +146,8 @@ precision: {compute: bfloat16}
     )
     capsys.readouterr()
     assert main(["train", "new.yaml", "--resume", "--out", "run"]) == 0
-    said = capsys.readouterr().err
-    assert said.startswith("from step 4 on: accumulation_steps 3 for 1, batch_size 6 for 8, data.path ")
+    printed = capsys.readouterr().err
+    assert printed.startswith("from step 4 on: accumulation_steps 3 for 1, batch_size 6 for 8, data.path ")
     run = Trainer.from_folder("run").load()
     assert (run.steps_done, run.finished, run.config.batch_size) == (7, True, 6)
     assert np.isfinite(run.losses).all()

@@ -16,7 +16,7 @@ PATH = Discrete(betas.cosine(20))
 
 
 def constant(values: Array, x: Float[Array, "b *d"], t: Float[Array, " b"], cond: Int[Array, " b"] | None) -> Array:
-    """A network that knows each class's one sample: the null label's comes last."""
+    """A network that returns each class's one sample; the null label's is the last."""
     value = jnp.full(len(x), 0.25) if cond is None else values[cond]
     return jnp.broadcast_to(value.reshape(-1, *(1,) * (x.ndim - 1)), x.shape)
 
@@ -83,9 +83,9 @@ def test_a_sample_depends_on_its_place_and_not_on_its_batch(sampler: SamplerName
 
 def test_labels_come_in_turn() -> None:
     plan = drawing(SamplingConfig(steps=2), (2,), 3)
-    for told, expected in ((plan.labels(5), [0, 1, 2, 0, 1]), (plan.labels(3, [2, 0]), [2, 0, 2])):
-        assert told is not None
-        assert told.tolist() == expected
+    for labels, expected in ((plan.labels(5), [0, 1, 2, 0, 1]), (plan.labels(3, [2, 0]), [2, 0, 2])):
+        assert labels is not None
+        assert labels.tolist() == expected
     for wrong in ([3], [-1], []):
         with pytest.raises(ValueError, match=r"labels must be in \[0, 2\], at least one, got"):
             plan.labels(1, wrong)

@@ -66,9 +66,9 @@ def test_any_shape_is_trained_sampled_and_evaluated(
     Path("run.yaml").write_text(RUN.format(path="data.npy", backbone=backbone))
     assert main(["train", "run.yaml", "--out", "run"]) == 0
     assert RunFolder(Path("run")).latest_step() == 2
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     why = f"samples of shape {shape} are neither images (h, w, c) of up to 64 channels nor points (2,)"
-    assert told == ([] if picture else [f"previews are written as npz files: {why}"])
+    assert messages == ([] if picture else [f"previews are written as npz files: {why}"])
     (preview,) = Path("run/previews").iterdir()
     assert preview.name == ("00000002.png" if picture else "00000002.npz")
     if not picture:

@@ -1,4 +1,4 @@
-"""Two processes, together to the end and with one of them killed; and what is said where processes don't fit."""
+"""Two processes, together to the end and with one of them killed; and errors of processes that don't fit."""
 
 import json
 import os
@@ -31,7 +31,7 @@ checkpoint: {every: 20}
 log: {every: 5}
 preview: {every: 20, steps: 2}
 """
-# The same run twice: once left alone, then told to the command, of which the second process dies before step 31.
+# The same run twice: once uninterrupted, then by the command, whose second process dies before step 31.
 ONE_OF_TWO = """
 import itertools, os, signal, sys
 import jax
@@ -57,7 +57,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_path: Path) -> None:
-    """The first is told where it is, the second finds out as in a job of Slurm."""
+    """The first has its address as an option, the second finds it as in a job of Slurm."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -73,25 +73,25 @@ def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_pa
         "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
         "SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": str(port),
     }  # fmt: skip
-    told = [f"127.0.0.1:{port}", "--processes", "2", "--process", "0"]
+    reported = [f"127.0.0.1:{port}", "--processes", "2", "--process", "0"]
     first, second = (
         subprocess.Popen(
             [*command, *more], cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT), **own},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        for more, own in ((told, {}), (["auto"], slurm))
+        for more, own in ((reported, {}), (["auto"], slurm))
     )  # fmt: skip
     try:
         output = second.communicate(timeout=300)
         assert second.returncode == -signal.SIGKILL, output
         died = time.monotonic()
-        said = first.communicate(timeout=TIMEOUT + 10)[1]
+        printed = first.communicate(timeout=TIMEOUT + 10)[1]
         assert time.monotonic() - died < TIMEOUT + 5
     finally:
         first.kill()
         second.kill()
-    assert first.returncode == LOST, said
-    assert "artifex: process 0 of 2 lost another one: " in said
+    assert first.returncode == LOST, printed
+    assert "artifex: process 0 of 2 lost another one: " in printed
     assert RunFolder(tmp_path / "two").latest_step() == 20
 
     one = Trainer(RunConfig.model_validate(Trainer.from_folder(tmp_path / "two").config.model_dump())).fit()
@@ -149,7 +149,7 @@ def test_processes_find_each_other_in_every_cluster_or_say_in_one_line_why_not()
         assert found.pop(cluster) == [[0, 2, where], [1, 2, where]], cluster
     says = {
         "no cluster": "(ValueError: coordinator_address should be defined.)",
-        # JAX before 0.12 does not know it; later ones ask for a package.
+        # JAX before 0.12 does not support it; later versions need a package.
         "open mpi 5": "mpi4py" if "mpi4py" in found["open mpi 5"][0][0] else "coordinator_address should be defined.",
         "open mpi, no rank": "(KeyError: 'OMPI_COMM_WORLD_RANK')",
         "open mpi, rank 2 of 2": "process_id=2, num_processes=2.)",
@@ -159,11 +159,11 @@ def test_processes_find_each_other_in_every_cluster_or_say_in_one_line_why_not()
         "kubernetes, not indexed": 'completionMode: "Indexed"',
     }
     assert set(found) == set(says)
-    for case, ((told,),) in found.items():
-        assert told.startswith("coordinator 'auto' needs Slurm, Open MPI, a Cloud TPU or Kubernetes to describe ")
-        assert told.endswith("; give HOST:PORT")
-        assert says[case] in told
-        assert "\n" not in told, case
+    for case, ((reported,),) in found.items():
+        assert reported.startswith("coordinator 'auto' needs Slurm, Open MPI, a Cloud TPU or Kubernetes to describe ")
+        assert reported.endswith("; give HOST:PORT")
+        assert says[case] in reported
+        assert "\n" not in reported, case
 
 
 def test_alone_an_error_is_an_error_and_an_array_is_whole() -> None:

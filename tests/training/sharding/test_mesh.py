@@ -36,11 +36,11 @@ class State(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        # A matrix product that waits for threads that all wait for it in an all-reduce would wait for ever.
+        # A matrix product that waits for threads that all wait for it in an all-reduce would deadlock.
         "NPROC": "32",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8 "
         "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
@@ -53,8 +53,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def layouts(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    out: dict[str, dict[str, Any]] = told["dit"]
+def layouts(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    out: dict[str, dict[str, Any]] = report["dit"]
     return out
 
 
@@ -83,22 +83,22 @@ def test_each_device_holds_its_share(layouts: dict[str, dict[str, Any]]) -> None
     assert size["data x tensor"] < 0.6
 
 
-def test_a_model_is_never_whole_on_one_device(told: dict[str, Any]) -> None:
-    """Not as it is drawn, nor as the optimizer's state and averages are made; its numbers are those of one device."""
-    size = {name: found["held at the start"] / told["dit"]["one"]["bytes"] for name, found in told["dit"].items()}
+def test_a_model_is_never_whole_on_one_device(report: dict[str, Any]) -> None:
+    """At initialization and with the optimizer's state and averages; its numbers are those of one device."""
+    size = {name: found["bytes at the start"] / report["dit"]["one"]["bytes"] for name, found in report["dit"].items()}
     # The network's own parameters stay beside the state's: a fourth of it.
     assert size["one"] == pytest.approx(1.25, abs=0.01)
     assert size["fsdp"] < 0.2
     assert size["data x fsdp"] < 0.35
     assert size["data x tensor"] < 0.75
-    parameters = told["dit"]["one"]["bytes"] / 4
-    assert told["drawing"]["given"] < 0.16 * parameters
-    assert told["drawing"]["temporary"] < 0.2 * parameters
-    # Nor inside the program that makes the state: a share of the parameters, and of what is made of them.
+    parameters = report["dit"]["one"]["bytes"] / 4
+    assert report["drawing"]["given"] < 0.16 * parameters
+    assert report["drawing"]["temporary"] < 0.2 * parameters
+    # The same inside the program that makes the state: a share of the parameters, and of what is made of them.
     for name, share in (("fsdp", 0.16), ("data x fsdp", 0.28), ("data x tensor", 0.6)):
-        start = told["dit"][name]["memory of the start"]
+        start = report["dit"][name]["memory of the start"]
         assert start["taken"] < share * parameters
-        assert start["given"] < share * told["dit"]["one"]["bytes"]
+        assert start["given"] < share * report["dit"]["one"]["bytes"]
         assert start["temporary"] < 0.01 * parameters
 
 
@@ -117,21 +117,21 @@ def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, d
         assert cut < layouts[name]["collectives"]["all-gather"] <= 2 * cut, name
 
 
-def test_weights_that_devices_share_keep_their_length(told: dict[str, Any]) -> None:
-    found = told["turning"]
+def test_weights_that_devices_share_keep_their_length(report: dict[str, Any]) -> None:
+    found = report["turning"]
     assert found["cut"] == [[None, "fsdp"], ["fsdp"], ["fsdp"]]  # some within a unit's weights
     np.testing.assert_allclose(found["losses"]["fsdp"], found["losses"]["one"], rtol=1e-5)
     for lengths in found["lengths"]:
         np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
 
-def test_a_run_is_read_where_its_batch_does_not_fit(told: dict[str, Any]) -> None:
-    assert told["elsewhere"] < 1e-5
+def test_a_run_is_read_where_its_batch_does_not_fit(report: dict[str, Any]) -> None:
+    assert report["elsewhere"] < 1e-5
 
 
-def test_devices_draw_a_picture_together(told: dict[str, Any]) -> None:
+def test_devices_draw_a_picture_together(report: dict[str, Any]) -> None:
     """Of ten samples each of eight draws two; what is over is dropped."""
-    found = told["pictures"]
+    found = report["pictures"]
     assert found["shares"] == [[10], [2]]
     assert found["differ"] <= 1  # of 255, by rounding
     assert found["contrast"] > 100

@@ -37,7 +37,7 @@ def test_a_step_gathers_its_windows_losses() -> None:
     step = make_train_step(parts, objective, optimizer, Ema(0.0), seed=seed, accumulation_steps=2, window=2)
     state = init_state(parts, optimizer, Ema(0.0), 4)
     x0 = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 2, 2, 1)), jnp.float32)
-    held = np.zeros(24)
+    total = np.zeros(24)
 
     @jax.jit
     def logsnr(k: int) -> Array:
@@ -47,8 +47,8 @@ def test_a_step_gathers_its_windows_losses() -> None:
     for k in range(4):
         state, metrics = step(state, x0, jnp.zeros(6, jnp.int32))
         expected = np.histogram(np.clip(logsnr(k), -11.9, 11.9), np.linspace(-12, 12, 25))[0]
-        held = expected if k % 2 == 0 else held + expected
+        total = expected if k % 2 == 0 else total + expected
         losses = np.asarray(state.losses[k - k % 2 : k + 1])
-        assert np.array_equal(metrics.levels.number, held)
+        assert np.array_equal(metrics.levels.number, total)
         assert np.isclose(mean_loss(metrics.levels) or 0, losses.mean(), rtol=1e-5)
         assert np.array_equal(state.levels.total, metrics.levels.total)

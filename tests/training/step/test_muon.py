@@ -175,9 +175,9 @@ def test_the_momentum_is_nesterovs_in_float64() -> None:
     for k in range(1, 4):
         g = rng.normal(size=(H, H))
         mean = 0.95 * mean + 0.05 * g
-        seen = 0.95 * mean / (1 - 0.95 ** (k + 1)) + 0.05 * g / (1 - 0.95**k)
+        nesterov = 0.95 * mean / (1 - 0.95 ** (k + 1)) + 0.05 * g / (1 - 0.95**k)
         updates, carry = optimizer.update(jax.tree.map(lambda _, g=g: jnp.asarray(g, jnp.float32), state), carry, state)
-        np.testing.assert_allclose(kernels(updates)["q"], step_of(seen), atol=ROUNDING)
+        np.testing.assert_allclose(kernels(updates)["q"], step_of(nesterov), atol=ROUNDING)
 
 
 DECAYING = [

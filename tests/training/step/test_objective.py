@@ -38,7 +38,7 @@ def test_the_loss_is_that_of_numpy_in_float64(
     rng = np.random.default_rng(0)
     x0, eps = rng.uniform(-1, 1, (4, 3, 2)), rng.normal(size=(4, 3, 2))
     t, cond = np.array([0, 17, 50, 99]), np.array([0, 1, 2, 3])
-    # The linear path written down anew, without a line of this project.
+    # The linear path written again, without a line of this project.
     bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 100))[t][:, None, None]
     alpha, sigma = np.sqrt(bar), np.sqrt(1 - bar)
     out = 0.3 * (alpha * x0 + sigma * eps) + (0.01 * t + 0.1 * cond)[:, None, None]
@@ -83,7 +83,7 @@ def test_noise_is_standard_normal_and_independent_of_time() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_times_are_spread_evenly_over_the_steps(seed: int) -> None:
-    """Where nothing else is said: a batch of n for n steps has every step once."""
+    """By default a batch of n for n steps has every step once."""
     n = CHAIN.steps
     draws = Objective(CHAIN, V()).draw(jnp.zeros((n, 1)), None, jax.random.key(seed))
     assert np.array_equal(np.sort(draws.t), np.arange(n))

@@ -77,7 +77,7 @@ def test_bfloat16_learns_as_float32_does(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_updates_too_small_for_bfloat16_are_kept(kind: str) -> None:
-    """By Adam a weight moves by about the rate, 1e-7; from 2^-10 on, bfloat16 knows no numbers nearer than 2^-17."""
+    """By Adam a weight moves by about the rate, 1e-7; from 2^-10 on, bfloat16 has no numbers closer than 2^-17."""
     last = run(kind, "bfloat16")
     kept = last.state.parameters, last.state.average, last.state.optimizer[0].mu, last.state.optimizer[0].nu
     assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype(jnp.float32)}

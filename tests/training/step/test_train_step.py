@@ -72,13 +72,13 @@ class Spoilt(Batches):
 @pytest.mark.parametrize(("accumulation_steps", "parallel_microbatches"), [(4, 1), (1, 4), (2, 2)])
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulation_steps: int, parallel_microbatches: int) -> None:
     """By SGD, whose update is the gradient itself; draws are those of the whole batch."""
-    whole, told = step(fresh(), *batch())
+    whole, metrics = step(fresh(), *batch())
     in_parts = make_train_step(
         PARTS, OBJECTIVE, SGD, EMA, accumulation_steps=accumulation_steps, parallel_microbatches=parallel_microbatches
     )
-    parts, told_in_parts = in_parts(fresh(), *batch())
-    assert np.isclose(told.loss, told_in_parts.loss, rtol=1e-6)
-    assert np.isclose(told.gradient_norm, told_in_parts.gradient_norm, rtol=1e-5)
+    parts, metrics_of_parts = in_parts(fresh(), *batch())
+    assert np.isclose(metrics.loss, metrics_of_parts.loss, rtol=1e-6)
+    assert np.isclose(metrics.gradient_norm, metrics_of_parts.gradient_norm, rtol=1e-5)
     for a, b in zip(jax.tree.leaves(whole.parameters), jax.tree.leaves(parts.parameters), strict=True):
         assert np.allclose(a, b, rtol=0, atol=1e-6)
     assert not same(whole.parameters, fresh().parameters)
@@ -93,7 +93,7 @@ def test_a_batch_that_parts_do_not_divide_is_refused() -> None:
 
 def test_parts_are_numbered_and_have_rows_from_all_over() -> None:
     rows = jnp.arange(12)
-    # Row r is in part r mod 6: the sum of number times rows says which rows each got.
+    # Row r is in part r mod 6: the sum of number times rows identifies the rows of each.
     expected = sum(int(r % 6) * int(r) for r in range(12))
     for steps, parallel_microbatches in ((2, 3), (3, 2), (1, 6), (6, 1)):
         got = sum_over_microbatches(
@@ -106,13 +106,13 @@ def test_a_step_that_is_not_finite_changes_counters_alone() -> None:
     before, _ = step(fresh(), *batch())
     kept = jax.tree.map(jnp.copy, before)
     x0, labels = batch()
-    after, told = step(before, x0.at[2, 0, 0, 0].set(jnp.inf), labels)
+    after, metrics = step(before, x0.at[2, 0, 0, 0].set(jnp.inf), labels)
     for name in ("parameters", "average", "optimizer"):
         assert same(getattr(after, name), getattr(kept, name)), name
     assert (int(after.step), int(after.skipped), int(after.in_a_row)) == (2, 1, 1)
-    assert not np.isfinite(told.loss)
-    then, told = step(after, *batch())
-    assert (int(told.skipped), int(told.in_a_row)) == (1, 0)
+    assert not np.isfinite(metrics.loss)
+    then, metrics = step(after, *batch())
+    assert (int(metrics.skipped), int(metrics.in_a_row)) == (1, 0)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(then.parameters))
     # Update 2, not 3: what was skipped is no update of the average either.
     expected = jax.tree.map(lambda a, p: a + (1 - 2 / 11) * (p - a), kept.average, then.parameters)
@@ -148,16 +148,16 @@ def test_the_state_lies_in_memory_once() -> None:
 
 
 def test_a_users_optimiser_average_and_intervals_are_used() -> None:
-    module, seen = network(), list[tuple[int, float]]()
+    module, losses = network(), list[tuple[int, float]]()
 
     def note(state: TrainState) -> None:
-        seen.append((int(state.step), float(state.losses[state.step - 1])))
+        losses.append((int(state.step), float(state.losses[state.step - 1])))
 
     learner = Learner(module, OBJECTIVE, CONFIG, optimizer=optax.set_to_zero(), average=Latest())
     trained = train(learner, batches(), every=[Every(3, note), Every(4, note)])
     assert same(trained.parameters, Network(module).parameters)
-    assert [at for at, _ in seen] == [3, 4, 6, 8]
-    assert [loss for _, loss in seen] == [float(trained.losses[at - 1]) for at, _ in seen]
+    assert [at for at, _ in losses] == [3, 4, 6, 8]
+    assert [loss for _, loss in losses] == [float(trained.losses[at - 1]) for at, _ in losses]
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="of XLA's CPU backend")

@@ -110,7 +110,7 @@ def network_config(kind: str, preset: str | None = None) -> NetworkConfig:
 
 
 def open_fields(kind: str, preset: str | None = None) -> dict[str, Any]:
-    """Return the fields, with values, that neither the data nor another section of the configuration decides.
+    """Return the fields, with values, that are not decided by the data or another section.
 
     Without a preset the values are those for images of 8x8, as the digits are, or points of the plane.
     """
