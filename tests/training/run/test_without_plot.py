@@ -250,7 +250,7 @@ def test_what_is_in_the_way_of_later_results_is_known_at_the_start(
             "density_coverage: k = 5 needs at least 6 samples of either kind, got 5 generated and 5 real",
         ),
         (["--metrics", "inception_score"], "inception_score: features must come with class probabilities, got none"),
-        (["--bits", "2"], "--bits needs diffrax: pip install 'artifex-samplers[ode]'"),
+        (["--likelihood-bits", "2"], "--likelihood-bits needs diffrax: pip install 'artifex-samplers[ode]'"),
         (["--out", "{tmp}"], "--out must be a file in a folder that is there, got"),
     ],
 )

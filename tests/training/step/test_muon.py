@@ -20,7 +20,7 @@ from artifex.backbones.mmdit import MMDiTBlock
 from artifex.backbones.spatial_transformer import SpatialTransformer
 from artifex.backbones.unet_blocks import ResBlock
 from artifex.training import OptimizerConfig
-from artifex.training.config.optimizer import _OPTIMISERS, Name, make_optimizer
+from artifex.training.config.optimizer import _OPTIMIZERS, Name, make_optimizer
 from artifex.training.named_leaves import map_by_name
 
 HostArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -182,7 +182,7 @@ def test_the_momentum_is_nesterovs_in_float64() -> None:
 
 DECAYING = [
     name for name in get_args(Name)
-    if {"weight_decay", "weight_decay_rate"} & inspect.signature(_OPTIMISERS[name]).parameters.keys()
+    if {"weight_decay", "weight_decay_rate"} & inspect.signature(_OPTIMIZERS[name]).parameters.keys()
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ Name = Literal[
 ]  # fmt: skip
 Curve = Literal["constant", "cosine", "linear", "rsqrt"]
 
-_OPTIMISERS: Final[Mapping[Name, Callable[..., optax.GradientTransformation]]] = {
+_OPTIMIZERS: Final[Mapping[Name, Callable[..., optax.GradientTransformation]]] = {
     "adabelief": optax.adabelief,
     "adadelta": optax.adadelta,
     "adafactor": optax.adafactor,
@@ -80,7 +80,7 @@ class OptimizerConfig(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "OptimizerConfig":
-        signature = inspect.signature(_OPTIMISERS[self.name]).parameters
+        signature = inspect.signature(_OPTIMIZERS[self.name]).parameters
         known = [name for name in signature if name not in _OURS]
         if self.weight_decay is not None and "weight_decay" not in known:
             raise ValueError(f"weight_decay must be null for {self.name}, which has none; got {self.weight_decay}")
@@ -157,7 +157,7 @@ def make_optimizer(
         parts = {True: options, False: {**options, "weight_decay": 0.0}}
         chosen = optax.partition({part: optax.novograd(rate, **given) for part, given in parts.items()}, decayed)
     else:
-        function = _OPTIMISERS[config.name]
+        function = _OPTIMIZERS[config.name]
         masks = {} if decayed is None else dict.fromkeys(_MASKS, decayed)
         chosen = function(rate, **options, **{name: mask for name, mask in masks.items() if _takes(function, name)})
     return chosen if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen)
