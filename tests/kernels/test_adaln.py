@@ -215,6 +215,7 @@ GOOD: Final = {"x": (2, 3, 4), "scale": (2, 4), "shift": (2, 4), "branch": (2, 3
         ({"gate": None}, "branch and gate go together, got branch alone"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...] | None], message: str) -> None:
     shapes = {**GOOD, **change}
     v = {name: jnp.zeros(shape) for name, shape in shapes.items() if shape is not None}
@@ -230,6 +231,7 @@ def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...] | None], messa
         ({"branch": jnp.bfloat16}, "branch must be of the dtype of x, float32, got bfloat16"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_dtypes_that_do_not_fit(change: dict[str, DTypeLike], message: str) -> None:
     v = {name: jnp.zeros(shape, change.get(name, jnp.float32)) for name, shape in GOOD.items()}
     with pytest.raises(ValueError, match=message):

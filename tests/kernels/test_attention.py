@@ -275,6 +275,7 @@ GOOD: Final = {"q": (2, 3, 4, 5), "k": (2, 6, 4, 5), "v": (2, 6, 4, 7)}
         ({"mask": (2, 6)}, r"mask must broadcast to .* = \(2, 4, 3, 6\), got shape \(2, 6\)"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...]], message: str) -> None:
     shapes = GOOD | change
     x = {name: jnp.asarray(np.zeros(shape), bool if name == "mask" else jnp.float32) for name, shape in shapes.items()}
@@ -292,6 +293,7 @@ def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...]], message: str
         ({"mask": jnp.float32}, "mask must be of dtype bool, got float32"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_dtypes_that_do_not_fit(change: dict[str, npt.DTypeLike], message: str) -> None:
     shapes = GOOD | {name: (1, 1, 3, 6) for name in change if name not in GOOD}
     x = {name: jnp.asarray(np.zeros(shape).astype(change.get(name, np.float32))) for name, shape in shapes.items()}
@@ -307,6 +309,7 @@ def test_dtypes_that_do_not_fit(change: dict[str, npt.DTypeLike], message: str) 
         ([(2, 3), (2, 6)], jnp.float32, "segment_ids must be of an integer dtype, got float32"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_segments_that_do_not_fit(shapes: list[tuple[int, ...]], dtype: npt.DTypeLike, message: str) -> None:
     q, k, v = (jnp.zeros(GOOD[name]) for name in ("q", "k", "v"))
     ids = [jnp.asarray(np.zeros(shape, dtype)) for shape in shapes]

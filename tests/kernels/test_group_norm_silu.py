@@ -204,7 +204,7 @@ GOOD: Final = {"x": (2, 3, 5, 4), "gamma": (4,), "beta": (4,), "scale": (2, 4), 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": (2, 4)}, r"x must be \(batch, ..., channels\) with at least one axis of places, got shape \(2, 4\)"),
+        ({"x": (2, 4)}, r"x must be \(batch, ..., channels\) with at least one spatial axis, got shape \(2, 4\)"),
         ({"x": (2, 0, 5, 4)}, r"x must have no empty axis, got shape \(2, 0, 5, 4\)"),
         ({"gamma": (1,)}, r"gamma must be \(channels,\) = \(4,\), got shape \(1,\)"),
         ({"beta": (2, 4)}, r"beta must be \(channels,\) = \(4,\), got shape \(2, 4\)"),
@@ -214,6 +214,7 @@ GOOD: Final = {"x": (2, 3, 5, 4), "gamma": (4,), "beta": (4,), "scale": (2, 4), 
         ({"shift": None}, "scale and shift go together, got scale alone"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...] | None], message: str) -> None:
     shapes = {**GOOD, **change}
     v = {name: jnp.zeros(shape) for name, shape in shapes.items() if shape is not None}
@@ -229,6 +230,7 @@ def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...] | None], messa
         ({"shift": jnp.complex64}, "shift must be of dtype .*, got complex64"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_dtypes_that_do_not_fit(change: dict[str, DTypeLike], message: str) -> None:
     v = {name: jnp.zeros(shape, change.get(name, jnp.float32)) for name, shape in GOOD.items()}
     with pytest.raises(ValueError, match=message):

@@ -143,6 +143,7 @@ X: Final = np.zeros((2, 3), np.float32)
         (X, X, 1.0, float("nan"), r"rescale must be in \[0, 1\], got nan"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_bad_input(
     c: npt.NDArray[Any], u: npt.NDArray[Any], scale: ArrayLike, rescale: ArrayLike | None, message: str
 ) -> None:

@@ -285,6 +285,7 @@ X: Final = np.zeros((2, 3), np.float32)
         ([X], [1.0], {"clip": float("nan")}, "clip must be positive and finite, got nan"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_bad_input(terms: list[npt.NDArray[Any]], weights: ArrayLike, options: dict[str, Any], message: str) -> None:
     if "key" in options:
         seed, *split = np.atleast_1d(options["key"])
@@ -303,6 +304,7 @@ def test_an_unknown_noise_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", [np.zeros(2, np.float32), np.zeros((), np.uint32), np.zeros(2, np.int32)])
+@pytest.mark.usefixtures("unhooked")
 def test_a_key_must_be_a_key(key: npt.NDArray[Any]) -> None:
     with pytest.raises(ValueError, match=r"key must come from jax.random.key or PRNGKey, got"):
         sample_keys(jnp.asarray(key), 2)

@@ -8,7 +8,7 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array
 
 from artifex.kernels import platform
-from artifex.kernels.platform import Target, pallas_call, shaped, why_no_pallas, why_no_triton
+from artifex.kernels.platform import Target, no_pallas_reason, no_triton_reason, pallas_call, shaped
 from tests.kernels.lowering import Platform, lowered
 
 
@@ -50,14 +50,14 @@ def test_platform_follows_the_default_device() -> None:
 @pytest.mark.parametrize(("platform", "runs"), [("gpu", True), ("tpu", True), ("cpu", False)])
 def test_where_pallas_runs(monkeypatch: pytest.MonkeyPatch, platform: str, runs: bool) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: platform)
-    assert why_no_pallas() == (None if runs else "Pallas compiles for gpu and tpu, and this process runs on cpu")
+    assert no_pallas_reason() == (None if runs else "Pallas compiles for gpu and tpu, and this process runs on cpu")
 
 
 def test_where_triton_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert why_no_triton() == "Triton compiles for gpu, and this process runs on tpu"
+    assert no_triton_reason() == "Triton compiles for gpu, and this process runs on tpu"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(platform, "find_spec", lambda name: None)
-    assert "pip install 'artifex-kernels[triton]'" in str(why_no_triton())
+    assert "pip install 'artifex-kernels[triton]'" in str(no_triton_reason())
     monkeypatch.setattr(platform, "find_spec", lambda name: name)
-    assert why_no_triton() is None
+    assert no_triton_reason() is None

@@ -229,6 +229,7 @@ GOOD: Final = {"q": (2, 3, 4, 8), "k": (2, 3, 4, 8), "positions": (3, 2), "q_gai
         ({"k_gain": (4, 8)}, r"k_gain must be \(head_dim,\) = \(8,\), got shape \(4, 8\)"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...]], message: str) -> None:
     v = {name: jnp.zeros(shape) for name, shape in {**GOOD, **change}.items()}
     with pytest.raises(ValueError, match=message):
@@ -244,6 +245,7 @@ def test_shapes_that_do_not_fit(change: dict[str, tuple[int, ...]], message: str
         ({"positions": jnp.bool_}, "positions must be of an integer or floating dtype, got bool"),
     ],
 )
+@pytest.mark.usefixtures("unhooked")
 def test_dtypes_that_do_not_fit(change: dict[str, DTypeLike], message: str) -> None:
     v = {name: jnp.zeros(shape, change.get(name, jnp.float32)) for name, shape in GOOD.items()}
     with pytest.raises(ValueError, match=message):

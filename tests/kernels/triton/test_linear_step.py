@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from artifex.kernels import ImplementationName, Noise, platform
 from artifex.kernels.linear_step import api, philox
-from artifex.kernels.linear_step.kernel import MOST_TERMS
+from artifex.kernels.linear_step.support import MAX_TERMS
 from artifex.kernels.linear_step.triton import step_kernel, threefry_words, triton
 from artifex.kernels.platform import shaped, triton_jit
 from tests.kernels.linear_steps import (
@@ -41,7 +41,7 @@ def _interpreted() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("shape", "count", "each"),
-    [((3,), 1, False), ((2, 3, 5), 3, True), ((2, 300), 2, True), ((1, 7), MOST_TERMS, False)],
+    [((3,), 1, False), ((2, 3, 5), 3, True), ((2, 300), 2, True), ((1, 7), MAX_TERMS, False)],
 )
 def test_the_formula_forward_and_backward(shape: tuple[int, ...], count: int, each: bool) -> None:
     check_formula(BODY, shape, count, each, 1.0, seed=count)
@@ -122,7 +122,7 @@ def test_lowered_for_a_gpu_that_is_not_there(kind: Noise) -> None:
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", [None, "key", "philox"])
 def test_compiled_for_a_gpu_that_is_not_there(kind: Noise | None, dtype: str) -> None:
-    pointers = {f"t{i}": dtype for i in range(MOST_TERMS)} | {"weights": "fp32", "scale": "fp32", "seeds": "u32"}
+    pointers = {f"t{i}": dtype for i in range(MAX_TERMS)} | {"weights": "fp32", "scale": "fp32", "seeds": "u32"}
     drawn = {"threefry": kind == "key", "philox": kind == "philox"}
     constants = {"n": 4096, "blocks": 4, "terms": 3, **drawn, "clip": 1.0, "block": 1024}
     cubin = compiled(step_kernel, pointers | {"out": dtype}, constants, warps=4, stages=1)

@@ -1,10 +1,8 @@
-"""What every kernel asks of the arrays it is given, before anything is traced."""
+"""Checks of the arrays that every kernel takes."""
 
 from typing import Final
 
 from jaxtyping import Array
-
-from artifex.kernels.platform import why_no_pallas, why_no_triton
 
 DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
 
@@ -24,22 +22,12 @@ def check_axes(name: str, x: Array, axes: str, at_least: int, at_most: int | Non
 
 
 def check_shape(name: str, x: Array, axes: str, shape: tuple[int, ...]) -> None:
-    """Raises a ValueError unless ``x`` is of ``shape``, whose axes are called ``axes``, and of a dtype for kernels."""
+    """Raises a ValueError unless ``x`` has the shape ``shape``, described by ``axes``, and a dtype for kernels."""
     if x.shape != shape:
         raise ValueError(f"{name} must be {axes} = {shape}, got shape {x.shape}")
     check_dtype(name, x)
 
 
-def why_not_pallas(x: Array, *_: object) -> str | None:
-    """Why a Pallas kernel that computes in float32 can't take ``x`` here; None where it can."""
-    return why_no_pallas() or _too_wide(x)
-
-
-def why_not_triton(x: Array, *_: object) -> str | None:
-    """Why a Triton kernel that computes in float32 can't take ``x`` here; None where it can."""
-    return why_no_triton() or _too_wide(x)
-
-
-def _too_wide(x: Array) -> str | None:
-    """That kernels for accelerators compute in float32."""
-    return f"it computes in float32, and the input is {x.dtype}" if x.dtype == "float64" else None
+def float64_reason(x: Array) -> str | None:
+    """The reason why a kernel that computes in float32 can't take ``x``; None where it can."""
+    return "it computes in float32, and got float64" if x.dtype == "float64" else None

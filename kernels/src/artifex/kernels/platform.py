@@ -86,14 +86,14 @@ def match_varying(arrays: Arrays) -> Arrays:
     return out
 
 
-def why_no_pallas() -> str | None:
-    """Why no Pallas kernel can run here; None where one can."""
+def no_pallas_reason() -> str | None:
+    """The reason why no Pallas kernel can run here; None where one can."""
     here = platform()
     return None if here in ("gpu", "tpu") else f"Pallas compiles for gpu and tpu, and this process runs on {here}"
 
 
-def why_no_triton() -> str | None:
-    """Why no Triton kernel can run here; None where one can."""
+def no_triton_reason() -> str | None:
+    """The reason why no Triton kernel can run here; None where one can."""
     here = platform()
     if here != "gpu":
         return f"Triton compiles for gpu, and this process runs on {here}"

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
+from artifex.kernels.adaln import support
 from artifex.kernels.adaln.config import FASTEST
 from artifex.kernels.adaln.pallas import pallas
 from artifex.kernels.adaln.reference import reference
 from artifex.kernels.adaln.xla import xla
-from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
+from artifex.kernels.checks import check_axes, check_dtype, check_shape
 from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
 from artifex.kernels.ranges import check_positive
@@ -29,37 +30,37 @@ def _triton(
 IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
     "reference": Implementation(reference),
     "xla": Implementation(xla),
-    "pallas": Implementation(pallas, why_not_pallas),
-    "triton": Implementation(_triton, why_not_triton),
+    "pallas": Implementation(pallas, support.pallas),
+    "triton": Implementation(_triton, support.triton),
 }
 
 
 def adaln(
-    x: Array,
-    scale: Array,
-    shift: Array,
+    x: Float[Array, "b t c"],
+    scale: Float[Array, "b c"],
+    shift: Float[Array, "b c"],
     *,
-    branch: Array | None = None,
-    gate: Array | None = None,
+    branch: Float[Array, "b t c"] | None = None,
+    gate: Float[Array, "b c"] | None = None,
     epsilon: float = 1e-6,
     implementation: ImplementationName | None = None,
-) -> tuple[Array, Array]:
-    r"""A gated residual, and layer norm of it, scaled and shifted by the condition.
+) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
+    r"""A gated residual and its layer norm, scaled and shifted by the condition.
 
     $$h = x + \mathrm{gate} \cdot \mathrm{branch},\qquad
       y = \frac{h - \mu}{\sqrt{\sigma^2 + \epsilon}}\,(1 + \mathrm{scale}) + \mathrm{shift}$$
 
     with mean $\mu$ and variance $\sigma^2$ of a token over its channels. Everything is computed in float32 at least;
-    ``y`` is the norm of ``h`` as it is given back, rounded to the dtype of ``x``.
+    ``y`` is the norm of ``h`` after rounding to the dtype of ``x``.
 
     Args:
         x: tokens, ``(batch, tokens, channels)``, of dtype float16, bfloat16, float32 or float64.
         scale: ``(batch, channels)``, of any of these dtypes.
-        shift: ``(batch, channels)``, likewise.
-        branch: what a branch adds to the tokens, like ``x`` in shape and dtype; None adds nothing, and ``h`` is ``x``.
-        gate: ``(batch, channels)``, weights of the branch; given with it or not at all.
+        shift: ``(batch, channels)``, of any of these dtypes.
+        branch: output of a branch, of the shape and dtype of ``x``; None adds nothing, and ``h`` is ``x``.
+        gate: ``(batch, channels)``, weights of the branch; required with it and only then.
         epsilon: added to the variance, positive.
-        implementation: the implementation to run; None takes the fastest that is known.
+        implementation: which one to run; None takes the fastest that is known.
 
     Returns:
         ``h`` and ``y``, in the shape and dtype of ``x``.
@@ -67,7 +68,7 @@ def adaln(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, a gate without its branch, or an
             epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names one that does not exist or can't run here.
 
     References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
     """

@@ -9,7 +9,7 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
 from artifex.kernels.adaln.config import DEFAULT, Config
-from artifex.kernels.adaln.kernel import by_kernel
+from artifex.kernels.adaln.vjp import with_vjp
 from artifex.kernels.platform import Target, pallas_call, shaped
 from artifex.kernels.tiles import ceil_to, padded, tile, tile_rows
 
@@ -56,7 +56,7 @@ def pallas(
         )(*(padded(a, length, width) if a.ndim == 3 else padded(a[:, None], width) for a in args))
         return tuple(a[:, :t, :c] if a.ndim == 3 else a[..., :c] for a in filled)
 
-    return by_kernel(partial(call, False), partial(call, True), x, branch, gate, scale, shift)
+    return with_vjp(partial(call, False), partial(call, True), x, branch, gate, scale, shift)
 
 
 def _forward(

@@ -7,7 +7,7 @@ import triton.language as tl
 from jaxtyping import Array, Float
 
 from artifex.kernels.adaln.config import DEFAULT, Config
-from artifex.kernels.adaln.kernel import by_kernel
+from artifex.kernels.adaln.vjp import with_vjp
 from artifex.kernels.platform import Launch, launch, shaped, triton_jit
 from artifex.kernels.tiles import power_of_two
 
@@ -69,7 +69,7 @@ def triton(
         )
         return out if gated else out[:3]
 
-    return by_kernel(forward, backward, x, branch, gate, scale, shift)
+    return with_vjp(forward, backward, x, branch, gate, scale, shift)
 
 
 def _warps(config: Config, channels: int) -> int:

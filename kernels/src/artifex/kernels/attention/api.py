@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Final, Literal, overload
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Integer
 
-from artifex.kernels.attention import supported
+from artifex.kernels.attention import support
 from artifex.kernels.attention.config import FASTEST
 from artifex.kernels.attention.cudnn import cudnn
 from artifex.kernels.attention.pallas import pallas
@@ -17,6 +17,7 @@ from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.platform import platform
 
+SegmentIds = Integer[Array, "b t"] | tuple[Integer[Array, "b t"], Integer[Array, "b s"]]
 Run = Implementation[
     [Array, Array, Array, Array | None, Array | None, tuple[Array, Array] | None, bool, float], tuple[Array, Array]
 ]
@@ -32,7 +33,7 @@ def _triton(
     is_causal: bool,
     scale: float,
 ) -> tuple[Array, Array]:
-    """The Triton implementation, imported where it is wanted: Triton is an extra."""
+    # Imported here: Triton is an extra.
     from artifex.kernels.attention.triton import triton
 
     out, lse = triton(q, k, v, bias, mask, segments, is_causal, scale)
@@ -42,58 +43,58 @@ def _triton(
 IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
     "reference": Implementation(reference),
     "xla": Implementation(xla),
-    "pallas": Implementation(pallas, supported.pallas),
-    "triton": Implementation(_triton, supported.triton),
-    "cudnn": Implementation(cudnn, supported.cudnn),
+    "pallas": Implementation(pallas, support.pallas),
+    "triton": Implementation(_triton, support.triton),
+    "cudnn": Implementation(cudnn, support.cudnn),
 }
 # JAX's cuDNN attention gives the log-sum-exp without its gradient.
 WITH_LSE: Final[Mapping[ImplementationName, Run]] = {
     **IMPLEMENTATIONS,
-    "cudnn": Implementation(cudnn, supported.cudnn_with_lse),
+    "cudnn": Implementation(cudnn, support.cudnn_with_lse),
 }
 
 
 @overload
 def attention(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "b t h d"],
+    k: Float[Array, "b s h d"],
+    v: Float[Array, "b s h e"],
     *,
-    bias: Array | None = None,
-    mask: Array | None = None,
-    segment_ids: Array | tuple[Array, Array] | None = None,
+    bias: Float[Array, "..."] | None = None,
+    mask: Bool[Array, "..."] | None = None,
+    segment_ids: SegmentIds | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: Literal[False] = False,
     implementation: ImplementationName | None = None,
-) -> Array: ...
+) -> Float[Array, "b t h e"]: ...
 @overload
 def attention(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "b t h d"],
+    k: Float[Array, "b s h d"],
+    v: Float[Array, "b s h e"],
     *,
-    bias: Array | None = None,
-    mask: Array | None = None,
-    segment_ids: Array | tuple[Array, Array] | None = None,
+    bias: Float[Array, "..."] | None = None,
+    mask: Bool[Array, "..."] | None = None,
+    segment_ids: SegmentIds | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: Literal[True],
     implementation: ImplementationName | None = None,
-) -> tuple[Array, Array]: ...
+) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]: ...
 def attention(
-    q: Array,
-    k: Array,
-    v: Array,
+    q: Float[Array, "b t h d"],
+    k: Float[Array, "b s h d"],
+    v: Float[Array, "b s h e"],
     *,
-    bias: Array | None = None,
-    mask: Array | None = None,
-    segment_ids: Array | tuple[Array, Array] | None = None,
+    bias: Float[Array, "..."] | None = None,
+    mask: Bool[Array, "..."] | None = None,
+    segment_ids: SegmentIds | None = None,
     is_causal: bool = False,
     scale: float | None = None,
     return_lse: bool = False,
     implementation: ImplementationName | None = None,
-) -> Array | tuple[Array, Array]:
+) -> Float[Array, "b t h e"] | tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
     r"""Softmax attention over any number of tokens.
 
     $$\mathrm{out}_t = \sum_s \frac{e^{a_{ts}}}{\sum_{s'} e^{a_{ts'}}}\, v_s,\qquad
@@ -101,28 +102,28 @@ def attention(
 
     Args:
         q: queries, ``(batch, tokens, heads, head_dim)``, of dtype float16, bfloat16, float32 or float64.
-        k: keys, ``(batch, keys, heads, head_dim)``, of the dtype of ``q``; as many as there are ``v``.
+        k: keys, ``(batch, keys, heads, head_dim)``, of the dtype of ``q``.
         v: values, ``(batch, keys, heads, value_dim)``, of the dtype of ``q``.
         bias: added to the scores, of a floating dtype; broadcasts to ``(batch, heads, tokens, keys)``. Minus infinity
-            hides a key as ``mask`` does.
-        mask: True where a token may see a key; broadcasts like ``bias``, so what hides the padding of each sample
-            enters as ``(batch, 1, 1, keys)``. A token that sees no key gets zeros, and its gradients are zeros.
-        segment_ids: integers; a token sees the keys of its own segment alone. ``(batch, tokens)`` where queries and
-            keys are the same tokens, else a pair, of the queries and of the keys. Samples packed into one row,
-            or padding (a number that no token has), so cost no array of ``tokens x keys``.
-        is_causal: token ``t`` sees the keys ``s <= t`` alone, both counted from the first.
-        scale: of the scores, a number; ``head_dim ** -0.5`` where None.
-        return_lse: also give ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least: minus infinity
-            for a token that sees no key.
+            masks a key as ``mask`` does.
+        mask: True where a token attends to a key; broadcasts like ``bias``, so a mask of each sample's padding is
+            ``(batch, 1, 1, keys)``. A token that attends to no key has zeros as its output and gradients.
+        segment_ids: integers; a token attends only to keys of its own segment. ``(batch, tokens)`` for
+            self-attention, else a pair for the queries and the keys. Packed samples, or padding (a number that no
+            token has), then need no array of ``tokens x keys``.
+        is_causal: whether token ``t`` attends only to the keys ``s <= t``.
+        scale: factor of the scores; ``head_dim ** -0.5`` where None.
+        return_lse: whether to return also ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least, minus
+            infinity for a token that attends to no key.
         implementation: which one to run; None takes the fastest that is known (``config.FASTEST``). ``reference`` and
             ``xla`` are differentiable in any mode; ``pallas``, ``triton`` and ``cudnn`` in reverse mode, once.
 
     Returns:
-        ``(batch, tokens, heads, value_dim)`` in the dtype of ``q``, with the log-sum-exp behind it where asked for.
+        ``(batch, tokens, heads, value_dim)`` in the dtype of ``q``, and the log-sum-exp with ``return_lse``.
 
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, or a scale that is not finite.
-        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names one that does not exist or can't run here.
 
     References: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
     """
@@ -148,7 +149,7 @@ def attention(
 
 
 def _check_qkv(q: Array, k: Array, v: Array) -> None:
-    """Raises a ValueError unless the three make an attention."""
+    """Raises a ValueError unless the shapes and dtypes of ``q``, ``k`` and ``v`` agree."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 4:
             raise ValueError(f"{name} must be (batch, tokens, heads, head_dim), got shape {x.shape}")
@@ -164,7 +165,7 @@ def _check_qkv(q: Array, k: Array, v: Array) -> None:
 
 
 def _four_axes(name: str, x: Array, full: tuple[int, ...]) -> Array:
-    """``x`` with leading axes of size 1, checked to broadcast to ``full``."""
+    """``x`` reshaped to four axes; raises a ValueError unless it broadcasts to ``full``."""
     shape = (1,) * (4 - x.ndim) + x.shape
     if len(shape) != 4 or any(n not in (1, m) for n, m in zip(shape, full, strict=True)):
         raise ValueError(f"{name} must broadcast to (batch, heads, tokens, keys) = {full}, got shape {x.shape}")
@@ -172,7 +173,7 @@ def _four_axes(name: str, x: Array, full: tuple[int, ...]) -> Array:
 
 
 def _segments(segment_ids: Array | tuple[Array, Array], q: Array, k: Array) -> tuple[Array, Array]:
-    """The segments of the queries and of the keys, checked to be integers, one a token."""
+    """The segments of queries and keys; raises a ValueError unless there is one integer per token."""
     pair = segment_ids if isinstance(segment_ids, tuple) else (segment_ids, segment_ids)
     for ids, name, x in zip(pair, ("queries", "keys"), (q, k), strict=True):
         if not jnp.issubdtype(ids.dtype, jnp.integer):

@@ -17,8 +17,8 @@ from jax.experimental import pallas as pl
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from artifex.kernels.attention.gradient import Inputs, with_gradient
 from artifex.kernels.attention.pallas_tiles import Refs, Tiles
+from artifex.kernels.attention.vjp import Inputs, with_vjp
 from artifex.kernels.platform import Target
 
 
@@ -65,7 +65,7 @@ def pallas(
         d_k, d_v = tiles.call(kernels.d_kv, "s", arrays, {"d_k": wide["d_k"], "d_v": wide["d_v"]})
         return back_to_heads(d_q, t, d), back_to_heads(d_k, s, d), back_to_heads(d_v, s, e)
 
-    return with_gradient(forward, backward, is_causal, scale)(Inputs(q, k, v, bias, mask, segments))
+    return with_vjp(forward, backward, is_causal, scale)(Inputs(q, k, v, bias, mask, segments))
 
 
 @dataclass(frozen=True)

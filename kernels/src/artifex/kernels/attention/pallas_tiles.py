@@ -10,7 +10,7 @@ from jax.experimental import pallas as pl
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels.attention.gradient import Inputs
+from artifex.kernels.attention.vjp import Inputs
 from artifex.kernels.platform import Target, pallas_call, platform, shaped
 
 Axis = Literal["t", "s"]

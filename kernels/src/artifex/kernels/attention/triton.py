@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from artifex.kernels import platform
 from artifex.kernels.attention.config import Tile, TritonTiles, triton_tiles
-from artifex.kernels.attention.gradient import Inputs, with_gradient
 from artifex.kernels.attention.triton_kernels import forward_kernel, keys_kernel, queries_kernel
+from artifex.kernels.attention.vjp import Inputs, with_vjp
 from artifex.kernels.platform import Constants, Launch, TritonKernel, shaped
 
 
@@ -47,7 +47,7 @@ def triton(
         grid = (b * h * -(-s // chosen.keys.keys),)
         return by_tokens + _run(launch, keys_kernel, grid, arrays, (d_k, d_v), chosen.keys, given, scale)
 
-    return with_gradient(forward, backward, is_causal, scale)(Inputs(q, k, v, bias, mask, segments))
+    return with_vjp(forward, backward, is_causal, scale)(Inputs(q, k, v, bias, mask, segments))
 
 
 def constants(

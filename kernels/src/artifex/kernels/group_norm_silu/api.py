@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from artifex.kernels.checks import check_axes, check_dtype, check_shape, why_not_pallas, why_not_triton
+from artifex.kernels.checks import check_axes, check_dtype, check_shape
 from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
+from artifex.kernels.group_norm_silu import support
 from artifex.kernels.group_norm_silu.config import FASTEST
 from artifex.kernels.group_norm_silu.pallas import pallas
 from artifex.kernels.group_norm_silu.reference import reference
@@ -28,43 +29,43 @@ def _triton(x: Array, weight: Array, bias: Array, groups: int, epsilon: float, s
 IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
     "reference": Implementation(reference),
     "xla": Implementation(xla),
-    "pallas": Implementation(pallas, why_not_pallas),
-    "triton": Implementation(_triton, why_not_triton),
+    "pallas": Implementation(pallas, support.pallas),
+    "triton": Implementation(_triton, support.triton),
 }
 
 
 def group_norm_silu(
-    x: Array,
-    gamma: Array,
-    beta: Array,
+    x: Float[Array, "b *p c"],
+    gamma: Float[Array, " c"],
+    beta: Float[Array, " c"],
     *,
     groups: int,
-    scale: Array | None = None,
-    shift: Array | None = None,
+    scale: Float[Array, "b c"] | None = None,
+    shift: Float[Array, "b c"] | None = None,
     silu: bool = True,
     epsilon: float = 1e-6,
     implementation: ImplementationName | None = None,
-) -> Array:
-    r"""Group norm over all places, modulated by the condition, and SiLU.
+) -> Float[Array, "b *p c"]:
+    r"""Group norm over all pixels, modulated by the condition, and SiLU.
 
     $$y = \mathrm{silu}\Big(\Big(\gamma\,\frac{x - \mu_g}{\sqrt{\sigma_g^2 + \epsilon}} + \beta\Big)
       (1 + \mathrm{scale}) + \mathrm{shift}\Big),\qquad \mathrm{silu}(u) = \frac{u}{1 + e^{-u}}$$
 
-    with mean $\mu_g$ and variance $\sigma_g^2$ of a sample over the places and channels of a group. Everything is
-    computed in float32 at least. ``xla`` takes the variance from sums of squares, so it is off by up to
-    $\mu_g^2 / \sigma_g^2$ roundings: not for means hundreds of times as large as the spread, which the others bear.
+    with mean $\mu_g$ and variance $\sigma_g^2$ of a sample over the pixels and channels of a group. Everything is
+    computed in float32 at least. ``xla`` takes the variance from sums of squares, which multiplies its rounding error
+    by $\mu_g^2 / \sigma_g^2$: choose another for means hundreds of times as large as the standard deviation.
 
     Args:
-        x: ``(batch, height, width, channels)``, or with any other number of axes of places, at least one; of dtype
-            float16, bfloat16, float32 or float64.
+        x: ``(batch, height, width, channels)``, or any other number of spatial axes, at least one; of dtype float16,
+            bfloat16, float32 or float64.
         gamma: ``(channels,)``, of any of these dtypes.
-        beta: ``(channels,)``, likewise.
-        groups: of neighbouring channels, as many in each.
-        scale: ``(batch, channels)``; given with ``shift`` or not at all.
-        shift: ``(batch, channels)``.
-        silu: False leaves the SiLU out.
+        beta: ``(channels,)``, of any of these dtypes.
+        groups: number of groups of consecutive channels, all of one size.
+        scale: ``(batch, channels)``; required with ``shift`` and only then.
+        shift: ``(batch, channels)``; required with ``scale`` and only then.
+        silu: whether to apply the SiLU.
         epsilon: added to the variance, positive.
-        implementation: the implementation to run; None takes the fastest that is known.
+        implementation: which one to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of ``x``.
@@ -72,12 +73,12 @@ def group_norm_silu(
     Raises:
         ValueError: for shapes or dtypes that don't fit each other, an empty axis, groups that don't divide the
             channels, a scale without its shift, or an epsilon that is not positive.
-        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names one that does not exist or can't run here.
 
     References: Wu and He 2018, https://arxiv.org/abs/1803.08494; Dhariwal and Nichol 2021 for the modulation,
         https://arxiv.org/abs/2105.05233
     """
-    check_axes("x", x, "(batch, ..., channels) with at least one axis of places", 3, 32)
+    check_axes("x", x, "(batch, ..., channels) with at least one spatial axis", 3, 32)
     check_dtype("x", x)
     b, c = x.shape[0], x.shape[-1]
     check_shape("gamma", gamma, "(channels,)", (c,))

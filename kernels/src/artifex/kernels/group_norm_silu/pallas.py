@@ -10,7 +10,7 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
 from artifex.kernels.group_norm_silu.config import DEFAULT, Config
-from artifex.kernels.group_norm_silu.kernel import Passes, by_kernel
+from artifex.kernels.group_norm_silu.vjp import Passes, with_vjp
 from artifex.kernels.platform import Target, pallas_call, shaped
 from artifex.kernels.tiles import ceil_to, padded, tile, tile_rows
 
@@ -58,7 +58,7 @@ def pallas(
         sums=partial(call, partial(_sums, silu=silu), part, 2),
         pull=partial(call, partial(_pull, silu=silu), places, 1),
     )
-    return by_kernel(passes, x, weight, bias, groups, epsilon)
+    return with_vjp(passes, x, weight, bias, groups, epsilon)
 
 
 def _moments(x: jax.Ref, means: jax.Ref, squares: jax.Ref, *, places: int) -> None:

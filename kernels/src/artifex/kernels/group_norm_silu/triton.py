@@ -7,7 +7,7 @@ import triton.language as tl
 from jaxtyping import Array, Float
 
 from artifex.kernels.group_norm_silu.config import DEFAULT, Config
-from artifex.kernels.group_norm_silu.kernel import Passes, by_kernel
+from artifex.kernels.group_norm_silu.vjp import Passes, with_vjp
 from artifex.kernels.platform import Launch, TritonKernel, launch, shaped, triton_jit
 from artifex.kernels.tiles import power_of_two
 
@@ -46,7 +46,7 @@ def triton(
         sums=partial(call, sums_kernel, config.tiles),
         pull=partial(call, pull_kernel, 1),
     )
-    return by_kernel(passes, x, weight, bias, groups, epsilon)
+    return with_vjp(passes, x, weight, bias, groups, epsilon)
 
 
 @triton_jit

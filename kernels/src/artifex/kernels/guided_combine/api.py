@@ -1,4 +1,4 @@
-"""The contract of the guided combination: classifier-free guidance, and what keeps its result in range."""
+"""The contract of the guided combination: classifier-free guidance, with rescale and dynamic threshold."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
+from artifex.kernels.guided_combine import support
 from artifex.kernels.guided_combine.config import FASTEST
-from artifex.kernels.guided_combine.kernel import why_not_pallas, why_not_triton
 from artifex.kernels.guided_combine.pallas import pallas
 from artifex.kernels.guided_combine.reference import reference
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
@@ -23,7 +23,6 @@ from artifex.kernels.guided_combine.xla import xla
 def _triton(
     conditional: Array, unconditional: Array, scale: Array, rescale: Array | None, threshold: DynamicThreshold | None
 ) -> Array:
-    """The Triton implementation; its module imports Triton."""
     from artifex.kernels.guided_combine.triton import triton
 
     out: Array = triton(conditional, unconditional, scale, rescale, threshold)
@@ -34,26 +33,26 @@ Run = Implementation[[Array, Array, Array, Array | None, DynamicThreshold | None
 IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
     "reference": Implementation(reference),
     "xla": Implementation(xla),
-    "pallas": Implementation(pallas, why_not_pallas),
-    "triton": Implementation(_triton, why_not_triton),
+    "pallas": Implementation(pallas, support.pallas),
+    "triton": Implementation(_triton, support.triton),
 }
 
 
 def guided_combine(
-    conditional: Array,
-    unconditional: Array,
+    conditional: Float[Array, "b *d"],
+    unconditional: Float[Array, "b *d"],
     scale: ArrayLike,
     *,
     rescale: ArrayLike | None = None,
     threshold: DynamicThreshold | None = None,
     implementation: ImplementationName | None = None,
-) -> Array:
-    r"""A conditional and an unconditional output put together, each sample's result held to its own statistics.
+) -> Float[Array, "b *d"]:
+    r"""Combine a conditional and an unconditional output, with each sample's result kept in range.
 
     $$g_b = c_b + (w_b - 1)(c_b - u_b),\qquad
       g_b' = \Big(1 + \phi_b\Big(\frac{\mathrm{std}(c_b)}{\mathrm{std}(g_b)} - 1\Big)\Big)\, g_b$$
 
-    and, where asked for, ``threshold`` of the result. Without both it is a ``linear_step`` of two terms.
+    followed by ``threshold``. Without either it is a ``linear_step`` of two terms.
 
     Args:
         conditional: $c$, ``(batch, ...)``, of dtype float16, bfloat16, float32 or float64; computed in float32
@@ -61,16 +60,16 @@ def guided_combine(
         unconditional: $u$, of the same shape.
         scale: $w$, one number or ``(batch,)``; 1 gives ``conditional`` itself, 0 ``unconditional``.
         rescale: $\phi$ in [0, 1], one number or ``(batch,)``; 1 gives each sample the standard deviation of its
-            conditional output, over all its axes. None leaves it as it is. A sample without any spread is left alone.
-        threshold: the range that each sample is held to, after ``rescale``; for outputs that are data.
-        implementation: the implementation to run; None takes the fastest that is known.
+            conditional output, over all its axes. None, or a constant sample, is not rescaled.
+        threshold: range to which each sample is clipped after ``rescale``; for outputs that are data.
+        implementation: which one to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of ``conditional``.
 
     Raises:
         ValueError: for shapes or dtypes that don't fit, an empty axis, or a ``rescale`` known to be outside its range.
-        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names one that does not exist or can't run here.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598; Lin et al. 2023 (rescale),
         https://arxiv.org/abs/2305.08891; Saharia et al. 2022 (threshold), https://arxiv.org/abs/2205.11487

@@ -8,8 +8,8 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Float
 
 from artifex.kernels.guided_combine.config import DEFAULT, Config
-from artifex.kernels.guided_combine.kernel import by_kernel
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
+from artifex.kernels.guided_combine.vjp import with_vjp
 from artifex.kernels.platform import Target, pallas_call, shaped
 
 
@@ -25,7 +25,7 @@ def pallas(
 ) -> Float[Array, "b n"]:
     """One sample a row; see ``guided_combine``. Rows that are no power of two long are padded, which copies them."""
     kernel = partial(_rows, threshold=threshold, target=target, config=config)
-    return by_kernel(kernel, conditional, unconditional, scale, rescale, threshold)
+    return with_vjp(kernel, conditional, unconditional, scale, rescale, threshold)
 
 
 def _rows(

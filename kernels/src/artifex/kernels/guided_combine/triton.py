@@ -9,8 +9,8 @@ import triton.language as tl
 from jaxtyping import Array, Float
 
 from artifex.kernels.guided_combine.config import DEFAULT, Config
-from artifex.kernels.guided_combine.kernel import by_kernel
 from artifex.kernels.guided_combine.threshold import DynamicThreshold
+from artifex.kernels.guided_combine.vjp import with_vjp
 from artifex.kernels.platform import Launch, launch, shaped, triton_jit
 
 LARGEST: Final = float(np.finfo(np.float32).max)
@@ -28,7 +28,7 @@ def triton(
 ) -> Float[Array, "b n"]:
     """One sample a row; see ``guided_combine``."""
     kernel = partial(_rows, threshold=threshold, launch=launch, config=config)
-    return by_kernel(kernel, conditional, unconditional, scale, rescale, threshold)
+    return with_vjp(kernel, conditional, unconditional, scale, rescale, threshold)
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""The contract of the linear step: what samplers, the forward process and guidance have in common."""
+"""The contract of the linear step, which samplers, the forward process and guidance share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, get_args
@@ -6,27 +6,26 @@ from typing import Final, get_args
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Float, Key, UInt32
 
 from artifex.kernels.checks import check_dtype
 from artifex.kernels.dispatch import Implementation, ImplementationName, dispatch
 from artifex.kernels.dtypes import accumulation_dtype
+from artifex.kernels.linear_step import support
 from artifex.kernels.linear_step.config import FASTEST
-from artifex.kernels.linear_step.kernel import why_not_pallas, why_not_triton
 from artifex.kernels.linear_step.noise import Noise, sample_keys
 from artifex.kernels.linear_step.pallas import pallas
 from artifex.kernels.linear_step.reference import reference
 from artifex.kernels.linear_step.xla import xla
 from artifex.kernels.ranges import check_number, check_positive
 
-Terms = Sequence[Array]
-"""Arrays of one shape, the batch in front."""
+Terms = Sequence[Float[Array, "b *d"]]
+"""Arrays of one shape, with the batch first."""
 
 
 def _triton(
     terms: Terms, weights: Array, noise_scale: Array | None, keys: Array | None, clip: float | None, noise: Noise
 ) -> Array:
-    """The Triton implementation; its module imports Triton."""
     from artifex.kernels.linear_step.triton import triton
 
     out: Array = triton(terms, weights, noise_scale, keys, clip, noise)
@@ -37,8 +36,8 @@ Run = Implementation[[Terms, Array, Array | None, Array | None, float | None, No
 IMPLEMENTATIONS: Final[Mapping[ImplementationName, Run]] = {
     "reference": Implementation(reference),
     "xla": Implementation(xla),
-    "pallas": Implementation(pallas, why_not_pallas),
-    "triton": Implementation(_triton, why_not_triton),
+    "pallas": Implementation(pallas, support.pallas),
+    "triton": Implementation(_triton, support.triton),
 }
 
 
@@ -47,11 +46,11 @@ def linear_step(
     weights: ArrayLike,
     *,
     noise_scale: ArrayLike | None = None,
-    key: Array | None = None,
+    key: Key[Array, "..."] | UInt32[Array, "..."] | None = None,
     clip: float | None = None,
     noise: Noise = "key",
     implementation: ImplementationName | None = None,
-) -> Array:
+) -> Float[Array, "b *d"]:
     r"""A weighted sum of arrays plus Gaussian noise, in one pass.
 
     $$\mathrm{out}_b = \mathrm{clip}\Big(\sum_j w_{bj}\, \mathrm{terms}_{jb} + s_b z_b\Big),\qquad
@@ -59,17 +58,17 @@ def linear_step(
 
     Args:
         terms: arrays of one shape ``(batch, ...)`` and of dtype float16, bfloat16, float32 or float64; the sum is
-            formed in the widest of their dtypes, float32 at least, and given back in the dtype of the first.
-        weights: ``(n,)`` for all samples alike, or ``(batch, n)``.
+            computed in the widest of their dtypes, float32 at least, and returned in the dtype of the first.
+        weights: ``(n,)`` for all samples, or ``(batch, n)``.
         noise_scale: standard deviation of the noise, at least 0, one number or ``(batch,)``; None adds none and needs
             no key.
-        key: one key, or one a sample, ``(batch,)``; see ``sample_keys``.
-        clip: the result is held to ``[-clip, clip]``, noise and all.
+        key: one key, or one per sample, ``(batch,)``; see ``sample_keys``.
+        clip: bound of the result's absolute value, noise included.
         noise: ``"key"`` is what ``jax.random.normal`` draws from each sample's key. From a threefry key (JAX's default)
             all implementations draw the same 32 random bits for each number and the same uniform number; the normal
             numbers agree within 3e-5. ``"philox"`` is cheaper in ``triton`` alone and guarantees only the
             distribution: standard normal, independent, the same for the same key and implementation.
-        implementation: the implementation to run; None takes the fastest that is known.
+        implementation: which one to run; None takes the fastest that is known.
 
     Returns:
         An array of the shape and dtype of the first term.
@@ -77,7 +76,7 @@ def linear_step(
     Raises:
         ValueError: for no terms, shapes or dtypes that don't fit, a clip that is not positive, noise without a key, or
             of an unknown kind.
-        UnsupportedKernelError: if ``implementation`` names an implementation that does not exist or can't run here.
+        UnsupportedKernelError: if ``implementation`` names one that does not exist or can't run here.
     """
     terms = tuple(terms)
     _check_terms(terms)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from artifex.kernels.ranges import check_whole
 
 Noise = Literal["key", "philox"]
 """``key`` is what ``jax.random.normal`` draws from each sample's key; ``philox`` is cheaper in ``triton``."""
+
+THREEFRY: Final = "threefry2x32"
+"""The name of JAX's default generator."""
 
 KeyWords = UInt32[Array, "b w"]
 """The words of each sample's generator."""
@@ -72,6 +75,6 @@ def draw(keys: Key[Array, " b"], shape: tuple[int, ...], dtype: DTypeLike, noise
 
 def _over(keys: Key[Array, " b"], function: Callable[[Key[Array, ""]], Array]) -> Array:
     """``function`` of every key. Only threefry gives a key the same numbers under vmap as alone."""
-    alike = jax.random.key_impl(keys) == "threefry2x32"
+    alike = jax.random.key_impl(keys) == THREEFRY
     over: Array = jax.vmap(function)(keys) if alike else jax.lax.map(function, keys)
     return over

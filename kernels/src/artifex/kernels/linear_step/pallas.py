@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Key
 
 from artifex.kernels.linear_step import threefry
 from artifex.kernels.linear_step.config import DEFAULT, Config
-from artifex.kernels.linear_step.kernel import Rows, by_kernel
 from artifex.kernels.linear_step.noise import KeyWords, Noise
+from artifex.kernels.linear_step.vjp import Rows, with_vjp
 from artifex.kernels.platform import Target, pallas_call, shaped
 
 
@@ -31,7 +31,7 @@ def pallas(
     Samples whose size is no multiple of a block are padded: that costs a copy of every term.
     """
     kernel = partial(_rows, clip=clip, target=target, config=config)
-    return by_kernel(kernel, terms, weights, noise_scale, keys, clip, noise)
+    return with_vjp(kernel, terms, weights, noise_scale, keys, clip, noise)
 
 
 def _rows(

@@ -8,8 +8,9 @@ import triton.language as tl
 from jaxtyping import Array, Float, Key
 
 from artifex.kernels.linear_step.config import DEFAULT, Config
-from artifex.kernels.linear_step.kernel import MOST_TERMS, Rows, by_kernel
 from artifex.kernels.linear_step.noise import KeyWords, Noise
+from artifex.kernels.linear_step.support import MAX_TERMS
+from artifex.kernels.linear_step.vjp import Rows, with_vjp
 from artifex.kernels.platform import Launch, launch, shaped, triton_jit
 
 
@@ -26,7 +27,7 @@ def triton(
 ) -> Float[Array, "b *d"]:
     """``clip(sum_j weights[:, j] terms[j] + noise_scale z)``; see ``linear_step``."""
     kernel = partial(_rows, clip=clip, noise=noise, launch=launch, config=config)
-    return by_kernel(kernel, terms, weights, noise_scale, keys, clip, noise)
+    return with_vjp(kernel, terms, weights, noise_scale, keys, clip, noise)
 
 
 def _rows(
@@ -53,7 +54,7 @@ def _rows(
         "clip": 0.0 if clip is None else clip,
         "block": block,
     }
-    unused = (rows[0],) * (MOST_TERMS - len(rows))
+    unused = (rows[0],) * (MAX_TERMS - len(rows))
     arguments = (*rows, *unused, weights, *(drawn or (weights, weights)))
     (out,) = launch(
         step_kernel, (b * blocks,), arguments, (shaped((b, n), rows[0].dtype),), constants, warps=config.warps, stages=1

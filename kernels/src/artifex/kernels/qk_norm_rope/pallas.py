@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from artifex.kernels.platform import Target, pallas_call, shaped
 from artifex.kernels.qk_norm_rope.config import DEFAULT, Config
-from artifex.kernels.qk_norm_rope.kernel import by_kernel
 from artifex.kernels.qk_norm_rope.reference import Norm
+from artifex.kernels.qk_norm_rope.vjp import with_vjp
 from artifex.kernels.tiles import ceil_to, padded, tile, tile_rows
 
 
@@ -63,7 +63,7 @@ def pallas(
         )
         return (filled[0][:, :t, :h, :d], *(v[..., :d] for v in filled[1:]))
 
-    return by_kernel(partial(call, False), partial(call, True), x, gain, cos, sin)
+    return with_vjp(partial(call, False), partial(call, True), x, gain, cos, sin)
 
 
 def _quarter_turn(head_dim: int, n: int, dtype: DTypeLike) -> Float[Array, "d d"]:

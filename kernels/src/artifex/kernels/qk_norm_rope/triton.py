@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from artifex.kernels.platform import Launch, launch, shaped, triton_jit
 from artifex.kernels.qk_norm_rope.config import DEFAULT, Config
-from artifex.kernels.qk_norm_rope.kernel import by_kernel
 from artifex.kernels.qk_norm_rope.reference import Norm
+from artifex.kernels.qk_norm_rope.vjp import with_vjp
 from artifex.kernels.tiles import power_of_two
 
 
@@ -49,7 +49,7 @@ def triton(
         out = (like_x, shaped((b, parts, 1, d), gain.dtype)) if backward else (like_x,)
         return launch(kernel, (b * parts,), args, out, constants, warps=config.warps, stages=1)
 
-    return by_kernel(partial(call, False), partial(call, True), x, gain, cos, sin)
+    return with_vjp(partial(call, False), partial(call, True), x, gain, cos, sin)
 
 
 @triton_jit

@@ -1,11 +1,11 @@
-"""Why an implementation of attention can't take what it is given here; None where it can."""
+"""Reasons why an implementation of attention can't run; None where it can."""
 
 from typing import Final
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from artifex.kernels.platform import compute_capability, platform, why_no_pallas, why_no_triton
+from artifex.kernels.platform import compute_capability, no_pallas_reason, no_triton_reason, platform
 
 VMEM: Final = 16 << 20
 """Bytes of a TPU core's memory that a program gets, unless it asks for more."""
@@ -13,7 +13,7 @@ VMEM: Final = 16 << 20
 
 def pallas(q: Array, k: Array, v: Array, *_: object) -> str | None:
     """Of the Pallas implementation."""
-    if (reason := why_no_pallas()) is not None:
+    if (reason := no_pallas_reason()) is not None:
         return reason
     if q.dtype == jnp.float64:
         return "it sums in float32, and q is float64"
@@ -28,7 +28,7 @@ def pallas(q: Array, k: Array, v: Array, *_: object) -> str | None:
 
 def triton(q: Array, k: Array, v: Array, *_: object) -> str | None:
     """Of the Triton implementation."""
-    if (reason := why_no_triton()) is not None:
+    if (reason := no_triton_reason()) is not None:
         return reason
     if q.dtype == jnp.float64:
         return "it sums in float32, and q is float64"

@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import Array
 
 from artifex.kernels import ImplementationName, UnsupportedKernelError, attention, platform
-from artifex.kernels.attention import supported
+from artifex.kernels.attention import support
 from artifex.kernels.attention.cudnn import cudnn
 from artifex.kernels.attention.reference import reference
 
@@ -36,48 +36,48 @@ def test_on_a_cpu(name: ImplementationName, reason: str) -> None:
 def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(platform, "find_spec", lambda name: name)
-    monkeypatch.setattr(supported, "compute_capability", lambda: (9, 0))
+    monkeypatch.setattr(support, "compute_capability", lambda: (9, 0))
 
 
 @pytest.mark.usefixtures("hopper")
 def test_on_a_gpu() -> None:
     q = of_heads()
     none = (None, None, None, False, 0.5)
-    assert supported.pallas(q, q, q, *none) is None
-    assert supported.triton(q, q, q, *none) is None
-    assert supported.cudnn(q, q, q, *none) is None
-    assert "no gradient of the log-sum-exp" in supported.cudnn_with_lse(q, q, q, *none)
+    assert support.pallas(q, q, q, *none) is None
+    assert support.triton(q, q, q, *none) is None
+    assert support.cudnn(q, q, q, *none) is None
+    assert "no gradient of the log-sum-exp" in support.cudnn_with_lse(q, q, q, *none)
     wide = of_heads(width=264)
-    assert supported.triton(wide, wide, wide, *none) == (
+    assert support.triton(wide, wide, wide, *none) == (
         "a head must be at most 256 wide to fit in registers, and is 264"
     )
-    assert "up to 128, a multiple of 8, and they are 264" in str(supported.cudnn(wide, wide, wide, *none))
-    assert "multiple of 8, and they are 64 and 60" in str(supported.cudnn(q, q, of_heads(width=60), *none))
+    assert "up to 128, a multiple of 8, and they are 264" in str(support.cudnn(wide, wide, wide, *none))
+    assert "multiple of 8, and they are 64 and 60" in str(support.cudnn(q, q, of_heads(width=60), *none))
     assert "for even numbers, not for 7 tokens, 8 keys" in str(
-        supported.cudnn(of_heads(7), q, q, jnp.zeros((1, 1, 7, 8)), None, None)
+        support.cudnn(of_heads(7), q, q, jnp.zeros((1, 1, 7, 8)), None, None)
     )
-    assert supported.cudnn(of_heads(7), q, q, *none) is None
-    assert "as a mask of tokens x keys" in str(supported.cudnn(q, q, q, None, None, (q, q)))
+    assert support.cudnn(of_heads(7), q, q, *none) is None
+    assert "as a mask of tokens x keys" in str(support.cudnn(q, q, q, None, None, (q, q)))
     single = of_heads(dtype="float32")
-    assert "takes float16 and bfloat16, and q is float32" in str(supported.cudnn(single, single, single, *none))
+    assert "takes float16 and bfloat16, and q is float32" in str(support.cudnn(single, single, single, *none))
     with jax.enable_x64(True):
         double = of_heads(dtype="float64")
-        for check in (supported.pallas, supported.triton):
+        for check in (support.pallas, support.triton):
             assert check(double, double, double) == "it sums in float32, and q is float64"
 
 
 @pytest.mark.usefixtures("hopper")
 def test_numbers_beyond_32_bits() -> None:
     q = of_heads(46341, width=1)
-    assert "46341 tokens and 46341 keys" in str(supported.triton(q, q, q))
+    assert "46341 tokens and 46341 keys" in str(support.triton(q, q, q))
 
 
 @pytest.mark.parametrize("capability", [None, (7, 5)])
 def test_cudnn_wants_an_ampere(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(supported, "compute_capability", lambda: capability)
+    monkeypatch.setattr(support, "compute_capability", lambda: capability)
     q = of_heads()
-    assert "needs an NVIDIA GPU of compute capability 8.0" in str(supported.cudnn(q, q, q, None, None, None))
+    assert "needs an NVIDIA GPU of compute capability 8.0" in str(support.cudnn(q, q, q, None, None, None))
 
 
 @pytest.mark.parametrize("is_causal", [False, True])
@@ -112,5 +112,5 @@ def test_cudnn_is_asked_for_the_same_attention(monkeypatch: pytest.MonkeyPatch, 
 def test_a_tpu_holds_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     q, many = of_heads(4096), of_heads(8192)
-    assert supported.pallas(q, q, q) is None
-    assert supported.pallas(many, q, q) == "all tokens of a head must fit in 16 MiB, and 8192 take 24"
+    assert support.pallas(q, q, q) is None
+    assert support.pallas(many, q, q) == "all tokens of a head must fit in 16 MiB, and 8192 take 24"

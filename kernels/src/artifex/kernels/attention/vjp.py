@@ -1,4 +1,4 @@
-"""What the gradients of all hand-written attentions share."""
+"""The custom gradient of attention that the fused implementations share."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, runtime_checkable
@@ -12,15 +12,15 @@ from artifex.kernels.partitioning import batch_parallel
 from artifex.kernels.platform import match_varying
 
 Segments = tuple[Int[Array, "b t"], Int[Array, "b s"]]
-"""Of the tokens and of the keys."""
+"""The segments of the tokens and of the keys."""
 
 BY_TOKEN: Final = "bth"
 BY_HEAD: Final = "bh"
-"""Where batch and heads are, as ``batch_parallel`` wants to know."""
+"""The axes of an array, as ``batch_parallel`` takes them."""
 
 
 class Inputs(NamedTuple):
-    """The arrays of an attention; what is None is not there."""
+    """The arrays of an attention."""
 
     q: Float[Array, "b t h d"]
     k: Float[Array, "b s h d"]
@@ -32,7 +32,7 @@ class Inputs(NamedTuple):
 
 @runtime_checkable
 class Backward(Protocol):
-    """Gives the cotangents of q, k and v, in their shapes."""
+    """A function that returns the cotangents of q, k and v, in their shapes."""
 
     def __call__(
         self,
@@ -48,10 +48,10 @@ class Backward(Protocol):
         ...
 
 
-def with_gradient(
+def with_vjp(
     forward: Callable[[Inputs], tuple[Array, ...]], backward: Backward, is_causal: bool, scale: float
 ) -> Callable[[Inputs], tuple[Array, Array]]:
-    """``forward``, differentiable in reverse mode, once.
+    """``forward``, differentiable once, in reverse mode.
 
     The gradient with respect to the bias, rarely needed, is ``xla``'s and takes the bias's memory.
     """
@@ -61,36 +61,36 @@ def with_gradient(
         out, lse = batch_parallel(forward, _axes(x), (BY_TOKEN, BY_HEAD))(x)
         return out, lse
 
-    def ahead(x: Inputs) -> tuple[tuple[Array, Array], tuple[Inputs, Array, Array]]:
+    def fwd(x: Inputs) -> tuple[tuple[Array, Array], tuple[Inputs, Array, Array]]:
         out, lse = attend(x)
         return (out, lse), (x, out, lse)
 
-    def back(kept: tuple[Inputs, Array, Array], given: tuple[Array, Array]) -> tuple[Inputs]:
-        x, out, lse = kept
-        d_out, d_lse = given
+    def bwd(residuals: tuple[Inputs, Array, Array], cotangents: tuple[Array, Array]) -> tuple[Inputs]:
+        x, out, lse = residuals
+        d_out, d_lse = cotangents
         delta = jnp.einsum("bthe,bthe->bht", out, d_out, preferred_element_type=lse.dtype) - d_lse
         pull = batch_parallel(backward, (*_axes(x), BY_TOKEN, BY_HEAD, BY_HEAD), (BY_TOKEN,) * 3)
         d_q, d_k, d_v = pull(x, d_out, jnp.where(jnp.isneginf(lse), jnp.inf, lse), delta)
         d_bias = None
         if x.bias is not None:
 
-            def of_bias(bias: Array) -> tuple[Array, Array]:
+            def by_bias(bias: Array) -> tuple[Array, Array]:
                 out, lse = xla(x.q, x.k, x.v, bias, x.mask, x.segments, is_causal, scale)
                 return out, lse
 
-            (d_bias,) = jax.vjp(of_bias, x.bias)[1](given)
+            (d_bias,) = jax.vjp(by_bias, x.bias)[1](cotangents)
         return (Inputs(d_q, d_k, d_v, d_bias, None, None),)
 
-    attend.defvjp(ahead, back)
+    attend.defvjp(fwd, bwd)
 
-    def attend_alike(x: Inputs) -> tuple[Array, Array]:
+    def run(x: Inputs) -> tuple[Array, Array]:
         out, lse = attend(match_varying(x))
         return out, lse
 
-    return attend_alike
+    return run
 
 
 def _axes(x: Inputs) -> tuple[str, ...]:
-    """Where batch and heads are in each array that is there."""
+    """The axes of each array that is not None."""
     by_scores = (BY_HEAD for y in (x.bias, x.mask) if y is not None)
     return (BY_TOKEN,) * 3 + (*by_scores, *("b" for _ in x.segments or ()))

@@ -1,4 +1,4 @@
-"""What the fused implementations of adaln have in common: what is kept for the gradient, and how it is put together."""
+"""The custom gradient of adaln that the fused implementations share."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from artifex.kernels.platform import match_varying
 Kernel = Callable[..., tuple[Array, ...]]
 
 
-def by_kernel(
+def with_vjp(
     forward: Kernel,
     backward: Kernel,
     x: Float[Array, "b t c"],
@@ -20,18 +20,18 @@ def by_kernel(
     scale: Float[Array, "b c"],
     shift: Float[Array, "b c"],
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
-    """``adaln`` by two kernels. For the gradient ``h`` is kept, which lives on anyway, and the branch.
+    """``adaln`` by two kernels; the residuals are ``h``, which the model keeps anyway, and the branch.
 
     Args:
-        forward: takes ``x, scale, shift`` and gives ``y``, or, of ``branch`` and ``gate`` too, ``h`` and ``y``.
-        backward: takes ``h``, ``scale``, ``branch`` and ``gate`` where there are, and the cotangents of ``h`` and
-            ``y``; gives those of ``x``, ``scale`` and ``shift``, and of ``branch`` and ``gate``, what belongs to
-            vectors in parts ``(b, parts, 1, c)`` that are to be added.
-        x: see ``adaln``, as all that follows.
-        branch: likewise.
-        gate: likewise.
-        scale: likewise.
-        shift: likewise.
+        forward: takes ``x, scale, shift`` and returns ``y``; with ``branch`` and ``gate`` too, ``h`` and ``y``.
+        backward: takes ``h``, ``scale``, ``branch`` and ``gate`` where given, and the cotangents of ``h`` and ``y``;
+            returns those of ``x``, ``scale``, ``shift``, and of ``branch`` and ``gate``, the ones of vectors as
+            partial sums ``(b, parts, 1, c)``.
+        x: see ``adaln``, as for the rest.
+        branch: see ``adaln``.
+        gate: see ``adaln``.
+        scale: see ``adaln``.
+        shift: see ``adaln``.
     """
     forward, backward = batch_parallel(forward), batch_parallel(backward)
 
@@ -40,16 +40,16 @@ def by_kernel(
         out = forward(x, scale, shift, *gated)
         return (out[0], out[1]) if gated else (x, out[0])
 
-    def ahead(x: Array, scale: Array, shift: Array, *gated: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
+    def fwd(x: Array, scale: Array, shift: Array, *gated: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         h, y = run(x, scale, shift, *gated)
         return (h, y), (h, scale, *gated)
 
-    def back(kept: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
-        d_x, d_scale, d_shift, *gated = backward(*kept, *cotangents)
+    def bwd(residuals: tuple[Array, ...], cotangents: tuple[Array, Array]) -> tuple[Array, ...]:
+        d_x, d_scale, d_shift, *gated = backward(*residuals, *cotangents)
         d_gated = (gated[0], _total(gated[1])) if gated else ()
         return d_x, _total(d_scale), _total(d_shift), *d_gated
 
-    run.defvjp(ahead, back)
+    run.defvjp(fwd, bwd)
     gated = () if branch is None or gate is None else (branch, gate)
     h, y = run(*match_varying((x, scale, shift, *gated)))
     return h, y
