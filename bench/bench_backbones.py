@@ -1,4 +1,4 @@
-"""Training steps of small networks, and the bodies that a convolution could have on CPU.
+"""Training steps of small networks.
 
 Run with ``pytest bench/bench_backbones.py --benchmark-enable``.
 """
@@ -9,39 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-import pytest
 from flax import nnx
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from artifex.backbones import DiT, DiTConfig, UNet, UNetConfig
-from artifex.backbones.layers import Conv
 
 BATCH = 128
 State = nnx.State[int | str, Any]
-
-
-def shifts(x: jax.Array) -> list[jax.Array]:
-    _, h, w, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return [padded[:, i : i + h, j : j + w] for i in range(3) for j in range(3)]
-
-
-def shifted_matmuls(conv: Conv, x: jax.Array) -> jax.Array:
-    kernel = conv.kernel[...]
-    taps = kernel.reshape(9, *kernel.shape[2:])
-    return sum((shift @ tap for shift, tap in zip(shifts(x), taps, strict=True)), conv.bias[...])
-
-
-def one_matmul(conv: Conv, x: jax.Array) -> jax.Array:
-    kernel = conv.kernel[...]
-    return jnp.concatenate(shifts(x), axis=-1) @ kernel.reshape(-1, kernel.shape[-1]) + conv.bias[...]
-
-
-CONVOLUTIONS: dict[str, Callable[[Conv, jax.Array], jax.Array]] = {
-    "lax": Conv.__call__,
-    "shifted-matmuls": shifted_matmuls,
-    "one-matmul": one_matmul,
-}
 
 
 def wait(result: object) -> None:
@@ -68,9 +42,7 @@ def training_step(
     return jax.jit(step).lower(*arguments).compile(), arguments
 
 
-@pytest.mark.parametrize("body", CONVOLUTIONS)
-def test_digits_step(benchmark: BenchmarkFixture, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    monkeypatch.setattr(Conv, "__call__", CONVOLUTIONS[body])
+def test_digits_step(benchmark: BenchmarkFixture) -> None:
     step, arguments = training_step(lambda: UNet(UNetConfig.digits(), rngs=nnx.Rngs(0)), (8, 8, 1))
     benchmark(lambda: wait(step(*arguments)))
 

@@ -1,40 +1,119 @@
-"""The convolution and its derivatives, to float64 sums over kernel places, and in what its axes were ordered for."""
+"""Convolutions and their derivatives against float64 sums, and the layouts that gradients are computed in."""
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from artifex.kernels import conv
+from artifex.kernels import ImplementationName, UnsupportedKernelError, conv, upsample_conv
 from artifex.kernels.convolution import upsample_nearest, vjp
 from artifex.kernels.convolution.polyphase import polyphase
 from artifex.kernels.convolution.winograd import winograd
+from tests.kernels.agreement import assert_transforms
+from tests.kernels.convolutions import EACH, Operation, check, exact, layouts
 
 RNG = np.random.default_rng(0)
-HostArray = np.ndarray
 Conv = Callable[[Array, Array], Array]
 
 
-def exact(
-    x: HostArray, w: HostArray, g: HostArray, stride: int, padding: tuple[int, int]
-) -> tuple[HostArray, HostArray, HostArray]:
-    """``y``, and the gradients of ``sum(g y)`` by ``x`` and ``w``, in float64: one shift of the image at a time."""
-    x, w, g = (a.astype(np.float64) for a in (x, w, g))
-    padded = np.pad(x, ((0, 0), padding, padding, (0, 0)))
-    y, d_padded, d_w = np.zeros(g.shape), np.zeros(padded.shape), np.zeros(w.shape)
-    rows, columns = ((n - 1) * stride + 1 for n in g.shape[1:3])
-    for u, v in np.ndindex(w.shape[:2]):
-        places = np.s_[:, u : u + rows : stride, v : v + columns : stride]
-        y += padded[places] @ w[u, v]
-        d_padded[places] += g @ w[u, v].T
-        d_w[u, v] = np.einsum("bijc,bijo->co", padded[places], g)
-    before = padding[0]
-    return y, d_padded[:, before : before + x.shape[1], before : before + x.shape[2]], d_w
+each = pytest.mark.parametrize(("operation", "name"), EACH)
+
+
+@each
+@settings(max_examples=6, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_every_implementation_is_the_formula_forward_and_backward(
+    operation: Operation, name: ImplementationName, data: st.DataObject, seed: int
+) -> None:
+    check(operation, name, data.draw(layouts(operation, name)), seed)
+
+
+@each
+def test_float64_stays_float64(operation: Operation, name: ImplementationName) -> None:
+    with jax.enable_x64(True):
+        check(operation, name, ((2, 4, 5, 3), 3, 4, 1, (1, 1)), 0, np.float64)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("operation", ["conv", "upsample_conv"])
+def test_the_reference_sums_narrow_dtypes_in_float32(operation: Operation, dtype: DTypeLike) -> None:
+    check(operation, "reference", ((2, 4, 5, 3), 3, 4, 1, (1, 1)), 0, dtype)
+
+
+@each
+def test_under_transformations(operation: Operation, name: ImplementationName) -> None:
+    w = jnp.asarray(RNG.normal(size=(3, 3, 2, 3)), jnp.float32)
+    x = jnp.asarray(RNG.normal(size=(2, 2, 4, 5, 2)), jnp.float32)
+
+    def f(x: Array) -> Array:
+        run = conv if operation == "conv" else upsample_conv
+        return run(x, w, padding=(1, 1), implementation=name)
+
+    assert_transforms(f, x, kernel=False, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 2}, r"needs size 3, stride 1 and padding \(1, 1\), and got 3, 2 and \(1, 1\)"),
+        ({"padding": (0, 1)}, r"needs size 3, .* and got 3, 1 and \(0, 1\)"),
+        ({"size": 5}, "needs size 3, .* and got 5, 1 and"),
+        ({"height": 6}, "it computes 4 rows at once, and there are 6"),
+        ({"dtype": jnp.bfloat16}, "need float32 or float64, and x is bfloat16"),
+        (
+            {"name": "pallas"},
+            r"conv has no 'pallas' implementation; expected one of \['reference', 'winograd', 'xla'\]",
+        ),
+    ],
+)
+def test_a_named_implementation_is_never_replaced(options: dict[str, Any], message: str) -> None:
+    case = {"size": 3, "height": 8, "dtype": jnp.float32, "name": "winograd", "stride": 1, "padding": (1, 1)} | options
+    x, w = (jnp.zeros(s, case["dtype"]) for s in ((1, case["height"], 8, 2), (case["size"], case["size"], 2, 2)))
+    with pytest.raises(UnsupportedKernelError, match=message):
+        conv(x, w, stride=case["stride"], padding=case["padding"], implementation=case["name"])
+
+
+def test_upsampling_needs_half_as_many_rows_for_winograd() -> None:
+    w = jnp.zeros((3, 3, 2, 2))
+    assert upsample_conv(jnp.zeros((1, 2, 3, 2)), w, padding=(1, 1), implementation="winograd").shape == (1, 4, 6, 2)
+    with pytest.raises(UnsupportedKernelError, match="it computes 4 rows at once, and there are 6"):
+        upsample_conv(jnp.zeros((1, 3, 3, 2)), w, padding=(1, 1), implementation="winograd")
+
+
+@pytest.mark.usefixtures("unhooked")
+@pytest.mark.parametrize(
+    ("x", "w", "options", "message"),
+    [
+        ((4, 4, 2), (3, 3, 2, 2), {}, r"x must be \(batch, height, width, in\), got shape \(4, 4, 2\)"),
+        ((1, 4, 4, 2), (3, 2, 2), {}, r"kernel must be \(size, size, in, out\), got shape \(3, 2, 2\)"),
+        ((1, 0, 4, 2), (3, 3, 2, 2), {}, "x must have no empty axis"),
+        ((1, 4, 4, 2), (3, 1, 2, 2), {}, r"kernel must be \(size, size, 2, out\), got shape \(3, 1, 2, 2\)"),
+        ((1, 4, 4, 2), (3, 3, 3, 2), {}, r"kernel must be \(size, size, 2, out\), got shape \(3, 3, 3, 2\)"),
+        ((1, 4, 4, 2), (7, 7, 2, 2), {"padding": (1, 1)}, "got 7x7 for an image of 4x4 padded by"),
+        ((1, 4, 4, 2), (3, 3, 2, 2), {"padding": (-1, 0)}, "padding must be at least 0, got -1"),
+        ((1, 4, 4, 2), (3, 3, 2, 2), {"stride": 0}, "stride must be at least 1, got 0"),
+    ],
+)
+def test_arguments_that_do_not_fit(
+    x: tuple[int, ...], w: tuple[int, ...], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        conv(jnp.zeros(x), jnp.zeros(w), **options)
+
+
+def test_dtypes_that_do_not_fit() -> None:
+    x = jnp.zeros((1, 4, 4, 2))
+    with pytest.raises(ValueError, match="kernel must be of the dtype of x, float32, got bfloat16"):
+        upsample_conv(x, jnp.zeros((3, 3, 2, 2), jnp.bfloat16))
 
 
 @pytest.mark.parametrize(

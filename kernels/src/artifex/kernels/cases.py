@@ -198,3 +198,42 @@ QK_NORM_ROPE: Final = (
     QkNormRopeCase("digits-dit", tokens=16, heads=4, head_dim=24, axes=2, batch=128, few=128),
 )
 """Sizes of DiT, with rows and columns or the place in a sequence as positions."""
+
+
+@dataclass(frozen=True)
+class ConvCase:
+    """One convolution of a U-Net by a 3x3 kernel, with a zero on each side.
+
+    Attributes:
+        name: the model and the side of the layer's images.
+        side: height and width of the input.
+        channels: of the input.
+        out: channels of the output.
+        batch: samples in a usual batch on an accelerator.
+        few: samples that a CPU gets through in a fraction of a second.
+    """
+
+    name: str
+    side: int
+    channels: int
+    out: int
+    batch: int
+    few: int
+
+
+CONV: Final = (
+    ConvCase("sd-unet-64", side=64, channels=320, out=320, batch=8, few=1),
+    ConvCase("cifar-unet-32", side=32, channels=128, out=128, batch=128, few=4),
+    ConvCase("cifar-unet-16", side=16, channels=256, out=256, batch=128, few=4),
+    ConvCase("cifar-unet-4", side=4, channels=512, out=256, batch=128, few=4),
+    ConvCase("digits-unet-8", side=8, channels=32, out=32, batch=128, few=64),
+    ConvCase("digits-unet-4", side=4, channels=32, out=64, batch=128, few=64),
+)
+"""Residual blocks of the U-Nets of Stable Diffusion 1, of DDPM on 32 x 32 pixels, and of digits."""
+
+UPSAMPLE_CONV: Final = (
+    ConvCase("sd-unet-32-up", side=32, channels=640, out=640, batch=8, few=1),
+    ConvCase("cifar-unet-16-up", side=16, channels=256, out=256, batch=128, few=4),
+    ConvCase("digits-unet-4-up", side=4, channels=64, out=64, batch=128, few=64),
+)
+"""The upsampling layers of the same networks."""

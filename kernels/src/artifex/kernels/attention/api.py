@@ -113,8 +113,8 @@ def attention(
             token has), then need no array of ``tokens x keys``.
         is_causal: whether token ``t`` attends only to the keys ``s <= t``.
         scale: factor of the scores; ``head_dim ** -0.5`` where None.
-        return_lse: whether to return also ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at least, minus
-            infinity for a token that attends to no key.
+        return_lse: whether to return also ``log sum_s exp(a_ts)``, ``(batch, heads, tokens)``, in float32 at
+            least, minus infinity for a token that attends to no key.
         implementation: which one to run; None takes the fastest that is known (``config.FASTEST``). ``reference`` and
             ``xla`` are differentiable in any mode; ``pallas``, ``triton`` and ``cudnn`` in reverse mode, once.
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
@@ -13,27 +14,34 @@ from artifex.kernels import (
     ImplementationName,
     adaln,
     attention,
+    conv,
     group_norm_silu,
     guided_combine,
     linear_step,
     qk_norm_rope,
+    upsample_conv,
 )
 from artifex.kernels.adaln.api import IMPLEMENTATIONS as ADALN_IMPLEMENTATIONS
 from artifex.kernels.attention.api import IMPLEMENTATIONS as ATTENTION_IMPLEMENTATIONS
 from artifex.kernels.cases import (
     ADALN,
     ATTENTION,
+    CONV,
     GROUP_NORM_SILU,
     GUIDED_COMBINE,
     LINEAR_STEP,
     QK_NORM_ROPE,
+    UPSAMPLE_CONV,
     AdalnCase,
     AttentionCase,
+    ConvCase,
     GroupNormSiluCase,
     GuidedCombineCase,
     LinearStepCase,
     QkNormRopeCase,
 )
+from artifex.kernels.convolution import upsample_nearest
+from artifex.kernels.convolution.api import CONV_IMPLEMENTATIONS, UPSAMPLE_CONV_IMPLEMENTATIONS
 from artifex.kernels.group_norm_silu.api import IMPLEMENTATIONS as GROUP_NORM_SILU_IMPLEMENTATIONS
 from artifex.kernels.guided_combine.api import IMPLEMENTATIONS as GUIDED_COMBINE_IMPLEMENTATIONS
 from artifex.kernels.linear_step.api import IMPLEMENTATIONS as LINEAR_STEP_IMPLEMENTATIONS
@@ -122,6 +130,30 @@ def _qk_norm_rope(case: QkNormRopeCase, implementation: ImplementationName) -> F
     )
 
 
+def _conv_inputs(case: ConvCase, batch: int, dtype: DTypeLike) -> Arguments:
+    kernel = normal(1, (3, 3, case.channels, case.out), dtype) / (9 * case.channels) ** 0.5
+    return normal(0, (batch, case.side, case.side, case.channels), dtype), kernel
+
+
+def _conv(case: ConvCase, implementation: ImplementationName) -> Function:
+    return lambda x, kernel: conv(x, kernel, padding=(1, 1), implementation=implementation)
+
+
+def _upsample_conv(case: ConvCase, implementation: ImplementationName) -> Function:
+    return lambda x, kernel: upsample_conv(x, kernel, padding=(1, 1), implementation=implementation)
+
+
+def _lax_conv(x: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _im2col(x: Array, kernel: Array) -> Array:
+    _, h, w, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    columns = jnp.concatenate([padded[:, u : u + h, v : v + w] for u in range(3) for v in range(3)], axis=-1)
+    return columns @ kernel.reshape(-1, kernel.shape[-1])
+
+
 KERNELS: Final[tuple[Kernel[Any], ...]] = (
     Kernel(
         "attention",
@@ -184,5 +216,29 @@ KERNELS: Final[tuple[Kernel[Any], ...]] = (
         flops=lambda case, batch: 14.0 * batch * case.tokens * case.heads * case.head_dim,
         backward=3.0,
     ),
+    Kernel(
+        "conv",
+        CONV,
+        ConvCase("odd", side=12, channels=3, out=5, batch=2, few=2),
+        tuple(CONV_IMPLEMENTATIONS),
+        _conv_inputs,
+        _conv,
+        flops=lambda case, batch: 18.0 * batch * case.side**2 * case.channels * case.out,
+        backward=3.0,
+        peers={"jax.lax": _lax_conv, "im2col": _im2col},
+        products=True,
+    ),
+    Kernel(
+        "upsample_conv",
+        UPSAMPLE_CONV,
+        ConvCase("odd", side=6, channels=3, out=5, batch=2, few=2),
+        tuple(UPSAMPLE_CONV_IMPLEMENTATIONS),
+        _conv_inputs,
+        _upsample_conv,
+        flops=lambda case, batch: 72.0 * batch * case.side**2 * case.channels * case.out,
+        backward=3.0,
+        peers={"jax.lax": lambda x, kernel: _lax_conv(upsample_nearest(x), kernel)},
+        products=True,
+    ),
 )
-"""All that there is to measure."""
+"""All kernels that are measured."""

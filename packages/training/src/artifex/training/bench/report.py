@@ -13,7 +13,15 @@ from artifex.training.files import replacing
 from artifex.training.run.plots import DPI, GRAY, INK, LINE, PAPER, TEAL, save
 
 FILES: Final = ("kernels.json", "kernels.png")
-COLORS: Final = {"xla": TEAL, "pallas": "#c8553d", "triton": "#e0a030", "cudnn": "#5b4b8a", "reference": INK}
+COLORS: Final = {
+    "xla": TEAL,
+    "pallas": "#c8553d",
+    "triton": "#e0a030",
+    "cudnn": "#5b4b8a",
+    "winograd": "#7a9a3a",
+    "polyphase": "#3a6ea5",
+    "reference": INK,
+}
 """Colors of the implementations in the picture; peers are gray."""
 
 
