@@ -25,7 +25,7 @@ FAULTS: Final = tuple(
         ("bias forgotten", "if given[0]:", "if False:"),
         ("mask forgotten", "if given[1]:", "if False:"),
         ("segments forgotten", "if given[2]:", "if False:"),
-        ("keys beyond the last seen", "seen = (rows < t) & (cols < s)", "seen = rows < t"),
+        ("keys beyond the last visible", "visible = (rows < t) & (cols < s)", "visible = rows < t"),
         ("last tile of tokens forgotten", "range(begin, t, queries)", "range(begin, t - queries, queries)"),
         ("second part of a head forgotten", "tl.dot(weights, d_out_1, d_v_1,", "tl.dot(weights, d_out_1 * 0, d_v_1,"),
         ("old weights not faded", "mixed_1 * fade[:, None]", "mixed_1"),

@@ -80,7 +80,7 @@ def test_compiled_for_a_gpu_that_is_not_there(name: str, dtype: str) -> None:
     kernel, names, own = KERNELS[name]
     pointers = {name: dtype if name in ("x", "y", "d_y", "d_x") else "fp32" for name in names}
     rows, columns = DEFAULT.rows, DEFAULT.columns
-    constants = {"places": 4096, "channels": 320, "parts": 32, "rows": rows, "columns": columns, **own}
+    constants = {"pixels": 4096, "channels": 320, "parts": 32, "rows": rows, "columns": columns, **own}
     cubin = compiled(kernel, pointers, constants, warps=DEFAULT.warps, stages=1)
     assert cubin.stack == 0
     assert cubin.wide_loads > 0

@@ -1,4 +1,4 @@
-"""Kernels for diffusion models: each a contract, with a plain reference and several implementations behind it."""
+"""Kernels for diffusion models, each with a plain reference and several implementations."""
 
 from artifex.kernels.adaln import adaln as adaln
 from artifex.kernels.attention import attention as attention

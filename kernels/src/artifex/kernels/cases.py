@@ -1,4 +1,4 @@
-"""What the kernels meet in real models: named sizes, for tests and benchmarks alike."""
+"""Named sizes of real models, for tests and benchmarks."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +9,7 @@ class AttentionCase:
     """One attention layer of a model.
 
     Attributes:
-        name: the model, the side of its picture or of the layer's grid, and what is attended to.
+        name: the model, the side of its images or of the layer's grid, and the kind of keys.
         tokens: queries.
         keys: keys and values.
         heads: heads.
@@ -51,7 +51,7 @@ class LinearStepCase:
         shape: of one sample.
         terms: arrays that are summed.
         noise: whether fresh noise joins them.
-        clip: what the result is held to.
+        clip: bound of the result.
         batch: samples in a usual batch on an accelerator.
         few: samples that a CPU gets through in a fraction of a second.
     """
@@ -84,8 +84,8 @@ class GuidedCombineCase:
     Attributes:
         name: the data and the method.
         shape: of one sample.
-        rescale: whether each sample keeps its standard deviation.
-        threshold: whether each sample is held to its own range.
+        rescale: whether each sample is rescaled.
+        threshold: whether each sample is thresholded.
         batch: samples in a usual batch on an accelerator.
         few: samples that a CPU gets through in a fraction of a second.
     """
@@ -112,8 +112,8 @@ class AdalnCase:
     """One gated residual and modulated norm of a diffusion transformer.
 
     Attributes:
-        name: the model and the side of its picture.
-        tokens: patches of a picture.
+        name: the model and the side of its images.
+        tokens: patches of an image.
         channels: width of a token.
         batch: samples in a usual batch on an accelerator.
         few: samples that a CPU gets through in a fraction of a second.
@@ -140,9 +140,9 @@ class GroupNormSiluCase:
 
     Attributes:
         name: the model and the side of the layer's grid.
-        side: of the grid, in places.
-        channels: of a place.
-        groups: of channels.
+        side: height and width of the image.
+        channels: number of channels.
+        groups: number of groups.
         modulated: whether the condition scales and shifts.
         batch: samples in a usual batch on an accelerator.
         few: samples that a CPU gets through in a fraction of a second.
@@ -173,11 +173,11 @@ class QkNormRopeCase:
     """Queries and keys of one layer of a transformer.
 
     Attributes:
-        name: the model and the side of its picture.
+        name: the model and the side of its images.
         tokens: of a sample.
-        heads: heads.
+        heads: number of heads.
         head_dim: width of a head.
-        axes: of positions.
+        axes: number of axes of positions.
         batch: samples in a usual batch on an accelerator.
         few: samples that a CPU gets through in a fraction of a second.
     """
@@ -197,7 +197,7 @@ QK_NORM_ROPE: Final = (
     QkNormRopeCase("dit-b-2-256-in-a-row", tokens=256, heads=12, head_dim=64, axes=1, batch=32, few=2),
     QkNormRopeCase("digits-dit", tokens=16, heads=4, head_dim=24, axes=2, batch=128, few=128),
 )
-"""Sizes of DiT, with rows and columns or the place in a sequence as positions."""
+"""Sizes of DiT, with rows and columns or the index in a sequence as positions."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a kernel picks one of its implementations: once, while tracing, by name or by what is known to be fastest."""
+"""The choice of a kernel's implementation, at trace time: by name, or the fastest that is known."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,11 @@ _log = logging.getLogger("artifex.kernels")
 
 
 class UnsupportedKernelError(NotImplementedError):
-    """An implementation was asked for by name that can't run here; the message says why and what to do."""
+    """A named implementation can't run here; the message has the reason and the remedy."""
 
 
 def anywhere(*args: object, **kwargs: object) -> None:
-    """The check of an implementation that runs on every platform, with every dtype and shape."""
+    """The check of an implementation that supports every platform, dtype and shape."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Implementation(Generic[P, R]):
 
     Attributes:
         run: computes it.
-        unsupported_reason: takes the same arguments; why ``run`` refuses them here (platform, dtype, shape, a missing
-            extra and how to install it); None where it can.
+        unsupported_reason: takes the same arguments and returns the reason why ``run`` does not support them here
+            (platform, dtype, shape, a missing extra and how to install it); None where it does.
     """
 
     run: Callable[P, R]
@@ -45,15 +45,15 @@ def dispatch(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> R:
-    """Runs the implementation of ``kernel`` that ``implementation`` names.
+    """Run the implementation of ``kernel`` named ``implementation``.
 
     Args:
-        kernel: its name, for messages.
-        implementation: an implementation's name; None takes the first of ``fastest`` that can run here.
-        implementations: all there are.
-        fastest: what is known for this platform, these shapes and dtypes, fastest first; the last one runs anywhere.
-        args: for the implementation.
-        kwargs: for the implementation.
+        kernel: name of the kernel, for messages.
+        implementation: name of the implementation; None takes the first of ``fastest`` that can run here.
+        implementations: all implementations, by name.
+        fastest: names for this platform and these arguments, fastest first; the last one runs anywhere.
+        args: arguments of the implementation.
+        kwargs: keyword arguments of the implementation.
 
     Raises:
         UnsupportedKernelError: if the kernel has no implementation of that name, or if it can't run here. A named
@@ -75,5 +75,5 @@ def dispatch(
 
 @cache
 def _log_choice(kernel: str, name: str) -> None:
-    """Says once a process which implementation runs."""
+    """Log a kernel's implementation once per process."""
     _log.info("%s runs its %s implementation", kernel, name)

@@ -1,4 +1,4 @@
-"""What this process can run, and everything in which versions of JAX, Triton and jax-triton differ."""
+"""The platform of this process, and the differences between versions of JAX, Triton and jax-triton."""
 
 import re
 import sys
@@ -16,13 +16,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 Target = Literal["gpu", "tpu", "interpret"]
-"""What a Pallas kernel is lowered for; ``interpret`` runs it as plain XLA, anywhere and slowly: for tests."""
+"""The target of a Pallas kernel; ``interpret`` runs it as plain XLA, on any platform and slowly, for tests."""
 
 TritonKernel = Callable[..., object]
-"""A function under ``triton_jit``."""
+"""A function decorated with ``triton_jit``."""
 
 Constants = Mapping[str, int | float | bool | tuple[int, ...]]
-"""What a Triton kernel is compiled for."""
+"""The compile-time arguments of a Triton kernel."""
 
 F = TypeVar("F", bound=TritonKernel)
 Arrays = TypeVar("Arrays")
@@ -30,7 +30,7 @@ Arrays = TypeVar("Arrays")
 
 @runtime_checkable
 class Launch(Protocol):
-    """How a Triton kernel meets arrays: ``launch`` on a GPU; tests put Triton's interpreter in its place."""
+    """The call of a Triton kernel on arrays: ``launch`` on a GPU, Triton's interpreter in tests."""
 
     def __call__(
         self,
@@ -43,12 +43,12 @@ class Launch(Protocol):
         warps: int,
         stages: int,
     ) -> tuple[Array, ...]:
-        """Runs ``kernel(*args, *out, **constants)`` on a grid and returns ``out``, filled."""
+        """Run ``kernel(*args, *out, **constants)`` on a grid and return ``out``, filled."""
         ...
 
 
 def platform() -> str:
-    """``cpu``, ``gpu`` or ``tpu``: where what is traced now will run, as far as JAX tells."""
+    """``cpu``, ``gpu`` or ``tpu``: the platform that is being traced for, by JAX's default device."""
     device = jax.default_device.value
     if device is None:
         return jax.default_backend()
@@ -57,13 +57,13 @@ def platform() -> str:
 
 
 def compute_capability() -> tuple[int, int] | None:
-    """Of this process' first GPU, such as ``(9, 0)``; None where that is no NVIDIA GPU."""
-    found = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(jax.local_devices()[0], "compute_capability", "")))
-    return None if found is None else (int(found[1]), int(found[2]))
+    """The compute capability of the first GPU, such as ``(9, 0)``; None where that is not an NVIDIA GPU."""
+    match = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(jax.local_devices()[0], "compute_capability", "")))
+    return None if match is None else (int(match[1]), int(match[2]))
 
 
 def shaped(shape: Sequence[int], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-    """``jax.ShapeDtypeStruct``, which has no types of its own."""
+    """A typed ``jax.ShapeDtypeStruct``."""
     return jax.ShapeDtypeStruct(tuple(shape), dtype)  # type: ignore[no-untyped-call]
 
 
@@ -116,17 +116,17 @@ def pallas_call(
 ) -> Callable[..., tuple[Array, ...]]:
     """``pl.pallas_call`` for a target.
 
-    On a GPU that is Pallas' Triton backend. JAX 0.11 deprecates it, and JAX 0.10 takes another one unless the type of
-    the parameters says so.
+    On a GPU that is Pallas' Triton backend, which JAX 0.11 deprecates and which JAX 0.10 selects by the type of the
+    parameters.
 
     Args:
         kernel: takes a reference (``jax.Ref``) to the block of each input, then of each output.
-        target: what to lower for; None is the platform.
-        grid: the kernel's programs.
+        target: to lower for; None is the platform.
+        grid: shape of the grid of programs.
         in_specs: block of each input.
         out_specs: block of each output.
-        out_shape: of each output.
-        name: shown in profiles.
+        out_shape: shape and dtype of each output.
+        name: for profiles.
         warps: of a program on a GPU.
         stages: loads in flight in a loop on a GPU.
 
@@ -140,7 +140,7 @@ def pallas_call(
         params = triton.CompilerParams(num_warps=warps, num_stages=stages)
 
     def run(*args: Array) -> tuple[Array, ...]:
-        # `jax.shard_map` wants to know along which of its axes the outputs differ: those of the inputs.
+        # `jax.shard_map` needs the axes along which the outputs vary: those of the inputs.
         axes = jax.typeof(args[0]).manual_axis_type
         call = pl.pallas_call(
             kernel,
@@ -158,7 +158,7 @@ def pallas_call(
 
 
 def triton_jit(function: F) -> F:
-    """``triton.jit``, with a type, of the function itself: what an import hook put around it is no Triton."""
+    """A typed ``triton.jit`` of the function itself, without the wrapper of an import hook."""
     jitted: F = import_module("triton").jit(unwrap(function))
     return jitted
 
@@ -174,22 +174,22 @@ def launch(
     stages: int,
     compute_capability: int | None = None,
 ) -> tuple[Array, ...]:
-    """A Triton kernel on arrays, by jax-triton.
+    """Run a Triton kernel on arrays, by jax-triton.
 
-    Only arrays and constants enter: how a Python number travels differs between versions of jax-triton.
+    Arguments are arrays or constants: versions of jax-triton differ in the treatment of Python numbers.
 
     Args:
         kernel: takes a pointer to each of ``args``, then of ``out``, then the constants.
-        grid: the kernel's programs, three axes at most.
+        grid: shape of the grid of programs, at most three axes.
         args: the inputs.
         out: shape and dtype of each output.
-        constants: what the kernel is compiled for.
+        constants: compile-time arguments.
         warps: of a program.
         stages: loads in flight in a loop.
-        compute_capability: 90 for Hopper; None asks the GPU.
+        compute_capability: 90 for Hopper; None is the GPU's.
     """
     call = _jax_triton().triton_call
-    # Multiply-adds are fused, as ever: Triton 3.9 warns that this won't stay the default.
+    # Multiply-adds are fused explicitly: Triton 3.9 warns that the default will change.
     by_version: dict[str, object] = (
         {"out_type": tuple(out), "backend_options": {"enable_fp_fusion": True}}
         if "out_type" in signature(call).parameters
@@ -210,13 +210,13 @@ def launch(
 
 @cache
 def _jax_triton() -> ModuleType:
-    """jax-triton, mended where the installed versions of JAX and Triton need it."""
-    # jax-triton 0.4 imports a constant that Triton before 3.7 lacks, and then says that it can't compile for NVIDIA.
+    """jax-triton, patched where the installed versions of JAX and Triton need it."""
+    # jax-triton 0.4 imports a constant that Triton before 3.7 lacks, and then reports no support for NVIDIA.
     vars(import_module("triton.backends.nvidia.driver")).setdefault("TMA_TF32", 11)
     module = import_module("jax_triton")
     lib = sys.modules["jax_triton.triton_lib"]
     if hasattr(lib, "_triton_kernel_call_dce_rule"):
-        # jax-triton 0.4 has a rule of two arguments; JAX 0.12 hands it three, the equation last in either case.
+        # jax-triton 0.4 has a rule of two arguments, JAX 0.12 passes three; the equation is the last in both.
         from jax._src.interpreters import partial_eval
 
         partial_eval.dce_rules[lib.triton_kernel_call_p] = lambda _, *rest: ([True] * len(rest[-1].invars), rest[-1])

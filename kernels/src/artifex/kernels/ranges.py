@@ -1,4 +1,4 @@
-"""Ranges of numbers, checked where the numbers are known: what is traced passes."""
+"""Checks of numbers against ranges; traced numbers pass."""
 
 import math
 from typing import Literal
@@ -8,39 +8,39 @@ import numpy as np
 from jax.typing import ArrayLike
 
 Ends = Literal["[]", "()", "[)", "(]"]
-"""The brackets of an interval: ``[`` and ``]`` belong to it."""
+"""The brackets of an interval."""
 
 
 def check_number(name: str, x: ArrayLike, low: float = -math.inf, high: float = math.inf, ends: Ends = "[]") -> None:
-    """Raises a ValueError unless ``x`` lies between ``low`` and ``high``. NaN and infinity lie in no range.
+    """Raise a ValueError unless ``x`` is finite and between ``low`` and ``high``.
 
     Args:
         name: of the number, for the message.
-        x: a number, or an array of which all must lie there.
+        x: a number or an array of numbers.
         low: the lower end.
         high: the upper end.
-        ends: whether each end belongs to the range.
+        ends: whether each end is included, as brackets.
     """
     if isinstance(x, jax.core.Tracer) or not getattr(x, "is_fully_addressable", True):
         return
-    known = np.asarray(x, np.float64)
-    above = known >= low if ends[0] == "[" else known > low
-    below = known <= high if ends[1] == "]" else known < high
-    inside = above & below & np.isfinite(known)
+    array = np.asarray(x, np.float64)
+    above = array >= low if ends[0] == "[" else array > low
+    below = array <= high if ends[1] == "]" else array < high
+    inside = above & below & np.isfinite(array)
     if not np.all(inside):
-        got = x if known.ndim == 0 else known[~inside][0]
+        got = x if array.ndim == 0 else array[~inside][0]
         raise ValueError(f"{name} must be {_range(low, high, ends)}, got {got}")
 
 
 def check_positive(name: str, x: ArrayLike) -> None:
-    """Raises a ValueError unless ``x`` is positive and finite."""
+    """Raise a ValueError unless ``x`` is positive and finite."""
     check_number(name, x, 0, ends="()")
 
 
 def check_whole(name: str, n: int, low: int, high: int | None = None) -> None:
-    """Raises a ValueError unless ``n`` is a whole number of at least ``low`` and, where given, at most ``high``.
+    """Raise a ValueError unless ``n`` is a whole number of at least ``low`` and, where given, at most ``high``.
 
-    A bool is none.
+    A bool is not a whole number.
     """
     allowed = f"at least {low}" if high is None else f"in [{low}, {high}]"
     if isinstance(n, bool) or not isinstance(n, int | np.integer):

@@ -1,7 +1,7 @@
-"""Sums over rows, and their transpose, in the form that XLA's CPU backend is quick at.
+"""Sums over rows, and their transpose, in a form that XLA's CPU backend runs fast.
 
-It sums the rows of several matrices in vector registers, and those of a lone matrix column by column, 10 to 25 times
-slower (measured at 256 to 1024 rows of 1152 columns). So a lone matrix is cut into several here.
+It sums the rows of several matrices in vector registers, but those of a single matrix column by column, 10 to 25 times
+slower. So a single matrix is split into several here.
 """
 
 import math
@@ -18,12 +18,12 @@ def sum_rows(x: Float[Array, "b *p c"]) -> Float[Array, "b c"]:
     parts = _parts(b, rows)
     if parts == 1:
         return x.sum(range(1, x.ndim - 1))
-    # Without the barrier XLA makes one sum of the two.
+    # Without the barrier XLA merges the two sums.
     return optimization_barrier(x.reshape(b, parts, rows // parts, c).sum(2)).sum(1)
 
 
 def broadcast_rows(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Array, "b *p c"]:
-    """``v`` along new axes between its own, to ``shape``; in reverse mode this is `sum_rows`."""
+    """``v`` broadcast to ``shape`` along the axes between the first and the last; the transpose of ``sum_rows``."""
     (b, c), rows = v.shape, math.prod(shape[1:-1])
     parts = _parts(b, rows)
     if parts == 1:
@@ -33,5 +33,5 @@ def broadcast_rows(v: Float[Array, "b c"], shape: tuple[int, ...]) -> Float[Arra
 
 
 def _parts(b: int, rows: int) -> int:
-    """How many pieces the rows of each of ``b`` matrices are cut into."""
+    """The number of parts that the rows of each of ``b`` matrices are split into."""
     return math.gcd(rows, 8) if b == 1 else 1

@@ -1,4 +1,4 @@
-"""How adaln is cut into programs, and which implementation is fastest."""
+"""The fastest implementation of adaln and the tiles of its kernels."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,8 +6,7 @@ from typing import Final
 from artifex.kernels.dispatch import ImplementationName
 
 FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
-"""Measured on CPUs alone. On a GPU nothing is yet: XLA moves 1.3 times the bytes it has to forward, 3 times backward,
-so that is where the Triton implementation should gain."""
+"""Measured on CPUs only; docs/kernels.md estimates GPUs."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +14,10 @@ class Config:
     """A kernel's tile.
 
     Attributes:
-        rows: tokens of one sample that a program takes one after another, a power of two; what it sums over them for
-            the gradients of scale, shift and gate is written once.
-        numbers: in a tile of a Pallas kernel, of as many tokens as that comes to.
-        warps: of a program on a GPU, for 2048 channels; a Triton program takes more of them for more, 16 at most.
+        rows: tokens of one sample that a Triton program processes in sequence, a power of two; it writes the partial
+            sums for the gradients of scale, shift and gate once.
+        numbers: elements in a tile of a Pallas kernel, a power of two.
+        warps: of a program on a GPU for 2048 channels; a Triton program takes more for more channels, up to 16.
 
     Raises:
         ValueError: for rows or numbers that are no power of two, or no warps.
@@ -38,4 +37,4 @@ class Config:
 
 
 DEFAULT: Final = Config()
-"""Chosen without a GPU at hand: 16 numbers a thread at 1152 channels, in loads of 16 bytes, and nothing is spilled."""
+"""Chosen from compiled code, not measured: 16 elements per thread at 1152 channels, and no register is spilled."""

@@ -1,4 +1,4 @@
-"""The gated residual and its modulated layer norm as Pallas kernels: each array is read once, whichever way."""
+"""The gated residual and its modulated layer norm as Pallas kernels that read each array once."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ def pallas(
     target: Target | None = None,
     config: Config = DEFAULT,
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
-    """The sum ``h`` and the modulated norm of it; see ``adaln``."""
+    """The sum ``h`` and its modulated norm; see ``adaln``."""
     (_, t, c), wide = x.shape, scale.dtype
     width = tile(c, target)
     rows = tile_rows(config.numbers, width, t, target)
@@ -35,7 +35,7 @@ def pallas(
     part = pl.BlockSpec((None, None, 1, width), lambda i, j: (i, j, 0, 0))
 
     def call(backward: bool, *args: Array) -> tuple[Array, ...]:
-        """Runs a kernel on arrays padded to whole tiles, and cuts what it gives back to size."""
+        """Run a kernel on arrays padded to whole tiles and slice its results."""
         gated, b = branch is not None, args[0].shape[0]
         like_tokens, parts = shaped((b, length, width), x.dtype), shaped((b, length // rows, 1, width), wide)
         if backward:
@@ -62,7 +62,7 @@ def pallas(
 def _forward(
     x: jax.Ref, scale: jax.Ref, shift: jax.Ref, *rest: jax.Ref, channels: int, epsilon: float, gated: bool
 ) -> None:
-    """Some tokens of a sample."""
+    """Forward for some tokens of a sample."""
     wide, y = scale.dtype, rest[-1]
     h = x[...].astype(wide)
     if gated:
@@ -74,7 +74,7 @@ def _forward(
 
 
 def _backward(h: jax.Ref, scale: jax.Ref, *rest: jax.Ref, channels: int, epsilon: float, gated: bool) -> None:
-    """Some tokens of a sample; zeros beyond its end add nothing to the sums over tokens."""
+    """Backward for some tokens of a sample; padding adds zero to the sums over tokens."""
     wide = scale.dtype
     if gated:
         branch, gate, d_h, d_y, d_x, d_scale, d_shift, d_branch, d_gate = rest
@@ -95,8 +95,8 @@ def _backward(h: jax.Ref, scale: jax.Ref, *rest: jax.Ref, channels: int, epsilon
 
 
 def _norm(h: Array, channels: int, epsilon: float) -> tuple[Array, Array]:
-    """Layer norm of the first ``channels`` columns, zeros in the others, and the factor of each row."""
-    there = lax.broadcasted_iota(jnp.int32, h.shape, 1) < channels
-    centred = jnp.where(there, h - jnp.sum(h, -1, keepdims=True) / channels, 0)
+    """Layer norm of the first ``channels`` columns, zeros elsewhere, and the factor of each row."""
+    valid = lax.broadcasted_iota(jnp.int32, h.shape, 1) < channels
+    centred = jnp.where(valid, h - jnp.sum(h, -1, keepdims=True) / channels, 0)
     rstd = lax.rsqrt(jnp.sum(centred * centred, -1, keepdims=True) / channels + epsilon)
     return centred * rstd, rstd

@@ -1,4 +1,4 @@
-"""The gated residual and its modulated layer norm as the formula says it."""
+"""The gated residual and its modulated layer norm as the formula reads."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -13,7 +13,7 @@ def reference(
     shift: Float[Array, "b c"],
     epsilon: float,
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
-    """The sum ``h`` and the modulated norm of it; see ``adaln``."""
+    """The sum ``h`` and its modulated norm; see ``adaln``."""
     wide = scale.dtype
     h = x
     if branch is not None and gate is not None:

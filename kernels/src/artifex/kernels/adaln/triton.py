@@ -1,4 +1,4 @@
-"""The gated residual and its modulated layer norm as Triton kernels: a token is held in registers, whichever way."""
+"""The gated residual and its modulated layer norm as Triton kernels that keep a token in registers."""
 
 from functools import partial
 
@@ -23,14 +23,14 @@ def triton(
     launch: Launch = launch,
     config: Config = DEFAULT,
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
-    """The sum ``h`` and the modulated norm of it; see ``adaln``."""
+    """The sum ``h`` and its modulated norm; see ``adaln``."""
     gated = branch is not None
 
     def forward(*args: Array) -> tuple[Array, ...]:
         x, scale, shift, *more = args
         (b, t, c), tokens = x.shape, shaped(x.shape, x.dtype)
         constants = {"channels": c, "tokens": t, "epsilon": epsilon, "gated": gated, "block": power_of_two(c)}
-        # Without a branch its places hold what is never read or written.
+        # Without a branch its pointers are never read or written.
         arguments = (x, scale, shift, *(more or (x, scale)))
         out = launch(
             forward_kernel,
@@ -73,7 +73,7 @@ def triton(
 
 
 def _warps(config: Config, channels: int) -> int:
-    """As many as leave each thread no more of a token than it has at 2048 channels."""
+    """Enough warps that no thread has more of a token than at 2048 channels."""
     return max(config.warps, min(16, config.warps * power_of_two(channels) // 2048))
 
 
@@ -92,22 +92,22 @@ def forward_kernel(
     gated: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """A token."""
+    """Forward for one token."""
     row = tl.program_id(0)
     at = tl.arange(0, block)
-    there = at < channels
-    place = row.to(tl.int64) * channels + at
+    valid = at < channels
+    offset = row.to(tl.int64) * channels + at
     vector = (row // tokens).to(tl.int64) * channels + at
-    total = tl.load(x + place, mask=there, other=0.0).to(tl.float32)
+    total = tl.load(x + offset, mask=valid, other=0.0).to(tl.float32)
     if gated:
-        weight = tl.load(gate + vector, mask=there, other=0.0)
-        total += weight * tl.load(branch + place, mask=there, other=0.0).to(tl.float32)
+        weight = tl.load(gate + vector, mask=valid, other=0.0)
+        total += weight * tl.load(branch + offset, mask=valid, other=0.0).to(tl.float32)
         rounded = total.to(h.dtype.element_ty)
-        tl.store(h + place, rounded, mask=there)
+        tl.store(h + offset, rounded, mask=valid)
         total = rounded.to(tl.float32)
-    normal, _ = norm(total, there, channels, epsilon)
-    out = normal * (1 + tl.load(scale + vector, mask=there, other=0.0)) + tl.load(shift + vector, mask=there, other=0.0)
-    tl.store(y + place, out.to(y.dtype.element_ty), mask=there)
+    normal, _ = norm(total, valid, channels, epsilon)
+    out = normal * (1 + tl.load(scale + vector, mask=valid, other=0.0)) + tl.load(shift + vector, mask=valid, other=0.0)
+    tl.store(y + offset, out.to(y.dtype.element_ty), mask=valid)
 
 
 @triton_jit
@@ -131,7 +131,7 @@ def backward_kernel(
     rows: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """Some tokens of a sample, one after another."""
+    """Backward for some tokens of a sample, in sequence."""
     sample = (tl.program_id(0) // parts).to(tl.int64)
     part = tl.program_id(0) % parts
     at = tl.arange(0, block)
@@ -145,21 +145,21 @@ def backward_kernel(
     gates = tl.zeros([block], tl.float32)
     for i in range(rows):
         token = part * rows + i
-        there = inside & (token + tl.zeros_like(at) < tokens)
-        place = (sample * tokens + token) * channels + at
-        normal, rstd = norm(tl.load(h + place, mask=there, other=0.0).to(tl.float32), inside, channels, epsilon)
-        dy = tl.load(d_y + place, mask=there, other=0.0).to(tl.float32)
+        valid = inside & (token + tl.zeros_like(at) < tokens)
+        offset = (sample * tokens + token) * channels + at
+        normal, rstd = norm(tl.load(h + offset, mask=valid, other=0.0).to(tl.float32), inside, channels, epsilon)
+        dy = tl.load(d_y + offset, mask=valid, other=0.0).to(tl.float32)
         d_normal = dy * factor
         mean = tl.sum(d_normal, 0) / channels
         along = tl.sum(d_normal * normal, 0) / channels
-        total = tl.load(d_h + place, mask=there, other=0.0).to(tl.float32)
+        total = tl.load(d_h + offset, mask=valid, other=0.0).to(tl.float32)
         total += rstd * (d_normal - mean - normal * along)
-        tl.store(d_x + place, total.to(d_x.dtype.element_ty), mask=there)
+        tl.store(d_x + offset, total.to(d_x.dtype.element_ty), mask=valid)
         scales += dy * normal
         shifts += dy
         if gated:
-            tl.store(d_branch + place, (total * weight).to(d_branch.dtype.element_ty), mask=there)
-            gates += total * tl.load(branch + place, mask=there, other=0.0).to(tl.float32)
+            tl.store(d_branch + offset, (total * weight).to(d_branch.dtype.element_ty), mask=valid)
+            gates += total * tl.load(branch + offset, mask=valid, other=0.0).to(tl.float32)
     vector = tl.program_id(0).to(tl.int64) * channels + at
     tl.store(d_scale + vector, scales, mask=inside)
     tl.store(d_shift + vector, shifts, mask=inside)
@@ -168,8 +168,8 @@ def backward_kernel(
 
 
 @triton_jit
-def norm(h: tl.tensor, there: tl.tensor, channels: tl.constexpr, epsilon: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
-    """Layer norm of the numbers that are ``there``, zeros elsewhere, and its factor."""
-    centred = tl.where(there, h - tl.sum(h, 0) / channels, 0.0)
+def norm(h: tl.tensor, valid: tl.tensor, channels: tl.constexpr, epsilon: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
+    """Layer norm of the ``valid`` elements, zeros elsewhere, and its factor."""
+    centred = tl.where(valid, h - tl.sum(h, 0) / channels, 0.0)
     rstd = 1 / tl.sqrt(tl.sum(centred * centred, 0) / channels + epsilon)
     return centred * rstd, rstd

@@ -1,4 +1,4 @@
-"""The gated residual and its modulated layer norm left to XLA, with sums over tokens that a CPU is quick at."""
+"""The gated residual and its modulated layer norm by XLA, with sums over tokens that its CPU backend runs fast."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ def xla(
     shift: Float[Array, "b c"],
     epsilon: float,
 ) -> tuple[Float[Array, "b t c"], Float[Array, "b t c"]]:
-    """The sum ``h`` and the modulated norm of it; see ``adaln``."""
+    """The sum ``h`` and its modulated norm; see ``adaln``."""
     wide = scale.dtype
     h = x
     if branch is not None and gate is not None:
@@ -35,7 +35,7 @@ def _norm(h: Array, epsilon: float) -> Array:
 
 @_norm.defjvp
 def _tangent(epsilon: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    r"""$dy = r\,(dh - \overline{dh} - y\,\overline{y\,dh})$: two sums and one pass, its transpose alike."""
+    r"""$dy = r\,(dh - \overline{dh} - y\,\overline{y\,dh})$: two sums and one pass, and so is its transpose."""
     (h,), (d_h,) = primals, tangents
     y, r = _normal(h, epsilon)
     return y, r * (d_h - _mean(d_h) - y * _mean(y * d_h))

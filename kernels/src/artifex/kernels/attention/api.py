@@ -149,7 +149,7 @@ def attention(
 
 
 def _check_qkv(q: Array, k: Array, v: Array) -> None:
-    """Raises a ValueError unless the shapes and dtypes of ``q``, ``k`` and ``v`` agree."""
+    """Raise a ValueError unless the shapes and dtypes of ``q``, ``k`` and ``v`` agree."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim != 4:
             raise ValueError(f"{name} must be (batch, tokens, heads, head_dim), got shape {x.shape}")

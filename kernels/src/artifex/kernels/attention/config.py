@@ -1,4 +1,4 @@
-"""What is known about the speed of attention's implementations, and the tiles they work in."""
+"""The fastest implementations of attention and the tiles of its kernels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,17 @@ from typing import Final
 from artifex.kernels.dispatch import ImplementationName
 
 FASTEST: Final[Mapping[str, Sequence[ImplementationName]]] = {"cpu": ("xla",), "gpu": ("cudnn", "xla"), "tpu": ("xla",)}
-"""By platform, fastest first; the first that can run is what ``None`` means.
-
-``cpu`` was measured (``bench/kernels``). On the others nothing of this package has run yet. ``gpu`` goes by what others
-measured on Hopper, where cuDNN does about ten times what XLA does (463 against 43 TFLOP/s at 1024 tokens of 64 wide
-heads); ``triton`` and ``pallas`` stay names to ask for until they are measured.
-"""
+"""By platform, fastest first. ``cpu`` was measured; ``gpu`` follows others' measurements, see docs/kernels.md."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program of a kernel works on.
+    """The tile of one program.
 
     Attributes:
-        queries: tokens at a time.
-        keys: keys at a time.
-        warps: of 32 threads each, that share the work.
+        queries: tokens of a tile.
+        keys: keys of a tile.
+        warps: of 32 threads each.
         stages: loads in flight.
     """
 
@@ -48,10 +43,9 @@ class TritonTiles:
 
 
 def triton_tiles(head_dim: int, value_dim: int, itemsize: int) -> TritonTiles:
-    """Tiles that fit Hopper's registers and shared memory: chosen by what the compiler says, not by time.
+    """Tiles that fit Hopper's registers and shared memory, chosen from compiled code, not measured.
 
-    Nothing is spilled, but by heads more than 160 wide: 176 bytes a thread in the gradient of keys and values, 184 in
-    float32's of the tokens. In float32 products are exact, not TF32, and so leave the matrix units aside.
+    No register is spilled for heads up to 160 wide. Products in float32 are exact, not TF32: no matrix unit is used.
     """
     if itemsize > 2:
         return TritonTiles(forward=Tile(16, 32, 8, 1), queries=Tile(16, 16, 8, 1), keys=Tile(32, 16, 8, 1))

@@ -1,4 +1,4 @@
-"""Attention by NVIDIA's cuDNN, as JAX calls it."""
+"""Attention by NVIDIA's cuDNN, through JAX."""
 
 from functools import partial
 
@@ -18,10 +18,10 @@ def cudnn(
     is_causal: bool,
     scale: float,
 ) -> tuple[Float[Array, "b t h d"], Float[Array, "b h t"]]:
-    """The output; see ``attention``. In place of the log-sum-exp stand NaNs: there is no gradient of it.
+    """The output, with NaNs as the log-sum-exp, which has no gradient here; see ``attention``.
 
-    JAX makes a mask a bias of ``tokens x keys``, large and negative where hidden. So a token that sees no key would get
-    the mean of all values: its output is set to zero here, and with it the gradients that come from there.
+    JAX turns a mask into a large negative bias of ``tokens x keys``, so that a token without keys gets the mean of all
+    values. Its output, and so its gradients, are set to zero here.
     """
     t, s = q.shape[1], k.shape[1]
     if bias is not None:
@@ -29,12 +29,12 @@ def cudnn(
         mask = ~hidden if mask is None else mask & ~hidden
         bias = jnp.where(hidden, 0, bias).astype(q.dtype)
         bias = jnp.broadcast_to(bias, (*bias.shape[:2], t, s))
-    seen = None
+    visible = None
     if mask is not None:
         mask = jnp.broadcast_to(mask, (*mask.shape[:2], t, s))
         reachable = mask & jnp.tri(t, s, dtype=jnp.bool_)[None, None] if is_causal else mask
-        seen = jnp.swapaxes(jnp.any(reachable, axis=-1, keepdims=True), 1, 2)
+        visible = jnp.swapaxes(jnp.any(reachable, axis=-1, keepdims=True), 1, 2)
     out = jax.nn.dot_product_attention(q, k, v, bias, mask, scale=scale, is_causal=is_causal, implementation="cudnn")
-    if seen is not None:
-        out = jnp.where(seen, out, 0)
+    if visible is not None:
+        out = jnp.where(visible, out, 0)
     return out, jnp.full((q.shape[0], q.shape[2], t), jnp.nan, jnp.float32)

@@ -1,9 +1,7 @@
 r"""Attention by Pallas: for TPUs, for GPUs as long as JAX lowers Pallas to Triton, and interpreted for tests.
 
-It was interpreted and lowered, and has not run on either.
-
-The formulas are those of ``triton_kernels``, in natural units. A program has one tile of tokens, or of keys, and walks
-over all tiles of the other.
+It has been interpreted and lowered, but not run on a device. The formulas are those of ``triton_kernels``, with natural
+exponentials. A program has one tile of tokens, or of keys, and loops over all tiles of the other.
 
 References: Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867; Dao 2023, https://arxiv.org/abs/2307.08691
 """
@@ -37,7 +35,7 @@ def pallas(
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
     """The output and the log-sum-exp; see ``attention``.
 
-    ``target``, and ``sides``, a tile's tokens and keys at most, are for tests and for tuning.
+    ``target`` and ``sides``, the most tokens and keys of a tile, are for tests and tuning.
     """
     t, s, d, e = q.shape[1], k.shape[1], q.shape[3], v.shape[3]
     queries, keys = (min(side, max(16, pl.next_power_of_2(n))) for side, n in zip(sides, (t, s), strict=True))
@@ -85,15 +83,15 @@ class _Kernels:
             v = self.tiles.tile(x, "v", i, j)
             scores = self.scores(x, i, j)
             higher = jnp.maximum(top, jnp.max(scores, axis=1, keepdims=True))
-            # A row that has seen nothing yet has no largest score: any finite one keeps its weights at zero.
+            # A row without keys so far has no largest score; any finite one keeps its weights at zero.
             level = jnp.where(higher == -jnp.inf, 0.0, higher)
             weights, fade = jnp.exp(scores - level), jnp.exp(top - level)
             total = total * fade + jnp.sum(weights, axis=1, keepdims=True)
             return higher, total, mixed * fade + _dot(weights.astype(v.dtype), v, 1, 0)
 
         rows = q.shape[0]
-        nothing = jnp.full((rows, 1), -jnp.inf), jnp.zeros((rows, 1)), jnp.zeros((rows, x["v"].shape[1]))
-        top, total, mixed = jax.lax.fori_loop(0, self.last_keys(i), step, nothing)
+        initial = jnp.full((rows, 1), -jnp.inf), jnp.zeros((rows, 1)), jnp.zeros((rows, x["v"].shape[1]))
+        top, total, mixed = jax.lax.fori_loop(0, self.last_keys(i), step, initial)
         total = jnp.where(top == -jnp.inf, 1.0, total)
         x["out"][...] = (mixed / total).astype(x["out"].dtype)
         x["lse"][...] = jnp.log(total) + top
@@ -119,13 +117,13 @@ class _Kernels:
             return d_k + _dot(d_scores.astype(q.dtype), q, 0, 0), d_v
 
         first = j * self.tiles.keys // self.tiles.queries if self.is_causal else 0
-        nothing = jnp.zeros(x["k"].shape), jnp.zeros(x["v"].shape)
-        d_k, d_v = jax.lax.fori_loop(first, self.tiles.count("t"), step, nothing)
+        initial = jnp.zeros(x["k"].shape), jnp.zeros(x["v"].shape)
+        d_k, d_v = jax.lax.fori_loop(first, self.tiles.count("t"), step, initial)
         x["d_k"][...] = (self.scale * d_k).astype(x["d_k"].dtype)
         x["d_v"][...] = d_v.astype(x["d_v"].dtype)
 
     def last_keys(self, i: Array) -> Array | int:
-        """How many tiles of keys the tokens of tile ``i`` may see."""
+        """The number of tiles of keys that the tokens of tile ``i`` attend to."""
         count = self.tiles.count("s")
         if not self.is_causal:
             return count
@@ -138,25 +136,25 @@ class _Kernels:
         return weights, weights * (_dot(d_out, v, 1, 1) - delta)
 
     def scores(self, x: Refs, i: Array, j: Array) -> Array:
-        """Of a tile; minus infinity where a token may not see a key."""
+        """The scores of a tile, minus infinity where masked."""
         tiles = self.tiles
         scores = self.scale * _dot(tiles.tile(x, "q", i, j), tiles.tile(x, "k", i, j), 1, 1)
         rows = i * tiles.queries + jax.lax.broadcasted_iota(jnp.int32, scores.shape, 0)
         cols = j * tiles.keys + jax.lax.broadcasted_iota(jnp.int32, scores.shape, 1)
-        seen = cols < tiles.s
+        visible = cols < tiles.s
         if self.is_causal:
-            seen &= rows >= cols
+            visible &= rows >= cols
         if "mask" in x:
-            seen &= tiles.tile(x, "mask", i, j).astype(jnp.int32) != 0
+            visible &= tiles.tile(x, "mask", i, j).astype(jnp.int32) != 0
         if "q_segments" in x:
-            seen &= tiles.tile(x, "q_segments", i, j) == tiles.tile(x, "k_segments", i, j)
+            visible &= tiles.tile(x, "q_segments", i, j) == tiles.tile(x, "k_segments", i, j)
         if "bias" in x:
             scores += tiles.tile(x, "bias", i, j).astype(scores.dtype)
-        return jnp.where(seen, scores, -jnp.inf)
+        return jnp.where(visible, scores, -jnp.inf)
 
 
 def _dot(a: Array, b: Array, of_a: int, of_b: int) -> Array:
-    """The product over axis ``of_a`` and ``of_b``, summed in float32, and exactly where the factors are float32."""
+    """The product over axes ``of_a`` and ``of_b``, summed in float32, with exact products of float32 factors."""
     precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
     over = (((of_a,), (of_b,)), ((), ()))
     return jax.lax.dot_general(a, b, over, precision=precision, preferred_element_type=jnp.float32)

@@ -1,4 +1,4 @@
-"""How Pallas' attention lies in memory and is cut into tiles."""
+"""The memory layout and tiles of Pallas' attention."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ AXES: Final[Mapping[str, tuple[Axis | None, Axis | None]]] = {
     "d_k": ("s", None),
     "d_v": ("s", None),
 }
-"""What the last two axes of an array are: tokens, keys, or neither. Before them stand batch and heads, or 1."""
+"""The last two axes of each array: tokens, keys, or neither; the first two are batch and heads, or 1."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Tiles:
     target: Target | None
 
     def size(self, axis: Axis) -> int:
-        """Of a tile."""
+        """The size of a tile along ``axis``."""
         return self.queries if axis == "t" else self.keys
 
     def count(self, axis: Axis) -> int:
-        """Tiles along an axis."""
+        """The number of tiles along ``axis``."""
         return pl.cdiv(self.t if axis == "t" else self.s, self.size(axis))
 
     def arrays(self, x: Inputs) -> dict[str, Array]:
-        """All arrays that are there, by name."""
+        """All arrays that are not None, by name."""
         arrays = {"q": self.of_heads("q", x.q), "k": self.of_heads("k", x.k), "v": self.of_heads("v", x.v)}
         if x.bias is not None:
             arrays["bias"] = self.padded("bias", x.bias)
@@ -74,14 +74,14 @@ class Tiles:
         return arrays
 
     def of_heads(self, name: str, x: Array) -> Array:
-        """``(b, n, h, width)`` as ``(b, h, n, width)``, padded; Triton, behind Pallas on GPUs, wants powers of two."""
+        """``(b, n, h, width)`` as ``(b, h, n, width)``, padded; on GPUs to powers of two, for Triton."""
         on_gpu = self.target == "gpu" or (self.target is None and platform() == "gpu")
         width = max(16, pl.next_power_of_2(x.shape[3])) if on_gpu else x.shape[3]
         x = jnp.pad(jnp.swapaxes(x, 1, 2), ((0, 0), (0, 0), (0, 0), (0, width - x.shape[3])))
         return self.padded(name, x)
 
     def padded(self, name: str, x: Array) -> Array:
-        """``x`` with zeros up to whole tiles, but for axes of size 1, which serve all."""
+        """``x`` padded with zeros to whole tiles, except for axes of size 1, which are broadcast."""
         ends = [
             0 if axis is None or n == 1 else self.count(axis) * self.size(axis) - n
             for axis, n in zip(AXES[name], x.shape[2:], strict=True)
@@ -89,7 +89,7 @@ class Tiles:
         return jnp.pad(x, ((0, 0), (0, 0), (0, ends[0]), (0, ends[1])))
 
     def tile(self, x: Refs, name: str, i: Array, j: Array) -> Array:
-        """The tile of tokens ``i`` and keys ``j`` of what a program was given of an array."""
+        """The tile of tokens ``i`` and keys ``j`` from a program's block of an array."""
         ref = x[name]
 
         def part(axis: Axis | None, n: int) -> slice | pl.Slice:
@@ -114,7 +114,7 @@ class Tiles:
         Args:
             kernel: takes references by name, to the tile along ``along`` and to all of the other axis, and the tile's
                 number.
-            along: what programs share out.
+            along: axis that is split over programs.
             arrays: the inputs.
             out: last axis and dtype of the outputs.
         """
@@ -127,11 +127,11 @@ class Tiles:
 
         def block(name: str) -> pl.BlockSpec:
             shape, axes = shapes[name], AXES[name]
-            walked = [axis == along and n > 1 for axis, n in zip(axes, shape[2:], strict=True)]
-            sides = [self.size(along) if w else n for w, n in zip(walked, shape[2:], strict=True)]
+            split = [axis == along and n > 1 for axis, n in zip(axes, shape[2:], strict=True)]
+            sides = [self.size(along) if w else n for w, n in zip(split, shape[2:], strict=True)]
 
             def at(b: Array, h: Array, i: Array) -> tuple[Array | int, ...]:
-                return (b if shape[0] > 1 else 0, h if shape[1] > 1 else 0, *(i if w else 0 for w in walked))
+                return (b if shape[0] > 1 else 0, h if shape[1] > 1 else 0, *(i if w else 0 for w in split))
 
             return pl.BlockSpec((None, None, *sides), at)
 

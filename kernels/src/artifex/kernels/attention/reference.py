@@ -1,4 +1,4 @@
-"""Attention as the formula says it, all scores in memory at once."""
+"""Attention as the formula reads, with all scores in memory at once."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def reference(
         scores = jnp.where(jnp.tri(q.shape[1], k.shape[1], dtype=bool), scores, -jnp.inf)
 
     top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
-    # A row of minus infinities has no largest score to subtract: its weights are zero, and so is all that follows.
+    # A row of minus infinities has no largest score to subtract; its weights and output are zero.
     empty = jnp.isneginf(top)
     weights = jnp.exp(scores - jnp.where(empty, 0, top))
     total = jnp.where(empty, 1, jnp.sum(weights, axis=-1, keepdims=True))

@@ -8,17 +8,17 @@ from jaxtyping import Array
 from artifex.kernels.platform import compute_capability, no_pallas_reason, no_triton_reason, platform
 
 VMEM: Final = 16 << 20
-"""Bytes of a TPU core's memory that a program gets, unless it asks for more."""
+"""Bytes of a TPU core's memory that a program gets by default."""
 
 
 def pallas(q: Array, k: Array, v: Array, *_: object) -> str | None:
-    """Of the Pallas implementation."""
+    """Of ``pallas``."""
     if (reason := no_pallas_reason()) is not None:
         return reason
     if q.dtype == jnp.float64:
         return "it sums in float32, and q is float64"
-    # What the gradient by keys walks over: q and d_out in lanes of 128, and two numbers a token in a row of lanes each;
-    # and all that twice, since the next head's is fetched ahead.
+    # The gradient by keys reads q and d_out in lanes of 128, and two rows of lanes per token; all of it twice, since
+    # the next head's is prefetched.
     lanes = sum(-(-x.shape[-1] // 128) * 128 * x.dtype.itemsize for x in (q, v)) + 2 * 128 * 4
     tokens = max(q.shape[1], k.shape[1])
     if platform() == "tpu" and 2 * tokens * lanes > VMEM:
@@ -27,7 +27,7 @@ def pallas(q: Array, k: Array, v: Array, *_: object) -> str | None:
 
 
 def triton(q: Array, k: Array, v: Array, *_: object) -> str | None:
-    """Of the Triton implementation."""
+    """Of ``triton``."""
     if (reason := no_triton_reason()) is not None:
         return reason
     if q.dtype == jnp.float64:
@@ -42,7 +42,7 @@ def triton(q: Array, k: Array, v: Array, *_: object) -> str | None:
 def cudnn(
     q: Array, k: Array, v: Array, bias: Array | None, mask: Array | None, segments: object, *_: object
 ) -> str | None:
-    """Of JAX's cuDNN attention, by what its documentation promises."""
+    """Of ``cudnn``, from the documentation of JAX's cuDNN attention."""
     if platform() != "gpu":
         return f"cuDNN runs on gpu, and this process runs on {platform()}"
     if (capability := compute_capability()) is None or capability < (8, 0):
@@ -62,5 +62,5 @@ def cudnn(
 
 
 def cudnn_with_lse(*_: object) -> str:
-    """Of JAX's cuDNN attention, where the log-sum-exp is asked for."""
+    """Of ``cudnn`` with ``return_lse``."""
     return "JAX's cuDNN attention has no gradient of the log-sum-exp"

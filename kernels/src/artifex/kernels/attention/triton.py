@@ -1,4 +1,4 @@
-"""Attention by Triton, for NVIDIA's GPUs, through jax-triton; no GPU has run it yet."""
+"""Attention by Triton for NVIDIA GPUs, through jax-triton; interpreted and compiled, but not run on a GPU."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +27,7 @@ def triton(
     launch: Launch = platform.launch,
     tiles: TritonTiles | None = None,
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
-    """The output and the log-sum-exp; see ``attention``. ``launch`` and ``tiles`` are for tests and for tuning."""
+    """The output and the log-sum-exp; see ``attention``. ``launch`` and ``tiles`` are for tests and tuning."""
     chosen = triton_tiles(q.shape[-1], v.shape[-1], q.dtype.itemsize) if tiles is None else tiles
     given = (bias is not None, mask is not None, segments is not None, is_causal)
 
@@ -53,7 +53,7 @@ def triton(
 def constants(
     x: Sequence[jax.ShapeDtypeStruct | Array], given: tuple[bool, bool, bool, bool], tile: Tile, scale: float
 ) -> Constants:
-    """What the kernels are compiled for, from the shapes of q, k, v, bias and mask."""
+    """The constants of the kernels, from the shapes of q, k, v, bias and mask."""
     q, k, v, bias, mask, *_ = x
     _, t, h, d = q.shape
     return {
@@ -67,7 +67,7 @@ def constants(
 
 
 def split(width: int) -> tuple[int, int]:
-    """``width`` as two widths that Triton has tiles for: 72 is 64 + 16, 64 is 64 + 0; 16 is the narrowest."""
+    """``width`` as a sum of two tile widths of Triton: 72 is 64 + 16, 64 is 64 + 0; 16 is the narrowest."""
     whole = max(16, 1 << (width - 1).bit_length())
     first = whole // 2
     rest = max(16, 1 << (width - first - 1).bit_length())
@@ -88,7 +88,7 @@ def _run(
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of an array that is broadcast: 0 along axes of size 1."""
+    """The strides of a broadcast array: 0 along axes of size 1."""
     strides, step = [], 1
     for n in reversed(shape):
         strides.append(0 if n == 1 else step)
@@ -97,7 +97,7 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _filled(x: Inputs) -> tuple[Array, ...]:
-    """All arrays a kernel has pointers for, one number in place of what is not there."""
+    """All arrays that a kernel has pointers for, with a single element for each that is None."""
     number = jnp.zeros((1, 1, 1, 1), jnp.int8)
     q_segments, k_segments = (number[0, 0], number[0, 0]) if x.segments is None else x.segments
     return (

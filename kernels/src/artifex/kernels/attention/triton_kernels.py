@@ -1,4 +1,4 @@
-r"""Attention's Triton kernels: one forward, two backward; scores are formed tile by tile and never kept.
+r"""Attention's Triton kernels, one forward and two backward; scores are computed tile by tile and never stored.
 
 With $s_{ts}$ the scores and $L_t$ their log-sum-exp, both in units of $\ln 2$, $p_{ts} = 2^{s_{ts} - L_t}$ and
 
@@ -6,13 +6,13 @@ $$dv_s = \sum_t p_{ts}\, do_t,\quad ds_{ts} = p_{ts} (do_t \cdot v_s - \delta_t)
   dq_t = \mathrm{scale} \sum_s ds_{ts} k_s,\quad dk_s = \mathrm{scale} \sum_t ds_{ts} q_t,\quad
   \delta_t = do_t \cdot o_t - dL_t$$
 
-Triton's tiles are as wide as a power of two. A head of any width is cut in two of them, ``0`` and ``1``: 72 into
-64 + 16, where padding to 128 would cost 1.6 times as many multiplications. A part of width 0 is not there.
+Triton's tiles are as wide as a power of two. A head of any width is split into two of them, ``0`` and ``1``: 72 into
+64 + 16, where padding to 128 would take 1.6 times as many multiplications. A part of width 0 is omitted.
 
 All kernels share their constants: ``sizes`` (tokens, keys, heads, width of q and k, width of v), ``parts`` (the widths
-of both parts of q and k, then of v), ``strides`` (of bias, then of mask: batch, heads, tokens, keys; 0 where one
-serves all), ``given`` (a bias, a mask, segments, causal), ``tile`` (queries, keys) and ``scale``. Arrays lie as they
-come, ``(batch, tokens, heads, width)``.
+of both parts of q and k, then of v), ``strides`` (of bias, then of mask: batch, heads, tokens, keys; 0 where
+broadcast), ``given`` (a bias, a mask, segments, causal), ``tile`` (queries, keys) and ``scale``. The layout of arrays
+is ``(batch, tokens, heads, width)``.
 
 References: Milakov and Gimelshein 2018, https://arxiv.org/abs/1805.02867; Dao 2023, https://arxiv.org/abs/2307.08691
 """
@@ -23,8 +23,8 @@ from artifex.kernels.platform import triton_jit
 
 
 @triton_jit
-def place(per_head: tl.constexpr, heads: tl.constexpr) -> tl.tensor:
-    """Which block of which head of which sample a program has."""
+def program_block(per_head: tl.constexpr, heads: tl.constexpr) -> tl.tensor:
+    """The block, head and sample of a program."""
     head = tl.program_id(0) // per_head
     return tl.program_id(0) % per_head, (head // heads).to(tl.int64), (head % heads).to(tl.int64)
 
@@ -48,7 +48,7 @@ def store(
     width: tl.constexpr,
     h: tl.constexpr,
 ) -> None:
-    """Writes what ``load`` reads."""
+    """Write a tile as ``load`` reads it."""
     rows = rows[:, None]
     tl.store(x + rows * (h * width) + cols, tile.to(x.dtype.element_ty), mask=(rows < n) & (cols < width))
 
@@ -69,27 +69,27 @@ def hide(
     given: tl.constexpr,
     scale: tl.constexpr,
 ) -> tl.tensor:
-    """Products of queries and keys made scores: scaled, with the bias, minus infinity where a token sees no key.
+    """Turn products of queries and keys into scores: scaled, with the bias, minus infinity where masked.
 
-    ``rows`` and ``cols`` are the tokens and keys of the tile, whichever of its axes they lie along.
+    ``rows`` and ``cols`` are the tokens and keys of the tile, along either axis.
     """
     t: tl.constexpr = sizes[0]
     s: tl.constexpr = sizes[1]
-    seen = (rows < t) & (cols < s)
+    visible = (rows < t) & (cols < s)
     scores *= scale * 1.4426950408889634
     if given[0]:
         at = b * strides[0] + n * strides[1] + rows * strides[2] + cols * strides[3]
-        scores += tl.load(bias + at, mask=seen, other=0.0).to(tl.float32) * 1.4426950408889634
+        scores += tl.load(bias + at, mask=visible, other=0.0).to(tl.float32) * 1.4426950408889634
     if given[1]:
         at = b * strides[4] + n * strides[5] + rows * strides[6] + cols * strides[7]
-        seen &= tl.load(mask + at, mask=seen, other=0) != 0
+        visible &= tl.load(mask + at, mask=visible, other=0) != 0
     if given[2]:
         of_query = tl.load(q_segments + b * t + rows, mask=rows < t, other=0)
         of_key = tl.load(k_segments + b * s + cols, mask=cols < s, other=0)
-        seen &= of_query == of_key
+        visible &= of_query == of_key
     if given[3]:
-        seen &= rows >= cols
-    return tl.where(seen, scores, -float("inf"))
+        visible &= rows >= cols
+    return tl.where(visible, scores, -float("inf"))
 
 
 @triton_jit
@@ -118,7 +118,7 @@ def forward_kernel(
     e: tl.constexpr = sizes[4]
     queries: tl.constexpr = tile[0]
     keys: tl.constexpr = tile[1]
-    block, b, n = place((t + queries - 1) // queries, h)
+    block, b, n = program_block((t + queries - 1) // queries, h)
     q += (b * t * h + n) * d
     k += (b * s * h + n) * d
     v += (b * s * h + n) * e
@@ -162,7 +162,7 @@ def forward_kernel(
             scale,
         )
         higher = tl.maximum(top, tl.max(scores, 1))
-        # A row that has seen nothing yet has no largest score: any finite one keeps its weights at zero.
+        # A row without keys so far has no largest score; any finite one keeps its weights at zero.
         level = tl.where(higher == -float("inf"), 0.0, higher)
         weights = tl.exp2(scores - level[:, None])
         fade = tl.exp2(top - level)
@@ -208,7 +208,7 @@ def queries_kernel(
     e: tl.constexpr = sizes[4]
     queries: tl.constexpr = tile[0]
     keys: tl.constexpr = tile[1]
-    block, b, n = place((t + queries - 1) // queries, h)
+    block, b, n = program_block((t + queries - 1) // queries, h)
     q += (b * t * h + n) * d
     k += (b * s * h + n) * d
     v += (b * s * h + n) * e
@@ -291,7 +291,7 @@ def keys_kernel(
     tile: tl.constexpr,
     scale: tl.constexpr,
 ) -> None:
-    """The gradients of a block of keys and values; tiles lie transposed, keys along the first axis."""
+    """The gradients of a block of keys and values; tiles are transposed, with keys along the first axis."""
     t: tl.constexpr = sizes[0]
     s: tl.constexpr = sizes[1]
     h: tl.constexpr = sizes[2]
@@ -299,7 +299,7 @@ def keys_kernel(
     e: tl.constexpr = sizes[4]
     queries: tl.constexpr = tile[0]
     keys: tl.constexpr = tile[1]
-    block, b, n = place((s + keys - 1) // keys, h)
+    block, b, n = program_block((s + keys - 1) // keys, h)
     q += (b * t * h + n) * d
     k += (b * s * h + n) * d
     v += (b * s * h + n) * e

@@ -1,4 +1,4 @@
-"""Attention left to XLA: in tiles of scores that a processor's cache holds, made anew for the gradient."""
+"""Attention by XLA, in tiles of scores that fit a processor's cache and are recomputed for the gradient."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from artifex.kernels.platform import platform
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the scores are cut; the numbers are those measured to be fast on CPUs.
+    """The tiling of the scores, by default as measured to be fast on CPUs.
 
     Attributes:
-        whole: so many scores a head, or fewer, are formed for all heads at once: a loop would cost more than it saves.
-        scores: above that, about so many scores of a head are formed at a time; 4 MiB of float32 by default.
-        rows: the fewest queries of a tile, however many the keys: products of thin matrices are slow.
-        by_head: also walk over samples and heads, so that a tile stays in a core's cache.
+        whole: most scores per head that are computed for all heads at once, without a loop.
+        scores: approximate scores of a head in a tile beyond that; 4 MiB of float32 by default.
+        rows: fewest queries of a tile: products of thin matrices are slow.
+        by_head: whether to loop over samples and heads too, so that a tile stays in a core's cache.
 
     Raises:
         ValueError: for a tile without scores or rows.
@@ -54,8 +54,8 @@ def xla(
 ) -> tuple[Float[Array, "b t h e"], Float[Array, "b h t"]]:
     """Attention whose memory grows with ``t + s`` instead of ``t x s``, in the backward pass too.
 
-    A tile sees every key, so its softmax is final and no running maximum is kept. A device other than a CPU is given
-    all heads at once: there a wide step is worth more than a cache.
+    A tile has every key, so its softmax needs no running maximum. Other devices than CPUs compute all heads at once:
+    parallelism is worth more there than a cache.
     """
     if tiling is None:
         tiling = Tiling(by_head=platform() == "cpu")
@@ -66,14 +66,14 @@ def xla(
     rows = -(-t // chunks)
 
     def cut(x: Array) -> Array:
-        """``(b, h, t, n)`` to ``(chunks, b, h, rows, n)``, padded; an axis of size 1 in place of ``t`` stays one."""
+        """``(b, h, t, n)`` to ``(chunks, b, h, rows, n)``, padded; a ``t`` of size 1 is broadcast."""
         if x.shape[2] != t or chunks == 1:
             return x[None]
         x = jnp.pad(x, ((0, 0), (0, 0), (0, chunks * rows - t), (0, 0)))
         return jnp.moveaxis(x.reshape(*x.shape[:2], chunks, rows, x.shape[3]), 2, 0)
 
     if jnp.dtype(q.dtype).itemsize >= 4:
-        q, scale = scale * q, 1.0  # there are fewer queries than scores; a narrower dtype would be rounded once more
+        q, scale = scale * q, 1.0  # fewer queries than scores; a narrower dtype would be rounded again
     over: Tile = partial(_tile, is_causal=is_causal, scale=scale)
     if not whole:
         over = jax.checkpoint(over, prevent_cse=False)
@@ -94,15 +94,15 @@ def xla(
 
 
 def _by_head(x: Float[Array, "b s h d"]) -> Float[Array, "b h s d"]:
-    """``x`` with its heads in front; its gradient is made as ``(b, h, d, s)`` and brought into order afterwards.
+    """``x`` with its heads first; its gradient is computed as ``(b, h, d, s)`` and then transposed.
 
-    Else XLA makes that of keys and values as ``(b, h, s, d)``, a product that its CPU backend takes twice as long for.
+    XLA would compute it as ``(b, h, s, d)``, a product that takes its CPU backend twice as long.
     """
     return jnp.swapaxes(gradient_barrier(x.transpose(0, 2, 3, 1)), 2, 3)
 
 
 def _walk(f: Tile) -> Tile:
-    """``f`` over the leading axis of its arguments, one by one; one of size 1 serves all."""
+    """``f`` mapped over the leading axis of its arguments, with those of size 1 broadcast."""
 
     def over(*parts: Array | None) -> tuple[Array, Array]:
         n = max(x.shape[0] for x in parts if x is not None)
@@ -133,7 +133,7 @@ def _tile(
     is_causal: bool,
     scale: float,
 ) -> tuple[Float[Array, "*n t e"], Float[Array, "*n t"]]:
-    """Attention of the queries that stand at ``rows`` of the whole."""
+    """Attention of the queries at positions ``rows``."""
     wide = accumulation_dtype(q.dtype)
     scores = jnp.einsum("...td,...sd->...ts", q, k, preferred_element_type=wide)
     if scale != 1.0:
@@ -155,6 +155,6 @@ def _tile(
     else:
         weights = jnp.exp(scores - top[..., None])
         total = jnp.sum(weights, axis=-1)
-    # Dividing what is mixed, not the weights, saves a pass over the scores.
+    # Dividing the weighted sum, not the weights, saves a pass over the scores.
     mixed = jnp.einsum("...ts,...se->...te", weights.astype(v.dtype), v, preferred_element_type=wide)
     return (mixed / total[..., None]).astype(v.dtype), jnp.log(total) + top

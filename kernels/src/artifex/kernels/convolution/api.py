@@ -106,7 +106,7 @@ def upsample_conv(
 
 
 def _check(x: Array, kernel: Array, padding: Padding, scale: int) -> None:
-    """Raises a ValueError unless an image ``scale`` times the size of ``x`` can be convolved."""
+    """Raise a ValueError unless an image ``scale`` times the size of ``x`` can be convolved."""
     check_axes("x", x, "(batch, height, width, in)", 4)
     check_axes("kernel", kernel, "(size, size, in, out)", 4)
     check_dtype("x", x)

@@ -1,4 +1,4 @@
-"""How group_norm_silu is cut into programs, and which implementation is fastest."""
+"""The fastest implementation of group_norm_silu and the tiles of its kernels."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from artifex.kernels.dispatch import ImplementationName
 
 FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
-"""Measured on CPUs alone. On a GPU nothing is yet: XLA's is three kernels too, which move the bytes that these move."""
+"""Measured on CPUs only; docs/kernels.md estimates GPUs."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Config:
     """A kernel's tile.
 
     Attributes:
-        rows: places that a program takes at once, a power of two.
-        columns: channels of a Triton program's tile at most, a power of two; they are contiguous in memory.
-        tiles: of places that a program takes one after another, where it sums over them.
-        numbers: in a tile of a Pallas kernel, which holds all channels.
+        rows: pixels of a tile, a power of two.
+        columns: most channels of a Triton program's tile, a power of two; they are contiguous in memory.
+        tiles: number of tiles that a Triton program sums over.
+        numbers: elements in a tile of a Pallas kernel, which has all channels; a power of two.
         warps: of a program on a GPU.
 
     Raises:
@@ -40,4 +40,4 @@ class Config:
 
 
 DEFAULT: Final = Config()
-"""Chosen without a GPU at hand: 32 numbers a thread, in loads of 16 bytes, and nothing is spilled."""
+"""Chosen from compiled code, not measured: 32 elements per thread, and no register is spilled."""

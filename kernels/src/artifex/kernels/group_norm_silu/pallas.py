@@ -1,4 +1,4 @@
-"""Group norm and SiLU as Pallas kernels, over tiles of places with all their channels."""
+"""Group norm and SiLU as Pallas kernels, over tiles of pixels with all their channels."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,50 +31,50 @@ def pallas(
     width = tile(c, target)
     rows = tile_rows(config.numbers, width, p, target)
     length = ceil_to(p, rows)
-    places = pl.BlockSpec((None, rows, width), lambda i, j: (i, j, 0))
+    pixels = pl.BlockSpec((None, rows, width), lambda i, j: (i, j, 0))
     vector = pl.BlockSpec((None, 1, width), lambda i, j: (i, 0, 0))
     part = pl.BlockSpec((None, None, 1, width), lambda i, j: (i, j, 0, 0))
 
     def call(kernel: Callable[..., None], out: pl.BlockSpec, count: int, *args: Array) -> tuple[Array, ...]:
-        """Runs a kernel on arrays padded to whole tiles, and cuts what it gives back to size."""
+        """Run a kernel on arrays padded to whole tiles and slice its results."""
         b = args[0].shape[0]
         image, parts = shaped((b, length, width), x.dtype), shaped((b, length // rows, 1, width), weight.dtype)
         filled = pallas_call(
             kernel,
             target,
             grid=(b, length // rows),
-            in_specs=[places if v.ndim == 3 else vector for v in args],
+            in_specs=[pixels if v.ndim == 3 else vector for v in args],
             out_specs=[out] * count,
-            out_shape=[image if out is places else parts] * count,
+            out_shape=[image if out is pixels else parts] * count,
             name=f"group_norm_silu{getattr(kernel, 'func', kernel).__name__}",
             warps=config.warps,
         )(*(padded(v, length, width) if v.ndim == 3 else padded(v[:, None], width) for v in args))
-        return tuple(v[:, :p, :c] if out is places else v[..., :c] for v in filled)
+        return tuple(v[:, :p, :c] if out is pixels else v[..., :c] for v in filled)
 
     passes = Passes(
-        moments=partial(call, partial(_moments, places=p), part, 2),
+        moments=partial(call, partial(_moments, pixels=p), part, 2),
         part=rows,
-        apply=partial(call, partial(_apply, silu=silu), places, 1),
+        apply=partial(call, partial(_apply, silu=silu), pixels, 1),
         sums=partial(call, partial(_sums, silu=silu), part, 2),
-        pull=partial(call, partial(_pull, silu=silu), places, 1),
+        pull=partial(call, partial(_pull, silu=silu), pixels, 1),
     )
     return with_vjp(passes, x, weight, bias, groups, epsilon)
 
 
-def _moments(x: jax.Ref, means: jax.Ref, squares: jax.Ref, *, places: int) -> None:
-    """Of some places, those beyond the end of the image left out."""
+def _moments(x: jax.Ref, means: jax.Ref, squares: jax.Ref, *, pixels: int) -> None:
+    """Moments of some pixels, without the padding."""
     wide = x[...].astype(means.dtype)
     rows = wide.shape[0]
     start = pl.program_id(1) * rows
-    there = start + lax.broadcasted_iota(jnp.int32, wide.shape, 0) < places
-    mean = jnp.sum(jnp.where(there, wide, 0), 0, keepdims=True) / jnp.minimum(rows, places - start).astype(wide.dtype)
-    centred = jnp.where(there, wide - mean, 0)
+    valid = start + lax.broadcasted_iota(jnp.int32, wide.shape, 0) < pixels
+    mean = jnp.sum(jnp.where(valid, wide, 0), 0, keepdims=True) / jnp.minimum(rows, pixels - start).astype(wide.dtype)
+    centred = jnp.where(valid, wide - mean, 0)
     means[...] = mean
     squares[...] = jnp.sum(centred * centred, 0, keepdims=True)
 
 
 def _apply(x: jax.Ref, a: jax.Ref, m: jax.Ref, y: jax.Ref, *, silu: bool) -> None:
-    """The multiply-add and what follows it."""
+    """The multiply-add and the SiLU."""
     u = a[...] * x[...].astype(a.dtype) + m[...]
     y[...] = (u * jax.nn.sigmoid(u) if silu else u).astype(y.dtype)
 
@@ -91,7 +91,7 @@ def _sums(
     *,
     silu: bool,
 ) -> None:
-    """Over some places; the cotangents beyond the end of the image are zeros."""
+    """Sums over some pixels; the cotangents of the padding are zeros."""
     wide, d_u = _cotangent(x, d_y, a, m, silu)
     d_bias[...] = jnp.sum(d_u, 0, keepdims=True)
     d_weight[...] = jnp.sum(d_u * ((wide - mean[...]) * rstd[...]), 0, keepdims=True)
@@ -100,13 +100,13 @@ def _sums(
 def _pull(
     x: jax.Ref, d_y: jax.Ref, a: jax.Ref, m: jax.Ref, p: jax.Ref, q: jax.Ref, d_x: jax.Ref, *, silu: bool
 ) -> None:
-    """The cotangent of some places."""
+    """The cotangent of some pixels."""
     wide, d_u = _cotangent(x, d_y, a, m, silu)
     d_x[...] = (a[...] * d_u + (p[...] * wide + q[...])).astype(d_x.dtype)
 
 
 def _cotangent(x: jax.Ref, d_y: jax.Ref, a: jax.Ref, m: jax.Ref, silu: bool) -> tuple[Array, Array]:
-    """``x``, widened, and the cotangent of ``u = a x + m``."""
+    """``x`` in the wide dtype and the cotangent of ``u = a x + m``."""
     wide, d_u = x[...].astype(a.dtype), d_y[...].astype(a.dtype)
     if silu:
         u = a[...] * wide + m[...]

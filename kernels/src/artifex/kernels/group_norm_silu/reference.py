@@ -1,4 +1,4 @@
-"""Group norm and SiLU as the formula says it."""
+"""Group norm and SiLU as the formula reads."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Group norm and SiLU as Triton kernels, over tiles of places and neighbouring channels."""
+"""Group norm and SiLU as Triton kernels, over tiles of pixels and consecutive channels."""
 
 from functools import partial
 
@@ -28,10 +28,10 @@ def triton(
     columns = min(config.columns, power_of_two(c))
 
     def call(kernel: TritonKernel, tiles: int, *args: Array) -> tuple[Array, ...]:
-        """A kernel that sums over several tiles, or writes each of its one."""
+        """Launch a kernel that sums over several tiles or maps one."""
         b = args[0].shape[0]
         parts = -(-p // (config.rows * tiles))
-        constants = {"places": p, "channels": c, "parts": parts, "rows": config.rows, "columns": columns}
+        constants = {"pixels": p, "channels": c, "parts": parts, "rows": config.rows, "columns": columns}
         constants |= {"tiles": tiles} if tiles > 1 or kernel in (moments_kernel, sums_kernel) else {}
         constants |= {} if kernel is moments_kernel else {"silu": silu}
         vector = shaped((b, parts, 1, c), weight.dtype)
@@ -54,29 +54,29 @@ def moments_kernel(
     x: tl.tensor,
     means: tl.tensor,
     squares: tl.tensor,
-    places: tl.constexpr,
+    pixels: tl.constexpr,
     channels: tl.constexpr,
     parts: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
     tiles: tl.constexpr,
 ) -> None:
-    """Of some places, by sums of differences from the first of them: a large mean does not swallow the variance."""
+    """Moments of some pixels, from differences to the first: a large mean does not cancel the variance."""
     sample, start = (tl.program_id(0) // parts).to(tl.int64), tl.program_id(0) % parts * (rows * tiles)
     column = tl.program_id(1) * columns + tl.arange(0, columns)
     inside = column < channels
-    image = x + sample * places * channels
+    image = x + sample * pixels * channels
     pivot = tl.load(image + start.to(tl.int64) * channels + column, mask=inside, other=0.0).to(tl.float32)
     first = tl.zeros([columns], tl.float32)
     second = tl.zeros([columns], tl.float32)
     for i in range(tiles):
         row = start + i * rows + tl.arange(0, rows)
-        there = (row < places)[:, None] & inside[None, :]
-        value = tl.load(image + row.to(tl.int64)[:, None] * channels + column[None, :], mask=there, other=0.0)
-        moved = tl.where(there, value.to(tl.float32) - pivot[None, :], 0.0)
+        valid = (row < pixels)[:, None] & inside[None, :]
+        value = tl.load(image + row.to(tl.int64)[:, None] * channels + column[None, :], mask=valid, other=0.0)
+        moved = tl.where(valid, value.to(tl.float32) - pivot[None, :], 0.0)
         first += tl.sum(moved, 0)
         second += tl.sum(moved * moved, 0)
-    mean = first / tl.minimum(places - start, rows * tiles)
+    mean = first / tl.minimum(pixels - start, rows * tiles)
     vector = tl.program_id(0).to(tl.int64) * channels + column
     tl.store(means + vector, pivot + mean, mask=inside)
     tl.store(squares + vector, second - mean * first, mask=inside)
@@ -88,26 +88,26 @@ def apply_kernel(
     a: tl.tensor,
     m: tl.tensor,
     y: tl.tensor,
-    places: tl.constexpr,
+    pixels: tl.constexpr,
     channels: tl.constexpr,
     parts: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
     silu: tl.constexpr,
 ) -> None:
-    """The multiply-add and what follows it."""
+    """The multiply-add and the SiLU."""
     sample, start = (tl.program_id(0) // parts).to(tl.int64), tl.program_id(0) % parts * rows
     column = tl.program_id(1) * columns + tl.arange(0, columns)
     row = start + tl.arange(0, rows)
-    there = (row < places)[:, None] & (column < channels)[None, :]
-    place = (sample * places + row)[:, None] * channels + column[None, :]
+    valid = (row < pixels)[:, None] & (column < channels)[None, :]
+    offset = (sample * pixels + row)[:, None] * channels + column[None, :]
     vector = sample * channels + column
     scale = tl.load(a + vector, mask=column < channels, other=0.0)
     shift = tl.load(m + vector, mask=column < channels, other=0.0)
-    u = scale[None, :] * tl.load(x + place, mask=there, other=0.0).to(tl.float32) + shift[None, :]
+    u = scale[None, :] * tl.load(x + offset, mask=valid, other=0.0).to(tl.float32) + shift[None, :]
     if silu:
         u *= tl.sigmoid(u)
-    tl.store(y + place, u.to(y.dtype.element_ty), mask=there)
+    tl.store(y + offset, u.to(y.dtype.element_ty), mask=valid)
 
 
 @triton_jit
@@ -120,7 +120,7 @@ def sums_kernel(
     rstd: tl.tensor,
     d_bias: tl.tensor,
     d_weight: tl.tensor,
-    places: tl.constexpr,
+    pixels: tl.constexpr,
     channels: tl.constexpr,
     parts: tl.constexpr,
     rows: tl.constexpr,
@@ -128,7 +128,7 @@ def sums_kernel(
     tiles: tl.constexpr,
     silu: tl.constexpr,
 ) -> None:
-    """Over some places."""
+    """Sums over some pixels."""
     sample, start = (tl.program_id(0) // parts).to(tl.int64), tl.program_id(0) % parts * (rows * tiles)
     column = tl.program_id(1) * columns + tl.arange(0, columns)
     inside = column < channels
@@ -139,10 +139,10 @@ def sums_kernel(
     second = tl.zeros([columns], tl.float32)
     for i in range(tiles):
         row = start + i * rows + tl.arange(0, rows)
-        there = (row < places)[:, None] & inside[None, :]
-        place = (sample * places + row)[:, None] * channels + column[None, :]
-        value = tl.load(x + place, mask=there, other=0.0).to(tl.float32)
-        d_u = tl.load(d_y + place, mask=there, other=0.0).to(tl.float32)
+        valid = (row < pixels)[:, None] & inside[None, :]
+        offset = (sample * pixels + row)[:, None] * channels + column[None, :]
+        value = tl.load(x + offset, mask=valid, other=0.0).to(tl.float32)
+        d_u = tl.load(d_y + offset, mask=valid, other=0.0).to(tl.float32)
         if silu:
             d_u *= slope(scale[None, :] * value + shift[None, :])
         first += tl.sum(d_u, 0)
@@ -161,33 +161,33 @@ def pull_kernel(
     p: tl.tensor,
     q: tl.tensor,
     d_x: tl.tensor,
-    places: tl.constexpr,
+    pixels: tl.constexpr,
     channels: tl.constexpr,
     parts: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
     silu: tl.constexpr,
 ) -> None:
-    """The cotangent of some places."""
+    """The cotangent of some pixels."""
     sample, start = (tl.program_id(0) // parts).to(tl.int64), tl.program_id(0) % parts * rows
     column = tl.program_id(1) * columns + tl.arange(0, columns)
     inside = column < channels
     row = start + tl.arange(0, rows)
-    there = (row < places)[:, None] & inside[None, :]
-    place = (sample * places + row)[:, None] * channels + column[None, :]
+    valid = (row < pixels)[:, None] & inside[None, :]
+    offset = (sample * pixels + row)[:, None] * channels + column[None, :]
     vector = sample * channels + column
     scale, shift = tl.load(a + vector, mask=inside, other=0.0), tl.load(m + vector, mask=inside, other=0.0)
     linear, constant = tl.load(p + vector, mask=inside, other=0.0), tl.load(q + vector, mask=inside, other=0.0)
-    value = tl.load(x + place, mask=there, other=0.0).to(tl.float32)
-    d_u = tl.load(d_y + place, mask=there, other=0.0).to(tl.float32)
+    value = tl.load(x + offset, mask=valid, other=0.0).to(tl.float32)
+    d_u = tl.load(d_y + offset, mask=valid, other=0.0).to(tl.float32)
     if silu:
         d_u *= slope(scale[None, :] * value + shift[None, :])
     out = scale[None, :] * d_u + (linear[None, :] * value + constant[None, :])
-    tl.store(d_x + place, out.to(d_x.dtype.element_ty), mask=there)
+    tl.store(d_x + offset, out.to(d_x.dtype.element_ty), mask=valid)
 
 
 @triton_jit
 def slope(u: tl.tensor) -> tl.tensor:
-    """Of the SiLU at ``u``."""
+    """The derivative of the SiLU at ``u``."""
     s = tl.sigmoid(u)
     return s * (1 + u * (1 - s))

@@ -1,4 +1,4 @@
-"""A conditional and an unconditional output put together."""
+"""The combination of a conditional and an unconditional output."""
 
 from artifex.kernels.guided_combine.api import guided_combine as guided_combine
 from artifex.kernels.guided_combine.threshold import DynamicThreshold as DynamicThreshold

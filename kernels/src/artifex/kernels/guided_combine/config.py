@@ -1,4 +1,4 @@
-"""How the guided combination is cut into programs, one a sample, and which implementation is fastest."""
+"""The fastest implementation of guided_combine and the tiles of its kernels, which run one program per sample."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from artifex.kernels.dispatch import ImplementationName
 
 FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
-"""Measured on CPUs alone. On a GPU nothing is yet."""
+"""Measured on CPUs only."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,8 @@ class Config:
     """A kernel's tile.
 
     Attributes:
-        block: numbers of a sample that a program can hold, a power of two; it reads such a sample once.
-        chunk: numbers that it holds at a time of a larger sample, of which every statistic is a pass of its own; a
-            power of two.
+        block: most elements of a sample that a program reads once and keeps, a power of two.
+        chunk: elements that it reads at a time of a larger sample, in one pass for each statistic; a power of two.
         warps: of a program on a GPU.
 
     Raises:
@@ -35,10 +34,10 @@ class Config:
             raise ValueError(f"warps must be positive, got {self.warps}")
 
     def fitted(self, n: int) -> tuple[int, int]:
-        """Block or chunk, and warps, for samples of ``n`` numbers: 32 numbers a thread where there are few."""
+        """Block or chunk, and warps, for samples of ``n`` elements: 32 elements per thread for small samples."""
         block = self.chunk if n > self.block else max(128, 1 << (n - 1).bit_length())
         return block, min(self.warps, max(1, block // 1024))
 
 
 DEFAULT: Final = Config()
-"""Chosen without a GPU at hand: a latent of 64 x 64 x 4 stays in the registers of its program."""
+"""Chosen from compiled code, not measured: a latent of 64 x 64 x 4 stays in the registers of its program."""

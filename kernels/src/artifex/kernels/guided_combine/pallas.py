@@ -1,4 +1,4 @@
-"""Guidance as a Pallas kernel: a program holds one sample, and reads it once."""
+"""Guidance as a Pallas kernel: a program holds one sample and reads it once."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ def pallas(
     target: Target | None = None,
     config: Config = DEFAULT,
 ) -> Float[Array, "b n"]:
-    """One sample a row; see ``guided_combine``. Rows that are no power of two long are padded, which copies them."""
+    """One sample per row, copied to the next power of two; see ``guided_combine``."""
     kernel = partial(_rows, threshold=threshold, target=target, config=config)
     return with_vjp(kernel, conditional, unconditional, scale, rescale, threshold)
 
@@ -64,32 +64,32 @@ def _kernel(
     n: int,
     threshold: DynamicThreshold | None,
 ) -> None:
-    """One sample of ``n`` numbers, in a row that may be longer; ``refs`` are ``rescale``, if given, and the result."""
+    """One sample of ``n`` elements in a padded row; ``refs`` are ``rescale``, if given, and the result."""
     *rescale, out = refs
     c, u = conditional[...].astype(jnp.float32), unconditional[...].astype(jnp.float32)
-    there = jax.lax.broadcasted_iota(jnp.int32, c.shape, 1) < n
+    valid = jax.lax.broadcasted_iota(jnp.int32, c.shape, 1) < n
     g = c + (scale[...] - 1) * (c - u)
     for phi in rescale:
-        above, below = (_variance(x, there, n) for x in (c, g))
+        above, below = (_variance(x, valid, n) for x in (c, g))
         ratio = jnp.sqrt(above / jnp.where(below == 0, 1, below))
         g = g * (1 + phi[...] * (jnp.where(below == 0, 1, ratio) - 1))
     if threshold is not None:
-        reach = jnp.clip(_quantile(jnp.abs(g), there, n, threshold), threshold.limit, threshold.ceiling)
+        reach = jnp.clip(_quantile(jnp.abs(g), valid, n, threshold), threshold.limit, threshold.ceiling)
         g = jnp.clip(g, -reach, reach) * (threshold.limit / reach)
     out[...] = g.astype(out.dtype)
 
 
-def _variance(x: Float[Array, "1 n"], there: Array, n: int) -> Float[Array, "1 1"]:
-    """Zero where all numbers are equal: their mean is taken about the first, and so is not rounded."""
+def _variance(x: Float[Array, "1 n"], valid: Array, n: int) -> Float[Array, "1 1"]:
+    """The variance about a mean that is taken relative to the first element: exactly zero where all are equal."""
     first = jnp.sum(jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, 1) == 0, x, 0), axis=1, keepdims=True)
-    mean = first + jnp.sum(jnp.where(there, x - first, 0), axis=1, keepdims=True) / n
-    return jnp.sum(jnp.where(there, (x - mean) ** 2, 0), axis=1, keepdims=True) / n
+    mean = first + jnp.sum(jnp.where(valid, x - first, 0), axis=1, keepdims=True) / n
+    return jnp.sum(jnp.where(valid, (x - mean) ** 2, 0), axis=1, keepdims=True) / n
 
 
-def _quantile(x: Float[Array, "1 n"], there: Array, n: int, threshold: DynamicThreshold) -> Float[Array, "1 1"]:
-    """As ``xla.quantile`` finds it; what is not ``there`` lies above all."""
-    before, share = threshold.place(n)
-    bits = jnp.where(there, jax.lax.bitcast_convert_type(x, jnp.int32), 2**31 - 1)
+def _quantile(x: Float[Array, "1 n"], valid: Array, n: int, threshold: DynamicThreshold) -> Float[Array, "1 1"]:
+    """The quantile by the method of ``xla.quantile``; padding counts as larger than all."""
+    before, share = threshold.position(n)
+    bits = jnp.where(valid, jax.lax.bitcast_convert_type(x, jnp.int32), 2**31 - 1)
 
     def count(limit: Array) -> Array:
         return jnp.sum((bits < limit).astype(jnp.int32), axis=1, keepdims=True)
@@ -101,5 +101,5 @@ def _quantile(x: Float[Array, "1 n"], there: Array, n: int, threshold: DynamicTh
     found = jax.lax.fori_loop(0, 31, set_bit, jnp.zeros((1, 1), jnp.int32))
     many = count(found + 1) > before + 1
     lower = jax.lax.bitcast_convert_type(found, jnp.float32)
-    upper = jnp.min(jnp.where((bits > found) & there, x, jnp.inf), axis=1, keepdims=True)
+    upper = jnp.min(jnp.where((bits > found) & valid, x, jnp.inf), axis=1, keepdims=True)
     return lower + share * (jnp.where(many | (share == 0), lower, upper) - lower)

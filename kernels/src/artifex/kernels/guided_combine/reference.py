@@ -1,4 +1,4 @@
-"""Guidance with what is done to its result, as the formulas say it."""
+"""Guidance, rescale and dynamic threshold as the formulas read."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,7 +13,7 @@ def reference(
     rescale: Float[Array, " b"] | None,
     threshold: DynamicThreshold | None,
 ) -> Float[Array, "b n"]:
-    """One sample a row; see ``guided_combine``."""
+    """One sample per row; see ``guided_combine``."""
     wide = scale.dtype
     c, u = conditional.astype(wide), unconditional.astype(wide)
     out = c + (scale[:, None] - 1) * (c - u)
@@ -27,7 +27,7 @@ def reference(
 
 
 def spread_ratio(of: Float[Array, "b n"], to: Float[Array, "b n"]) -> Float[Array, " b"]:
-    """The ratio of two standard deviations; 1 where the second has none, for there is nothing to scale."""
+    """The ratio of two standard deviations; 1 where the second is zero."""
     above, below = _variance(of), _variance(to)
     none, flat = above == 0, below == 0
     ratio = jnp.sqrt(jnp.where(none | flat, 1, above) / jnp.where(flat, 1, below))
@@ -35,7 +35,7 @@ def spread_ratio(of: Float[Array, "b n"], to: Float[Array, "b n"]) -> Float[Arra
 
 
 def _variance(x: Float[Array, "b n"]) -> Float[Array, " b"]:
-    """Zero where all numbers are equal: their mean is taken about the first, and so is not rounded."""
+    """The variance about a mean that is taken relative to the first element: exactly zero where all are equal."""
     first = x[:, :1]
     mean = first + jnp.mean(x - first, axis=1, keepdims=True)
     return jnp.mean((x - mean) ** 2, axis=1)

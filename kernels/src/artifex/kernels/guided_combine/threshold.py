@@ -1,4 +1,4 @@
-"""What dynamic thresholding holds a sample to."""
+"""Dynamic thresholding."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DynamicThreshold:
-    r"""A range that follows each sample, which is then scaled back to that of the data.
+    r"""Clip each sample to a range of its own, then scale it back to the range of the data.
 
     $$s_b = \mathrm{clip}\big(\mathrm{quantile}_q(|x_b|),\ \mathrm{limit},\ \mathrm{ceiling}\big),\qquad
       x_b' = \mathrm{clip}(x_b, -s_b, s_b)\, \mathrm{limit} / s_b$$
 
-    Between two order statistics the quantile is interpolated linearly.
+    The quantile is interpolated linearly between two order statistics.
 
     Attributes:
         quantile: $q$, in (0, 1].
@@ -34,8 +34,8 @@ class DynamicThreshold:
         if not (0 < self.limit <= self.ceiling and self.limit < math.inf):
             raise ValueError(f"limit must be positive, finite and at most ceiling, got {self.limit} and {self.ceiling}")
 
-    def place(self, n: int) -> tuple[int, float]:
-        """Where the quantile of ``n`` numbers lies: after so many of them, and that share of the way to the next."""
+    def position(self, n: int) -> tuple[int, float]:
+        """The position of the quantile among ``n`` sorted numbers: an index and a fraction of the way to the next."""
         at = self.quantile * (n - 1)
         below = min(math.floor(at), n - 1)
         return below, at - below

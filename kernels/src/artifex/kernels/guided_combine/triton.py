@@ -1,4 +1,4 @@
-"""Guidance as Triton kernels: a program holds one sample, or walks over it where it is too large to hold."""
+"""Guidance as Triton kernels: a program holds one sample, or loops over one that is too large."""
 
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ def triton(
     launch: Launch = launch,
     config: Config = DEFAULT,
 ) -> Float[Array, "b n"]:
-    """One sample a row; see ``guided_combine``."""
+    """One sample per row; see ``guided_combine``."""
     kernel = partial(_rows, threshold=threshold, launch=launch, config=config)
     return with_vjp(kernel, conditional, unconditional, scale, rescale, threshold)
 
@@ -42,16 +42,16 @@ def _rows(
 ) -> tuple[Float[Array, "b n"]]:
     b, n = c.shape
     block, warps = config.fitted(n)
-    held = threshold or DynamicThreshold()
-    before, share = held.place(n)
+    bounds = threshold or DynamicThreshold()
+    before, share = bounds.position(n)
     constants = {
         "n": n,
         "rescaled": rescale is not None,
         "thresholded": threshold is not None,
         "before": before,
         "share": share,
-        "limit": held.limit,
-        "ceiling": min(held.ceiling, LARGEST),
+        "limit": bounds.limit,
+        "ceiling": min(bounds.ceiling, LARGEST),
         "block": block,
     }
     kernel = whole_kernel if n <= block else walking_kernel
@@ -77,22 +77,22 @@ def whole_kernel(
     ceiling: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """A sample that fits into a program."""
+    """Combine a sample that fits into a program."""
     row = tl.program_id(0)
     at = tl.arange(0, block)
-    there = at < n
-    place = row.to(tl.int64) * n + at
-    c, g = _guided(conditional, unconditional, place, there, tl.load(scale + row))
+    valid = at < n
+    offset = row.to(tl.int64) * n + at
+    c, g = _guided(conditional, unconditional, offset, valid, tl.load(scale + row))
     if rescaled:
-        # Means about the first number: those of equal ones are not rounded, and their variance is 0.
+        # Means relative to the first element: the variance of equal ones is exactly 0.
         c_first, g_first = tl.sum(tl.where(at == 0, c, 0.0)), tl.sum(tl.where(at == 0, g, 0.0))
-        c_mean = c_first + tl.sum(tl.where(there, c - c_first, 0.0)) / n
-        g_mean = g_first + tl.sum(tl.where(there, g - g_first, 0.0)) / n
-        above = tl.sum(_squares(c, c_mean, there)) / n
-        below = tl.sum(_squares(g, g_mean, there)) / n
+        c_mean = c_first + tl.sum(tl.where(valid, c - c_first, 0.0)) / n
+        g_mean = g_first + tl.sum(tl.where(valid, g - g_first, 0.0)) / n
+        above = tl.sum(_squares(c, c_mean, valid)) / n
+        below = tl.sum(_squares(g, g_mean, valid)) / n
         g *= _factor(above, below, tl.load(rescale + row))
     if thresholded:
-        bits = tl.where(there, tl.abs(g).to(tl.int32, bitcast=True), 2147483647)
+        bits = tl.where(valid, tl.abs(g).to(tl.int32, bitcast=True), 2147483647)
         found = tl.full([], 0, tl.int32)
         step = tl.full([], 1 << 30, tl.int32)
         for _ in range(31):
@@ -102,7 +102,7 @@ def whole_kernel(
         many = tl.sum((bits <= found).to(tl.int32)) > before + 1
         upper = tl.min(tl.where(bits > found, bits, 2147483647))
         g = _held(g, _reach(found, upper, many, share, limit, ceiling), limit)
-    tl.store(out + place, g.to(out.dtype.element_ty), mask=there)
+    tl.store(out + offset, g.to(out.dtype.element_ty), mask=valid)
 
 
 @triton_jit
@@ -121,13 +121,13 @@ def walking_kernel(
     ceiling: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """A sample larger than a program holds: a pass for the means, one for the variances, 32 for the quantile."""
+    """Combine a larger sample: a pass for the means, one for the variances, 32 for the quantile."""
     row = tl.program_id(0)
     base = row.to(tl.int64) * n
     w = tl.load(scale + row)
     factor = tl.full([], 1.0, tl.float32)
     if rescaled:
-        # Means about the first number: those of equal ones are not rounded, and their variance is 0.
+        # Means relative to the first element: the variance of equal ones is exactly 0.
         at = tl.arange(0, block)
         c, g = _guided(conditional, unconditional, base + at, at < n, w)
         c_first, g_first = tl.sum(tl.where(at == 0, c, 0.0)), tl.sum(tl.where(at == 0, g, 0.0))
@@ -181,24 +181,24 @@ def walking_kernel(
 
 @triton_jit
 def _guided(
-    conditional: tl.tensor, unconditional: tl.tensor, place: tl.tensor, there: tl.tensor, w: tl.tensor
+    conditional: tl.tensor, unconditional: tl.tensor, offset: tl.tensor, valid: tl.tensor, w: tl.tensor
 ) -> tuple[tl.tensor, tl.tensor]:
-    """The conditional numbers and the guided ones, zero where there are none."""
-    c = tl.load(conditional + place, mask=there, other=0.0).to(tl.float32)
-    u = tl.load(unconditional + place, mask=there, other=0.0).to(tl.float32)
+    """The conditional and the guided elements, zero beyond the end."""
+    c = tl.load(conditional + offset, mask=valid, other=0.0).to(tl.float32)
+    u = tl.load(unconditional + offset, mask=valid, other=0.0).to(tl.float32)
     return c, c + (w - 1) * (c - u)
 
 
 @triton_jit
-def _squares(x: tl.tensor, mean: tl.tensor, there: tl.tensor) -> tl.tensor:
-    """Squared distances from the mean, zero where there is no number."""
-    off = tl.where(there, x - mean, 0.0)
+def _squares(x: tl.tensor, mean: tl.tensor, valid: tl.tensor) -> tl.tensor:
+    """Squared distances from the mean, zero beyond the end."""
+    off = tl.where(valid, x - mean, 0.0)
     return off * off
 
 
 @triton_jit
 def _factor(above: tl.tensor, below: tl.tensor, phi: tl.tensor) -> tl.tensor:
-    """What brings the standard deviation to that of the conditional numbers; 1 where there is none."""
+    """The factor that gives the standard deviation of the conditional elements; 1 where it is zero."""
     ratio = tl.where(below == 0, 1.0, tl.sqrt(above / tl.where(below == 0, 1.0, below)))
     return 1 + phi * (ratio - 1)
 
@@ -212,7 +212,7 @@ def _reach(
     limit: tl.constexpr,
     ceiling: tl.constexpr,
 ) -> tl.tensor:
-    """The quantile, from the bits of the two numbers that it lies between, held to its range."""
+    """The quantile, from the bits of the two elements that it lies between, clipped to its range."""
     lower = found.to(tl.float32, bitcast=True)
     reach = lower
     if share > 0:
@@ -222,5 +222,5 @@ def _reach(
 
 @triton_jit
 def _held(g: tl.tensor, reach: tl.tensor, limit: tl.constexpr) -> tl.tensor:
-    """Clipped to the reach, then scaled to the limit."""
+    """Clip to the reach, then scale to the limit."""
     return tl.minimum(tl.maximum(g, -reach), reach) * (limit / reach)

@@ -1,4 +1,4 @@
-"""Guidance left to XLA: its fused passes, and order statistics found by counting, where it would sort."""
+"""Guidance by XLA: fused passes, and order statistics by counting instead of a sort."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ def xla(
     rescale: Float[Array, " b"] | None,
     threshold: DynamicThreshold | None,
 ) -> Float[Array, "b n"]:
-    """One sample a row; see ``guided_combine``."""
+    """One sample per row; see ``guided_combine``."""
     wide = scale.dtype
     c, u = conditional.astype(wide), unconditional.astype(wide)
     out = c + (scale[:, None] - 1) * (c - u)
@@ -32,14 +32,14 @@ def xla(
 
 
 def quantile(x: Float[Array, "b n"], threshold: DynamicThreshold) -> Float[Array, " b"]:
-    """The quantile of each row of ``x``, not negative; its gradient goes to the numbers that it lies between.
+    """The quantile of each row of nonnegative ``x``; its gradient goes to the two elements that it lies between.
 
-    Numbers that are not negative are ordered as the integers that their bits spell, so the one with ``below`` before it
-    is found bit by bit: each is set if no more than ``below`` numbers stay under the result. So many counts are cheap
-    against a sort.
+    Nonnegative floats have the order of the integers with their bits, so the element with ``below`` smaller ones is
+    found bit by bit: a bit is set if at most ``below`` elements are smaller than the result. The counts cost less
+    than a sort.
     """
     n = x.shape[1]
-    below, share = threshold.place(n)
+    below, share = threshold.position(n)
     width = 8 * x.dtype.itemsize
     bits: Int[Array, "b n"] = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x), jnp.dtype(f"int{width}"))
 

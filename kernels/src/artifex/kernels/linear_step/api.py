@@ -107,7 +107,7 @@ def linear_step(
 
 
 def _check_terms(terms: Terms) -> None:
-    """Raises a ValueError unless there are terms of one shape and of dtypes that kernels compute in."""
+    """Raise a ValueError unless there are terms of one shape and of dtypes that kernels compute in."""
     if not terms:
         raise ValueError("terms must hold at least one array, got none")
     for j, term in enumerate(terms):

@@ -1,4 +1,4 @@
-"""How the linear step is cut into programs, and which implementation is fastest."""
+"""The fastest implementation of linear_step and the tiles of its kernels."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from artifex.kernels.dispatch import ImplementationName
 
 FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
-"""Measured on CPUs alone. On a GPU nothing is yet; a step without noise is one pass by XLA too."""
+"""Measured on CPUs only; docs/kernels.md estimates GPUs."""
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,4 @@ class Config:
 
 
 DEFAULT: Final = Config()
-"""Chosen without a GPU at hand: 8 numbers a thread, so that loads are of 16 bytes and nothing is spilled."""
+"""Chosen from compiled code, not measured: 8 elements per thread, and no register is spilled."""

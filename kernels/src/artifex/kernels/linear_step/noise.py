@@ -1,4 +1,4 @@
-"""One key and one draw a sample, so that what a sample gets never depends on its neighbours."""
+"""Noise from one key per sample, so that it does not depend on the rest of the batch."""
 
 import math
 from collections.abc import Callable
@@ -23,16 +23,16 @@ KeyWords = UInt32[Array, "b w"]
 
 
 def sample_keys(key: Array, batch: int) -> Key[Array, " b"]:
-    """One key a sample: ``key`` itself where it holds ``batch`` keys, else ``fold_in(key, i)`` for sample ``i``.
+    """One key per sample: ``key`` itself where it holds ``batch`` keys, else ``fold_in(key, i)`` for sample ``i``.
 
-    So a sample's noise depends on its own place and never on how many others stand beside it.
+    So a sample's noise depends on its index and not on the size of the batch.
 
     Args:
         key: one key or ``(batch,)`` of them, typed (``jax.random.key``) or raw (``uint32``, one more axis).
         batch: number of samples.
 
     Raises:
-        ValueError: if ``key`` is neither one key nor ``batch`` keys, or ``batch`` is negative.
+        ValueError: for another number of keys than 1 or ``batch``, or a negative ``batch``.
     """
     check_whole("batch", batch, 0)
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -49,7 +49,7 @@ def sample_keys(key: Array, batch: int) -> Key[Array, " b"]:
 
 
 def seeds(keys: Key[Array, " b"], noise: Noise) -> KeyWords:
-    """What a kernel needs of the keys: their own words, or two for philox, drawn from them."""
+    """The words of each generator: those of the key, or two for philox, drawn from it."""
     if noise == "key":
         return jax.random.key_data(keys)
 
@@ -74,7 +74,7 @@ def draw(keys: Key[Array, " b"], shape: tuple[int, ...], dtype: DTypeLike, noise
 
 
 def _over(keys: Key[Array, " b"], function: Callable[[Key[Array, ""]], Array]) -> Array:
-    """``function`` of every key. Only threefry gives a key the same numbers under vmap as alone."""
-    alike = jax.random.key_impl(keys) == THREEFRY
-    over: Array = jax.vmap(function)(keys) if alike else jax.lax.map(function, keys)
+    """``function`` of every key; only threefry draws the same numbers under vmap as alone."""
+    vectorizes = jax.random.key_impl(keys) == THREEFRY
+    over: Array = jax.vmap(function)(keys) if vectorizes else jax.lax.map(function, keys)
     return over

@@ -28,7 +28,7 @@ def pallas(
 ) -> Float[Array, "b *d"]:
     """``clip(sum_j weights[:, j] terms[j] + noise_scale z)``; see ``linear_step``.
 
-    Samples whose size is no multiple of a block are padded: that costs a copy of every term.
+    A sample whose size is not a multiple of a block is copied to a padded one.
     """
     kernel = partial(_rows, clip=clip, target=target, config=config)
     return with_vjp(kernel, terms, weights, noise_scale, keys, clip, noise)
@@ -43,7 +43,7 @@ def _rows(
     target: Target | None,
     config: Config,
 ) -> tuple[Float[Array, "b n"]]:
-    """One sample a row."""
+    """One sample per row."""
     b, n = rows[0].shape
     block = min(config.block, max(128, n & -n))
     size = -(-n // block) * block
@@ -73,7 +73,7 @@ def _rows(
 
 
 def _kernel(*refs: jax.Ref, terms: int, block: int, clip: float | None) -> None:
-    """Refs of the terms, of their weights, of the noise's scale and key if there is any, and of the result."""
+    """Refs of the terms, their weights, the scale and key of the noise if any, and the result."""
     weights, *noise, out = refs[terms:]
     total = jnp.zeros((1, block), jnp.float32)
     for j, term in enumerate(refs[:terms]):

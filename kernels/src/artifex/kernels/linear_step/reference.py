@@ -1,4 +1,4 @@
-"""The weighted sum as the formula says it."""
+"""The weighted sum as the formula reads."""
 
 from collections.abc import Sequence
 

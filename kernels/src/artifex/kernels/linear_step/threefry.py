@@ -1,4 +1,4 @@
-r"""Threefry, and the normal numbers that JAX makes of it, in operations that every kernel language has.
+r"""Threefry and JAX's normal numbers, in operations that every kernel language has.
 
 ``jax.random.normal(key, shape)`` gives its $i$-th number from the counter $i$ alone, so a kernel can draw the noise of
 the elements it holds.
@@ -39,7 +39,7 @@ TAIL: Final = (
 
 
 def words(k0: UInt32[Array, "*#s"], k1: UInt32[Array, "*#s"], i: UInt32[Array, "*s"]) -> UInt32[Array, "*s"]:
-    """``jax.random.bits`` of the key ``(k0, k1)`` at the places ``i``, bit for bit."""
+    """``jax.random.bits`` of the key ``(k0, k1)`` at the counters ``i``, bit for bit."""
     keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(PARITY))
     x, y = jnp.broadcast_to(keys[0], i.shape), i + keys[1]
     for group in range(5):
@@ -53,15 +53,15 @@ def words(k0: UInt32[Array, "*#s"], k1: UInt32[Array, "*#s"], i: UInt32[Array, "
 
 
 def uniform(word: UInt32[Array, "*s"]) -> Float32[Array, "*s"]:
-    """One of $2^{23}$ numbers in (-1, 1), as ``jax.random.uniform`` makes it for the normal ones, bit for bit."""
-    # Below 2^23 a number is the same as an integer with or without a sign.
+    """One of $2^{23}$ numbers in (-1, 1), as ``jax.random.normal`` draws it, bit for bit."""
+    # Below 2^23 signed and unsigned integers agree.
     steps = (word >> jnp.uint32(9)).astype(jnp.int32).astype(jnp.float32)
     u: Array = steps * jnp.float32(2.0**-22) - jnp.float32(1 - 2.0**-24)
     return u
 
 
 def normal(word: UInt32[Array, "*s"]) -> Float32[Array, "*s"]:
-    r"""$\sqrt 2\, \mathrm{erf}^{-1}(u)$, right to 4 units in the last place."""
+    r"""$\sqrt 2\, \mathrm{erf}^{-1}(u)$, within 4 units in the last place."""
     u = uniform(word)
     w = -jnp.log((1 - u) * (1 + u))
     centre, tail = w - jnp.float32(2.5), jnp.sqrt(w) - jnp.float32(3)

@@ -40,7 +40,7 @@ def _rows(
     launch: Launch,
     config: Config,
 ) -> tuple[Float[Array, "b n"]]:
-    """One sample a row."""
+    """One sample per row."""
     drawn = () if noise_scale is None or seeds is None else (noise_scale, seeds)
     b, n = rows[0].shape
     block = min(config.block, max(128, 1 << (n - 1).bit_length()))
@@ -84,28 +84,28 @@ def step_kernel(
     clip: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """A block of one sample; ``clip`` 0 holds nothing back."""
+    """A block of one sample; ``clip`` 0 means none."""
     row = tl.program_id(0) // blocks
     start = tl.program_id(0) % blocks * block
     at = start + tl.arange(0, block)
-    there = at < n
-    place = row.to(tl.int64) * n + at
+    valid = at < n
+    offset = row.to(tl.int64) * n + at
     w = weights + row * terms
-    total = tl.load(w) * tl.load(t0 + place, mask=there).to(tl.float32)
+    total = tl.load(w) * tl.load(t0 + offset, mask=valid).to(tl.float32)
     if terms > 1:
-        total += tl.load(w + 1) * tl.load(t1 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 1) * tl.load(t1 + offset, mask=valid).to(tl.float32)
     if terms > 2:
-        total += tl.load(w + 2) * tl.load(t2 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 2) * tl.load(t2 + offset, mask=valid).to(tl.float32)
     if terms > 3:
-        total += tl.load(w + 3) * tl.load(t3 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 3) * tl.load(t3 + offset, mask=valid).to(tl.float32)
     if terms > 4:
-        total += tl.load(w + 4) * tl.load(t4 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 4) * tl.load(t4 + offset, mask=valid).to(tl.float32)
     if terms > 5:
-        total += tl.load(w + 5) * tl.load(t5 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 5) * tl.load(t5 + offset, mask=valid).to(tl.float32)
     if terms > 6:
-        total += tl.load(w + 6) * tl.load(t6 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 6) * tl.load(t6 + offset, mask=valid).to(tl.float32)
     if terms > 7:
-        total += tl.load(w + 7) * tl.load(t7 + place, mask=there).to(tl.float32)
+        total += tl.load(w + 7) * tl.load(t7 + offset, mask=valid).to(tl.float32)
     if threefry:
         word = threefry_words(tl.load(seeds + row * 2), tl.load(seeds + row * 2 + 1), at.to(tl.uint32))
         total += tl.load(scale + row) * threefry_normal(word)
@@ -113,11 +113,11 @@ def step_kernel(
         low, high = tl.load(seeds + row * 2).to(tl.uint64), tl.load(seeds + row * 2 + 1).to(tl.uint64)
         counter = start // 4 + tl.arange(0, block // 4)
         z0, z1, z2, z3 = tl.randn4x(low | (high << 32), counter)
-        # The four of a counter side by side, as a thread stores them.
+        # The four numbers of a counter are adjacent, as a thread stores them.
         total += tl.load(scale + row) * tl.interleave(tl.interleave(z0, z2), tl.interleave(z1, z3))
     if clip > 0:
         total = tl.minimum(tl.maximum(total, -clip), clip)
-    tl.store(out + place, total.to(out.dtype.element_ty), mask=there)
+    tl.store(out + offset, total.to(out.dtype.element_ty), mask=valid)
 
 
 @triton_jit
@@ -145,7 +145,7 @@ def threefry_words(k0: tl.tensor, k1: tl.tensor, i: tl.tensor) -> tl.tensor:
 
 @triton_jit
 def _mix(x: tl.tensor, y: tl.tensor, by: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
-    """One round."""
+    """One round of threefry."""
     x += y
     return x, x ^ ((y << by) | (y >> (32 - by)))
 

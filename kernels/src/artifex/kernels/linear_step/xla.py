@@ -1,4 +1,4 @@
-"""The weighted sum left to XLA: a chain of multiply-adds that it fuses into one pass over memory."""
+"""The weighted sum by XLA: a chain of multiply-adds, fused into one pass over memory."""
 
 from collections.abc import Sequence
 from functools import partial, reduce

@@ -1,4 +1,4 @@
-"""How qk_norm_rope is cut into programs, and which implementation is fastest."""
+"""The fastest implementation of qk_norm_rope and the tiles of its kernels."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from artifex.kernels.dispatch import ImplementationName
 
 FASTEST: Final[tuple[ImplementationName, ...]] = ("xla",)
-"""Measured on CPUs alone. On a GPU nothing is yet: XLA moves 2.5 times the bytes it has to forward."""
+"""Measured on CPUs only; docs/kernels.md estimates GPUs."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Config:
     """A kernel's tile.
 
     Attributes:
-        rows: heads, of one token after another, that a Triton program takes, a power of two.
-        numbers: in a tile of a Pallas kernel, which holds all heads of its tokens.
+        rows: heads of consecutive tokens in a Triton program's tile, a power of two.
+        numbers: elements in a tile of a Pallas kernel, which has all heads of its tokens; a power of two.
         warps: of a program on a GPU.
 
     Raises:
@@ -36,4 +36,4 @@ class Config:
 
 
 DEFAULT: Final = Config()
-"""Chosen without a GPU at hand: 32 numbers a thread at 72 of a head, in loads of 16 bytes, and nothing is spilled."""
+"""Chosen from compiled code, not measured: 32 elements per thread for heads of 72, and no register is spilled."""

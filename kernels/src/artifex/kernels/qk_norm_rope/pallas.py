@@ -1,4 +1,4 @@
-"""The norm of a head and its rotation as Pallas kernels; the numbers of a pair change places by a matrix product."""
+"""The norm of a head and its rotation as Pallas kernels; a matrix product swaps the elements of each pair."""
 
 from functools import partial
 
@@ -27,11 +27,11 @@ def pallas(
     target: Target | None = None,
     config: Config = DEFAULT,
 ) -> Float[Array, "b t h d"]:
-    """Queries or keys, normed and rotated; see ``qk_norm_rope``."""
+    """Normalize and rotate queries or keys; see ``qk_norm_rope``."""
     n = cos.shape[3]
 
     def call(backward: bool, x: Array, gain: Array, cos: Array, sin: Array, *d_y: Array) -> tuple[Array, ...]:
-        """Runs a kernel on arrays padded to whole tiles, and cuts what it gives back to size."""
+        """Run a kernel on arrays padded to whole tiles and slice its results."""
         (b, t, h, d), wide = x.shape, gain.dtype
         # A matrix product on a GPU takes 16 rows and columns at least.
         width, heads = max(16, tile(d, target)), tile(h, target)
@@ -67,7 +67,7 @@ def pallas(
 
 
 def _quarter_turn(head_dim: int, n: int, dtype: DTypeLike) -> Float[Array, "d d"]:
-    """The matrix, to the right of a head, that takes ``(left, right)`` of each pair to ``(-right, left)``."""
+    """The matrix that, multiplied from the right, takes ``(left, right)`` of each pair to ``(-right, left)``."""
     left = jnp.arange(head_dim)[:, None] % (2 * n) < n
     return jnp.where(left, jnp.eye(head_dim, k=n, dtype=dtype), -jnp.eye(head_dim, k=-n, dtype=dtype))
 
@@ -84,7 +84,7 @@ def _forward(
     centred: bool,
     epsilon: float,
 ) -> None:
-    """All heads of some tokens."""
+    """Forward for all heads of some tokens."""
     normal, _ = _norm(x, gain.dtype, head_dim, centred, epsilon)
     z = normal * gain[...]
     turned = z * _by_head(cos, x.shape) + _product(z, quarter) * _by_head(sin, x.shape)
@@ -105,10 +105,10 @@ def _backward(
     centred: bool,
     epsilon: float,
 ) -> None:
-    """All heads of some tokens; zeros beyond the last token or head add nothing to the sum over them."""
+    """Backward for all heads of some tokens; padding adds zero to the sum over them."""
     normal, rstd = _norm(x, gain.dtype, head_dim, centred, epsilon)
     dy = d_y[...].astype(gain.dtype).reshape(normal.shape)
-    # Turned back: the quarter turn's transpose is its negative.
+    # The inverse rotation: the quarter turn's transpose is its negative.
     d_z = dy * _by_head(cos, x.shape) - _product(dy, quarter) * _by_head(sin, x.shape)
     d_gain[...] = jnp.sum(d_z * normal, 0, keepdims=True)
     d_normal = d_z * gain[...]
@@ -119,22 +119,22 @@ def _backward(
 
 
 def _norm(x: jax.Ref, wide: jnp.dtype, head_dim: int, centred: bool, epsilon: float) -> tuple[Array, Array]:
-    """Every head in a row of its own, normed, zeros behind it, and the factor of each row."""
+    """The norm of every head, one per row and padded with zeros, and the factor of each row."""
     tokens, heads, width = x.shape
     v = x[...].astype(wide).reshape(tokens * heads, width)
     if centred:
-        there = lax.broadcasted_iota(jnp.int32, v.shape, 1) < head_dim
-        v = jnp.where(there, v - jnp.sum(v, -1, keepdims=True) / head_dim, 0)
+        valid = lax.broadcasted_iota(jnp.int32, v.shape, 1) < head_dim
+        v = jnp.where(valid, v - jnp.sum(v, -1, keepdims=True) / head_dim, 0)
     rstd = lax.rsqrt(jnp.sum(v * v, -1, keepdims=True) / head_dim + epsilon)
     return v * rstd, rstd
 
 
 def _by_head(turn: jax.Ref, shape: tuple[int, ...]) -> Array:
-    """What belongs to a token, for each of its heads."""
+    """The values of a token, for each of its heads."""
     tokens, heads, width = shape
     return jnp.broadcast_to(turn[...][:, None], shape).reshape(tokens * heads, width)
 
 
 def _product(z: Array, quarter: jax.Ref) -> Array:
-    """The quarter turn, exact: each sum has one term that is not 0."""
+    """The quarter turn; exact, since each sum has one nonzero term."""
     return jnp.dot(z, quarter[...], precision=lax.Precision.HIGHEST, preferred_element_type=z.dtype)

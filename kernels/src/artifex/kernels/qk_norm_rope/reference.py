@@ -1,4 +1,4 @@
-"""The norm of a head and its rotation as the formulas say it."""
+"""The norm of a head and its rotation as the formulas read."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ def reference(
     norm: Norm,
     epsilon: float,
 ) -> Float[Array, "b t h d"]:
-    """Queries or keys, normed and rotated; see ``qk_norm_rope``."""
+    """Normalize and rotate queries or keys; see ``qk_norm_rope``."""
     wide = x.astype(gain.dtype)
     centred = wide - jnp.mean(wide, axis=-1, keepdims=True) if norm == "layer" else wide
     z = gain[None, None, None] * centred * lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)

@@ -1,4 +1,4 @@
-"""The norm of a head and its rotation as Triton kernels; the other number of a pair is read again, from cache."""
+"""The norm of a head and its rotation as Triton kernels; the other element of a pair is read again, from cache."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ def triton(
     launch: Launch = launch,
     config: Config = DEFAULT,
 ) -> Float[Array, "b t h d"]:
-    """Queries or keys, normed and rotated; see ``qk_norm_rope``."""
+    """Normalize and rotate queries or keys; see ``qk_norm_rope``."""
     n = cos.shape[-1]
 
     def call(backward: bool, *args: Array) -> tuple[Array, ...]:
@@ -71,24 +71,24 @@ def forward_kernel(
     rows: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """Some heads of a sample."""
+    """Forward for some heads of a sample."""
     sample = (tl.program_id(0) // parts).to(tl.int64)
     row = tl.program_id(0) % parts * rows + tl.arange(0, rows)
     at = tl.arange(0, block)
     left = at % (2 * pairs) < pairs
     other = tl.where(left, at + pairs, at - pairs)
-    there = (row < tokens * heads)[:, None] & (at < head_dim)[None, :]
+    valid = (row < tokens * heads)[:, None] & (at < head_dim)[None, :]
     start = (sample * (tokens * heads) + row)[:, None] * head_dim
-    v = tl.load(x + start + at[None, :], mask=there, other=0.0).to(tl.float32)
-    w = tl.load(x + start + other[None, :], mask=there, other=0.0).to(tl.float32)
-    mean, rstd = statistics(v, there, head_dim, centred, epsilon)
+    v = tl.load(x + start + at[None, :], mask=valid, other=0.0).to(tl.float32)
+    w = tl.load(x + start + other[None, :], mask=valid, other=0.0).to(tl.float32)
+    mean, rstd = statistics(v, valid, head_dim, centred, epsilon)
     g = gain + (sample * head_dim if gains else 0)
     mine = (v - mean) * rstd * tl.load(g + at, mask=at < head_dim, other=0.0)[None, :]
     others = (w - mean) * rstd * tl.load(g + other, mask=at < head_dim, other=0.0)[None, :]
     turn = ((sample * tokens if turns else 0) + row // heads)[:, None] * head_dim + at[None, :]
-    c, s = tl.load(cos + turn, mask=there, other=0.0), tl.load(sin + turn, mask=there, other=0.0)
+    c, s = tl.load(cos + turn, mask=valid, other=0.0), tl.load(sin + turn, mask=valid, other=0.0)
     out = mine * c + tl.where(left[None, :], -others, others) * s
-    tl.store(y + start + at[None, :], out.to(y.dtype.element_ty), mask=there)
+    tl.store(y + start + at[None, :], out.to(y.dtype.element_ty), mask=valid)
 
 
 @triton_jit
@@ -112,21 +112,21 @@ def backward_kernel(
     rows: tl.constexpr,
     block: tl.constexpr,
 ) -> None:
-    """Some heads of a sample."""
+    """Backward for some heads of a sample."""
     sample = (tl.program_id(0) // parts).to(tl.int64)
     row = tl.program_id(0) % parts * rows + tl.arange(0, rows)
     at = tl.arange(0, block)
     left = at % (2 * pairs) < pairs
     other = tl.where(left, at + pairs, at - pairs)
-    there = (row < tokens * heads)[:, None] & (at < head_dim)[None, :]
+    valid = (row < tokens * heads)[:, None] & (at < head_dim)[None, :]
     start = (sample * (tokens * heads) + row)[:, None] * head_dim
     turn = ((sample * tokens if turns else 0) + row // heads)[:, None] * head_dim + at[None, :]
-    c, s = tl.load(cos + turn, mask=there, other=0.0), tl.load(sin + turn, mask=there, other=0.0)
-    mine = tl.load(d_y + start + at[None, :], mask=there, other=0.0).to(tl.float32)
-    others = tl.load(d_y + start + other[None, :], mask=there, other=0.0).to(tl.float32)
+    c, s = tl.load(cos + turn, mask=valid, other=0.0), tl.load(sin + turn, mask=valid, other=0.0)
+    mine = tl.load(d_y + start + at[None, :], mask=valid, other=0.0).to(tl.float32)
+    others = tl.load(d_y + start + other[None, :], mask=valid, other=0.0).to(tl.float32)
     d_z = mine * c + tl.where(left[None, :], others, -others) * s
-    v = tl.load(x + start + at[None, :], mask=there, other=0.0).to(tl.float32)
-    mean, rstd = statistics(v, there, head_dim, centred, epsilon)
+    v = tl.load(x + start + at[None, :], mask=valid, other=0.0).to(tl.float32)
+    mean, rstd = statistics(v, valid, head_dim, centred, epsilon)
     normal = (v - mean) * rstd
     part = tl.program_id(0).to(tl.int64) * head_dim + at
     tl.store(d_gain + part, tl.sum(d_z * normal, 0), mask=at < head_dim)
@@ -134,14 +134,14 @@ def backward_kernel(
     pulled = d_normal - normal * (tl.sum(d_normal * normal, 1) / head_dim)[:, None]
     if centred:
         pulled -= (tl.sum(d_normal, 1) / head_dim)[:, None]
-    tl.store(d_x + start + at[None, :], (rstd * pulled).to(d_x.dtype.element_ty), mask=there)
+    tl.store(d_x + start + at[None, :], (rstd * pulled).to(d_x.dtype.element_ty), mask=valid)
 
 
 @triton_jit
 def statistics(
-    v: tl.tensor, there: tl.tensor, head_dim: tl.constexpr, centred: tl.constexpr, epsilon: tl.constexpr
+    v: tl.tensor, valid: tl.tensor, head_dim: tl.constexpr, centred: tl.constexpr, epsilon: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor]:
-    """What is taken off each row, and by what it is multiplied."""
+    """The mean that is subtracted from each row and the factor that multiplies it."""
     mean = (tl.sum(v, 1) / head_dim)[:, None] if centred else tl.zeros_like(tl.sum(v, 1))[:, None]
-    moved = tl.where(there, v - mean, 0.0)
+    moved = tl.where(valid, v - mean, 0.0)
     return mean, 1 / tl.sqrt((tl.sum(moved * moved, 1) / head_dim)[:, None] + epsilon)

@@ -1,4 +1,4 @@
-"""The norm of a head and its rotation left to XLA, which keeps queries and keys alone for the gradient."""
+"""The norm of a head and its rotation by XLA, with queries and keys as the only residuals."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ def xla(
     norm: Norm,
     epsilon: float,
 ) -> Float[Array, "b t h d"]:
-    """The reference, made anew in the backward pass; see ``qk_norm_rope``."""
-    anew = jax.checkpoint(partial(reference, norm=norm, epsilon=epsilon), prevent_cse=False)
-    y: Array = anew(x, gain, cos, sin)
+    """The reference, recomputed in the backward pass; see ``qk_norm_rope``."""
+    recomputed = jax.checkpoint(partial(reference, norm=norm, epsilon=epsilon), prevent_cse=False)
+    y: Array = recomputed(x, gain, cos, sin)
     return y
