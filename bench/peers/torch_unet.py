@@ -21,16 +21,16 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   32x32, 1.2 to 1.8 at 16x16, 1.1 to 1.3 below (walls of the fastest calls).
 - Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256).
   F(4, 3) along the rows alone, which leaves half the products: 0.65, and 0.7 with both gradients, once XLA does not
-  recompute the cotangent for every product (`artifex.backbones.winograd`). With a quarter of the products behind an
-  upsampling (`artifex.backbones.doubled`), a step's work on one core is 1,205 ms where it was 1,537, that of a forward
+  recompute the cotangent for every product (`artifex.kernels.convolution.winograd`). With a quarter of the products behind an
+  upsampling (`artifex.kernels.convolution.polyphase`), a step's work on one core is 1,205 ms where it was 1,537, that of a forward
   pass 310 where it was 400; compiling the step takes 28 s on one core where it was 14.
 - The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:
-  65; in parts, as `artifex.backbones.convolution` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
+  65; in parts, as `artifex.kernels.convolution.vjp` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
 - Recomputing the SiLU behind a group norm for the gradient: 8% off a step.
 - What is left in a step beside convolutions: a tenth is the kernel zeroing pages of the 350 MB that XLA allocates for
   each call, less with large pages (`race.LARGE_PAGES`, for both sides here), a twenty-fifth the kernels'
   transposition for the gradient by the image, which is a third of that where images are mirrored in place of the kernel
-  (`artifex.backbones.axes`); a reversal apart, nine slices and products with the identity made it no cheaper.
+  (`artifex.kernels.convolution.vjp`); a reversal apart, nine slices and products with the identity made it no cheaper.
 - JAX 0.10.2 runs a convolution with fewer than 128 channels of output on one core (0.12 on both), and operations that
   wait for nothing of each other in turn, on one core too, until more than eight are ready. A batch in two parts at once
   took a tenth off the digits' step for all that. Half the products, several at once, take a fifth off it in one part

@@ -1,4 +1,4 @@
-"""What the tests of kernels share: agreement with float64, and with itself under JAX's transformations."""
+"""Agreement of kernels with float64, and with themselves under JAX's transformations."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ quick: Final = {"xla_backend_optimization_level": 0}
 
 
 def assert_within(name: str, got: Array, want: HostArray, relative: float, size: HostArray) -> None:
-    """``got`` is ``want`` to within ``relative`` of ``size``, place by place."""
+    """Assert that ``got`` is ``want`` within ``relative`` of ``size``, elementwise."""
     assert got.shape == want.shape, name
     error, bound = np.abs(np.asarray(got, np.float64) - want), relative * size + float(np.finfo(np.float32).tiny)
     worst = np.unravel_index(np.argmax(error - bound), error.shape)
@@ -25,12 +25,12 @@ def assert_within(name: str, got: Array, want: HostArray, relative: float, size:
 
 
 def assert_transforms(f: Callable[..., Array], *stacked: Array, kernel: bool, atol: float = 1e-4) -> None:
-    """``f`` of samples, to one array, and its gradients, come out as alone under vmap, scan, checkpoint and shard_map.
+    """Assert that ``f`` and its gradients are the same under vmap, scan, checkpoint and shard_map.
 
     Args:
         f: takes arrays whose first axis is the batch.
         stacked: its arguments, twice, one behind the other.
-        kernel: whether ``f`` is a Pallas kernel or calls back: JAX can't tell over which devices their results vary.
+        kernel: whether ``f`` is a Pallas kernel or a callback, for which JAX can't check how results vary.
         atol: by how much results may differ.
     """
     places = tuple(range(len(stacked)))

@@ -1,4 +1,4 @@
-"""What every implementation of attention is held to: float64's numbers and gradients."""
+"""Checks of attention's implementations against float64."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Implementation = Callable[
 
 @dataclass(frozen=True)
 class Layout:
-    """What an attention is compiled for."""
+    """The static arguments of an attention."""
 
     b: int
     t: int
@@ -121,13 +121,13 @@ def check(implementation: Implementation, layout: Layout, x: Inputs, scale: floa
     run = both_ways(implementation, layout.is_causal, scale)
     out, lse, grads = run(q, k, v, bias, mask, segments, d_out, jnp.asarray(x.d_lse, wide(dtype)))
 
-    seen = np.broadcast_to(np.bool_(True) if x.mask is None else x.mask, layout.scores)
+    visible = np.broadcast_to(np.bool_(True) if x.mask is None else x.mask, layout.scores)
     if x.segments is not None:
-        seen = seen & (x.segments[0][:, None, :, None] == x.segments[1][:, None, None])
+        visible = visible & (x.segments[0][:, None, :, None] == x.segments[1][:, None, None])
     if layout.is_causal:
-        seen = seen & np.tri(layout.t, layout.s, dtype=np.bool_)
+        visible = visible & np.tri(layout.t, layout.s, dtype=np.bool_)
     added = np.broadcast_to(np.float64(0) if x.bias is None else x.bias, layout.scores)
-    args = (x.q, x.k, x.v, added, seen, scale, x.d_out, x.d_lse)
+    args = (x.q, x.k, x.v, added, visible, scale, x.d_out, x.d_lse)
     truth, size = exact.attention(*args), exact.attention(*args, sizes=True)
 
     products = abs(scale) * np.einsum("bthd,bshd->bhts", np.abs(x.q), np.abs(x.k)) + np.abs(added)
@@ -151,8 +151,8 @@ def check_unseen(implementation: Implementation) -> None:
     """A token that sees no key, by a mask, a bias or segments, gets zeros and gives none, and no NaN comes up."""
     x = inputs(ODD, 1)
     q, k, v = (jnp.asarray(y, jnp.float32) for y in (x.q, x.k, x.v))
-    seen = np.ones((2, 1, 7, 5), np.bool_)
-    seen[0, :, 3] = seen[1] = False
+    visible = np.ones((2, 1, 7, 5), np.bool_)
+    visible[0, :, 3] = visible[1] = False
 
     @jax.jit
     def run(by: dict[str, Array]) -> tuple[tuple[Array, Array], tuple[Array, Array, Array, Array]]:
@@ -165,14 +165,14 @@ def check_unseen(implementation: Implementation) -> None:
         return out, (d_q, d_k, d_v, d_bias)
 
     nothing = {
-        "mask": jnp.ones(seen.shape, jnp.bool_),
-        "bias": jnp.zeros(seen.shape),
+        "mask": jnp.ones(visible.shape, jnp.bool_),
+        "bias": jnp.zeros(visible.shape),
         "segments": jnp.ones((2, 7), jnp.int32),
     }
     hidden = {
-        "mask": jnp.asarray(seen),
-        "bias": jnp.asarray(np.where(seen, 0, -np.inf), jnp.float32),
-        "segments": jnp.asarray(seen[:, 0, :, 0], jnp.int32),
+        "mask": jnp.asarray(visible),
+        "bias": jnp.asarray(np.where(visible, 0, -np.inf), jnp.float32),
+        "segments": jnp.asarray(visible[:, 0, :, 0], jnp.int32),
     }
     for name, by in hidden.items():
         (out, lse), (d_q, d_k, d_v, d_bias) = jax.tree.map(np.asarray, run(nothing | {name: by}))
@@ -238,7 +238,7 @@ def with_gradient(implementation: Implementation) -> Callable[..., tuple[Array, 
 
 
 def machine_sized(dtype: str) -> list[jax.ShapeDtypeStruct]:
-    """What ``with_gradient`` takes: DiT-XL's heads, on tokens and keys that fill no tile."""
+    """Arguments of ``with_gradient``: DiT-XL's heads, on tokens and keys that fill no tile."""
     of_heads = [shaped((2, n, 3, 72), dtype) for n in (300, 77, 77)]
     others = [shaped((1, 3, 300, 77), dtype), shaped((2, 1, 1, 77), jnp.bool_)]
     return [*of_heads, *others, shaped((2, 300), jnp.int32), shaped((2, 77), jnp.int32)]

@@ -1,4 +1,4 @@
-"""The kernels once more in float64 NumPy, gradients written out by hand, with the size of the rounding to expect."""
+"""The kernels in float64 NumPy with gradients by hand, and the size of the expected rounding."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ Hidden = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Attention:
-    """What attention gives for cotangents ``d_out`` and ``d_lse``."""
+    """Attention's results and gradients for cotangents ``d_out`` and ``d_lse``."""
 
     out: HostArray
     lse: HostArray
@@ -26,19 +26,19 @@ def attention(
     k: HostArray,
     v: HostArray,
     bias: HostArray,
-    seen: Hidden,
+    visible: Hidden,
     scale: float,
     d_out: HostArray,
     d_lse: HostArray,
     sizes: bool = False,
 ) -> Attention:
-    """Forward and backward in one; ``bias`` and ``seen`` are of shape ``(b, h, t, s)``.
+    """Forward and backward in one; ``bias`` and ``visible`` are of shape ``(b, h, t, s)``.
 
     With ``sizes`` every factor and sum of the backward pass is taken at its absolute value: what the terms would come
     to if none cancelled, which is what their rounding errors are proportional to.
     """
     size = np.abs if sizes else np.asarray
-    scores = np.where(seen, scale * np.einsum("bthd,bshd->bhts", q, k) + bias, -np.inf)
+    scores = np.where(visible, scale * np.einsum("bthd,bshd->bhts", q, k) + bias, -np.inf)
     top = np.max(scores, axis=-1, keepdims=True)
     top = np.where(np.isneginf(top), 0, top)
     weights = np.exp(scores - top)

@@ -1,4 +1,4 @@
-"""Faults planted in a kernel's own source, to see that its tests fail."""
+"""Faults planted in a kernel's source, to check that its tests fail."""
 
 import importlib.util
 import inspect
@@ -9,13 +9,13 @@ from types import ModuleType
 
 @dataclass(frozen=True)
 class Fault:
-    """A line of a module, and what it is replaced by.
+    """A replacement of some text in a module.
 
     Attributes:
-        name: what is wrong.
-        module: where.
-        right: text that stands there once.
-        wrong: text in its place.
+        name: description of the fault.
+        module: module that is changed.
+        right: text that occurs once in it.
+        wrong: its replacement.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Fault:
     wrong: str
 
     def planted(self, folder: Path) -> ModuleType:
-        """The module with the fault in it, as a file of its own: Triton reads kernels from their files."""
+        """The module with the fault, in a file of its own: Triton reads kernels from their files."""
         source = inspect.getsource(self.module)
         assert source.count(self.right) == 1, f"expected {self.right!r} once in {self.module.__name__}"
         path = folder / "faulty.py"

@@ -33,7 +33,7 @@ EPSILON: Final = 1e-6
 
 
 def exact(args: Sequence[HostArray], groups: int, silu: bool, sizes: bool = False) -> tuple[HostArray, ...]:
-    """What ``NAMES`` say, in float64, the gradients by hand.
+    """The values of ``NAMES`` in float64, with gradients by hand.
 
     With ``sizes``, what the terms would come to if none cancelled, times how much rounding of ``x`` and of a mean of
     squares grows in the norm.

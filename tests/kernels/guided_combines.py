@@ -97,7 +97,7 @@ def normal(seed: int, *shape: int) -> Array:
 
 
 def check_bounds(implementation: ImplementationName, seed: int) -> None:
-    """What scales of 0 and 1, full rescaling and the threshold promise of every sample."""
+    """Check the properties of scales 0 and 1, full rescaling and the threshold, for every sample."""
     c, u, scale = normal(seed, 2, 3, 5), normal(seed + 1, 2, 3, 5), jnp.asarray([3.0, 9.0])
     np.testing.assert_array_equal(compiled(implementation)(c, u, jnp.ones(2)), c)
     np.testing.assert_allclose(compiled(implementation)(c, u, jnp.zeros(2)), u, atol=1e-6)

@@ -126,9 +126,9 @@ def check_clip(implementation: ImplementationName) -> None:
     x, key = normal(0, 2, 64), jax.random.key(0)
     one = jnp.ones(1)
     free = np.asarray(compiled(implementation)((x,), one, jnp.ones(()), key))
-    held = compiled(implementation)((x,), one, jnp.ones(()), key, clip=0.75)
+    clipped = compiled(implementation)((x,), one, jnp.ones(()), key, clip=0.75)
     assert np.abs(free).max() > 0.75
-    np.testing.assert_array_equal(held, np.clip(free, -0.75, 0.75))
+    np.testing.assert_array_equal(clipped, np.clip(free, -0.75, 0.75))
     slope = jax.jit(jax.grad(lambda x: jnp.sum(compiled(implementation)((x,), one, clip=0.75))))(x)
     np.testing.assert_array_equal(slope, np.where(np.abs(x) < 0.75, 1.0, 0.0))
 

@@ -1,4 +1,4 @@
-"""Kernels compiled, as far as their code for the device, for machines that are not there."""
+"""Lowering of kernels for absent devices."""
 
 import contextlib
 import re
@@ -19,9 +19,9 @@ DEVICES: Final[dict[Platform, tuple[str, int, str]]] = {
 
 
 def lowered(f: Callable[..., object], *args: jax.ShapeDtypeStruct, platform: Platform) -> list[str]:
-    """The custom calls of ``f`` for a platform: what each of its kernels became."""
+    """The custom calls of ``f`` for a platform, one for each of its kernels."""
     with contextlib.ExitStack() as stack:
-        # JAX 0.10 takes the platform from `lower` alone; later ones ask, while tracing, what the device is.
+        # JAX 0.10 takes the platform from `lower` alone; later versions need the device while tracing.
         if hasattr(jax.sharding, "AbstractDevice"):
             name, cores, kind = DEVICES[platform]
             device = jax.sharding.AbstractDevice(device_kind=name, num_cores=cores, platform=kind)

@@ -1,7 +1,7 @@
-"""Kernels on eight simulated devices, four samples apart and two heads apart, against one device; as JSON.
+"""Kernels on eight simulated devices, a mesh of four by two for samples and heads, against one device; as JSON.
 
-It is a program of its own, since the number of devices is fixed when JAX starts; ``told`` runs it. Its argument is the
-implementation, run by an interpreter; or ``cuda``: what a Triton kernel becomes where it is lowered for eight GPUs.
+A program of its own, run by ``run_program``, since the number of devices is fixed when JAX starts. Its argument is the
+implementation to interpret, or ``cuda`` for a Triton kernel lowered for eight GPUs.
 """
 
 import json
@@ -35,8 +35,8 @@ Implementation = Callable[..., Any]
 Found = dict[str, dict[str, Any]]
 
 
-def told(implementation: str) -> Found:
-    """What ``tests.kernels.meshes`` says."""
+def run_program(implementation: str) -> Found:
+    """The output of the program ``tests.kernels.meshes``."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -109,7 +109,7 @@ def cases(kernels: dict[str, Implementation]) -> dict[str, Case]:
     q, k, v = normal(b, t, h, d), normal(b, s, h, d), normal(b, s, h, d)
     x, w, image = normal(b, t, c), normal(b, c), normal(b, 3, 3, c)
     rows, each = normal(b, 200), jnp.asarray(rng.uniform(size=b), jnp.float32)
-    seen, segments = jnp.asarray(rng.random((b, 1, 1, s)) < 0.8), jnp.asarray(rng.integers(0, 2, (b, t)))
+    visible, segments = jnp.asarray(rng.random((b, 1, 1, s)) < 0.8), jnp.asarray(rng.integers(0, 2, (b, t)))
     words, angles = jax.random.key_data(jax.random.split(jax.random.key(1), b)), normal(1, t, 1, d // 2)
 
     def attention(q: Array, k: Array, v: Array, bias: Array, mask: Array, segments: Array) -> Array:
@@ -158,7 +158,7 @@ def cases(kernels: dict[str, Implementation]) -> dict[str, Case]:
         "attention": Case(
             attention,
             ((q, TOKENS), (k, TOKENS), (v, TOKENS), (normal(1, h, 1, s), shared)),
-            ((seen, ROWS), (segments, ROWS)),
+            ((visible, ROWS), (segments, ROWS)),
         ),
         "adaln": Case(adaln, ((x, ROWS), (x + 1, ROWS), (w, ROWS), (w + 1, ROWS))),
         "group_norm_silu": Case(group_norm_silu, ((image, ROWS), (w, ROWS), (w + 1, ROWS))),
@@ -208,7 +208,7 @@ def the_mesh() -> Mesh:
 
 
 def against_one_device(case: Case, substitute: type) -> dict[str, object]:
-    """How far off numbers and gradients are, what devices tell each other, and what share of the result each has."""
+    """Errors of values and gradients, the collectives, and the share of the result on each device."""
 
     def both_ways(moving: tuple[Array, ...], rest: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
         out, pull = jax.vjp(lambda *x: case.f(*x, *rest), *moving)

@@ -1,4 +1,4 @@
-"""Bodies for devices that are not there, run by an interpreter in their place."""
+"""Interpreted substitutes for the implementations of absent devices."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ R = TypeVar("R")
 def stand_in(
     implementations: Mapping[ImplementationName, Implementation[P, R]], name: ImplementationName, run: Callable[P, R]
 ) -> Iterator[None]:
-    """While it lasts, ``name`` of ``implementations`` runs ``run``."""
+    """Let ``name`` of ``implementations`` run ``run`` within the context."""
     assert isinstance(implementations, dict)
     before = implementations[name]
     implementations[name] = Implementation(run)

@@ -237,7 +237,7 @@ def test_memory_of_a_long_row_with_its_gradient_is_that_of_tiles() -> None:
 
 def test_arguments_reach_the_implementation() -> None:
     q, k, v, bias = arrays(0)
-    seen = jnp.arange(5) < 3
+    visible = jnp.arange(5) < 3
     of_q, of_k = jnp.asarray(np.arange(14).reshape(2, 7) % 2), jnp.asarray(np.arange(10).reshape(2, 5) % 2)
     choices: tuple[tuple[ImplementationName | None, Implementation], ...] = (
         ("reference", reference),
@@ -245,9 +245,9 @@ def test_arguments_reach_the_implementation() -> None:
         (None, xla),
     )
     for name, implementation in choices:
-        want = implementation(q, k, v, bias, seen.reshape(1, 1, 1, 5), (of_q, of_k), True, 0.3)
+        want = implementation(q, k, v, bias, visible.reshape(1, 1, 1, 5), (of_q, of_k), True, 0.3)
         given = partial(
-            attention, q, k, v, bias=bias[0], mask=seen, segment_ids=(of_q, of_k), is_causal=True, scale=0.3
+            attention, q, k, v, bias=bias[0], mask=visible, segment_ids=(of_q, of_k), is_causal=True, scale=0.3
         )
         got = given(return_lse=True, implementation=name)
         for a, b in zip(got, want, strict=True):

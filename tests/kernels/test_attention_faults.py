@@ -1,4 +1,4 @@
-"""What attention's implementations are held to catches faults in them."""
+"""The checks of attention catch faults in its implementations."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An implementation that is named runs or says why not."""
+"""A named implementation runs or raises with a reason."""
 
 from collections.abc import Callable
 

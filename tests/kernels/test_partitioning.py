@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.kernels.meshes import Found, check_numbers, told
+from tests.kernels.meshes import Found, check_numbers, run_program
 
 
 @pytest.fixture(scope="module")
 def found() -> Found:
-    return told("pallas")
+    return run_program("pallas")
 
 
 def test_numbers_are_those_of_one_device(found: Found) -> None:

@@ -1,4 +1,4 @@
-"""The convolution of an image doubled, with a quarter of the products, and where it is taken."""
+"""The polyphase convolution of an upsampled image against float64 sums, and the shapes that it is chosen for."""
 
 from collections.abc import Callable
 

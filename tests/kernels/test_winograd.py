@@ -1,4 +1,4 @@
-"""The convolution with half the products, to float64 sums over kernel places, and where it is taken."""
+"""Winograd's convolution against float64 sums, and the shapes that it is chosen for."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def test_matrices_filter_any_row_exactly() -> None:
 
 @pytest.fixture(scope="module")
 def compared() -> list[tuple[HostArray, HostArray, HostArray]]:
-    """What is returned, its gradients and a tangent: of Winograd, of the plain sum in float32, and in float64."""
+    """Output, gradients and a tangent of Winograd, of the plain sum in float32, and in float64."""
     shapes = ((2, 8, 6, 48), (3, 3, 48, 40), (2, 8, 6, 40))
     x, w, g, u, v = (RNG.normal(size=s) for s in (*shapes, *shapes[:2]))
 

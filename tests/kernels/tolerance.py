@@ -1,4 +1,4 @@
-"""By how much a kernel may differ from float64."""
+"""Bounds on the difference between a kernel and float64."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,14 +11,14 @@ def spacing(dtype: npt.DTypeLike) -> float:
 
 
 def wide(dtype: npt.DTypeLike) -> np.dtype[np.floating]:
-    """What kernels sum in: ``dtype``, but float32 at least."""
+    """The dtype of a kernel's sums: ``dtype``, but float32 at least."""
     return np.dtype(np.float64 if np.dtype(dtype) == np.float64 else np.float32)
 
 
 def rounding(dtype: npt.DTypeLike, length: float) -> float:
-    """What a sum loses in the wide dtype and by its rounding to ``dtype``.
+    """The rounding error of a sum in the wide dtype and of its conversion to ``dtype``.
 
-    It is relative to the sum of absolute values: to what the terms would come to if none cancelled.
+    It is relative to the sum of absolute values.
 
     Args:
         dtype: of the result.

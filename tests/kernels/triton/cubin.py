@@ -1,4 +1,4 @@
-"""What Triton makes of a kernel for Hopper, on a machine without one."""
+"""Compilation of Triton kernels for Hopper, without a GPU."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ from artifex.kernels.platform import Constants, TritonKernel
 
 @dataclass(frozen=True)
 class Cubin:
-    """What a compiled kernel needs and does.
+    """The resources and instructions of a compiled kernel.
 
     Attributes:
         registers: of a thread; 255 at most.

@@ -1,7 +1,7 @@
 """Triton kernels on the CPU, by Triton's own interpreter, on NumPy arrays and inside ``jax.jit``.
 
-The interpreter computes with NumPy and asks of its arguments only a few of torch's methods: ``HostTensor`` has those,
-so no torch is needed. Products in bfloat16 (``tl.dot``) come out as garbage there: tests use float32 and float16.
+The interpreter computes with NumPy and calls only a few of torch's methods on its arguments. ``HostTensor`` has those,
+so torch is not needed. Products in bfloat16 (``tl.dot``) come out as garbage there: tests use float32 and float16.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ class HostStorage:
 
 
 class HostTensor:
-    """What the interpreter asks of a tensor, over a NumPy array."""
+    """The tensor interface that the interpreter needs, over a NumPy array."""
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self.array = array

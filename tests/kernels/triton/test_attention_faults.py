@@ -1,4 +1,4 @@
-"""What attention's Triton implementation is held to catches faults in its kernels."""
+"""The checks of attention catch faults in its Triton kernels."""
 
 from functools import partial
 from pathlib import Path

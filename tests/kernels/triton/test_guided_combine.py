@@ -80,8 +80,8 @@ def test_lowered_for_a_gpu_that_is_not_there(n: int) -> None:
 def test_compiled_for_a_gpu_that_is_not_there(kernel: TritonKernel, n: int, dtype: str) -> None:
     pointers = {"conditional": dtype, "unconditional": dtype, "scale": "fp32", "rescale": "fp32", "out": dtype}
     block, warps = DEFAULT.fitted(n)
-    place = {"before": n - 80, "share": 0.5, "limit": 1.0, "ceiling": 9.0}
-    constants = {"n": n, "rescaled": True, "thresholded": True, **place, "block": block}
+    statistics = {"before": n - 80, "share": 0.5, "limit": 1.0, "ceiling": 9.0}
+    constants = {"n": n, "rescaled": True, "thresholded": True, **statistics, "block": block}
     cubin = compiled(kernel, pointers, constants, warps=warps, stages=1)
     assert cubin.stack == 0
     assert cubin.wide_loads >= 2
