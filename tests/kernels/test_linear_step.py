@@ -1,15 +1,14 @@
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 from jaxtyping import Array
 from scipy.special import erfinv  # type: ignore[import-untyped]
 
@@ -263,48 +262,3 @@ def test_pallas_lowered_for_a_device_that_is_not_there(
     shapes = [((3, 20, 7), dtype)] * 2 + [((3, 2), jnp.float32), ((3,), jnp.float32), ((3, 2), jnp.uint32)]
     (name,) = lowered(step, *(shaped(*x) for x in shapes), platform=machine)
     assert call in name
-
-
-X: Final = np.zeros((2, 3), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("terms", "weights", "options", "message"),
-    [
-        ([], [], {}, "terms must hold at least one array, got none"),
-        ([X, X[:1]], [1.0, 1.0], {}, r"terms must be of one shape \(batch, ...\), got \[\(2, 3\), \(1, 3\)\]"),
-        ([X[0, 0]], [1.0], {}, r"terms must be of one shape \(batch, ...\), got \[\(\)\]"),
-        ([X, X.astype(int)], [1.0, 1.0], {}, r"terms\[1\] must be of dtype float16, .* or float64, got int32"),
-        ([X, X], [1.0], {}, r"weights must be of shape \(2,\) or \(2, 2\), one column a term, got \(1,\)"),
-        ([X], [[1.0], [1.0], [1.0]], {}, r"weights must be of shape \(1,\) or \(2, 1\), .*, got \(3, 1\)"),
-        ([X], [1.0], {"noise_scale": 1.0}, "noise_scale and key go together, got no key"),
-        ([X], [1.0], {"key": 0}, "noise_scale and key go together, got a key alone"),
-        ([X], [1.0], {"noise_scale": [1.0, 1.0, 1.0], "key": 0}, r"noise_scale must be .* shape \(2,\), got \(3,\)"),
-        ([X], [1.0], {"noise_scale": 1.0, "key": (0, 3)}, r"one key or 2 keys, one a sample, got keys of shape \(3,\)"),
-        ([X], [1.0], {"clip": 0.0}, "clip must be positive and finite, got 0.0"),
-        ([X], [1.0], {"clip": float("nan")}, "clip must be positive and finite, got nan"),
-    ],
-)
-@pytest.mark.usefixtures("unhooked")
-def test_bad_input(terms: list[npt.NDArray[Any]], weights: ArrayLike, options: dict[str, Any], message: str) -> None:
-    if "key" in options:
-        seed, *split = np.atleast_1d(options["key"])
-        key = jax.random.key(seed)
-        options = options | {"key": jax.random.split(key, tuple(split)) if split else key}
-    if "noise_scale" in options:
-        options = options | {"noise_scale": jnp.asarray(options["noise_scale"])}
-    with pytest.raises(ValueError, match=message):
-        linear_step([jnp.asarray(x) for x in terms], jnp.asarray(weights), **options)
-
-
-@pytest.mark.usefixtures("unhooked")
-def test_an_unknown_noise_is_refused() -> None:
-    with pytest.raises(ValueError, match="noise must be one of key, philox, got 'rbg'"):
-        linear_step([jnp.asarray(X)], jnp.ones(1), noise="rbg")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("key", [np.zeros(2, np.float32), np.zeros((), np.uint32), np.zeros(2, np.int32)])
-@pytest.mark.usefixtures("unhooked")
-def test_a_key_must_be_a_key(key: npt.NDArray[Any]) -> None:
-    with pytest.raises(ValueError, match=r"key must come from jax.random.key or PRNGKey, got"):
-        sample_keys(jnp.asarray(key), 2)
