@@ -47,7 +47,7 @@ def test_a_named_implementation_is_never_replaced() -> None:
 
 
 @pytest.mark.parametrize("name", ["pallas", "triton", "cudnn"])
-def test_kernels_say_which_implementations_they_have(name: ImplementationName) -> None:
+def test_errors_list_the_implementations(name: ImplementationName) -> None:
     q = jnp.ones((1, 2, 1, 4))
     with pytest.raises(UnsupportedKernelError, match=r"attention (has no|can't run its)"):
         attention(q, q, q, implementation=name)
@@ -55,11 +55,11 @@ def test_kernels_say_which_implementations_they_have(name: ImplementationName) -
         linear_step([q], jnp.ones(1), implementation=name)
 
 
-def test_what_runs_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_choice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="artifex.kernels"):
         for _ in range(2):
-            dispatch("told once", None, IMPLEMENTATIONS, ["xla"], "dogs")
-    assert [r.getMessage() for r in caplog.records] == ["told once runs its xla implementation"]
+            dispatch("logged once", None, IMPLEMENTATIONS, ["xla"], "dogs")
+    assert [r.getMessage() for r in caplog.records] == ["logged once runs its xla implementation"]
 
 
 def test_a_second_call_outside_jit_traces_nothing() -> None:
