@@ -21,9 +21,9 @@ forward pass 43 are those of 3x3 convolutions. XLA hands them to YNNPACK, which 
   32x32, 1.2 to 1.8 at 16x16, 1.1 to 1.3 below (walls of the fastest calls).
 - Winograd's F(2x2, 3x3) on products of XLA: 0.8 to 0.9 of the time (9 ms of 10 at 32x32x128, 7 of 9 at 16x16x256).
   F(4, 3) along the rows alone, which leaves half the products: 0.65, and 0.7 with both gradients, once XLA does not
-  recompute the cotangent for every product (`artifex.kernels.convolution.winograd`). With a quarter of the products behind an
-  upsampling (`artifex.kernels.convolution.polyphase`), a step's work on one core is 1,205 ms where it was 1,537, that of a forward
-  pass 310 where it was 400; compiling the step takes 28 s on one core where it was 14.
+  recompute the cotangent for every product (`artifex.kernels.convolution.winograd`). With a quarter of the products
+  after an upsampling (`artifex.kernels.convolution.polyphase`), a step's work on one core is 1,205 ms where it was
+  1,537, that of a forward pass 310 where it was 400; compiling the step takes 28 s on one core where it was 14.
 - The kernel's gradient, 53 GFLOP/s at 32x32, as nine products: the same; as one, shifts of the cotangent side by side:
   65; in parts, as `artifex.kernels.convolution.vjp` has it: 95. In a loop's body that is 13 ms, and was 400 to 900.
 - Recomputing the SiLU behind a group norm for the gradient: 8% off a step.
