@@ -79,7 +79,7 @@ def test_wrong_inputs_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"latent_channels": 0}, "latent_channels must be at least 1, got 0"),
         ({"channels": ()}, r"channels must be positive and not empty, got \(\)"),
@@ -87,6 +87,6 @@ def test_wrong_inputs_are_refused() -> None:
         ({"scaling_factor": 0.0}, "scaling_factor must be positive and finite, got 0.0"),
     ],
 )
-def test_bad_configs_are_refused(change: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_bad_configs_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Blocks that are alike, traced once."""
+"""Equal blocks are traced once."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +40,7 @@ def call(network: Network, *, deterministic: bool = True) -> jax.Array:
 
 
 def abstract(config: Config) -> Network:
-    """A network whose arrays are shapes alone."""
+    """A network of abstract arrays."""
     kinds: dict[type[Config], Callable[..., Network]] = {DiTConfig: DiT, MMDiTConfig: MMDiT, UViTConfig: UViT}
     network: Network = nnx.eval_shape(lambda: kinds[type(config)](config, rngs=nnx.Rngs(0)))
     return network
@@ -48,7 +48,7 @@ def abstract(config: Config) -> Network:
 
 @cache
 def trained(config: Config) -> Network:
-    """A network with noise for parameters: nothing is zero."""
+    """A network with random parameters, none of which is zero."""
     rng = np.random.default_rng(1)
 
     def fill(leaf: jax.ShapeDtypeStruct) -> jax.Array:
@@ -64,7 +64,7 @@ def trained(config: Config) -> Network:
 
 @cache
 def program(config: Config) -> jax.stages.Lowered:
-    """By parameters: loss, output, counts of random draws left behind, gradient; with dropout, where there is any."""
+    """The program from parameters to loss, output, counts of random draws and gradient, with dropout if any."""
     graph, state, *rest = nnx.split(trained(config), nnx.Param, ...)
 
     def loss(state: State) -> tuple[jax.Array, tuple[jax.Array, State]]:
@@ -77,7 +77,7 @@ def program(config: Config) -> jax.stages.Lowered:
 
 @cache
 def numbers(config: Config) -> tuple[tuple[jax.Array, tuple[jax.Array, State]], State]:
-    """What the ``program`` gives with the parameters of ``trained``."""
+    """The results of ``program`` with the parameters of ``trained``."""
     compiled = program(config).compile(QUICKLY)
     out: tuple[tuple[jax.Array, tuple[jax.Array, State]], State] = compiled(nnx.state(trained(config), nnx.Param))
     return out
@@ -89,7 +89,7 @@ def numbers(config: Config) -> tuple[tuple[jax.Array, tuple[jax.Array, State]], 
     ids=["dit", "remat", "mmdit", "uvit"],
 )
 def test_numbers_are_those_of_the_loop(config: Config, remat: bool, stretches: int) -> None:
-    """A stretch of blocks that are alike is one loop in the program, and one in its gradient."""
+    """A run of equal blocks is one loop in the program, and one in its gradient."""
     scanned = replace(config, scan=True, remat=remat)
     loop, scan = (program(c).as_text().count("stablehlo.while") for c in (config, scanned))
     assert scan - loop == 2 * stretches
@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_loop(config: Config, remat: bool, stretches: i
 
 
 def test_a_program_grows_with_its_arrays_alone() -> None:
-    """An array of a block is put on a stack, in one line, its gradient taken from one, in two: nothing is computed."""
+    """Each array of a block adds one line to stack it and two to split its gradient, and no computation."""
     texts = [program(replace(DIT, scan=scan, depth=depth)).as_text() for scan in (False, True) for depth in (4, 8)]
     (loop, deep_loop), (scan, deep_scan) = np.array([text.count("\n") for text in texts]).reshape(2, 2)
     products = [text.count("dot_general") for text in texts]
@@ -123,7 +123,7 @@ def test_parameters_keep_their_names_and_bfloat16_its_place(config: Config) -> N
 
 
 def test_blocks_that_differ_are_called_by_themselves() -> None:
-    """Without dropout nothing is written, as it can't be to a network from outside of the program."""
+    """Without dropout no variable is written, which is not allowed for a network from outside of the program."""
     for config, options, expected in (
         (DIT, {}, 1),
         (DIT, {"skip": ["blocks.2"], "identity_attention": ["blocks.3"]}, 1),

@@ -70,7 +70,7 @@ def test_a_block_is_its_formula() -> None:
 
 
 def test_places_are_told_apart() -> None:
-    """Without positions, moving a patch would only move its output."""
+    """Without positions, a moved patch would only have a moved output."""
 
     @jit
     def run(x: jax.Array) -> jax.Array:
@@ -95,7 +95,7 @@ def test_sizes_that_the_patch_does_not_divide_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"depth": 0}, "depth must be at least 1, got 0"),
         ({"heads": 3}, "hidden must be a multiple of 4 and of heads=3, got 16"),
@@ -104,6 +104,6 @@ def test_sizes_that_the_patch_does_not_divide_are_refused() -> None:
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
     ],
 )
-def test_bad_configs_are_refused(change: dict[str, int | float], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_bad_configs_are_refused(change: dict[str, int | float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]

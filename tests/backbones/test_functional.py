@@ -16,7 +16,7 @@ CONFIG = DiTConfig(in_channels=1, hidden=8, depth=2, heads=2, learn_sigma=False,
 X, T, LABELS = jnp.linspace(-1, 1, 32).reshape(2, 4, 4, 1), jnp.array([10, 500]), jnp.array([0, 1])
 
 
-# What these tests cost is compiling, not computing.
+# These tests cost compile time, not run time.
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 

@@ -1,4 +1,4 @@
-"""Numbers of diffusers 0.42 and PyTorch 2.13, kept as data: ``tests/torch/golden.py`` made them."""
+"""Outputs and gradients of diffusers 0.42 and PyTorch 2.13, stored by ``tests/torch/golden.py``."""
 
 import json
 from functools import partial
@@ -35,7 +35,7 @@ def part(truth: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 
 
 def outputs(graph: nnx.GraphDef[Model], state: State, given: Arrays) -> Arrays:
-    """What the network gives, in diffusers' layout."""
+    """The outputs of the network, in diffusers' layout."""
     model = nnx.merge(graph, state)
     image = partial(jnp.moveaxis, source=1, destination=-1)
     if isinstance(model, AutoencoderKL):

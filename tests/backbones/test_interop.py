@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints: the files around the numbers that ``test_golden`` pins, and what is refused."""
+"""Reading and writing of checkpoints: files and errors; ``test_golden`` compares numbers."""
 
 import json
 import shutil
@@ -97,7 +97,7 @@ def nest(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (edit_weights(lambda t: t.pop("quant_conv.bias")), "tensors are missing: quant_conv.bias"),
         (edit_weights(lambda t: t.update(more=np.zeros(1, np.float32))), "tensors are not part of this network: more"),
@@ -131,14 +131,14 @@ def nest(folder: Path) -> None:
         (edit_config(out_channels=1), "out_channels must be in_channels = 3, got 1"),
     ],
 )
-def test_what_is_broken_or_unknown_is_refused(folder: Path, edit: Edit, said: str) -> None:
+def test_what_is_broken_or_unknown_is_refused(folder: Path, edit: Edit, message: str) -> None:
     edit(folder)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         load_diffusers(folder)
 
 
 @pytest.mark.parametrize(
-    ("case", "changes", "said"),
+    ("case", "changes", "message"),
     [
         ("unet-ddpm", {"center_input_sample": True}, "center_input_sample must be False"),
         ("unet-ddpm", {"up_block_types": ["UpBlock2D"] * 2}, "up_block_types must be .* got"),
@@ -159,11 +159,11 @@ def test_what_is_broken_or_unknown_is_refused(folder: Path, edit: Edit, said: st
     ],
 )
 def test_options_that_are_not_supported_are_refused(
-    tmp_path: Path, case: str, changes: dict[str, object], said: str
+    tmp_path: Path, case: str, changes: dict[str, object], message: str
 ) -> None:
     shutil.copytree(GOLDEN / case, tmp_path / case)
     edit_config(**changes)(tmp_path / case)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         load_diffusers(tmp_path / case)
 
 
@@ -184,7 +184,7 @@ def test_a_checkpoint_in_parts_is_one(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [(10**9, 5000), (5000, 10**9), (3000, 5000)], ids=["more", "one", "fewer"])
 def test_what_was_saved_last_is_read(folder: Path, tmp_path: Path, sizes: tuple[int, int]) -> None:
-    """In however many files; weights of another name in the folder stay."""
+    """In any number of files; other weights files in the folder are kept."""
     old, new, target = load_diffusers(folder), load_diffusers(folder), tmp_path / "both"
     assert isinstance(old, AutoencoderKL)
     assert isinstance(new, AutoencoderKL)
@@ -362,7 +362,7 @@ def test_the_names_of_dit(tmp_path: Path) -> None:
 
 
 def test_a_table_of_positions_says_the_size(tmp_path: Path) -> None:
-    """As in the published files, whose configs have none."""
+    """As in published files, whose configs have no such field."""
     config = DiTConfig(in_channels=2, hidden=16, depth=1, heads=2, num_classes=5)
     dit = DiT(replace(config, sample_size=6), rngs=nnx.Rngs(0))
     path = tmp_path / "dit.safetensors"
@@ -379,7 +379,7 @@ def test_a_table_of_positions_says_the_size(tmp_path: Path) -> None:
 
 
 def test_the_frequencies_of_dit_are_not_those_of_diffusers(tmp_path: Path) -> None:
-    """Refused with a way on, which leads there."""
+    """The error names a conversion that works."""
     config = DiTConfig(in_channels=2, hidden=16, depth=1, heads=2, num_classes=5, sample_size=6)
     dit = DiT(config, rngs=nnx.Rngs(0))
     with pytest.raises(

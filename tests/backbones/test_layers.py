@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """The definition, one output place at a time, in float64."""
+    """The definition, one output pixel at a time, in float64."""
     size, pad = kernel.shape[0], kernel.shape[0] // 2
     padded = np.pad(x.astype(np.float64), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     rows = range(0, x.shape[1], stride)

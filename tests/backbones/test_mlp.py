@@ -6,7 +6,7 @@ from artifex.backbones import MLPConfig
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"features": 0}, "features must be at least 1, got 0"),
         ({"depth": 0}, "depth must be at least 1, got 0"),
@@ -15,6 +15,6 @@ from artifex.backbones import MLPConfig
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
     ],
 )
-def test_bad_configs_are_refused(change: dict[str, int | float], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_bad_configs_are_refused(change: dict[str, int | float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(MLPConfig(), **change)  # type: ignore[arg-type]

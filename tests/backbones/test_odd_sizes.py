@@ -27,7 +27,7 @@ VAE = AutoencoderKLConfig(latent_channels=2, channels=(4, 4, 4), num_res_blocks=
 
 @pytest.mark.parametrize("size", [(1, 3), (4, 9), (5, 9), (5, 10), (3, 6), (2, 5)])
 def test_the_nearest_neighbor(size: tuple[int, int]) -> None:
-    """By its definition: a place of the result takes the one in which its upper left corner lies."""
+    """The definition: a pixel of the result is the one in which its upper left corner lies."""
     old, new = size
     x = jnp.arange(old * old, dtype=jnp.float32).reshape(1, old, old, 1)
     got = np.asarray(resize_nearest(x, new, new))
@@ -50,7 +50,7 @@ def shape(config: UNetConditionalConfig, height: int, width: int) -> tuple[int, 
 
 @pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
-    ("change", "size", "said"),
+    ("change", "size", "message"),
     [
         ({}, (1, 1), None),
         ({"pad": "after"}, (8, 3), "height and width must be at least 4, got 8 and 3"),
@@ -58,12 +58,12 @@ def shape(config: UNetConditionalConfig, height: int, width: int) -> tuple[int, 
         ({"resample": "block"}, (9, 8), "height and width must be divisible by 4, got 9 and 8"),
     ],
 )
-def test_who_takes_them(change: dict[str, Any], size: tuple[int, int], said: str | None) -> None:
+def test_who_takes_them(change: dict[str, Any], size: tuple[int, int], message: str | None) -> None:
     config = UNetConditionalConfig(**{**vars(SD), **change})
-    if said is None:
+    if message is None:
         assert shape(config, *size) == (1, *size, 4)
     else:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             shape(config, *size)
 
 

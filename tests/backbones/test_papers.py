@@ -1,4 +1,4 @@
-"""U-ViT and EDM2, for which there is no implementation to compare with in the tests: their papers' formulas in float64.
+"""U-ViT and EDM2 against their papers' formulas in float64, as diffusers has no implementation.
 
 The formulas are written in NumPy for one image at a time, and share nothing with the networks but their parameters.
 """
@@ -21,7 +21,7 @@ HostArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def randomised(make: Any, config: Any) -> Any:  # noqa: ANN401 -- either network
-    """A network whose parameters are all away from their first values, which leave half of it without effect."""
+    """A network whose parameters all differ from their initial values, half of which have no effect."""
     graph, shapes = nnx.split(nnx.eval_shape(lambda: make(config, rngs=nnx.Rngs(0))))
     rng = np.random.default_rng(0)
     state = jax.tree.map(lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), leaf.dtype), shapes)
@@ -49,7 +49,7 @@ def linear(x: HostArray, layer: nnx.Linear) -> HostArray:
 
 
 def convolve(x: HostArray, kernel: HostArray) -> HostArray:
-    """``(h, w, c)`` with ``(k, k, c, o)``, zeros around."""
+    """Convolve ``(h, w, c)`` with ``(k, k, c, o)``, with zero padding."""
     k = kernel.shape[0]
     wide = np.pad(x, ((k // 2, k // 2), (k // 2, k // 2), (0, 0)))
     h, w = x.shape[:2]

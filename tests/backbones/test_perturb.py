@@ -1,4 +1,4 @@
-"""Networks with a part switched off."""
+"""Networks with parts switched off."""
 
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ def forward(graphdef: nnx.GraphDef[DiT], state: nnx.State[Any, Any], x: jax.Arra
 
 
 def trained() -> DiT:
-    """A network with noise for parameters: nothing is zero."""
+    """A network with random parameters, none of which is zero."""
     rng = np.random.default_rng(1)
     graphdef, state = nnx.split(nnx.eval_shape(lambda: DiT(DIT, rngs=nnx.Rngs(0))))
     state = jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.3, size=a.shape), a.dtype), state)

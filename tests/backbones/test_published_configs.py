@@ -1,4 +1,4 @@
-"""Configs as they lie in published folders, and as other versions of diffusers write them.
+"""Configs of published folders, and as other versions of diffusers write them.
 
 What diffusers makes of them, counts and names and shapes of tensors, is data that ``tests/torch/published.py`` made.
 """
@@ -50,7 +50,7 @@ def conversion(name: str) -> Any:  # noqa: ANN401
 
 
 def meaning(class_name: str, fields: Json) -> Json:
-    """All fields of diffusers' class, in one form for each network."""
+    """All fields of diffusers' class, in one format per network."""
     whole = {key: fields.get(key, default) for key, default in DEFAULTS[class_name].items()}
     whole = {key: SYNONYMS.get(key, {}).get(value, value) if not isinstance(value, list) else value
              for key, value in whole.items()}  # fmt: skip
@@ -108,7 +108,7 @@ def test_what_a_config_leaves_out_is_what_diffusers_takes(class_name: str) -> No
 
 
 def test_the_refiner_takes_its_own_condition() -> None:
-    """The width of its input alone is in the config: 1280 and five numbers of 256, or 1024 and six."""
+    """The config has only the width of the input: 1280 and five ids of 256, or 1024 and six."""
     read = conversion("UNet2DConditionModel").read
     refiner, sdxl = (read(Fields(PUBLISHED[name]["config"])) for name in ("sdxl-refiner-unet", "sdxl-unet"))
     assert (refiner.pooled_features, refiner.ids, refiner.depths, refiner.middle_depth) == (1280, 5, (0, 4, 4, 0), 4)
@@ -122,7 +122,7 @@ def test_the_refiner_takes_its_own_condition() -> None:
 
 @pytest.mark.usefixtures("unhooked")
 def test_what_fills_the_input_is_taken() -> None:
-    """As in diffusers, which has its width alone."""
+    """As in diffusers, whose config has only the width."""
     config = dataclasses.replace(SD, pooled_features=6, ids=5, id_features=4)
     embed = nnx.eval_shape(lambda: PooledEmbedding(config, 6, rngs=init_rngs(0)))
 
@@ -203,7 +203,7 @@ def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
     again = load_diffusers(tmp_path)
     assert isinstance(again, AutoencoderKL)
     assert again.config == model.config
-    for wrong, said in (
+    for wrong, message in (
         ([], r"_artifex must hold fields of AutoencoderKLConfig, got \[\]"),
         ({"more": 1}, "_artifex must hold fields of"),
         ({"dtype": "float16"}, "_artifex must hold fields of"),
@@ -214,12 +214,12 @@ def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
         ({"groups": 3}, "groups must divide the channels"),
     ):
         (tmp_path / "config.json").write_text(json.dumps({**fields, EXTRA_FIELDS: wrong}))
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(CheckpointError, match=message):
             load_diffusers(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "said"),
+    ("name", "changes", "message"),
     [
         ("dit-xl-2-256", {"norm_type": "ada_norm_single"}, "norm_type must be 'ada_norm_zero'"),
         ("dit-xl-2-256", {"cross_attention_dim": 768}, "cross_attention_dim must be None"),
@@ -234,9 +234,9 @@ def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
         ("sd-3-vae", {"latents_mean": [0.0, 1.0]}, "latents_mean must be None or 16 numbers"),
     ],
 )
-def test_another_network_is_refused(name: str, changes: Json, said: str) -> None:
+def test_another_network_is_refused(name: str, changes: Json, message: str) -> None:
     fields = {**PUBLISHED[name]["config"], **changes}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         conversion(fields["_class_name"]).read(Fields(fields))
 
 

@@ -1,4 +1,4 @@
-"""Parameters of the published networks, counted from shapes alone."""
+"""Parameter counts of the published networks, from abstract arrays."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Every number of every network's config, at the ends of its range and just outside of them."""
+"""Every number of every config, at the ends of its range and just outside."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ CONFIGS: Final[list[Any]] = [
     thing for name, thing in vars(backbones).items() if name.endswith("Config") and dataclasses.is_dataclass(thing)
 ]
 LEAST: Final = {"ids": 0, "depths": 0, "attention_levels": 0, "dual_layers": 0}
-"""The least whole number where it is not 1."""
+"""Minimum of integers, if not 1."""
 REAL: Final[dict[str, tuple[Sequence[Any], Sequence[Any]]]] = {
     "dropout": ((0.0, 0.99), (-TINY, 1.0, INF)),
     "residual_balance": ((TINY, 0.99), (0.0, 1.0, INF)),
@@ -32,11 +32,11 @@ REAL: Final[dict[str, tuple[Sequence[Any], Sequence[Any]]]] = {
     "freq_shift": ((-1.0, 1.0), (INF, -INF)),
     "mlp_ratio": ((0.1, 9.0), (0.0, -1.0, INF)),
 }
-"""Ends of the real numbers' ranges."""
+"""Allowed and refused values of real numbers."""
 
 
 def ranges(config: type[Any]) -> Iterator[Range]:
-    """Of each number of a config; those of a real number must be listed above."""
+    """The ranges of all numbers of a config; those of real numbers must be listed above."""
     for part in dataclasses.fields(config):
         inner = get_args(part.type)
         kinds = {part.type, *inner, *(kind for one in inner for kind in get_args(one))}

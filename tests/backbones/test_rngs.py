@@ -15,7 +15,7 @@ class Net(nnx.Module):
 
 
 def test_the_draws_are_those_of_flax() -> None:
-    """Of parameters and of what dropout draws from, with a seed and, traced, with a key."""
+    """Parameters and dropout's streams, with a seed and, under a trace, with a key."""
 
     def leaves(rngs: nnx.Rngs) -> list[jax.Array]:
         state = nnx.state(Net(rngs))

@@ -1,4 +1,4 @@
-"""What each parameter of a network is for: every network states it, and a user's own follows a rule."""
+"""Roles of parameters: declared for every network here, by rule for a user's own."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -33,7 +33,7 @@ from artifex.backbones import (
 
 
 class Case(NamedTuple):
-    """A network, and by hand from its paper's figures what its parameters are for.
+    """A network, and the roles of its parameters counted by hand from its paper.
 
     Attributes:
         make: the network.
@@ -56,7 +56,7 @@ DIT = DiTConfig(in_channels=1, hidden=H, depth=2, heads=2, num_classes=3, learn_
 
 
 def res(inner: int, outer: int) -> int:
-    """Two 3x3 convolutions, and the skip where the width changes."""
+    """Two 3x3 convolutions, and the skip projection if the width changes."""
     return 9 * inner * outer + 9 * outer**2 + (inner * outer if inner != outer else 0)
 
 
@@ -141,9 +141,9 @@ def test_every_network_states_the_role_of_every_parameter(name: str) -> None:
     assert matrices.keys() == {path for path, role in roles.items() if role.name == "hidden"}
     assert sum(count(shapes[path]) for path in matrices) == case.hidden
     for path, role in roles.items():
-        stated = {said for pattern, said in case.rest.items() if fnmatchcase(path, pattern)}
+        declared = {name for pattern, name in case.rest.items() if fnmatchcase(path, pattern)}
         vector = path.rpartition(".")[2] in ("bias", "scale", "gamma", "beta", "gain")
-        assert stated == (set() if vector or role.name == "hidden" else {role.name}), (path, role)
+        assert declared == (set() if vector or role.name == "hidden" else {role.name}), (path, role)
         assert vector == (role.name == "vector"), path
         if role.name == "hidden":
             fused = {n for pattern, n in case.fused.items() if fnmatchcase(path, pattern) and not path.endswith(".q")}
@@ -152,8 +152,8 @@ def test_every_network_states_the_role_of_every_parameter(name: str) -> None:
 
 
 def test_the_share_of_published_sizes() -> None:
-    """DiT-S/2: 12 blocks of 12 h^2. The U-Net by default: all but its ends, the time's embedding and what tells each
-    block of it, whose outputs are twice 128 x 5 + 256 x 17."""
+    """DiT-S/2: 12 blocks of 12 h^2. The default U-Net: all but its ends, the embedding of the time and the projections
+    of that in each block, whose outputs are twice 128 x 5 + 256 x 17."""
     for make, hidden, share in (
         (lambda r: DiT(DiTConfig.s_2(), rngs=r), 12 * 12 * 384**2, 0.646),
         (lambda r: UNet(UNetConfig(), rngs=r),
@@ -202,7 +202,7 @@ def test_a_network_of_a_users_own_follows_the_rule() -> None:
     roles = {path: role for path, role in parameter_roles(network).items() if role.name != "vector"}
     hidden = {
         *(f"attention.{name}.kernel" for name in ("query", "key", "value", "out")),
-        *(f"{place}.{name}.kernel" for place in ("block", "stacked") for name in ("qkv", "mix")),
+        *(f"{path}.{name}.kernel" for path in ("block", "stacked") for name in ("qkv", "mix")),
         "volume.0.kernel", "grouped.0.kernel", "middle.kernel",
     }  # fmt: skip
     assert {path: role.name for path, role in roles.items()} == {

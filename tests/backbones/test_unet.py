@@ -12,7 +12,7 @@ SMALL = UNetConfig(base_channels=8, channel_mults=(1, 2), num_res_blocks=1, atte
 
 
 def test_ddpm_parameter_count() -> None:
-    """DDPM's paper says 35.7 million for CIFAR-10; this is the exact count of its released network."""
+    """35.7 million for CIFAR-10 in DDPM's paper; this is the exact count of its released network."""
     shapes = nnx.state(nnx.eval_shape(lambda: UNet(UNetConfig.ddpm_cifar10(), rngs=nnx.Rngs(0))), nnx.Param)
     assert sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes)) == 35_746_307
 
@@ -58,7 +58,7 @@ def test_sizes_that_do_not_halve_are_refused(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"num_res_blocks": 0}, "num_res_blocks must be at least 1, got 0"),
         ({"base_channels": 2}, "base_channels must be even and at least 4, got 2"),
@@ -71,6 +71,6 @@ def test_sizes_that_do_not_halve_are_refused(height: int, width: int) -> None:
         ({"num_classes": 0}, "num_classes must be None or at least 1, got 0"),
     ],
 )
-def test_bad_configs_are_refused(change: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_bad_configs_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]

@@ -49,15 +49,15 @@ def test_every_input_and_parameter_counts_and_the_output_starts_at_zero() -> Non
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"depth": 4}, "depth must be odd, got 4"),
         ({"patch": 3}, "patch must divide size = 4, got 3"),
         ({"heads": 3}, "hidden must be even and a multiple of heads=3, got 8"),
     ],
 )
-def test_bad_configs_are_refused(change: dict[str, int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_bad_configs_are_refused(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Folders in which the files of one network are plain and those of another are ``fp16``, pickled, or not there."""
+"""Folders in which one network has plain files and another ``fp16``, pickled, or no files."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ PLAIN, HALF = f"{STEM}.safetensors", f"{STEM}.fp16.safetensors"
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
-    """A plain autoencoder, and a network with ``fp16`` files alone."""
+    """A plain autoencoder, and a network with only ``fp16`` files."""
     shutil.copytree(GOLDEN / "vae", tmp_path / "vae")
     shutil.copytree(GOLDEN / "dit-published", tmp_path / "transformer")
     (tmp_path / "transformer" / PLAIN).rename(tmp_path / "transformer" / HALF)
@@ -32,14 +32,14 @@ def pipeline(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("variant", "said"),
+    ("variant", "message"),
     [
         (None, rf"not every network has plain files; read transformer from {HALF}$"),
         ("fp16", rf"not every network has files of variant='fp16'; read vae from {PLAIN}$"),
     ],
 )
-def test_each_network_is_read_from_the_files_that_it_has(pipeline: Path, variant: str | None, said: str) -> None:
-    with pytest.warns(UserWarning, match=said):
+def test_each_network_is_read_from_the_files_that_it_has(pipeline: Path, variant: str | None, message: str) -> None:
+    with pytest.warns(UserWarning, match=message):
         found = load_pipeline(pipeline, variant=variant)
     assert found.variants == {"vae": None, "transformer": "fp16"}
     assert set(found.networks) == {"vae", "transformer"}
@@ -62,7 +62,7 @@ def test_what_no_network_has_is_refused(pipeline: Path) -> None:
 
 
 def test_other_weights_are_no_substitute(pipeline: Path) -> None:
-    """Files without the moving average are another network's, not the same ones rounded."""
+    """Files without EMA are of another network, not the same one rounded."""
     (pipeline / "transformer" / HALF).rename(pipeline / "transformer" / f"{STEM}.non_ema.safetensors")
     with pytest.raises(CheckpointError, match=r"/transformer, .*: read it with variant='non_ema'$"):
         load_pipeline(pipeline)
@@ -85,7 +85,7 @@ def test_what_is_given_is_not_advised(pipeline: Path) -> None:
 
 @pytest.mark.parametrize("index", [f"{PLAIN}.index.fp16.json", f"{STEM}.safetensors.fp16.index.json"])
 def test_a_variant_in_parts(tmp_path: Path, index: str) -> None:
-    """The second form of the index's name is that of older folders."""
+    """The second format of the index's name is that of older folders."""
     tensors = load_file(GOLDEN / "vae" / PLAIN)
     names = [f"{STEM}.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
     where = {key: names[i % 2] for i, key in enumerate(tensors)}
@@ -101,7 +101,7 @@ def test_a_variant_in_parts(tmp_path: Path, index: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ([f"{STEM}.bin"], r"\.bin is a pickle.*convert it first.*save_file\(torch.load"),
         ([f"{STEM}.fp16.bin"], r"fp16\.bin is a pickle.*convert it first.*save_file\(torch.load"),
@@ -114,10 +114,10 @@ def test_a_variant_in_parts(tmp_path: Path, index: str) -> None:
     ],
 )
 def test_folders_without_readable_weights_are_refused_with_the_way_on(
-    tmp_path: Path, names: list[str], said: str
+    tmp_path: Path, names: list[str], message: str
 ) -> None:
     for name in names:
         (tmp_path / name).touch()
-    with pytest.raises(CheckpointError, match=said) as error:
+    with pytest.raises(CheckpointError, match=message) as error:
         open_folder(tmp_path)
     assert "\n" not in str(error.value)

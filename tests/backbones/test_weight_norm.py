@@ -12,7 +12,7 @@ SHAPES = {3: (3, 3, 5, 4), 1: (1, 1, 5, 4), 0: (5, 4)}
 
 
 def exact(weight: np.ndarray) -> np.ndarray:
-    """The paper's formula in float64, a unit's weights at a time."""
+    """The paper's formula in float64, one row at a time."""
     out = weight.astype(np.float64)
     for unit in range(weight.shape[-1]):
         norm = np.sqrt(np.sum(out[..., unit] ** 2))

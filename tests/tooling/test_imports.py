@@ -93,6 +93,9 @@ def broken(copy: Path) -> str:
     for module, imported in PLANTED:
         name = f"planted_{imported.replace('.', '_')}.py"
         (copy / PACKAGES[module].package.relative_to(ROOT) / name).write_text(f"import {imported}\n")
+    folder = copy / PACKAGES["artifex.schedules"].package.relative_to(ROOT)
+    (folder / "planted_one.py").write_text("import artifex.schedules.planted_other\n")
+    (folder / "planted_other.py").write_text("import artifex.schedules.planted_one\n")
     result = lint(copy)
     assert result.returncode != 0
     return result.stdout
@@ -101,6 +104,12 @@ def broken(copy: Path) -> str:
 @pytest.mark.parametrize(("module", "imported"), PLANTED)
 def test_a_planted_import_breaks_its_contract(broken: str, module: str, imported: str) -> None:
     assert f"{module}.planted_{imported.replace('.', '_')} -> {imported} " in broken
+
+
+def test_a_planted_circle_breaks_its_contract(broken: str) -> None:
+    assert "No modules import each other in a circle, and no folders BROKEN" in broken
+    assert "planted_one" in broken
+    assert "planted_other" in broken
 
 
 def test_contracts_hold() -> None:

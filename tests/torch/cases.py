@@ -287,7 +287,7 @@ def inputs(case: Case) -> Tensors:
 
 
 def outputs(case: Case, model: torch.nn.Module, given: Tensors) -> Tensors:
-    """The network's output, in diffusers' layout."""
+    """The outputs of the network, in diffusers' layout."""
     if case.kind == "AutoencoderKL":
         posterior = model.encode(given["x"]).latent_dist
         return {"mean": posterior.mean, "logvar": posterior.logvar, "decoded": model.decode(given["z"]).sample}

@@ -1,4 +1,4 @@
-"""Every case against diffusers itself: outputs, gradients, and the way back; see ``requirements.txt``."""
+"""Every case against diffusers itself: outputs, gradients, and writing; see ``requirements.txt`` for how to run."""
 
 from pathlib import Path
 from typing import Any

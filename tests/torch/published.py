@@ -1,4 +1,4 @@
-"""Networks that diffusers builds of published configs, and its defaults: the truth of ``test_published_configs``.
+"""Parameter counts and defaults of published configs by diffusers, the reference of ``test_published_configs``.
 
 Run in an environment with ``requirements.txt``: ``python tests/torch/published.py``. It fills in the counts and
 digests of ``tests/backbones/published.json``, whose configs are those of published folders, and writes

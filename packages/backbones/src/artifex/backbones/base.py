@@ -107,7 +107,7 @@ def check_input(x: X, t: Time, rank: int, channels: int) -> None:
         expected = ", ".join(["batch", *("height", "width")[: rank - 2], str(channels)])
         raise ValueError(f"x must have shape ({expected}), got {x.shape}")
     if t.shape != x.shape[:1]:
-        raise ValueError(f"t must have shape {x.shape[:1]}, one time a sample, got {t.shape}")
+        raise ValueError(f"t must have shape {x.shape[:1]}, one time per sample, got {t.shape}")
 
 
 def resolve_labels(cond: Label | None, num_classes: int | None, batch: int, *, null: bool = True) -> Label | None:
@@ -135,7 +135,7 @@ def resolve_labels(cond: Label | None, num_classes: int | None, batch: int, *, n
             raise ValueError(f"cond must be labels in [0, {num_classes - 1}]: this network has no null label; got None")
         return jnp.full((batch,), num_classes, jnp.int32)
     if cond.shape != (batch,):
-        raise ValueError(f"cond must have shape ({batch},), one label a sample, got {cond.shape}")
+        raise ValueError(f"cond must have shape ({batch},), one label per sample, got {cond.shape}")
     if not isinstance(cond, jax.core.Tracer) and batch:
         values = np.asarray(cond)
         low, high = int(values.min()), int(values.max())

@@ -95,7 +95,7 @@ class UNetConditionalConfig:
         for name, least in (("depths", 0), ("heads", 1)):
             values = getattr(self, name)
             if len(values) != levels or min(values) < least:
-                raise ValueError(f"{name} must be {levels} numbers of at least {least}, one a level, got {values}")
+                raise ValueError(f"{name} must be {levels} numbers of at least {least}, one per level, got {values}")
         if any(c % self.groups for c in self.channels):
             raise ValueError(f"groups must divide the channels {self.channels} of every level, got {self.groups}")
         attending = [level for level in range(levels) if self.depths[level] or level == levels - 1]
