@@ -198,7 +198,9 @@ def test_broken_and_missing_snapshots_are_named(tmp_path: Path) -> None:
     snapshots.save(5, ema, (like, like))
     with pytest.raises(FileNotFoundError, match=r"stored averages of step 6, got those of \[5\]"):
         snapshots.reconstruct(0.15, like, 6)
-    with pytest.raises(ValueError, match=r"must hold the parameters asked for, got a difference in \['0.a', '0.b'\]"):
+    with pytest.raises(
+        ValueError, match=r"must hold the parameters of this network, got a difference in \['0.a', '0.b'\]"
+    ):
         snapshots.reconstruct(0.15, {"b": jnp.ones(3)})
     with pytest.raises(ValueError, match=r"0.a must be of shape \(3, 1\) in .*, got \(3,\)"):
         snapshots.reconstruct(0.15, {"a": jnp.ones((3, 1))})

@@ -100,8 +100,6 @@ def test_files_of_another_network(tmp_path: Path) -> None:
     right = {name: np.zeros(shape, np.float16) for name, shape in inception_v3.shapes().items()}
     torchvisions = right | {"fc.weight": np.zeros((1000, 2048), np.float16)}
     refused(torchvisions, r"fc.weight must have shape \(1008, 2048\), got \(1000, 2048\) in .*; expected a safetensors")
-    refused(
-        right | {"AuxLogits.fc.bias": right["fc.bias"]}, "has, beside what is expected, AuxLogits.fc.bias; expected"
-    )
+    refused(right | {"AuxLogits.fc.bias": right["fc.bias"]}, "also has AuxLogits.fc.bias; expected")
     del right["Mixed_7c.branch_pool.bn.bias"]
     refused(right, "lacks Mixed_7c.branch_pool.bn.bias; expected a safetensors")

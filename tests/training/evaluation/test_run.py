@@ -121,7 +121,10 @@ def test_settings_that_do_not_fit_the_run(
     Trainer(config("discrete").model_copy(update={"steps": 1}), "run").fit()
     for arguments, says in (
         (["--sampler", "dimm"], "--sampler must be one of ddim, ddpm, "),
-        (["--ema", "0.1"], "an average of width 0.1 needs a run that stored some, ema: {kind: power}; this did not"),
+        (
+            ["--ema", "0.1"],
+            "an average of width 0.1 needs a run with stored averages, ema: {kind: power}; this has none",
+        ),
         (["--guidance", "x"], "--guidance must be a number in [-100, 100], got 'x'"),
     ):
         assert main(["evaluate", "run", *arguments]) == 2

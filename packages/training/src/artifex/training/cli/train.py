@@ -128,10 +128,6 @@ def _report(folder: RunFolder, trained: Trained, unreadable: Sequence[str]) -> N
         f"{images / trained.seconds:,.0f} images a second\n"
         f"  loss {losses[-100:].mean():.4f}, the mean of the last {min(100, len(losses))} steps\n"
         + (f"  {skipped:,} steps were skipped: their loss or gradient was not finite\n" if skipped else "")
-        + (
-            f"  {len(unreadable):,} files that can't be read were skipped, for instance {unreadable[0]}\n"
-            if unreadable
-            else ""
-        )
+        + (f"  {len(unreadable):,} unreadable files were skipped, such as {unreadable[0]}\n" if unreadable else "")
         + f"\n{folder.config}  all settings\n{folder.checkpoint}   parameters, their average, and the optimizer"
     )
