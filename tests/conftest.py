@@ -67,6 +67,7 @@ def compiles_float16() -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips tests of float16, by their names, where there is none."""
-    if re.search(r"(?<!b)float16", item.nodeid) and not compiles_float16():
+    """Skip tests of float16, by their names or the marker, where there is none."""
+    named = re.search(r"(?<!b)float16", item.nodeid) or item.get_closest_marker("float16")
+    if named and not compiles_float16():
         pytest.skip("XLA compiles no float16 for this processor, which lacks F16C")

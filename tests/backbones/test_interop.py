@@ -188,7 +188,7 @@ def test_what_was_saved_last_is_read(folder: Path, tmp_path: Path, sizes: tuple[
     old, new, target = load_diffusers(folder), load_diffusers(folder), tmp_path / "both"
     assert isinstance(old, AutoencoderKL)
     assert isinstance(new, AutoencoderKL)
-    new.encoder.stem.bias[...] += 1
+    new.encoder.stem.bias[...] = jnp.asarray(np.asarray(new.encoder.stem.bias[...]) + 1)  # no float16 program
     target.mkdir()
     (target / "diffusion_pytorch_model.fp16.safetensors").touch()
     save_diffusers(old, target, shard_bytes=sizes[0])
@@ -277,7 +277,7 @@ def test_what_can_not_be_written_leaves_what_was_there(
     assert isinstance(model, AutoencoderKL)
     save_diffusers(model, folder, shard_bytes=5000)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    model.encoder.stem.bias[...] += 1
+    model.encoder.stem.bias[...] = jnp.asarray(np.asarray(model.encoder.stem.bias[...]) + 1)
     written = []
 
     def fail_at_second(tensors: dict[str, np.ndarray], path: Path, metadata: dict[str, str]) -> None:

@@ -192,6 +192,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.float16
 def test_when_time_is_up_the_rest_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifex.training.bench.run.copy_rate", lambda times: 1e9)
     monkeypatch.setattr("artifex.training.bench.run.matmul_rate", lambda dtype, times: 1e12)
