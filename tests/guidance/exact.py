@@ -85,12 +85,12 @@ def _call(guided: Denoiser, x_t: Float[Array, "b d"], level: NoiseLevel[Array]) 
 
 
 def call(guided: Denoiser, level: NoiseLevel[HostArray] = HERE, x_t: HostArray = X) -> HostArray:
-    """What a guided denoiser gives in JAX's precision; compiled once for each structure."""
+    """The result of a guided denoiser in JAX's precision; compiled once per structure."""
     return np.asarray(_call(guided, jnp.asarray(x_t), on_device(level)), np.float64)
 
 
 def with_variance(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
-    """A denoiser that says something beside x0."""
+    """A denoiser with a learned variance."""
     xp = numbers(x_t)
     x0 = denoise(x_t, level, cond)
     out: T = xp.concatenate([x0, xp.tanh(x0)], axis=-1)
@@ -98,7 +98,7 @@ def with_variance(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
 
 
 class Counted:
-    """``denoise`` that tells the size of every batch that it really runs, traced or not."""
+    """``denoise`` that records the size of every batch that it runs, traced or not."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []

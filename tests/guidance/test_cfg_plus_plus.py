@@ -29,8 +29,8 @@ def test_ddim_is_the_papers_walk() -> None:
         got = sample(guidance(denoise, jnp.asarray(LABELS)), table, jnp.asarray(X))
     x = X
     for t, s in pairwise(levels(table)):
-        free, told = (eps(denoise(x, t, cond), t, x) for cond in (None, LABELS))
-        x = s.alpha[:, None] * clean(free + STRENGTH * (told - free), t, x) + s.sigma[:, None] * free
+        free, conditional = (eps(denoise(x, t, cond), t, x) for cond in (None, LABELS))
+        x = s.alpha[:, None] * clean(free + STRENGTH * (conditional - free), t, x) + s.sigma[:, None] * free
     np.testing.assert_allclose(got, x, atol=1e-10)
 
 
@@ -43,9 +43,9 @@ def test_with_fresh_noise_too_only_x0_is_guided(sampler: Sampler) -> None:
     for i, level in enumerate(levels(table)[:-1]):
         state, _, new = table.evaluate[i]
         x = X * level.sigma[:, None]
-        free, told = (denoise(x, level, cond) for cond in (None, LABELS))
-        ours = state * x + new * (free + scale.values[i] * (told - free))
-        np.testing.assert_allclose(ours, state * x + new * free + goal[i] * STRENGTH * (told - free), atol=1e-12)
+        free, conditional = (denoise(x, level, cond) for cond in (None, LABELS))
+        ours = state * x + new * (free + scale.values[i] * (conditional - free))
+        np.testing.assert_allclose(ours, state * x + new * free + goal[i] * STRENGTH * (conditional - free), atol=1e-12)
 
 
 def test_the_last_step_to_clean_data_has_the_plain_strength() -> None:
@@ -55,7 +55,7 @@ def test_the_last_step_to_clean_data_has_the_plain_strength() -> None:
 
 @pytest.mark.parametrize("sampler", [DPMSolverPPMultistep(2), DPMSolverPPSinglestep(2)], ids=repr)
 def test_methods_with_memory_are_refused(sampler: Sampler) -> None:
-    with pytest.raises(ValueError, match="CFG\\+\\+ is for a method with one row a step"):
+    with pytest.raises(ValueError, match="CFG\\+\\+ is for a method with one row per step"):
         bind(CFGPlusPlus(), sampler.tableau(EDM(), np.array([8.0, 3.0, 1.0, 0.2])))
 
 

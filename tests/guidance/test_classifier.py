@@ -24,7 +24,7 @@ from tests.guidance.exact import (
     logits,
 )
 
-FREE, TOLD = denoise(X, HERE, None), denoise(X, HERE, LABELS)
+UNCONDITIONAL, CONDITIONAL = denoise(X, HERE, None), denoise(X, HERE, LABELS)
 
 
 def slope() -> np.ndarray:
@@ -39,28 +39,28 @@ def slope() -> np.ndarray:
 def test_by_bayes_scale_1_is_the_conditional_denoiser() -> None:
     with jax.enable_x64(True):
         got = call(Classifier(classify)(denoise, jnp.asarray(LABELS)))
-    np.testing.assert_allclose(got, TOLD, atol=1e-12)
+    np.testing.assert_allclose(got, CONDITIONAL, atol=1e-12)
 
 
 @pytest.mark.parametrize("w", [0.0, 0.5, 3.0])
 def test_is_the_papers_formula_for_the_noise(w: float) -> None:
     with jax.enable_x64(True):
         got = call(Classifier(classify, w)(denoise, jnp.asarray(LABELS)))
-    np.testing.assert_allclose(got, clean(eps(FREE) - w * np.sqrt(1 - ALPHA**2) * slope()), atol=1e-12)
+    np.testing.assert_allclose(got, clean(eps(UNCONDITIONAL) - w * np.sqrt(1 - ALPHA**2) * slope()), atol=1e-12)
 
 
 def test_a_sample_does_not_feel_its_batch() -> None:
     alone = call(
         Classifier(classify, 2.0)(denoise, jnp.asarray(LABELS[:1])), jax.tree.map(lambda v: v[:1], HERE), X[:1]
     )
-    np.testing.assert_allclose(alone, FREE[:1] + 2 * (TOLD - FREE)[:1], atol=1e-5)
+    np.testing.assert_allclose(alone, UNCONDITIONAL[:1] + 2 * (CONDITIONAL - UNCONDITIONAL)[:1], atol=1e-5)
 
 
 @pytest.mark.parametrize("inside", [Conditional(), ClassifierFree(3.0, jnp.array(2))])
 def test_goes_around_any_guidance(inside: Guidance[Array]) -> None:
     w = 1 if isinstance(inside, Conditional) else 3
     got = call(Classifier(classify, 2.0, inside)(denoise, jnp.asarray(LABELS)))
-    np.testing.assert_allclose(got, FREE + (w + 2) * (TOLD - FREE), atol=1e-5)
+    np.testing.assert_allclose(got, UNCONDITIONAL + (w + 2) * (CONDITIONAL - UNCONDITIONAL), atol=1e-5)
 
 
 def test_leaves_a_variance_alone() -> None:
@@ -68,7 +68,7 @@ def test_leaves_a_variance_alone() -> None:
         return jnp.concatenate([denoise(x_t, level, cond)] * 2, axis=-1)
 
     got = call(Classifier(classify)(doubled, jnp.asarray(LABELS)))
-    np.testing.assert_allclose(got, np.concatenate([TOLD, FREE], axis=-1), atol=1e-5)
+    np.testing.assert_allclose(got, np.concatenate([CONDITIONAL, UNCONDITIONAL], axis=-1), atol=1e-5)
 
 
 def test_without_signal_the_classifier_says_nothing() -> None:
@@ -95,11 +95,11 @@ def test_what_a_classifier_must_give() -> None:
     labels = jnp.asarray(LABELS)
     with pytest.raises(ValueError, match=r"logits of shape \(4, classes\), got \(4,\)"):
         call(Classifier(lambda x_t, t: t)(denoise, labels))
-    with pytest.raises(ValueError, match=r"labels must be of shape \(4,\), one a sample, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"labels must be of shape \(4,\), one per sample, got \(3,\)"):
         call(Classifier(classify)(denoise, labels[:3]))
     with pytest.raises(ValueError, match="needs a condition to steer to: conditioning must be given, got None"):
         Classifier(classify)(denoise, None)
-    with pytest.raises(ValueError, match="one finite number, or one a sample, got nan"):
+    with pytest.raises(ValueError, match="one finite number, or one per sample, got nan"):
         Classifier(classify, float("nan"))
 
 

@@ -44,7 +44,7 @@ def closed_form(w: float | HostArray) -> HostArray:
     return np.asarray(centre + GAIN * (X - ALPHA * centre))
 
 
-@pytest.mark.parametrize("null", [None, jnp.array(2), jnp.full(4, 2)], ids=["two calls", "one batch", "one a sample"])
+@pytest.mark.parametrize("null", [None, jnp.array(2), jnp.full(4, 2)], ids=["two calls", "one batch", "one per sample"])
 def test_moves_the_centre_along_the_line_between_the_classes(null: Array | None) -> None:
     for w in (0.0, 0.5, 1.0, 3.0, -1.0):
         np.testing.assert_allclose(call(ClassifierFree(w, null)(one_gaussian, Y)), closed_form(w), atol=1e-5)
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_named() -> None:
         call(ClassifierFree(2.0, jnp.zeros(3, int))(denoise, Y))
     with pytest.raises(ValueError, match=r"must have the structure PyTreeDef\(\*\), got PyTreeDef\(\(\*, \*\)\)"):
         call(ClassifierFree[object](2.0, (1, 2))(denoise, Y))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="one finite number, or one a sample, got inf"):
+    with pytest.raises(ValueError, match="one finite number, or one per sample, got inf"):
         ClassifierFree[Array](float("inf"))
     with pytest.raises(ValueError, match=r"got \[nan\] in shape \(2,\)"):
         ClassifierFree[Array](jnp.array([1.0, jnp.nan]))

@@ -33,7 +33,7 @@ def test_of_one_condition_it_is_classifier_free(rule: float | APG, null: jax.Arr
 
 @pytest.mark.usefixtures("unhooked")
 def test_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="one finite number, or one a sample, got nan"):
+    with pytest.raises(ValueError, match="one finite number, or one per sample, got nan"):
         Composed(2.0, ((Y, float("nan")),))
     with pytest.raises(ValueError, match="needs a condition to steer to: conditioning must be given, got None"):
         Composed(2.0, ((Y, 1.0),))(denoise, None)

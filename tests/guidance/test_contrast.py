@@ -134,5 +134,5 @@ def test_what_does_not_fit() -> None:
         call(PerturbedAttention[Array](("middle",))(denoise, Y))
     with pytest.raises(ValueError, match=r"layers must name at least one, got \(\)"):
         SkipLayers[Array](())
-    with pytest.raises(ValueError, match="one finite number, or one a sample, got nan"):
+    with pytest.raises(ValueError, match="one finite number, or one per sample, got nan"):
         Autoguidance(float("nan"), blurred)

@@ -15,9 +15,9 @@ Y = jnp.asarray(LABELS)
 
 def test_inside_there_is_guidance_and_outside_none() -> None:
     level = NoiseLevel(np.zeros(4), np.array([1.0, 1.0, 0.5, 0.0]), np.array([0.2, 0.2001, 0.8, 1.0]))
-    told, free = (denoise(X, level, cond) for cond in (LABELS, None))
+    conditional, free = (denoise(X, level, cond) for cond in (LABELS, None))
     inside = np.array([False, True, True, False])
-    want = np.where(inside[:, None], free + 3 * (told - free), told)
+    want = np.where(inside[:, None], free + 3 * (conditional - free), conditional)
     got = call(ClassifierFree(Interval(3.0, 0.2, 1.6), jnp.array(2))(denoise, Y), level)
     np.testing.assert_allclose(got, want, atol=1e-5)
 

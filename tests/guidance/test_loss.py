@@ -12,7 +12,7 @@ from tests.guidance.exact import ALPHA, HERE, LABELS, MEANS, SIGMA, SPREAD, X, c
 TILT = np.array([0.7, -1.1])
 TARGET = np.array([1.5, 0.5])
 GAIN = ALPHA * SPREAD**2 / (ALPHA**2 * SPREAD**2 + SIGMA**2)
-TOLD = denoise(X, HERE, LABELS)
+CONDITIONAL = denoise(X, HERE, LABELS)
 
 
 def linear(x0: Array) -> Array:
@@ -34,8 +34,8 @@ def test_a_linear_loss_tilts_a_gaussian_exactly() -> None:
 def test_is_the_papers_formula_for_the_noise() -> None:
     with jax.enable_x64(True):
         got = call(Loss[Array](squared, 0.3)(denoise, jnp.asarray(LABELS)))
-    slope = GAIN * 2 * (TOLD - TARGET)
-    np.testing.assert_allclose(got, clean(eps(TOLD) + 0.3 * np.sqrt(1 - ALPHA**2) * slope), atol=1e-12)
+    slope = GAIN * 2 * (CONDITIONAL - TARGET)
+    np.testing.assert_allclose(got, clean(eps(CONDITIONAL) + 0.3 * np.sqrt(1 - ALPHA**2) * slope), atol=1e-12)
 
 
 def test_goes_through_any_guidance_and_leaves_a_variance_alone() -> None:
@@ -43,17 +43,17 @@ def test_goes_through_any_guidance_and_leaves_a_variance_alone() -> None:
     inside = ClassifierFree(3.0, jnp.asarray(1 - LABELS))
     got = call(Loss(squared, 0.3, inside)(with_variance, jnp.asarray(LABELS)))
     other = denoise(X, HERE, 1 - LABELS)
-    x0 = other + 3 * (TOLD - other)
+    x0 = other + 3 * (CONDITIONAL - other)
     push = 0.3 * SIGMA**2 / ALPHA * GAIN * 2 * (x0 - TARGET)
-    v = np.tanh(other) + 3 * (np.tanh(TOLD) - np.tanh(other))
+    v = np.tanh(other) + 3 * (np.tanh(CONDITIONAL) - np.tanh(other))
     np.testing.assert_allclose(got, np.concatenate([x0 - push, v], axis=-1), atol=1e-5)
 
 
 @pytest.mark.usefixtures("unhooked")
 def test_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"one number a sample, of shape \(4,\), got \(\)"):
+    with pytest.raises(ValueError, match=r"one number per sample, of shape \(4,\), got \(\)"):
         call(Loss[Array](lambda x0: jnp.sum(x0))(denoise, jnp.asarray(LABELS)))
-    with pytest.raises(ValueError, match="one finite number, or one a sample, got nan"):
+    with pytest.raises(ValueError, match="one finite number, or one per sample, got nan"):
         Loss(linear, float("nan"))
     with pytest.raises(ValueError, match=r"outside must be 0\.0, got 1\.0"):
         Loss(linear, Interval(2.0))

@@ -131,16 +131,16 @@ def test_a_learned_variance_is_combined_linearly_beside_it(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
-        (lambda: LinearRule(float("nan")), "one finite number, or one a sample, got nan"),
-        (lambda: CFGRescale(float("inf")), "one finite number, or one a sample, got inf"),
+        (lambda: LinearRule(float("nan")), "one finite number, or one per sample, got nan"),
+        (lambda: CFGRescale(float("inf")), "one finite number, or one per sample, got inf"),
         (lambda: CFGRescale(2.0, 1.5), r"phi must be in \[0, 1\], got 1\.5"),
-        (lambda: APG(float("nan")), "one finite number, or one a sample, got nan"),
+        (lambda: APG(float("nan")), "one finite number, or one per sample, got nan"),
         (lambda: APG(2.0, radius=0.0), r"radius must be positive, got 0\.0"),
-        (lambda: CFGZeroStar(float("nan")), "one finite number, or one a sample, got nan"),
+        (lambda: CFGZeroStar(float("nan")), "one finite number, or one per sample, got nan"),
     ],
 )
-def test_what_does_not_fit(make: Callable[[], Rule], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_does_not_fit(make: Callable[[], Rule], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()

@@ -37,10 +37,10 @@ def test_a_scale_by_the_step_is_bound_to_the_walk() -> None:
     table = DDIM().tableau(VP(), grid.uniform(5))
     guidance = bind(ClassifierFree(ByStep(linear_guidance_schedule, 2.0, 6.0), jnp.array(2)), table)
     guided = guidance(denoise, jnp.asarray(LABELS))
-    told, free = (denoise(X, HERE, cond) for cond in (LABELS, None))
+    conditional, free = (denoise(X, HERE, cond) for cond in (LABELS, None))
     for t, w in zip(table.level.t, [2.0, 3.0, 4.0, 5.0, 6.0], strict=True):
         got = call(guided, NoiseLevel(np.full(4, t), HERE.alpha, HERE.sigma))
-        np.testing.assert_allclose(got, free + w * (told - free), atol=1e-5)
+        np.testing.assert_allclose(got, free + w * (conditional - free), atol=1e-5)
 
 
 def test_before_it_is_bound_it_says_so() -> None:

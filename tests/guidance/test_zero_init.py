@@ -35,8 +35,8 @@ def test_a_variance_beside_x0_is_still_there() -> None:
 
 def test_thresholded_is_guided_first_and_then_held_in_range() -> None:
     inside: ClassifierFree[Array] = ClassifierFree(6.0, jnp.array(2))
-    told, free = (denoise(X, HERE, cond) for cond in (LABELS, None))
-    x0 = free + 6 * (told - free)
+    conditional, free = (denoise(X, HERE, cond) for cond in (LABELS, None))
+    x0 = free + 6 * (conditional - free)
     assert np.max(np.abs(x0)) > 2
     reach = np.maximum(np.quantile(np.abs(x0), 0.9, axis=1, keepdims=True), 1)
     got = call(Thresholded(inside, 0.9)(denoise, Y))

@@ -1,7 +1,7 @@
 """Runs the schedulers of diffusers and the samplers of k-diffusion, and writes what they give to ``reference.npz``.
 
 The test beside this file compares the project's samplers with those numbers, so it needs neither library. To make them
-again, in an environment of its own (k-diffusion asks for much that its samplers don't need):
+again, in an environment of its own (k-diffusion requires much that its samplers do not use):
 
     uv venv --python 3.11 ../peers
     uv pip install --python ../peers torch==2.13.0 diffusers==0.42.1 numpy==2.4.6 scipy tqdm torchsde torchdiffeq
@@ -10,7 +10,7 @@ again, in an environment of its own (k-diffusion asks for much that its samplers
 
 Every run starts from the same noise, calls the network ``tanh(x W) + sin(t) / 10``, whatever its output is taken for,
 and takes its noise from the same list, the next one with each step. Every run is done twice: as shipped, where most
-tables are float32, and with float64 wherever float32 is asked for, which tells a formula from its rounding.
+tables are float32, and with float64 in place of float32, which separates formula and rounding.
 """
 
 import importlib
@@ -53,10 +53,10 @@ BETAS: Final = np.linspace(0.00085**0.5, 0.012**0.5, TRAIN) ** 2
 
 
 class Run(NamedTuple):
-    """What came of a run: the sample, the times that the network was told, and the sigmas of the steps."""
+    """The result of a run: the sample, the model times, and the sigmas of the steps."""
 
     sample: HostArray
-    told: HostArray
+    model_times: HostArray
     sigmas: HostArray
 
 
@@ -65,12 +65,12 @@ class Peer(Protocol):
 
     @property
     def label(self) -> str:
-        """What its users call it."""
+        """The name of the class."""
         ...
 
     @property
     def predictions(self) -> Sequence[str]:
-        """What the network's output may be taken for."""
+        """The prediction types of the network's output."""
         ...
 
     @property
@@ -84,14 +84,14 @@ class Peer(Protocol):
 
 
 class Network:
-    """The network, what it was told, and whether it says ``cos(x W)`` of its variance too."""
+    """The network, its model times, and whether it also returns the variance ``cos(x W)``."""
 
     def __init__(self, learned: bool = False) -> None:
-        self.told: list[float] = []
+        self.model_times: list[float] = []
         self.learned = learned
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        self.told.append(float(t))
+        self.model_times.append(float(t))
         within = x @ tensor(W)
         out = torch.tanh(within) + tensor(0.1 * np.sin(float(t)))
         return torch.cat([out, torch.cos(within)], dim=1) if self.learned else out
@@ -119,7 +119,7 @@ class Scheduler:
             without a chain, ``"flow"`` runs on a straight path.
         step: further arguments of its ``step``.
         steps: the numbers of steps.
-        mended: whether it is told how far apart its times are, for one that assumes it.
+        mended: whether it gets the true gaps of its times, for one that assumes them.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Scheduler:
         times = scheduler.timesteps.tolist()
 
         def draw(*_: object, **__: object) -> Tensor:
-            return tensor(NOISE[(len(network.told) - 1) // kind.order])
+            return tensor(NOISE[(len(network.model_times) - 1) // kind.order])
 
         noise = iter(tensor(NOISE))
         scheduler.noise_sampler = lambda *_: next(noise)  # one scheduler has it
@@ -161,7 +161,7 @@ class Scheduler:
                 out = network(x if self.frame == "flow" else scheduler.scale_model_input(x, t), t)
                 x = scheduler.step(out, t, x, return_dict=False, **self.step)[0]
         end = (sigmas[-1] ** 2 + 1) ** 0.5 if self.frame == "ve" else 1.0
-        return Run(array(x) / end, array(network.told), sigmas)
+        return Run(array(x) / end, array(network.model_times), sigmas)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Function:
             options["noise_sampler"] = lambda *_: next(noise)
         with patch.object(torch, "randn_like", lambda _: next(noise)):
             x = sampler(denoise, tensor(START) * sigmas[0], sigmas, disable=True, **options)
-        return Run(array(x), array(network.told), array(sigmas))
+        return Run(array(x), array(network.model_times), array(sigmas))
 
 
 def k_diffusion() -> types.ModuleType:
@@ -360,7 +360,7 @@ PEERS: Final[dict[str, Peer]] = {
 
 @contextmanager
 def widened() -> Iterator[None]:
-    """float64 for all that asks for float32, in torch and in NumPy."""
+    """float64 in place of float32, in torch and in NumPy."""
     single = torch.float32
     with patch.object(torch, "float32", torch.float64), patch.object(np, "float32", np.float64):
         torch.set_default_dtype(torch.float64)
@@ -400,8 +400,8 @@ def main() -> None:
         shipped=np.stack([pair[0].sample for pair in runs.values()]).astype(np.float32),
         wide=np.stack([pair[1].sample for pair in runs.values()]),
         walks=np.array(list(walks)),
-        **packed("told_shipped", [pair[0].told for pair in walks.values()], np.float32),
-        **packed("told_wide", [pair[1].told for pair in walks.values()], np.float64),
+        **packed("told_shipped", [pair[0].model_times for pair in walks.values()], np.float32),
+        **packed("told_wide", [pair[1].model_times for pair in walks.values()], np.float64),
         **packed("sigmas_shipped", [pair[0].sigmas for pair in walks.values()], np.float32),
     )
     print(f"{len(runs)} runs of {len(PEERS)} peers, {OUT.stat().st_size / 1024:.0f} KiB")

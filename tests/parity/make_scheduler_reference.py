@@ -170,34 +170,34 @@ def cases() -> Iterator[tuple[str, Config]]:
 
 
 def frame(name: str, config: Mapping[str, object]) -> str:
-    """How the class scales its state; see ``make_reference.Scheduler``."""
+    """The scale of the class's state; see ``make_reference.Scheduler``."""
     if name in EDMS:
         return "ve" if config.get("prediction_type") == "v_prediction" else "edm"
     return "ve" if name in (*EULER, "EulerAncestralDiscrete") else "vp"
 
 
 def walked(made: Peer, name: str, config: Config, steps: int) -> tuple[HostArray, HostArray]:
-    """The sample, and the times that the network was given. Thresholding asks for an axis beside the channels'."""
+    """The sample and the model times. Thresholding needs an axis beside the channels'."""
     scheduler, kind = copy.deepcopy(made), type(made)
     sized = bool(config.get("use_dynamic_shifting"))
     scheduler.set_timesteps(steps, **({"mu": shift_of(config)} if sized else {}))
     sigmas, scaled = array(getattr(scheduler, "sigmas", ())), frame(name, config)
-    told: list[float] = []
+    model_times: list[float] = []
     start = {"ve": (sigmas[:1] ** 2 + 1) ** 0.5, "edm": sigmas[:1]}.get(scaled, 1.0)
     x = tensor(START * start)[:, None]
 
     def draw(*_: object, **__: object) -> Tensor:
-        return tensor(NOISE[(len(told) - 1) // kind.order])[:, None]
+        return tensor(NOISE[(len(model_times) - 1) // kind.order])[:, None]
 
     noise = iter(tensor(NOISE)[:, :, None])
     scheduler.noise_sampler = lambda *_: next(noise)  # one scheduler has it
     with patch.object(sys.modules[kind.__module__], "randn_tensor", draw, create=True):
         for t in scheduler.timesteps:
-            told.append(float(t))
-            seen = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-            x = scheduler.step(torch.tanh(seen @ tensor(W)), t, x, return_dict=False)[0]
+            model_times.append(float(t))
+            model_input = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+            x = scheduler.step(torch.tanh(model_input @ tensor(W)), t, x, return_dict=False)[0]
     last = sigmas[min(scheduler.step_index, len(sigmas) - 1)] if scaled == "ve" else 0.0
-    return array(x)[:, 0] / (last**2 + 1) ** 0.5, np.asarray(told)
+    return array(x)[:, 0] / (last**2 + 1) ** 0.5, np.asarray(model_times)
 
 
 def shift_of(config: Mapping[str, Any]) -> float:
@@ -222,11 +222,11 @@ def main() -> None:
         for steps in (20,) if ": every" in title else STEPS:
             try:
                 with widened(), np.errstate(all="ignore"):
-                    sample, told = walked(made, name, config, steps)
+                    sample, model_times = walked(made, name, config, steps)
             except (AssertionError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
                 print(f"{title}, {steps} steps: {type(error).__name__}: {str(error)[:100]}")
-                sample, told = np.full_like(START, np.nan), np.zeros(0)
-            runs[f"{title}/{steps}"] = sample, told
+                sample, model_times = np.full_like(START, np.nan), np.zeros(0)
+            runs[f"{title}/{steps}"] = sample, model_times
     taken = {
         f"{name}Scheduler": sorted(set(inspect.signature(getattr(diffusers, f"{name}Scheduler").__init__).parameters))
         for name in CLASSES
@@ -241,8 +241,8 @@ def main() -> None:
         fields=np.array(json.dumps(taken)),
         runs=np.array(list(runs)),
         samples=np.stack([sample for sample, _ in runs.values()]),
-        told=np.concatenate([told for _, told in runs.values()]).astype(np.float32),
-        told_lengths=np.array([len(told) for _, told in runs.values()]),
+        told=np.concatenate([model_times for _, model_times in runs.values()]).astype(np.float32),
+        told_lengths=np.array([len(model_times) for _, model_times in runs.values()]),
     )
     broken = [run for run, (sample, _) in runs.items() if not np.all(np.isfinite(sample))]
     print(f"{len(runs)} walks of {len(configs)} configs, {OUT.stat().st_size / 1024:.0f} KiB; not finite: {broken}")

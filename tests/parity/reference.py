@@ -1,4 +1,4 @@
-"""What ``make_reference.py`` recorded, and a float64 walk of a table along the same network."""
+"""The recordings of ``make_reference.py``, and a float64 run of a table with the same network."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,16 +20,16 @@ LABELS: Final[Mapping[str, str]] = {str(pair).split("/")[0]: str(pair).split("/"
 
 
 def network(x: HostArray, t: float) -> HostArray:
-    """What all peers were run with."""
+    """The inputs of all peers."""
     return np.asarray(np.tanh(x @ W) + 0.1 * np.sin(t))
 
 
-def clean(prediction: str, x: HostArray, alpha: float, sigma: float, told: float) -> HostArray:
-    r"""$x_0$, from what the network says when it is told ``told``, taken for ``prediction``."""
+def clean(prediction: str, x: HostArray, alpha: float, sigma: float, model_time: float) -> HostArray:
+    r"""$x_0$ from the network's output at ``model_time``, of type ``prediction``."""
     if prediction == "edm":
         total = np.hypot(sigma, 0.5)
-        return np.asarray(x * (0.5 / total) ** 2 + network(x / total, told) * (sigma * 0.5 / total))
-    out = network(x, told)
+        return np.asarray(x * (0.5 / total) ** 2 + network(x / total, model_time) * (sigma * 0.5 / total))
+    out = network(x, model_time)
     if prediction == "epsilon":
         return (x - sigma * out) / alpha
     if prediction == "v_prediction":
@@ -39,7 +39,7 @@ def clean(prediction: str, x: HostArray, alpha: float, sigma: float, told: float
 
 def walk(
     table: Tableau[HostArray],
-    told: HostArray,
+    model_times: HostArray,
     prediction: str,
     x: HostArray,
     draws: Callable[[int], int] | None = None,
@@ -49,7 +49,7 @@ def walk(
 
     Args:
         table: the method.
-        told: what the network is told in each row.
+        model_times: the model time of each row.
         prediction: what its output is taken for.
         x: the start.
         draws: from the row to the place of its noise in the list; None: the next for each row that draws.
@@ -58,9 +58,9 @@ def walk(
     x_e, x_b, drawn = x, x, 0
     history = [np.zeros_like(x)] * (table.evaluate.shape[1] - 3)
     for i in range(table.rows):
-        newest = clean(prediction, x_e, table.level.alpha[i], table.level.sigma[i], told[i])
+        newest = clean(prediction, x_e, table.level.alpha[i], table.level.sigma[i], model_times[i])
         if boundary:
-            skip, out = boundary(told[i])
+            skip, out = boundary(model_times[i])
             newest = skip * x_e + out * newest
         v = np.cos(x_e @ W)  # where the variance is learned
         kept = table.keep[i, 0] * x_e + table.keep[i, 1] * newest
@@ -87,11 +87,11 @@ def _walks(field: str) -> dict[str, HostArray]:
     return dict(zip(map(str, FILE["walks"]), parts, strict=True))
 
 
-TOLD: Final[Mapping[Precision, Mapping[str, HostArray]]] = {
+MODEL_TIMES: Final[Mapping[Precision, Mapping[str, HostArray]]] = {
     "shipped": _walks("told_shipped"),
     "wide": _walks("told_wide"),
 }
-"""What the network was told, by ``name/steps``."""
+"""The model times, by ``name/steps``."""
 
 SIGMAS: Final = _walks("sigmas_shipped")
 """The peer's own sigma over alpha, likewise, where it keeps any."""

@@ -1,4 +1,4 @@
-"""What ``make_scheduler_reference.py`` recorded, and the walk of a scheduler that was read from a config."""
+"""The recordings of ``make_scheduler_reference.py``, and the run of a scheduler that was read from a config."""
 
 import json
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ SEQUENCE: Final = 1024
 
 
 def _runs() -> dict[str, dict[int, tuple[HostArray, HostArray]]]:
-    told = np.split(np.asarray(FILE["told"], np.float64), np.cumsum(FILE["told_lengths"])[:-1])
+    model_times = np.split(np.asarray(FILE["told"], np.float64), np.cumsum(FILE["told_lengths"])[:-1])
     out: dict[str, dict[int, tuple[HostArray, HostArray]]] = {}
-    for run, sample, times in zip(map(str, FILE["runs"]), FILE["samples"], told, strict=True):
+    for run, sample, times in zip(map(str, FILE["runs"]), FILE["samples"], model_times, strict=True):
         name, steps = run.rsplit("/", 1)
         out.setdefault(name, {})[int(steps)] = sample, times
     return out

@@ -50,4 +50,4 @@ class Negated3M:
         integrals = moments(2 * steps.h, 2) / [1, 2] - [0, 1]
         integrals[orders == 2, 0] = -np.expm1(-2 * steps.h[orders == 2]) / 2
         older = steps.b.alpha[:, None] * difference_weights(steps.nodes(2), integrals, orders)
-        return multistep(steps, older, share=steps.exp_neg_h)
+        return multistep(steps, older, noise_kept=steps.exp_neg_h)

@@ -2,7 +2,7 @@
 
 ``reference.npz`` holds what ``make_reference.py`` got from them, as shipped and with their formulas in float64. A row
 walks our table along our grid in float64, so it checks sampler, schedule, grid and prediction at once. Where a peer
-slips, the row's table has the slip in it, which shows that it is understood; ``DEVIATIONS`` says what it costs.
+slips, the row's table has the same slip, which verifies its cause; ``DEVIATIONS`` has its cost.
 """
 
 import re
@@ -55,7 +55,7 @@ from artifex.schedules import (
     grid,
 )
 from artifex.schedules.arrays import HostArray
-from tests.parity.reference import LABELS, SAMPLES, SIGMAS, START, TOLD, Precision, W, walk
+from tests.parity.reference import LABELS, MODEL_TIMES, SAMPLES, SIGMAS, START, Precision, W, walk
 from tests.parity.slips import AssumedGap, Negated3M, NoisyEnd
 from tests.samplers.analytic import BIMODAL, at
 from tests.samplers.analytic import walk as free_walk
@@ -178,13 +178,13 @@ def lcm_boundary(t: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Row:
-    """How to get a peer's numbers.
+    """The way to reproduce a peer's numbers.
 
     Attributes:
         sampler: ours.
         times: of the walk, from the number of steps.
         schedule: of the walk.
-        told: from our times to what the peer tells the network; None: whatever it told.
+        model_times: from our times to the peer's model times; None: the recorded ones.
         theirs: whether the peer as shipped is compared along its own float32 sigmas and times.
         shipped: the largest relative difference to it.
         wide: the largest relative difference to its formula in float64.
@@ -196,7 +196,7 @@ class Row:
     sampler: Sampler
     times: Times
     schedule: Schedule = CHAIN
-    told: Callable[[HostArray], HostArray] | None = same
+    model_times: Callable[[HostArray], HostArray] | None = same
     theirs: bool = False
     shipped: float = 1e-5
     wide: float = 1e-12
@@ -206,7 +206,7 @@ class Row:
 
 
 def edm_row(sampler: Sampler, times: Times = edm_karras, draws: Callable[[int], int] | None = None) -> Row:
-    return Row(sampler, times, EXPLODING, told=c_noise, draws=draws)
+    return Row(sampler, times, EXPLODING, model_times=c_noise, draws=draws)
 
 
 def churned_row(step: Literal["euler", "heun", "dpm2"], calls: int) -> Row:
@@ -241,33 +241,33 @@ ROWS: Final[Mapping[str, Row]] = {
     "ddim inverse": Row(DDIMInversion(), leading, only=("epsilon",)),
     "euler leading": Row(Euler(), leading),
     "euler trailing": Row(Euler(), trailing),
-    "euler linspace": Row(Euler(), sigma_even, told=None),
+    "euler linspace": Row(Euler(), sigma_even, model_times=None),
     "euler karras": Row(Euler(), karras, theirs=True),
     "euler exponential": Row(Euler(), exponential, theirs=True),
     "euler sigma-min": Row(Euler(), noisy(trailing)),
     "euler zero-snr": Row(Euler(), trailing, FLOOR, shipped=1e-4),  # float32 at a sigma of 4096
     "euler a leading": Row(EulerAncestral(), leading),
     "euler a trailing": Row(EulerAncestral(), trailing),
-    "euler a linspace": Row(EulerAncestral(), sigma_even, told=None),
+    "euler a linspace": Row(EulerAncestral(), sigma_even, model_times=None),
     "euler a zero-snr": Row(EulerAncestral(), trailing, FLOOR, shipped=4e-5),
     "heun leading": Row(Heun("ratio"), leading, theirs=True),
     "heun trailing": Row(Heun("ratio"), trailing),
-    "heun linspace": Row(Heun("ratio"), sigma_even, told=None, theirs=True),
+    "heun linspace": Row(Heun("ratio"), sigma_even, model_times=None, theirs=True),
     "heun karras": Row(Heun("ratio"), karras, theirs=True),
     "heun exponential": Row(Heun("ratio"), exponential, theirs=True),
     "dpm2 leading": Row(DPM2(), leading),
     "dpm2 trailing": Row(DPM2(), trailing),
-    "dpm2 linspace": Row(DPM2(), sigma_even, told=None),
-    "dpm2 karras": Row(DPM2(), karras, told=None, theirs=True),
+    "dpm2 linspace": Row(DPM2(), sigma_even, model_times=None),
+    "dpm2 karras": Row(DPM2(), karras, model_times=None, theirs=True),
     "dpm2 exponential": Row(DPM2(), exponential, theirs=True),
     "dpm2 a leading": Row(DPM2(1.0), leading),
     "dpm2 a trailing": Row(DPM2(1.0), trailing),
-    "dpm2 a linspace": Row(DPM2(1.0), sigma_even, told=None),
-    "dpm2 a karras": Row(DPM2(1.0), karras, told=None, theirs=True),
+    "dpm2 a linspace": Row(DPM2(1.0), sigma_even, model_times=None),
+    "dpm2 a karras": Row(DPM2(1.0), karras, model_times=None, theirs=True),
     "dpm2 a exponential": Row(DPM2(1.0), exponential, theirs=True),
     "lms leading": Row(LMS(), leading),
     "lms trailing": Row(LMS(), trailing),
-    "lms linspace": Row(LMS(), sigma_even, told=None),
+    "lms linspace": Row(LMS(), sigma_even, model_times=None),
     "lms karras": Row(LMS(), karras, theirs=True),
     "lms exponential": Row(LMS(), exponential, theirs=True),
     "pndm": Row(PNDM(), leading, only=("epsilon",)),
@@ -280,12 +280,12 @@ ROWS: Final[Mapping[str, Row]] = {
     "dpm++ 1m": Row(DPMSolverPPMultistep(1), more(linspace)),
     "dpm++ 3m": Row(DPMSolverPPMultistep(3, diffusers_compat=True), more(linspace)),
     "dpm++ 2m heun": Row(DPMSolverPPMultistep(solver_type="heun"), more(linspace)),
-    "dpm++ 2m karras": Row(DPMSolverPPMultistep(), karras, told=np.round),
-    "dpm++ 2m exponential": Row(DPMSolverPPMultistep(), exponential, told=np.floor, theirs=True),
-    "dpm++ 2m lu": Row(DPMSolverPPMultistep(), exponential, told=np.round),
+    "dpm++ 2m karras": Row(DPMSolverPPMultistep(), karras, model_times=np.round),
+    "dpm++ 2m exponential": Row(DPMSolverPPMultistep(), exponential, model_times=np.floor, theirs=True),
+    "dpm++ 2m lu": Row(DPMSolverPPMultistep(), exponential, model_times=np.round),
     "dpm++ 2m sigma-min": Row(DPMSolverPPMultistep(), noisy(more(linspace))),
     "dpm++ 2m zero-snr": Row(DPMSolverPPMultistep(), trailing, FLOOR),
-    "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, told=cut),
+    "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, model_times=cut),
     "dpm++ 2m sde": Row(DPMSolverPPMultistep(eta=1.0), more(linspace)),
     "dpm++ 2m sde heun": Row(DPMSolverPPMultistep(eta=1.0, solver_type="heun"), more(linspace)),
     "dpm++ 3m sde": Row(Negated3M(), more(linspace)),
@@ -299,10 +299,10 @@ ROWS: Final[Mapping[str, Row]] = {
     "dpm++ 1s": Row(DPMSolverPPSinglestep(1), more(linspace)),
     "dpm++ 2s": Row(SinglestepOnGrid(2), more(linspace)),
     "dpm++ 3s": Row(SinglestepOnGrid(3), more(linspace)),
-    "dpm++ sde": Row(DPMSolverPPSDE(), trailing, told=None),
-    "dpm++ sde karras": Row(DPMSolverPPSDE(), karras, told=None, theirs=True),
-    "dpm++ 2s karras": Row(SinglestepOnGrid(2), karras, told=np.round),
-    "dpm++ 2s exponential": Row(SinglestepOnGrid(2), exponential, told=np.floor, theirs=True),
+    "dpm++ sde": Row(DPMSolverPPSDE(), trailing, model_times=None),
+    "dpm++ sde karras": Row(DPMSolverPPSDE(), karras, model_times=None, theirs=True),
+    "dpm++ 2s karras": Row(SinglestepOnGrid(2), karras, model_times=np.round),
+    "dpm++ 2s exponential": Row(SinglestepOnGrid(2), exponential, model_times=np.floor, theirs=True),
     "unipc-2 leading": Row(UniPC(), more(leading)),
     "unipc-2 trailing": Row(UniPC(), trailing),
     "unipc-2 linspace": Row(UniPC(), more(linspace)),
@@ -316,10 +316,10 @@ ROWS: Final[Mapping[str, Row]] = {
     "unipc-2 noise": Row(UniPC(predict_x0=False), noisy(more(linspace))),
     "unipc-3 noise": Row(UniPC(3, predict_x0=False), noisy(more(linspace))),
     "unipc-3 noise bh1": Row(UniPC(3, "bh1", predict_x0=False), noisy(more(linspace))),
-    "unipc-2 karras": Row(UniPC(), karras, told=np.round),
-    "unipc-2 exponential": Row(UniPC(), exponential, told=np.floor, theirs=True),
+    "unipc-2 karras": Row(UniPC(), karras, model_times=np.round),
+    "unipc-2 exponential": Row(UniPC(), exponential, model_times=np.floor, theirs=True),
     "unipc-2 zero-snr": Row(UniPC(), trailing, FLOOR),
-    "unipc-2 flow": Row(UniPC(), flow_dented, STRAIGHT, told=cut),
+    "unipc-2 flow": Row(UniPC(), flow_dented, STRAIGHT, model_times=cut),
     "deis-2 leading": Row(DEIS(2, "logrho"), noisy(more(leading))),
     "deis-2 trailing": Row(DEIS(2, "logrho"), noisy(trailing)),
     "deis-2 linspace": Row(DEIS(2, "logrho"), noisy(more(linspace))),
@@ -330,9 +330,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "edm dpm++ 2m": edm_row(DPMSolverPPMultistep()),
     "edm dpm++ 3m": edm_row(DPMSolverPPMultistep(3, diffusers_compat=True)),
     "edm dpm++ 2m sde": edm_row(DPMSolverPPMultistep(eta=1.0)),
-    "flow euler": Row(Euler(), flow, STRAIGHT, told=thousandfold),
-    "flow euler shifted": Row(Euler(), flow_twice, STRAIGHT, told=thousandfold),
-    "flow heun": Row(Heun(), flow, STRAIGHT, told=thousandfold),
+    "flow euler": Row(Euler(), flow, STRAIGHT, model_times=thousandfold),
+    "flow euler shifted": Row(Euler(), flow_twice, STRAIGHT, model_times=thousandfold),
+    "flow heun": Row(Heun(), flow, STRAIGHT, model_times=thousandfold),
     "lcm": Row(MultistepConsistency(), lcm, boundary=lcm_boundary),
     "k euler": edm_row(Euler()),
     "k euler exponential": edm_row(Euler(), edm_exponential),
@@ -373,8 +373,8 @@ DEVIATIONS: Final[Mapping[str, Row]] = {
     "euler zero-snr": Row(Euler(), trailing, ZERO_SNR, only=("v_prediction", "sample")),
     "dpm++ 2m karras": Row(DPMSolverPPMultistep(), karras),
     "dpm++ 2m exponential": Row(DPMSolverPPMultistep(), exponential),
-    "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, told=thousandfold),
-    "flow euler shifted": Row(Euler(), flow_once, STRAIGHT, told=thousandfold),
+    "dpm++ 2m flow": Row(DPMSolverPPMultistep(), flow_below, STRAIGHT, model_times=thousandfold),
+    "flow euler shifted": Row(Euler(), flow_once, STRAIGHT, model_times=thousandfold),
     "euler linspace": Row(Euler(), even),
     "lms linspace": Row(LMS(), even),
     "lcm": Row(MultistepConsistency(), lcm),
@@ -403,15 +403,15 @@ def differences(name: str, row: Row, precision: Precision) -> dict[str, float]:
     for (prediction, steps), theirs in SAMPLES[precision][name].items():
         if row.only is not None and prediction not in row.only:
             continue
-        times, told = row.times(steps), TOLD[precision][f"{name}/{steps}"]
+        times, model_times = row.times(steps), MODEL_TIMES[precision][f"{name}/{steps}"]
         if along_theirs:
             sigmas = SIGMAS[f"{name}/{steps}"]
             times = grid.from_sigmas(row.schedule, sigmas[np.append(True, np.diff(sigmas) < 0)])
         table = row.sampler.tableau(row.schedule, times)
-        assert table.rows == len(told)
-        if row.told and not along_theirs:
-            told = row.told(np.asarray(table.level.t, np.float64))
-        ours = walk(table, told, prediction, start(row.schedule, table.level.sigma[0]), row.draws, row.boundary)
+        assert table.rows == len(model_times)
+        if row.model_times and not along_theirs:
+            model_times = row.model_times(np.asarray(table.level.t, np.float64))
+        ours = walk(table, model_times, prediction, start(row.schedule, table.level.sigma[0]), row.draws, row.boundary)
         out[f"{prediction}/{steps}"] = float(np.abs(ours - theirs).max() / np.abs(ours).max())
     return out
 
@@ -441,14 +441,14 @@ def test_same_numbers(name: str) -> None:
     assert {run: off for run, off in wide.items() if not off <= row.wide} == {}
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].told])
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].model_times])
 def test_same_times(name: str) -> None:
     row = ROWS[name]
     for steps in {steps for _, steps in SAMPLES["wide"][name]}:
         level = row.sampler.tableau(row.schedule, row.times(steps)).level
-        assert row.told is not None
+        assert row.model_times is not None
         times = np.asarray(level.t, np.float64)
-        np.testing.assert_allclose(row.told(times), TOLD["wide"][f"{name}/{steps}"], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(row.model_times(times), MODEL_TIMES["wide"][f"{name}/{steps}"], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", DEVIATIONS)
@@ -481,8 +481,8 @@ def test_one_walk_gives_them_in_float32(run: str) -> None:
     row = ROWS[name]
 
     def network(w: Array, x: X, t: Float[Array, " b"], cond: None) -> X:
-        told = t * 1000 if row.told is thousandfold else t
-        return jnp.tanh(jnp.matmul(x, w, precision="highest")) + 0.1 * jnp.sin(told)[:, None]
+        model_times = t * 1000 if row.model_times is thousandfold else t
+        return jnp.tanh(jnp.matmul(x, w, precision="highest")) + 0.1 * jnp.sin(model_times)[:, None]
 
     denoise = NetworkDenoiser(apply=network, prediction=KINDS[prediction], parameters=jnp.asarray(W, jnp.float32))
     table = row.sampler.tableau(row.schedule, row.times(int(steps)))

@@ -1,4 +1,4 @@
-"""Problems whose denoisers are known in closed form, and a float64 walk of a table that knows nothing of the scan."""
+"""Problems with denoisers in closed form, and a float64 run of a table that is independent of the scan."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ class Mixture:
         return np.asarray(np.sum(share * (means + alpha * variances / noisy * off), axis=-1))
 
     def flow(self, x: float, a: NoiseLevel[HostArray], b: NoiseLevel[HostArray]) -> float:
-        """Where the probability flow carries ``x``: in one dimension it keeps the quantile."""
+        """The image of ``x`` under the probability flow, which in one dimension preserves quantiles."""
         goal, low, high = self._quantile(x, a), -50.0, 50.0
         for _ in range(100):
             middle = (low + high) / 2
@@ -62,7 +62,7 @@ def walk(
     noise: HostArray | None = None,
     exact: Mapping[int, HostArray] | None = None,
 ) -> HostArray:
-    """The table's walk as its definition says it; ``exact`` replaces where chosen rows go to."""
+    """The run of a table by its definition; ``exact`` replaces the results of chosen rows."""
     x_e = x_b = np.asarray(x, np.float64)
     history = [np.zeros_like(x_e)] * (table.evaluate.shape[1] - 3)
     for i in range(table.rows):

@@ -140,7 +140,7 @@ class Case:
 
 
 def held(make: Callable[[Holder], Any], plain: Callable[[Numbers], Numbers] = lambda wx: wx) -> Case:
-    """What ``make`` closes over weights that are put in another place, made anew for each walk."""
+    """A function that ``make`` builds again for each run, over weights that are replaced between runs."""
     holder = Holder()
 
     def change(w: Numbers) -> None:
@@ -310,7 +310,7 @@ def gaussian(holder: Holder) -> Denoiser:
 
 
 def carried(x: Numbers, w: Numbers, start: float, end: float) -> Numbers:
-    """Where the flow carries ``x``: a Gaussian keeps its quantiles."""
+    """The image of ``x`` under the flow, which preserves the quantiles of a Gaussian."""
     out: Numbers = w + (x - w) * np.hypot(GAUSS, end) / np.hypot(GAUSS, start)
     return out
 
@@ -327,23 +327,23 @@ def test_every_walk_sees_present_weights_and_is_compiled_once() -> None:
     holder, x, key = Holder(), jnp.asarray(X), jax.random.key(0)
     short = DDIM().tableau(EDM(), np.array([SIGMA, 1.0, 0.0]))
     noisy = DDPM().tableau(EDM(), np.array([SIGMA, 0.0]))
-    seen: list[Numbers] = []
+    calls: list[Numbers] = []
 
     def watch(index: Array, state: Array, clean: Array) -> None:
-        seen.append(np.asarray(clean))
+        calls.append(np.asarray(clean))
 
     for i, w in enumerate((FIRST, SECOND)):
         holder.w = jnp.asarray(w)
         with compilations() as compiled:
             _, kept = sample_trajectory(gaussian(holder), short, x)
-            sample_with_callback(gaussian(holder), ONCE, x, watch=watch)
+            sample_with_callback(gaussian(holder), ONCE, x, callback=watch)
             jax.effects_barrier()  # type: ignore[no-untyped-call]
             renewed = predictor_corrector(gaussian(holder), noisy, x, key, corrections=0)
             ends = probability_flow(gaussian(holder), EDM(), x, SIGMA, 0.1)
             nats = log_likelihood(gaussian(holder), EDM(), x, 200.0, 0.1)
         first = (GAUSS**2 * X + SIGMA**2 * w) / (GAUSS**2 + SIGMA**2)
         np.testing.assert_allclose(kept[0], first + (X - first) / SIGMA, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(seen[-1], first, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(calls[-1], first, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(renewed, first, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(ends, carried(X, w, SIGMA, 0.1), atol=1e-3)
         np.testing.assert_allclose(nats, log_density(X, w, 200.0, 0.1), atol=0.01)

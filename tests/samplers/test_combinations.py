@@ -1,6 +1,6 @@
 """Every sampler on every schedule, with every prediction and guidance at once: a newcomer adds one line to its table.
 
-The network knows Gaussian data of two classes and speaks in the terms of the prediction, another for each part of the
+The network is exact for Gaussian data of two classes and returns the prediction's type, another for each part of the
 batch. Guided with scale w it should give what the closed form gives: the float64 walk of the two denoisers, combined,
 with the same noise. At scale 1 the samples have the law that follows from the table. Where a part of a sample is known,
 it comes out as it went in.
@@ -61,17 +61,17 @@ START: Final = RANDOM.standard_normal(DATA.shape)
 KEY: Final = jax.random.key(3)
 
 Known = tuple[Array, Array, Array]
-"""What a network is told at each of a walk's levels, and their alpha and sigma: data, so that schedules share code."""
+"""The model time of each level, and its alpha and sigma: data, so that schedules share code."""
 
 
 @cache
 def network(name: str) -> Callable[[Known, Array, Array, Array | None], Array]:
-    """Knows the posterior of the data, and says it as the prediction of this name wants it."""
+    """The posterior of the data, in the form of the prediction of this name."""
     prediction = PREDICTIONS[name]
 
     def apply(known: Known, x_t: Float[Array, "b d"], t: Float[Array, " b"], cond: Array | None) -> Float[Array, "b d"]:
-        place = jnp.argmin(jnp.abs(known[0] - t[:, None]), axis=1)
-        level = NoiseLevel(t=t, alpha=known[1][place], sigma=known[2][place])
+        position = jnp.argmin(jnp.abs(known[0] - t[:, None]), axis=1)
+        level = NoiseLevel(t=t, alpha=known[1][position], sigma=known[2][position])
         if isinstance(prediction, EDMPreconditioned):  # this network sees a scaled sample
             x_t = x_t / expand(prediction.c_in(level), x_t)
         alpha, sigma = expand(level.alpha, x_t), expand(level.sigma, x_t)
@@ -86,7 +86,7 @@ def network(name: str) -> Callable[[Known, Array, Array, Array | None], Array]:
 
 @record
 class Spoken:
-    """A network denoiser for each prediction, and which of them each sample asks."""
+    """A network denoiser for each prediction, and the index of each sample's."""
 
     known: Known
     c_noise: Float[Array, " rows"]
@@ -95,12 +95,12 @@ class Spoken:
     def __call__(
         self, x_t: Float[Array, "b d"], level: NoiseLevel[jax.Array], cond: Array | None
     ) -> Float[Array, "b d"]:
-        said, which = jnp.zeros_like(x_t), jnp.resize(self.which, x_t.shape[:1])
+        output, which = jnp.zeros_like(x_t), jnp.resize(self.which, x_t.shape[:1])
         for i, (name, prediction) in enumerate(PREDICTIONS.items()):
             known = (self.c_noise, *self.known[1:]) if name == "preconditioned" else self.known
             one: NetworkDenoiser[Known, Array] = NetworkDenoiser(network(name), prediction, known)
-            said = jnp.where(expand(which == i, x_t), one(x_t, level, cond), said)
-        return said
+            output = jnp.where(expand(which == i, x_t), one(x_t, level, cond), output)
+        return output
 
 
 @cache
@@ -119,13 +119,13 @@ def closed_form(x: HostArray, alpha: float, sigma: float) -> HostArray:
 
 def spoken(table: Tableau[HostArray]) -> Spoken:
     level, c_noise = table.level, -np.clip(table.level.logsnr, -80, 80) / 8
-    t, alpha, sigma, told = (jnp.asarray(a, jnp.float32) for a in (level.t, level.alpha, level.sigma, c_noise))
-    return Spoken((t, alpha, sigma), told, jnp.asarray(WHICH))
+    t, alpha, sigma, model_time = (jnp.asarray(a, jnp.float32) for a in (level.t, level.alpha, level.sigma, c_noise))
+    return Spoken((t, alpha, sigma), model_time, jnp.asarray(WHICH))
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_combination(name: str) -> None:
-    for place, (schedule, times) in walks(STEPS).items():
+    for position, (schedule, times) in walks(STEPS).items():
         table = SOLVERS[name].tableau(schedule, times)
         begin = MASK * KNOWN + (1 - MASK) * DATA
         start = (table.level.alpha[0] * begin + table.level.sigma[0] * START).astype(np.float32)
@@ -136,20 +136,20 @@ def test_every_combination(name: str) -> None:
         inpainted = Inpainted(guided, jnp.full((1, 2), KNOWN), jnp.asarray(MASK, jnp.float32))
         got = np.asarray(sample(inpainted, table, jnp.asarray(start), KEY), np.float64)
 
-        # without signal, noise says nothing of the data
+        # without signal, noise does not determine the data
         blind = table.level.alpha[0] < 1e-6
         known = ~(blind & np.isin(WHICH, [list(PREDICTIONS).index(p) for p in ("epsilon", "score")]))
         want = walk(table, closed_form, start.astype(np.float64), draws(32)[: table.rows])
         np.testing.assert_allclose(
-            got[known], want[known], atol=3e-4 * max(1, np.abs(want).max()), err_msg=f"{name} on {place}"
+            got[known], want[known], atol=3e-4 * max(1, np.abs(want).max()), err_msg=f"{name} on {position}"
         )
 
         if table.end.sigma == 0:
-            np.testing.assert_allclose(got[MASK == 1], KNOWN, atol=2e-3, err_msg=f"{name} on {place}")
+            np.testing.assert_allclose(got[MASK == 1], KNOWN, atol=2e-3, err_msg=f"{name} on {position}")
 
         mean, covariance = law(table, MEAN, COVARIANCE)
         plain = got[known & (SCALE == 1) & (MASK[:, 0] == 0)]
         deviation = np.sqrt(np.diag(covariance))
-        assert np.all(np.abs(plain.mean(axis=0) - mean) < 5 * deviation / np.sqrt(len(plain))), place
+        assert np.all(np.abs(plain.mean(axis=0) - mean) < 5 * deviation / np.sqrt(len(plain))), position
         off = np.abs(np.cov(plain.T) - covariance)
-        assert np.all(off < 5 * np.sqrt(2 / len(plain)) * np.outer(deviation, deviation)), place
+        assert np.all(off < 5 * np.sqrt(2 / len(plain)) * np.outer(deviation, deviation)), position

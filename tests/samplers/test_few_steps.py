@@ -41,14 +41,14 @@ def gaussian_walk(table: Tableau[HostArray], x: HostArray) -> HostArray:
 def test_one_step_to_clean_data_is_the_mean_of_the_posterior(name: str) -> None:
     """For N(0.4, 0.5^2): E[x0 | x] = 0.4 + 0.25 alpha (x - 0.4 alpha) / (0.25 alpha^2 + sigma^2)."""
     ended = 0
-    for place, (schedule, times) in walks(1).items():
+    for position, (schedule, times) in walks(1).items():
         table = ALL[name].tableau(schedule, times)
         if table.end.sigma > 0:
             continue
         x, alpha, sigma = started(table), table.level.alpha[0], table.level.sigma[0]
         mean = 0.4 + 0.25 * alpha * (x - 0.4 * alpha) / (0.25 * alpha**2 + sigma**2)
-        assert table.rows == 1, place
-        np.testing.assert_allclose(gaussian_walk(table, x), mean, rtol=1e-10, err_msg=place)
+        assert table.rows == 1, position
+        np.testing.assert_allclose(gaussian_walk(table, x), mean, rtol=1e-10, err_msg=position)
         ended += 1
     assert ended == 7
 
@@ -63,13 +63,13 @@ def test_one_step_to_clean_data_is_the_mean_of_the_posterior(name: str) -> None:
 )
 def test_one_step_of_a_multistep_method_is_ddim(name: str) -> None:
     """Nothing to extrapolate yet: x_b = alpha_b x0 + sigma_b eps, of any order."""
-    for place, (schedule, times) in walks(1).items():
+    for position, (schedule, times) in walks(1).items():
         table = DETERMINISTIC[name].tableau(schedule, times)
         x = started(table)
         x0 = GAUSSIAN.denoise(x, float(table.level.alpha[0]), float(table.level.sigma[0]))
         eps = (x - table.level.alpha[0] * x0) / table.level.sigma[0]
         want = table.end.alpha * x0 + table.end.sigma * eps
-        np.testing.assert_allclose(gaussian_walk(table, x), want, rtol=1e-9, atol=1e-12, err_msg=place)
+        np.testing.assert_allclose(gaussian_walk(table, x), want, rtol=1e-9, atol=1e-12, err_msg=position)
 
 
 def every(schedule: Discrete) -> tuple[Schedule, HostArray]:
@@ -83,15 +83,15 @@ def test_rows_of_few_and_of_all_steps_carry_a_constant(name: str) -> None:
     A single step of Runge and Kutta's from sigma 50 to 0.01 multiplies its own rounding by 50 / sigma in every call.
     """
     off = 1e-7 if name == "plms runge-kutta" else 1e-9
-    cases = {f"{place}, {k}": case for k in FEW for place, case in walks(k).items()}
+    cases = {f"{position}, {k}": case for k in FEW for position, case in walks(k).items()}
     cases["all of a chain"] = every(SHORT)
     cases["all, without signal"] = every(Discrete(betas.rescale_zero_terminal_snr(SHORT.betas)))
-    for place, (schedule, times) in cases.items():
+    for position, (schedule, times) in cases.items():
         table = ALL[name].tableau(schedule, times)
         eps = 0.7 if name in DETERMINISTIC or name in EXTRA else 0.0
         start = np.asarray(table.level.alpha[0] * 2 + table.level.sigma[0] * eps)
         end = walk(table, lambda x, alpha, sigma: np.full_like(x, 2.0), start)
-        assert float(end) == pytest.approx(table.end.alpha * 2 + table.end.sigma * eps, abs=off), place
+        assert float(end) == pytest.approx(table.end.alpha * 2 + table.end.sigma * eps, abs=off), position
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in IMPROPER])

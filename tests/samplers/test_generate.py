@@ -41,7 +41,7 @@ def test_a_short_chain_begins_where_it_ends() -> None:
     """A chain's own first level may hold less noise than ``prior`` accepts."""
     chain = Discrete(betas.linear(10))
     assert generate(DENOISER, DDIM(), chain, chain.times(5), SHAPE, jax.random.key(0)).shape == SHAPE
-    with pytest.raises(ValueError, match="a walk from the prior must begin in noise"):
+    with pytest.raises(ValueError, match="sampling from the prior must begin in noise"):
         generate(DENOISER, DDIM(), VP(), np.array([0.2, 0.1, 0.0]), SHAPE, jax.random.key(0))
 
 

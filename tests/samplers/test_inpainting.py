@@ -127,15 +127,15 @@ def test_a_guidance_scale_for_every_row() -> None:
 
 def test_a_watch_sees_chosen_rows_in_order() -> None:
     table = SOLVERS["dpm++ 2m"].tableau(EDM(), grid.karras(EDM(), 6, 80.0, 0.002))
-    seen: list[tuple[int, HostArray, HostArray]] = []
+    calls: list[tuple[int, HostArray, HostArray]] = []
 
     def watch(row: Array, x: Array, x0: Array) -> None:
-        seen.append((int(row), np.asarray(x, np.float64), np.asarray(x0, np.float64)))
+        calls.append((int(row), np.asarray(x, np.float64), np.asarray(x0, np.float64)))
 
     x, denoise = prior(table, (3, 2), jax.random.key(0)), Shrink(jnp.asarray(0.7))
-    end = sample_with_callback(denoise, table, x, watch=watch, after=(0, 3, 5))
+    end = sample_with_callback(denoise, table, x, callback=watch, after=(0, 3, 5))
     jax.effects_barrier()  # type: ignore[no-untyped-call]
-    assert [row for row, _, _ in seen] == [0, 3, 5]
+    assert [row for row, _, _ in calls] == [0, 3, 5]
     _, states = sample_trajectory(denoise, table, x, after=(0, 3, 5))
-    np.testing.assert_allclose(np.stack([x for _, x, _ in seen]), states, atol=1e-6)
-    np.testing.assert_allclose(seen[-1][2], end, atol=1e-6)  # the last step goes to the x0 that was predicted
+    np.testing.assert_allclose(np.stack([x for _, x, _ in calls]), states, atol=1e-6)
+    np.testing.assert_allclose(calls[-1][2], end, atol=1e-6)  # the last step goes to the x0 that was predicted

@@ -87,8 +87,8 @@ def test_the_law_tends_to_the_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*STOCHASTIC, *IMPROPER])
 def test_the_law_is_that_of_the_walk(name: str) -> None:
-    """Where the walk takes each source of randomness alone, the squares add up to the covariance of the recursion."""
-    for place, (schedule, times) in walks(6).items():
+    """The responses to each source of randomness; their squares add up to the covariance of the recursion."""
+    for position, (schedule, times) in walks(6).items():
         table = SOLVERS[name].tableau(schedule, times)
         alpha, sigma = table.level.alpha[0], table.level.sigma[0]
         sources = np.eye(2 * table.rows + 2).reshape(-1, table.rows + 1, 2)
@@ -96,8 +96,8 @@ def test_the_law_is_that_of_the_walk(name: str) -> None:
         ends = walk(table, centred, start, sources[:, 1:].swapaxes(0, 1))
         middle = walk(table, lambda x, a, s: MEAN + centred(x - a * MEAN, a, s), alpha * MEAN)
         mean, covariance = law(table, MEAN, COVARIANCE)
-        np.testing.assert_allclose(mean, middle, atol=1e-9, err_msg=place)
-        np.testing.assert_allclose(covariance, ends.T @ ends, atol=1e-9 * max(1, covariance.max()), err_msg=place)
+        np.testing.assert_allclose(mean, middle, atol=1e-9, err_msg=position)
+        np.testing.assert_allclose(covariance, ends.T @ ends, atol=1e-9 * max(1, covariance.max()), err_msg=position)
 
 
 def centred(x: HostArray, alpha: float, sigma: float) -> HostArray:

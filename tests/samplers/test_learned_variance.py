@@ -1,4 +1,4 @@
-"""DDPM whose network says how much noise there is, against the papers' formulas on the chain's betas."""
+"""DDPM with a learned variance, against the papers' formulas on the chain's betas."""
 
 from typing import Final
 
@@ -153,9 +153,9 @@ def test_who_cannot_walk_it() -> None:
         sample(clean, LEARNED, x, key)
     with pytest.raises(ValueError, match=r"x0 of shape \(3, 4\), or \[x0, v\] of shape \(3, 8\), got \(3, 3\)"):
         sample(lambda x_t, level: x_t[:, :3], LEARNED, x, key)
-    with pytest.raises(ValueError, match="only a method with noise of its own can go back"):
+    with pytest.raises(ValueError, match="only a method without a learned variance can go back"):
         repaint(LEARNED)
-    with pytest.raises(ValueError, match="only a method with noise of its own can be with_corrector"):
+    with pytest.raises(ValueError, match="only a method without a learned variance can be corrected"):
         with_corrector(LEARNED)
     network: NetworkDenoiser[None, None] = NetworkDenoiser(lambda p, x, t, c: x, Epsilon(), None, variance=True)
     with pytest.raises(ValueError, match=r"must give twice its input's channels, \(3, 8\), got \(3, 4\)"):

@@ -38,7 +38,7 @@ def errors(
     exact: int = 0,
     schedule: Schedule | None = None,
 ) -> HostArray:
-    """How far each walk ends from the exact probability flow; the first ``exact`` steps are the flow's own."""
+    """The error of each run at the end of the probability flow; the first ``exact`` steps are exact."""
     out = []
     for times in grids:
         table = sampler.tableau(EDM() if schedule is None else schedule, times)
@@ -162,7 +162,7 @@ def test_order_on_a_mixture(sampler: Sampler, order: int, exact: int) -> None:
 
 
 def test_every_deterministic_sampler_of_the_table_has_a_line() -> None:
-    """Where UniPC's order falls over the last steps, that is what would be measured: its line leaves that out."""
+    """Measured with full order to the end; else the lower order of UniPC's last steps would dominate."""
     shown = {sampler for sampler, _, _ in ORDERS}
     asked = {n: replace(s, lower_order_final=False) if isinstance(s, UniPC) else s for n, s in DETERMINISTIC.items()}
     assert [name for name, sampler in asked.items() if sampler not in shown] == []

@@ -1,4 +1,4 @@
-"""The one walk: no state, no retracing, memory that is flat in the steps, and errors that say what was expected."""
+"""The sampling loop: no state, no retracing, memory that is flat in the steps, and clear errors."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -181,7 +181,7 @@ def test_a_start_that_is_no_start(unhooked: None) -> None:
 
 
 def test_noise_without_a_key() -> None:
-    with pytest.raises(ValueError, match="key must be one key or one a sample, got None"):
+    with pytest.raises(ValueError, match="key must be one key or one per sample, got None"):
         sample(Shrink(jnp.asarray(0.7)), table("ddim eta 1"), jnp.zeros((2, 3)))
 
 

@@ -1,4 +1,4 @@
-"""What can be seen on a table without a network."""
+"""Properties of tables, without a network."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -39,29 +39,29 @@ def test_every_sampler_is_tried() -> None:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_constant_is_reproduced(name: str, steps: int) -> None:
     """With x0 = 2 for all x, the walk ends at 2 alpha and, where it keeps the noise, with the noise it began with."""
-    for place, (schedule, times) in walks(steps).items():
-        if steps > 100 and "clean" not in place:
+    for position, (schedule, times) in walks(steps).items():
+        if steps > 100 and "clean" not in position:
             continue
         table = SOLVERS[name].tableau(schedule, times)
         eps = 0.7 if name in DETERMINISTIC else 0.0
         start = np.asarray(table.level.alpha[0] * 2 + table.level.sigma[0] * eps)
         end = walk(table, lambda x, alpha, sigma: np.full_like(x, 2.0), start)
-        assert float(end) == pytest.approx(table.end.alpha * 2 + table.end.sigma * eps, abs=1e-9), place
+        assert float(end) == pytest.approx(table.end.alpha * 2 + table.end.sigma * eps, abs=1e-9), position
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_noise_adds_up(name: str) -> None:
     """For data without spread, the noise that is left and the noise that was added make up each level's sigma."""
-    for place, (schedule, times) in walks(20).items():
+    for position, (schedule, times) in walks(20).items():
         table = SOLVERS[name].tableau(schedule, times)
         source = np.eye(table.rows + 1)  # the start's noise, and each row's
 
-        def nothing(x: HostArray, alpha: float, sigma: float, place: str = place) -> HostArray:
-            assert np.sum(x**2) == pytest.approx(sigma**2, rel=1e-9), place
+        def nothing(x: HostArray, alpha: float, sigma: float, position: str = position) -> HostArray:
+            assert np.sum(x**2) == pytest.approx(sigma**2, rel=1e-9), position
             return np.zeros_like(x)
 
         end = walk(table, nothing, table.level.sigma[0] * source[0], source[1:])
-        assert np.sum(end**2) == pytest.approx(table.end.sigma**2, rel=1e-9), place
+        assert np.sum(end**2) == pytest.approx(table.end.sigma**2, rel=1e-9), position
 
 
 def test_eta_measures_the_fresh_noise() -> None:
@@ -77,13 +77,13 @@ def test_eta_measures_the_fresh_noise() -> None:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_both_ends_are_finite(name: str) -> None:
     for steps in (4, 5, 20):
-        for place, (schedule, times) in walks(steps).items():
+        for position, (schedule, times) in walks(steps).items():
             table = SOLVERS[name].tableau(schedule, times)
             start = np.array([-1.3, 0.2, 0.7]) * table.level.sigma[0]
             end = walk(table, BIMODAL.denoise, start, np.zeros((table.rows, 3)))
-            assert np.all(np.isfinite(end)), place
+            assert np.all(np.isfinite(end)), position
             # its long steps make the noise longer
-            assert np.all(np.abs(end) < 5) or name == "dpm-solver 2m sde", place
+            assert np.all(np.abs(end) < 5) or name == "dpm-solver 2m sde", position
 
 
 @pytest.mark.parametrize("name", SOLVERS)

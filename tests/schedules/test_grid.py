@@ -158,7 +158,7 @@ def test_custom_copies() -> None:
         (lambda: grid.from_sigmas(EDM(), np.array([1.0, 2.0])), r"sigmas must be finite and fall.*got \[1. 2.\]"),
         (lambda: grid.from_sigmas(EDM(), np.array([1.0])), r"sigmas must be of shape .*got \(1,\)"),
         (lambda: grid.custom(EDM(), np.array([1.0])), r"times must be of shape .*got \(1,\)"),
-        (lambda: grid.custom(EDM(), np.array([1.0, 2.0])), "got 1 and then 2 at places 0 and 1"),
+        (lambda: grid.custom(EDM(), np.array([1.0, 2.0])), "got 1 and then 2 at indices 0 and 1"),
         (lambda: grid.custom(CHAIN, np.array([1000.0, 2.0])), r"t must be in \[-1, 999\], got values from 2.0 to 1000"),
     ],
 )

@@ -225,12 +225,12 @@ def test_edm_pins() -> None:
 
 
 def test_preconditioned_input_has_unit_variance() -> None:
-    """And so has its target, if the data's is 0.5: 1952 numbers tell a standard deviation to 0.016."""
+    """And so has its target, if the data's is 0.5: 1952 numbers determine a standard deviation to 0.016."""
     at = straight(np.full(len(LOGSNR), 1.0))
     x0, eps = data()
-    seen, told = EDMPreconditioned(0.5).inputs(diffuse(0.5 * x0, eps, at), at)
-    assert np.std(np.asarray(seen)) == pytest.approx(1, abs=0.05)
-    np.testing.assert_allclose(told, -1 / 8, rtol=1e-5)
+    model_input, model_time = EDMPreconditioned(0.5).inputs(diffuse(0.5 * x0, eps, at), at)
+    assert np.std(np.asarray(model_input)) == pytest.approx(1, abs=0.05)
+    np.testing.assert_allclose(model_time, -1 / 8, rtol=1e-5)
     assert np.std(np.asarray(EDMPreconditioned(0.5).target(0.5 * x0, eps, at))) == pytest.approx(1, abs=0.05)
 
 
@@ -240,9 +240,9 @@ def test_other_inputs_are_as_they_are(prediction: Prediction) -> None:
         return
     at = NoiseLevel(t=jnp.asarray(7.0), alpha=jnp.asarray(0.6), sigma=jnp.asarray(0.8))
     x = jnp.ones((3, 2))
-    seen, told = prediction.inputs(x, at)
-    assert seen is x
-    np.testing.assert_array_equal(told, [7, 7, 7])
+    model_input, model_time = prediction.inputs(x, at)
+    assert model_input is x
+    np.testing.assert_array_equal(model_time, [7, 7, 7])
 
 
 @source_and_target

@@ -84,7 +84,7 @@ def test_edm_pin() -> None:
 
 @each
 def test_the_loss_is_the_same_for_every_prediction(weighting: Weighting) -> None:
-    """An error of x0, said by each kind of output in turn, costs the same."""
+    """An error of x0 costs the same for every prediction type."""
     at = preserving(0.02, 3.0, 40.0)
     x0, eps, wrong = jax.random.normal(jax.random.key(0), (3, 3, 50))
     wrong_eps = X0().to_eps(wrong, diffuse(x0, eps, at), at)

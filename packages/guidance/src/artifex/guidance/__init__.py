@@ -1,4 +1,4 @@
-"""Guidance for diffusion models: wrappers from denoiser to denoiser, all on the clean data $x_0$."""
+"""Guidance for diffusion models: wrappers around denoisers, all in terms of $x_0$."""
 
 from artifex.guidance.apg import APG as APG
 from artifex.guidance.autoguidance import Autoguidance as Autoguidance

@@ -17,20 +17,20 @@ from artifex.schedules.shapes import X
 
 @record
 class APG:
-    r"""The step from the strong $x_0$ away from the weak one, shortened, and with less of what only scales $x_0$ up.
+    r"""A guidance step of bounded length, with less of the component parallel to $x_0$.
 
     $$\Delta = \min\Big(1, \frac{r}{\lVert x_0^+ - x_0^- \rVert}\Big) (x_0^+ - x_0^-),\quad
       \Delta_\parallel = \frac{\langle \Delta, x_0^+ \rangle}{\lVert x_0^+ \rVert^2} x_0^+,\qquad
       x_0^+ + (w - 1)(\Delta - \Delta_\parallel + \eta\, \Delta_\parallel)$$
 
-    Norms are each sample's own. The paper's reverse momentum, a running mean of $\Delta$ over the steps, is left out:
-    a denoiser has no memory, so that a walk can be cut, repeated or solved adaptively.
+    Norms are each sample's own. The paper's reverse momentum, a running mean of $\Delta$ over the steps, is omitted: a
+    denoiser has no memory, so that sampling runs can be cut, repeated or solved adaptively.
 
     Attributes:
         scale: w.
-        parallel: $\eta$, how much of the parallel part is kept: 0 as in the paper, 1 all of it.
-        radius: $r$, the largest length of $\Delta$, positive; infinite by default, as the right one grows with the
-            size of the data.
+        parallel: $\eta$, the factor of the parallel component: 0 as in the paper, 1 keeps all of it.
+        radius: $r$, the largest length of $\Delta$, positive; infinite by default, because a suitable one grows with
+            the size of the data.
 
     Raises:
         ValueError: if the scale or the parallel part is not finite, or the radius not positive.
@@ -54,5 +54,5 @@ class APG:
         w = factor_at(self.scale, level, strong)
         x0, step = strong.astype(w.dtype), strong.astype(w.dtype) - weak.astype(w.dtype)
         step = step * jnp.sqrt(jnp.minimum(1, safe_divide(jnp.asarray(self.radius, w.dtype) ** 2, dot(step, step), 1)))
-        along = safe_divide(dot(step, x0), dot(x0, x0), 0) * x0
-        return (x0 + (w - 1) * (step - (1 - self.parallel) * along)).astype(strong.dtype)
+        parallel = safe_divide(dot(step, x0), dot(x0, x0), 0) * x0
+        return (x0 + (w - 1) * (step - (1 - self.parallel) * parallel)).astype(strong.dtype)

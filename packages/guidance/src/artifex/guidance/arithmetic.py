@@ -1,4 +1,4 @@
-"""Inner products of samples."""
+"""Arithmetic of samples."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,7 +7,7 @@ from artifex.schedules.shapes import X
 
 
 def dot(a: X, b: X) -> Float[Array, "b ..."]:
-    """The inner product of each sample with its partner, with axes of size 1 for all but the first."""
+    """The inner product per sample, with axes of size 1 for all but the first."""
     return jnp.sum(a * b, axis=tuple(range(1, a.ndim)), keepdims=True)
 
 

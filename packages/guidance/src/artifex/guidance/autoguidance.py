@@ -1,4 +1,4 @@
-"""Autoguidance: away from a bad version of oneself."""
+"""Autoguidance: away from a weaker version of the same network."""
 
 from typing import Generic, TypeVar
 
@@ -13,13 +13,13 @@ C = TypeVar("C")
 
 @record
 class Autoguidance(Generic[C]):
-    r"""$x_0^-(x_t, c) + w\, \big(x_0(x_t, c) - x_0^-(x_t, c)\big)$ with a weaker network, told the same condition.
+    r"""$x_0^-(x_t, c) + w\, \big(x_0(x_t, c) - x_0^-(x_t, c)\big)$ with a weaker network under the same condition.
 
-    It needs no condition: without one, both go without.
+    The condition is optional: without one, both networks are called without.
 
     Attributes:
         rule: w, or another rule.
-        weaker: a smaller network, or one trained for less long, on the same task.
+        weaker: a smaller network, or one trained for fewer steps, on the same task.
 
     Raises:
         ValueError: if the scale is not finite.

@@ -1,4 +1,4 @@
-"""What guidance is: a condition and a conditional denoiser go in, a denoiser comes out."""
+"""The interface of guidance: from a conditional denoiser and a condition to a denoiser."""
 
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -13,23 +13,23 @@ C = TypeVar("C")
 
 @runtime_checkable
 class Guidance(Protocol[C]):
-    """A way to steer a conditional denoiser towards its condition."""
+    """A function that steers a conditional denoiser towards its condition."""
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
-        """The guided denoiser.
+        """Return the guided denoiser.
 
         Args:
-            denoiser: what is guided.
-            cond: where to, arrays with the batch in front; None is nowhere, for a guidance that needs no condition.
+            denoiser: the denoiser to guide.
+            cond: the condition, arrays with the batch in front; None for a guidance that needs no condition.
 
         Raises:
-            ValueError: without a condition, if this guidance needs one.
+            ValueError: if this guidance needs a condition and ``cond`` is None.
         """
         ...
 
 
 def require_condition(cond: C | None) -> C:
-    """``cond``, or a ValueError if there is none."""
+    """Return ``cond``, or raise a ValueError if it is None."""
     if cond is None:
         raise ValueError("guidance needs a condition to steer to: conditioning must be given, got None")
     return cond
@@ -37,7 +37,7 @@ def require_condition(cond: C | None) -> C:
 
 @record
 class Conditional(Generic[C]):
-    """No guidance: the denoiser under its condition as it is."""
+    """No guidance: the denoiser under its condition."""
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser with ``cond`` bound."""
@@ -46,7 +46,7 @@ class Conditional(Generic[C]):
 
 @record
 class Unconditional(Generic[C]):
-    """The denoiser without a condition, for a guidance around it that alone knows where to."""
+    """The denoiser without a condition, for a guidance around it that uses the condition itself."""
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The denoiser with None bound."""
@@ -55,7 +55,7 @@ class Unconditional(Generic[C]):
 
 @record
 class Bound(Generic[C]):
-    """A conditional denoiser under one condition; None is none."""
+    """A conditional denoiser with its condition bound; None is no condition."""
 
     denoiser: ConditionalDenoiser[C]
     cond: C | None

@@ -1,4 +1,4 @@
-"""Scales by the number of the step: from one end of the walk to the other."""
+"""Guidance scales by the index of the step."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from artifex.schedules import ValueByTime
 from artifex.schedules.arrays import HostArray, record, static
 
 S = TypeVar("S", float, Array)
-"""A step, and what comes of it: a number gives a number, an array, traced or not, an array."""
+"""A step and its scale: a number gives a number, an array, traced or not, an array."""
 Ease = Callable[[Array, int, float | Array, float | Array], Array]
 
 
@@ -24,34 +24,34 @@ def linear_guidance_schedule(step: S, total_steps: int, start_scale: S | float =
 
     Args:
         step: in [0, total_steps - 1], a number or an array, traced or not.
-        total_steps: at least 1; a walk of one step stays at its start.
+        total_steps: at least 1; a single step has the scale at the start.
         start_scale: $w_0$, at step 0.
         end_scale: $w_1$, at step ``total_steps - 1``.
 
     Raises:
-        ValueError: if ``total_steps`` is less than 1, a step that is known lies outside of its range, or a scale is a
-            number that is not finite.
+        ValueError: if ``total_steps`` is less than 1, a concrete step lies outside of its range, or a scale is a number
+            that is not finite.
     """
     _check_ends(start_scale, end_scale)
-    part = _part(step, total_steps)
-    return (1 - part) * start_scale + part * end_scale
+    progress = _progress(step, total_steps)
+    return (1 - progress) * start_scale + progress * end_scale
 
 
 def cosine_guidance_schedule(step: S, total_steps: int, start_scale: S | float = 1.0, end_scale: S | float = 7.5) -> S:
-    r"""$(1 - g)\, w_0 + g\, w_1$ with $g = (1 - \cos \pi f) / 2$: like the linear one, with level ends.
+    r"""$(1 - g)\, w_0 + g\, w_1$ with $g = (1 - \cos \pi f) / 2$: like the linear one, flat at both ends.
 
     Args:
         step: in [0, total_steps - 1], a number or an array, traced or not.
-        total_steps: at least 1; a walk of one step stays at its start.
+        total_steps: at least 1; a single step has the scale at the start.
         start_scale: $w_0$, at step 0.
         end_scale: $w_1$, at step ``total_steps - 1``.
 
     Raises:
-        ValueError: if ``total_steps`` is less than 1, a step that is known lies outside of its range, or a scale is a
-            number that is not finite.
+        ValueError: if ``total_steps`` is less than 1, a concrete step lies outside of its range, or a scale is a number
+            that is not finite.
     """
     _check_ends(start_scale, end_scale)
-    ease = (1 - cast("S", _cos(math.pi * _part(step, total_steps)))) / 2
+    ease = (1 - cast("S", _cos(math.pi * _progress(step, total_steps)))) / 2
     return (1 - ease) * start_scale + ease * end_scale
 
 
@@ -61,13 +61,15 @@ def _check_ends(*scales: float | Array) -> None:
             check_number("start_scale and end_scale", scale)
 
 
-def _part(step: S, total_steps: int) -> S:
-    """The part of the walk that is done at ``step``, in [0, 1]."""
+def _progress(step: S, total_steps: int) -> S:
+    """The fraction $f$ of the run at ``step``, in [0, 1]."""
     check_whole("total_steps", total_steps, 1)
     if not isinstance(step, jax.core.Tracer):
-        known = np.asarray(step)
-        if known.size and not (known.min() >= 0 and known.max() < total_steps):
-            raise ValueError(f"step must be in [0, {total_steps - 1}], got values from {known.min()} to {known.max()}")
+        values = np.asarray(step)
+        if values.size and not (values.min() >= 0 and values.max() < total_steps):
+            raise ValueError(
+                f"step must be in [0, {total_steps - 1}], got values from {values.min()} to {values.max()}"
+            )
     return step / max(total_steps - 1, 1)
 
 
@@ -79,13 +81,13 @@ def _cos(x: float | Array | HostArray) -> float | Array | HostArray:
 
 @record
 class ByStep:
-    """A scale by the number of the step, for ``bind``.
+    """A scale by the index of the step, for ``bind``.
 
     Attributes:
-        schedule: ``linear_guidance_schedule``, ``cosine_guidance_schedule``, or a function like them: called as
+        schedule: ``linear_guidance_schedule``, ``cosine_guidance_schedule``, or another function of
             ``(step, total_steps, start, end)``.
         start: the scale at the first step, finite.
-        end: the scale at the last, finite.
+        end: the scale at the last step, finite.
 
     Raises:
         ValueError: if one of them is not finite.
@@ -99,18 +101,18 @@ class ByStep:
         check_number("start", self.start)
         check_number("end", self.end)
 
-    def bind(self, walk: TableauLike) -> ValueByTime:
-        """A number for each row of the walk."""
-        rows = walk.level.t.shape[0]
-        return ValueByTime(walk.level.t, self.schedule(jnp.arange(rows), rows, self.start, self.end))
+    def bind(self, tableau: TableauLike) -> ValueByTime:
+        """The scale of each row of the table."""
+        rows = tableau.level.t.shape[0]
+        return ValueByTime(tableau.level.t, self.schedule(jnp.arange(rows), rows, self.start, self.end))
 
 
 @record
 class FirstSteps:
-    """1 in the first steps of a walk and 0 in all others, for ``bind``.
+    """A scale of 1 in the first steps and 0 in all others, for ``bind``.
 
     Attributes:
-        count: how many, at least 0.
+        count: the number of first steps, at least 0.
 
     Raises:
         ValueError: if it is negative.
@@ -121,6 +123,6 @@ class FirstSteps:
     def __post_init__(self) -> None:
         check_whole("count", self.count, 0)
 
-    def bind(self, walk: TableauLike) -> ValueByTime:
-        """A number for each row of the walk."""
-        return ValueByTime(walk.level.t, np.where(np.arange(walk.level.t.shape[0]) < self.count, 1.0, 0.0))
+    def bind(self, tableau: TableauLike) -> ValueByTime:
+        """The scale of each row of the table."""
+        return ValueByTime(tableau.level.t, np.where(np.arange(tableau.level.t.shape[0]) < self.count, 1.0, 0.0))

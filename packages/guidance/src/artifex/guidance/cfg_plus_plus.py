@@ -1,4 +1,4 @@
-"""CFG++: guidance that stays on the manifold, as a scale."""
+"""CFG++ as a scale of classifier-free guidance."""
 
 import numpy as np
 from jaxtyping import Array
@@ -14,13 +14,13 @@ class CFGPlusPlus:
 
     $$x_s = \alpha_s \big(x_0^- + \lambda (x_0^+ - x_0^-)\big) + k\, (x_t - \alpha_t x_0^-) + \text{noise}$$
 
-    where $k$ is the factor of $x_t$ in the method's own step, $\sigma_s / \sigma_t$ for DDIM. Its own step with
-    $x_0^- + w (x_0^+ - x_0^-)$ in place of $x_0$ is the same one, if
+    where $k$ is the coefficient of $x_t$ in the method's step, $\sigma_s / \sigma_t$ for DDIM. The method's own step
+    with $x_0^- + w (x_0^+ - x_0^-)$ in place of $x_0$ is the same, if
 
     $$w = \frac{\lambda\, \alpha_s}{\alpha_s - k\, \alpha_t},\quad\text{for DDIM}\quad
       w = \frac{\lambda}{1 - e^{-h}},\ h = \log\frac{\alpha_s \sigma_t}{\alpha_t \sigma_s}$$
 
-    This holds exactly for every method with one row a step and no memory: DDIM with any eta, DDPM, ``Euler`` and
+    This holds exactly for every method with one row per step and no memory: DDIM with any eta, DDPM, ``Euler`` and
     ``EulerAncestral``. Others raise an error: they would need formulas of their own. Pass it to ``LinearRule``, or to a
     guidance in place of a number; with another rule it is no longer the paper's method.
 
@@ -40,16 +40,16 @@ class CFGPlusPlus:
         if strength is not None and not np.all((strength >= 0) & (strength <= 1)):
             raise ValueError(f"strength must be in [0, 1], got {self.strength}")
 
-    def bind(self, walk: TableauLike) -> ValueByTime:
-        """A number for each row of the walk.
+    def bind(self, tableau: TableauLike) -> ValueByTime:
+        """The scale of each row of the table.
 
         Raises:
-            ValueError: if the walk's method keeps a base state or older predictions.
+            ValueError: if the method keeps a base state or older predictions.
         """
-        _, base, clean, *older = walk.evaluate.T
-        goal = np.append(walk.level.alpha[1:], walk.end.alpha)
+        _, base, x0, *older = tableau.evaluate.T
+        target = np.append(tableau.level.alpha[1:], tableau.end.alpha)
         if np.any(base) or any(map(np.any, older)):
             raise ValueError(
-                "CFG++ is for a method with one row a step and no base state or older predictions, got one with them"
+                "CFG++ is for a method with one row per step and no base state or older predictions, got one with them"
             )
-        return ValueByTime(walk.level.t, self.strength * goal / clean)
+        return ValueByTime(tableau.level.t, self.strength * target / x0)

@@ -1,4 +1,4 @@
-"""Guidance that keeps the spread of the conditional output."""
+"""Classifier-free guidance rescaled to the standard deviation of the conditional output."""
 
 import jax
 import numpy as np
@@ -17,15 +17,15 @@ class CFGRescale:
 
     $$g = o^- + w\, (o^+ - o^-),\qquad g' = \Big(1 - \phi + \phi\, \frac{\mathrm{std}(o^+)}{\mathrm{std}(g)}\Big)\, g$$
 
-    The deviations are each sample's own. It is no linear rule, so it matters what the outputs $o$ are.
+    Standard deviations are each sample's own. The rule is not linear, so it depends on the type of the outputs $o$.
 
     Attributes:
         scale: w.
         phi: $\phi$, in [0, 1]; 0 is the linear rule.
-        prediction: what the outputs are taken as; the velocity as in the paper. ``X0()`` holds $x_0$ itself.
+        prediction: the type of the outputs: $v$ as in the paper; ``X0()`` rescales $x_0$ itself.
 
     Raises:
-        ValueError: if the scale is not finite, or the phi lies outside of [0, 1].
+        ValueError: if the scale is not finite, or ``phi`` lies outside of [0, 1].
 
     References: Lin et al. 2023, https://arxiv.org/abs/2305.08891
     """

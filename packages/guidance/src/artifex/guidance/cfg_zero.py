@@ -1,4 +1,4 @@
-"""CFG-Zero*: guidance for flows whose velocity is not yet right."""
+"""CFG-Zero*: classifier-free guidance that corrects for the error of the velocity."""
 
 from typing import Generic, TypeVar
 
@@ -20,15 +20,15 @@ C = TypeVar("C")
 
 @record
 class CFGZeroStar:
-    r"""The linear rule, from the multiple of the weak velocity that is nearest to the strong one.
+    r"""The linear rule with the weak velocity scaled by its projection on the strong one.
 
     $$s = \frac{\langle v^+, v^- \rangle}{\lVert v^- \rVert^2},\qquad s\, v^- + w\, (v^+ - s\, v^-)$$
 
-    The paper also begins with steps that do nothing: ``ZeroInit(ClassifierFree(CFGZeroStar(w), null))``.
+    The paper also starts with steps of zero velocity: ``ZeroInit(ClassifierFree(CFGZeroStar(w), null))``.
 
     Attributes:
         scale: w.
-        prediction: what the velocities are: those of the straight path, as in the paper.
+        prediction: the type of the velocities: those of the straight path, as in the paper.
 
     Raises:
         ValueError: if the scale is not finite.
@@ -52,14 +52,14 @@ class CFGZeroStar:
 
 @record
 class ZeroInit(Generic[C]):
-    """Another guidance, but with a velocity of zero in the first steps, where it would be wrong anyway.
+    """A guidance with zero velocity in the first steps, where the network's velocity is inaccurate.
 
     On the straight path such a step changes nothing, and the network is not called.
 
     Attributes:
-        guidance: in all other steps.
-        first: where there is no velocity, for ``bind``: the first step by default.
-        prediction: what the velocity is.
+        guidance: the guidance in all other steps.
+        first: a positive scale where the velocity is zero, for ``bind``; the first step by default.
+        prediction: the type of the velocity.
 
     Raises:
         ValueError: if ``first`` is not finite.
@@ -76,12 +76,12 @@ class ZeroInit(Generic[C]):
 
     def __call__(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Denoiser:
         """The guided denoiser."""
-        return _UnguidedDenoiser(self.guidance(denoiser, cond), self.first, self.prediction)
+        return _ZeroVelocityDenoiser(self.guidance(denoiser, cond), self.first, self.prediction)
 
 
 @record
-class _UnguidedDenoiser:
-    """A denoiser whose velocity is zero where ``first`` is not."""
+class _ZeroVelocityDenoiser:
+    """A denoiser whose velocity is zero where ``first`` is positive."""
 
     denoiser: Denoiser
     first: Scale
@@ -89,13 +89,15 @@ class _UnguidedDenoiser:
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The $x_0$ of zero velocity, or the denoiser's."""
-        still: Bool[Array, " b"] = jnp.broadcast_to(scale_at(self.first, level, x_t) > 0, x_t.shape[:1])
+        is_zero: Bool[Array, " b"] = jnp.broadcast_to(scale_at(self.first, level, x_t) > 0, x_t.shape[:1])
         shape = jax.eval_shape(self.denoiser, x_t, level).shape
         x0 = self.prediction.to_x0(jnp.zeros_like(x_t), x_t, level)
-        resting = jnp.pad(x0, [(0, n - m) for n, m in zip(shape, x0.shape, strict=True)])  # v = 0 where there is one
+        zero = jnp.pad(
+            x0, [(0, n - m) for n, m in zip(shape, x0.shape, strict=True)]
+        )  # with v = 0 for a learned variance
         out: Estimate = jax.lax.cond(
-            jnp.all(still),
-            lambda: resting,
-            lambda: jnp.where(expand(still, resting), resting, self.denoiser(x_t, level)),
+            jnp.all(is_zero),
+            lambda: zero,
+            lambda: jnp.where(expand(is_zero, zero), zero, self.denoiser(x_t, level)),
         )
         return out

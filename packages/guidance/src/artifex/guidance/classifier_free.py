@@ -21,11 +21,11 @@ class ClassifierFree(Generic[C]):
     r"""$$\hat x_0 = x_0(x_t, \varnothing) + w\,\big(x_0(x_t, c) - x_0(x_t, \varnothing)\big)$$.
 
     Attributes:
-        rule: w, any finite number, one a sample, or a function of the level; 0 ignores the condition, 1 follows it.
-            Exactly 1.0, as a plain number, costs no second evaluation. Or another rule than this formula.
-        null: the condition that means none, of the structure of a condition for one sample or for all; a condition to
-            stay away from works as well. With it both halves run in one batch; without, the denoiser is called twice,
-            the second time with None.
+        rule: w, any finite number, one per sample, or a function of the level: 0 ignores the condition, 1 follows it.
+            A plain number 1.0 costs no second evaluation. Or a rule in place of this formula.
+        null: the null condition, of the structure of a condition, for one sample or for all; or a negative condition.
+            With it both evaluations run in one batch; without it the denoiser is called twice, the second time with
+            None.
 
     Raises:
         ValueError: if the scale is not finite; when applied, without a condition, or for a null that does not fit it.
@@ -45,12 +45,12 @@ class ClassifierFree(Generic[C]):
 
     def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
         """The same denoiser without the condition."""
-        told = require_condition(cond)
-        return denoiser, None if self.null is None else broadcast_condition(self.null, told)
+        cond = require_condition(cond)
+        return denoiser, None if self.null is None else broadcast_condition(self.null, cond)
 
 
 def broadcast_condition(other: C, cond: C) -> C:
-    """Another condition than ``cond``, of one sample or of all, for the whole batch.
+    """Broadcast the condition ``other``, of one sample or of all, to the batch of ``cond``.
 
     Raises:
         ValueError: if it has another structure than ``cond``, or does not broadcast to it.

@@ -1,4 +1,4 @@
-"""Several things to leave behind at once."""
+"""Several weak predictions at once."""
 
 from typing import Generic, TypeVar
 
@@ -11,13 +11,13 @@ C = TypeVar("C")
 
 @record
 class Combined(Generic[C]):
-    r"""$x_0^+ + \sum_i \big(\mathrm{rule}_i(x_0^+, x_0^{i-}) - x_0^+\big)$: what each adds to the strong prediction.
+    r"""$x_0^+ + \sum_i \big(\mathrm{rule}_i(x_0^+, x_0^{i-}) - x_0^+\big)$: the sum of several rules' contributions.
 
-    For linear rules it is $x_0^+ + \sum_i (w_i - 1)(x_0^+ - x_0^{i-})$: so perturbed attention and skipped layers go
-    with classifier-free guidance in their papers. The strong $x_0$ is predicted once.
+    For linear rules this is $x_0^+ + \sum_i (w_i - 1)(x_0^+ - x_0^{i-})$, as papers combine perturbed attention
+    and skipped layers with classifier-free guidance. The strong $x_0$ is predicted once.
 
     Attributes:
-        contrasts: ``ClassifierFree``, ``Autoguidance``, ``PerturbedAttention``, ``SkipLayers``, in any number.
+        contrasts: ``ClassifierFree``, ``Autoguidance``, ``PerturbedAttention``, ``SkipLayers``, any number of them.
 
     References: Ahn et al. 2024, https://arxiv.org/abs/2403.17377
     """

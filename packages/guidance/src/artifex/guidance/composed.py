@@ -18,18 +18,18 @@ C = TypeVar("C")
 
 @record
 class Composed(Generic[C]):
-    r"""$x_0(\varnothing) + \sum_i w_i \big(x_0(c_i) - x_0(\varnothing)\big)$: the conditions' conjunction.
+    r"""$x_0(\varnothing) + \sum_i w_i \big(x_0(c_i) - x_0(\varnothing)\big)$: the conjunction of conditions.
 
-    A negative $w_i$ leads away from $c_i$. With another rule, each term is what it adds to $x_0(\varnothing)$. If there
-    is a null condition, all are predicted in one batch.
+    A negative $w_i$ steers away from $c_i$. With another rule, each term is the rule's difference to
+    $x_0(\varnothing)$. With a null condition all predictions run in one batch.
 
     Attributes:
-        rule: $w$ of the condition that the walk is given, or another rule.
-        others: further conditions, each with its own $w_i$ or rule; of one sample, or of all.
-        null: the condition that means none, as in ``ClassifierFree``.
+        rule: $w$ of the condition passed at the call, or another rule.
+        others: further conditions, each with its own $w_i$ or rule; of one sample or of all.
+        null: the null condition, as in ``ClassifierFree``.
 
     Raises:
-        ValueError: if a scale is not finite; when applied, without a condition, or for others that do not fit it.
+        ValueError: if a scale is not finite; when applied, without a condition, or for others of another structure.
 
     References: Liu et al. 2022, https://arxiv.org/abs/2206.01714
     """

@@ -1,7 +1,7 @@
-r"""Two predictions and a rule: what classifier-free guidance has in common with its kin.
+r"""Guidance by contrast: a strong prediction, a weak one and a rule, as in classifier-free guidance.
 
-Each kind says which prediction to leave behind, the weak one: that under no condition, that of a smaller network, that
-of the network with a part of it switched off. A rule puts it together with the strong one. Any kind goes with any rule.
+A contrast chooses the weak prediction: that without a condition, that of a smaller network, or that of the network with
+a part disabled. A rule combines it with the strong one. Every contrast works with every rule.
 """
 
 from collections.abc import Sequence
@@ -20,27 +20,27 @@ from artifex.schedules.shapes import Estimate, X
 
 C = TypeVar("C")
 Call = tuple[ConditionalDenoiser[C], C | None]
-"""A denoiser, and the condition to call it under."""
+"""A denoiser and its condition."""
 
 
 @runtime_checkable
 class Contrast(Protocol[C]):
-    """What to leave behind, and how."""
+    """A weak prediction and a rule."""
 
     @property
     def rule(self) -> Rule | Scale:
-        """How the two predictions are put together; a bare scale is the linear rule."""
+        """The rule that combines the two predictions; a bare scale is the linear rule."""
         ...
 
     def weak(self, denoiser: ConditionalDenoiser[C], cond: C | None) -> Call[C]:
-        """What to call for the weak prediction, where ``denoiser`` under ``cond`` gives the strong one."""
+        """The call of the weak prediction; the strong one is ``denoiser`` under ``cond``."""
         ...
 
 
 def steer(denoiser: ConditionalDenoiser[C], cond: C | None, *contrasts: Contrast[C]) -> Denoiser:
-    """The denoiser led away from all weak predictions; those with a scale that is known to be 1 are never called."""
+    """The denoiser guided away from all weak predictions; those with a plain scale of 1 are never called."""
     active = tuple(c for c in contrasts if not _is_one(as_rule(c.rule).scale))
-    return _SteeredDenoiser(denoiser, cond, active) if active else Bound(denoiser, cond)
+    return _ContrastDenoiser(denoiser, cond, active) if active else Bound(denoiser, cond)
 
 
 def _is_one(scale: Scale) -> bool:
@@ -48,7 +48,7 @@ def _is_one(scale: Scale) -> bool:
 
 
 @record
-class _SteeredDenoiser(Generic[C]):
+class _ContrastDenoiser(Generic[C]):
     r"""$x_0^+ + \sum_i \big(\mathrm{rule}_i(x_0^+, x_0^{i-}) - x_0^+\big)$; with one contrast, its rule."""
 
     denoiser: ConditionalDenoiser[C]
@@ -56,7 +56,7 @@ class _SteeredDenoiser(Generic[C]):
     contrasts: tuple[Contrast[C], ...]
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
-        """The guided $x_0$; outside of an interval of guidance, the strong one alone."""
+        """The guided $x_0$; outside of a guidance interval only the strong one is evaluated."""
         scales = [as_rule(c.rule).scale for c in self.contrasts]
         if not all(isinstance(scale, Interval) for scale in scales):
             return self._guided(x_t, level)
@@ -77,7 +77,7 @@ class _SteeredDenoiser(Generic[C]):
 
 
 def combine(rule: Rule, strong: Estimate, weak: Estimate, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
-    """The rule's result on $x_0$; a learned variance beside it is combined linearly, whatever the rule."""
+    """The rule's result on $x_0$; a learned variance is combined linearly under every rule."""
     if strong.shape != weak.shape:
         raise ValueError(f"the two predictions must be of one shape, got {strong.shape} and {weak.shape}")
     (x0, v), (weak_x0, weak_v) = split_variance(strong, x_t), split_variance(weak, x_t)
@@ -88,7 +88,7 @@ def combine(rule: Rule, strong: Estimate, weak: Estimate, x_t: X, level: NoiseLe
 
 
 def evaluate(calls: Sequence[Call[C]], x_t: X, level: NoiseLevel[jax.Array]) -> list[Estimate]:
-    """What each call gives; those of the first one's denoiser, where there are conditions, run in one batch."""
+    """Evaluate the calls; conditional calls of the first one's denoiser run in one batch."""
     shared = calls[0][0]
     together = [cond is not None and denoiser is shared for denoiser, cond in calls]
     if sum(together) < 2:

@@ -13,18 +13,18 @@ from artifex.schedules.arrays import record
 
 @record
 class Interval:
-    r"""A scale for the noise levels with $\sigma / \alpha$ in (low, high], and no guidance for all others.
+    r"""A scale for the noise levels with $\sigma / \alpha$ in (low, high], and no guidance elsewhere.
 
-    Where a rule has such a scale, a step outside of the interval does not call for the weak prediction.
+    A rule with such a scale does not evaluate the weak prediction outside of the interval.
 
     Attributes:
-        scale: inside.
-        low: in terms of noise over signal, at least 0.
-        high: more than ``low``. The defaults are the paper's for EDM2-XXL on ImageNet-512.
-        outside: the scale that is none: 1 for a rule; 0 for ``Classifier`` and ``Loss``.
+        scale: the scale inside.
+        low: a ratio of noise to signal, at least 0.
+        high: above ``low``. The defaults are the paper's for EDM2-XXL on ImageNet-512.
+        outside: the scale of no guidance: 1 for a rule, 0 for ``Classifier`` and ``Loss``.
 
     Raises:
-        ValueError: if the interval does not rise from at least 0, or a scale is not finite.
+        ValueError: if the ends are negative or do not rise, or a scale is not finite.
 
     References: Kynkäänniemi et al. 2024, https://arxiv.org/abs/2404.07724
     """
@@ -42,8 +42,8 @@ class Interval:
             raise ValueError(f"the interval must rise from at least 0, got low {self.low} and high {self.high}")
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
-        """The scale, one a sample."""
-        # as products, for a level without signal
+        """The scale, one per sample."""
+        # products, because alpha may be 0
         low, high, outside = (jnp.asarray(v, level.alpha.dtype) for v in (self.low, self.high, self.outside))
         inside = (level.sigma > low * level.alpha) & (level.sigma <= high * level.alpha)
         return jnp.where(inside, scale_at(self.scale, level, level.sigma), outside)

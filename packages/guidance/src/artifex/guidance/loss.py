@@ -1,4 +1,4 @@
-"""Universal guidance: by the gradient of any loss on the clean data."""
+"""Universal guidance: the gradient of any loss on the clean data."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -16,25 +16,24 @@ from artifex.schedules.shapes import Estimate, X
 
 C = TypeVar("C")
 LossFn = Callable[[X], Float[Array, " b"]]
-"""A loss on clean data, one number a sample."""
+"""A loss on clean data, one number per sample."""
 
 
 @record
 class Loss(Generic[C]):
     r"""$$\hat x_0' = \hat x_0 - w\, \frac{\sigma^2}{\alpha}\, \nabla_{x_t}\, \ell\big(\hat x_0(x_t)\big)$$.
 
-    That is $\hat\epsilon + w\, \sigma\, \nabla \ell$, and classifier guidance with $p(y \mid x_t) \propto e^{-\ell}$.
-    The gradient goes through the denoiser, so a step costs about three evaluations; but nothing has to be trained on
-    noisy data.
+    This is $\hat\epsilon + w\, \sigma\, \nabla \ell$, classifier guidance with $p(y \mid x_t) \propto e^{-\ell}$. The
+    gradient goes through the denoiser, so a step costs about three evaluations, but nothing is trained on noisy data.
 
     Attributes:
-        loss: $\ell$, differentiable, from clean data to one number a sample, ``(batch,)``. A pytree if its arrays are
-            to be data, such as ``jax.tree_util.Partial(loss, target)``.
-        scale: w, any finite number, one a sample, or a function of the level; 0 is no guidance.
-        guidance: what the gradient goes through and is added to; the plain conditional denoiser by default.
+        loss: $\ell$, differentiable, from clean data to one number per sample, ``(batch,)``. Make it a
+            pytree if it holds arrays, such as ``jax.tree_util.Partial(loss, target)``.
+        scale: w, any finite number, one per sample, or a function of the level; 0 is no guidance.
+        guidance: the guidance that the gradient passes through and is added to; the conditional denoiser by default.
 
     Raises:
-        ValueError: if the scale is not finite, or the loss gives another shape than ``(batch,)``.
+        ValueError: if the scale is not finite, or the loss returns another shape than ``(batch,)``.
 
     References: Bansal et al. 2023, https://arxiv.org/abs/2302.07121; Song et al. 2023 (loss-guided diffusion),
         https://proceedings.mlr.press/v202/song23k.html
@@ -54,7 +53,7 @@ class Loss(Generic[C]):
 
 @record
 class _LossDenoiser:
-    """A denoiser that descends a loss."""
+    """A denoiser with the negative gradient of a loss added."""
 
     denoiser: Denoiser
     loss: LossFn
@@ -67,7 +66,9 @@ class _LossDenoiser:
             estimate = self.denoiser(x, level)
             each = self.loss(split_variance(estimate, x)[0])
             if each.shape != x.shape[:1]:
-                raise ValueError(f"the loss must give one number a sample, of shape {x.shape[:1]}, got {each.shape}")
+                raise ValueError(
+                    f"the loss must return one number per sample, of shape {x.shape[:1]}, got {each.shape}"
+                )
             return -jnp.sum(each), estimate
 
         slope, estimate = jax.grad(total, has_aux=True)(x_t)

@@ -1,4 +1,4 @@
-"""Perturbed-attention guidance: away from a network that does not look around."""
+"""Perturbed-attention guidance: away from a network with identity attention."""
 
 from typing import Generic, TypeVar
 
@@ -14,17 +14,17 @@ C = TypeVar("C")
 
 @record
 class PerturbedAttention(Generic[C]):
-    r"""$x_0^- + w\, (x_0 - x_0^-)$, where $x_0^-$ comes with chosen attention maps replaced by the identity.
+    r"""$x_0^- + w\, (x_0 - x_0^-)$, where $x_0^-$ has chosen attention maps replaced by the identity.
 
-    It needs no condition. The paper writes $s = w - 1$, and uses $s = 3$ in the middle of a U-Net.
+    The condition is optional. The paper's scale is $s = w - 1$, with $s = 3$ in the middle of a U-Net.
 
     Attributes:
         layers: paths of the attention within the network, such as ``("middle",)`` or ``("blocks.5",)``.
         rule: w, or another rule.
 
     Raises:
-        ValueError: if the scale is not finite, or no layer is named.
-        TypeError: when applied to a denoiser that can't switch parts of its network off.
+        ValueError: if the scale is not finite, or there are no layers.
+        TypeError: when applied to a denoiser that cannot disable parts of its network.
 
     References: Ahn et al. 2024, https://arxiv.org/abs/2403.17377
     """

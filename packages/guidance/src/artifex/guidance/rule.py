@@ -1,4 +1,4 @@
-"""Rules: what becomes of two predictions, one to follow and one to leave behind."""
+"""Rules that combine a strong and a weak prediction."""
 
 from typing import Protocol, runtime_checkable
 
@@ -16,24 +16,24 @@ from artifex.schedules.shapes import X
 
 @runtime_checkable
 class Rule(Protocol):
-    """A way to put a strong and a weak $x_0$ together; where its scale is 1 it gives the strong one as it is."""
+    """A combination of a strong and a weak $x_0$; a scale of 1 returns the strong one unchanged."""
 
     @property
     def scale(self) -> Scale:
-        """How far to go from the weak towards the strong: 1 arrives, more goes on."""
+        """The distance from the weak towards the strong prediction: 1 arrives there, more goes beyond."""
         ...
 
     def combine(self, strong: X, weak: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
-        """The guided $x_0$ at ``x_t``; all four share the batch, and the $x_0$ are of the shape of ``x_t``."""
+        """The guided $x_0$ at ``x_t``; ``strong`` and ``weak`` have the shape of ``x_t``."""
         ...
 
 
 @record
 class LinearRule:
-    r"""$x_0^- + w\, (x_0^+ - x_0^-)$: ``w = 0`` is weak, ``w = 1`` strong, more pushes on.
+    r"""$x_0^- + w\, (x_0^+ - x_0^-)$: ``w = 0`` is weak, ``w = 1`` strong, more extrapolates.
 
     Attributes:
-        scale: w, any finite number, one a sample, or a function of the noise level.
+        scale: w, any finite number, one per sample, or a function of the noise level.
 
     Raises:
         ValueError: if the scale is not finite.
@@ -52,13 +52,13 @@ class LinearRule:
 
 
 def apply_guidance(conditional: X, unconditional: X, scale: float | Array) -> X:
-    r"""$u + w (c - u)$: ``w = 0`` is unconditional, ``w = 1`` conditional, more pushes on.
+    r"""$u + w (c - u)$: ``w = 0`` is unconditional, ``w = 1`` conditional, more extrapolates.
 
-    Its weights sum to 1, so it says the same on noise, on $x_0$ and on anything affine in them.
+    Its weights sum to 1, so it is the same for noise, $x_0$ and anything affine in them.
 
     Args:
         conditional: output under the condition, ``(batch, ...)``.
-        unconditional: output without, of the same shape.
+        unconditional: output without it, of the same shape.
         scale: w, one number or an array that broadcasts to the outputs.
 
     Raises:
@@ -81,5 +81,5 @@ def apply_guidance(conditional: X, unconditional: X, scale: float | Array) -> X:
 
 
 def as_rule(rule: Rule | Scale) -> Rule:
-    """A rule as it is, and a bare scale as the linear rule."""
+    """Return a rule unchanged, and a bare scale as the linear rule."""
     return rule if isinstance(rule, Rule) else LinearRule(rule)

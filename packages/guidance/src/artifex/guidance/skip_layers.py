@@ -16,16 +16,16 @@ C = TypeVar("C")
 class SkipLayers(Generic[C]):
     r"""$x_0^- + w\, (x_0 - x_0^-)$, where $x_0^-$ comes from the transformer without some of its blocks.
 
-    It needs no condition.
+    The condition is optional.
 
     Attributes:
         layers: paths of the blocks within the network, such as ``("blocks.7", "blocks.8", "blocks.9")``.
-        rule: w, or another rule. The default, beside classifier-free guidance in ``Combined``, is that of Stable
-            Diffusion 3.5, which writes 2.8 = w - 1.
+        rule: w, or another rule. The default is that of Stable Diffusion 3.5, whose scale is 2.8 = w - 1, for use with
+            classifier-free guidance in ``Combined``.
 
     Raises:
-        ValueError: if the scale is not finite, or no layer is named.
-        TypeError: when applied to a denoiser that can't switch parts of its network off.
+        ValueError: if the scale is not finite, or there are no layers.
+        TypeError: when applied to a denoiser that cannot disable parts of its network.
 
     References: Hyung et al. 2024, https://arxiv.org/abs/2411.18664
     """

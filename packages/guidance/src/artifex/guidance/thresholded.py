@@ -1,4 +1,4 @@
-"""Dynamic thresholding, behind any guidance."""
+"""Dynamic thresholding after any guidance."""
 
 import math
 from typing import Generic, TypeVar
@@ -13,13 +13,13 @@ C = TypeVar("C")
 
 @record
 class Thresholded(Generic[C]):
-    """Another guidance, with each sample's $x_0$ held to a range that follows it; see ``DynamicallyThresholded``.
+    """A guidance followed by dynamic thresholding; see ``DynamicallyThresholded``.
 
     Attributes:
-        guidance: the one inside.
+        guidance: the wrapped guidance.
         quantile: in (0, 1].
         limit: the data's range is ``[-limit, limit]``; positive.
-        ceiling: the widest range that is scaled back, at least ``limit``.
+        ceiling: the largest quantile that is scaled back, at least ``limit``.
 
     Raises:
         ValueError: for values outside those ranges.

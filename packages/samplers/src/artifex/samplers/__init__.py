@@ -1,4 +1,4 @@
-"""Diffusion samplers as tables of coefficients, walked by one compiled loop."""
+"""Diffusion samplers as tables of coefficients, run by one compiled loop."""
 
 from artifex.samplers.adaptive import bits_per_dim as bits_per_dim
 from artifex.samplers.adaptive import log_likelihood as log_likelihood

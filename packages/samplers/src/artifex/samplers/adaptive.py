@@ -1,11 +1,11 @@
-r"""The probability-flow equation with steps as the solution needs them, and exact log-likelihoods along it.
+r"""The probability-flow ODE with adaptive steps, and log-likelihoods along it.
 
-With $\lambda = \log(\alpha / \sigma)$ as time and $z = x / \sqrt{\alpha^2 + \sigma^2}$ as state, every path has one
-equation, whose solution stays of one scale from noise to data:
+With $\lambda = \log(\alpha / \sigma)$ as time and $z = x / \sqrt{\alpha^2 + \sigma^2}$ as state, the equation is the
+same for every path, and its solution keeps one scale from noise to data:
 
 $$\frac{dz}{d\lambda} = a\,(\hat x_0 - a z),\qquad a^2 = \frac{\alpha^2}{\alpha^2 + \sigma^2}$$
 
-The steps are chosen for each sample alone, so that it does not depend on its batch. Needs ``artifex-samplers[ode]``.
+Step sizes are each sample's own, so a sample does not depend on its batch. Requires ``artifex-samplers[ode]``.
 
 References: Song et al. 2021, https://arxiv.org/abs/2011.13456; Chen et al. 2018, https://arxiv.org/abs/1806.07366
 """
@@ -40,17 +40,17 @@ def probability_flow(
     atol: float = 1e-5,
     max_steps: int = 4096,
 ) -> X:
-    """Carries ``x`` along the probability flow, in either direction.
+    """Integrate the probability flow from ``start`` to ``end``, in either direction.
 
     Args:
         denoise: gives $x_0$ from ``x`` and its level.
         schedule: the path.
         x: the state at ``start``, ``(batch, ...)``.
         start: a time of the schedule with a finite log-SNR.
-        end: another.
+        end: another such time.
         rtol: relative tolerance of a step, positive.
         atol: absolute tolerance, for a state of unit scale, positive.
-        max_steps: at least 1; a walk that needs more raises an error.
+        max_steps: at least 1; exceeding it raises an error.
 
     Raises:
         ImportError: without diffrax.
@@ -79,13 +79,13 @@ def log_likelihood(
     atol: float = 1e-5,
     max_steps: int = 4096,
 ) -> Float[Array, " b"]:
-    r"""The logarithm of the model's density at data ``x``, in nats, by the change of variables along the flow.
+    r"""The log-density of the model at data ``x``, in nats, by the change of variables along the flow.
 
     $$\log p(x) = \log p_\mathrm{start}(z) + \int_{\lambda_\mathrm{end}}^{\lambda_\mathrm{start}}
       \nabla \cdot \frac{dz}{d\lambda}\, d\lambda + d \log a,\qquad
       p_\mathrm{start} = \mathcal N(0, \sigma^2 / (\alpha^2 + \sigma^2))$$
 
-    It is the density of data blurred by the noise $\sigma / \alpha$ that the path still has at ``end``.
+    It is the density of data with the noise $\sigma / \alpha$ that the path has at ``end``.
 
     Args:
         denoise: gives $x_0$ from a state and its level.
@@ -93,12 +93,12 @@ def log_likelihood(
         x: data, ``(batch, ...)``.
         start: the time of pure noise, with a finite log-SNR.
         end: the time of data, with a finite log-SNR.
-        key: for Hutchinson's estimate of the divergence, one key or one a sample; None takes it exactly, with one
-            derivative for each of the data's dimensions.
-        probes: how many random directions Hutchinson's estimate takes the mean of, at least 1.
+        key: for Hutchinson's estimate of the divergence, one key or one per sample; None computes it exactly, by one
+            derivative per dimension of the data.
+        probes: number of random directions that Hutchinson's estimate averages, at least 1.
         rtol: relative tolerance of a step, positive.
         atol: absolute tolerance, likewise.
-        max_steps: at least 1; a walk that needs more raises an error.
+        max_steps: at least 1; exceeding it raises an error.
 
     Raises:
         ImportError: without diffrax.
@@ -121,11 +121,11 @@ def log_likelihood(
 
 
 def bits_per_dim(log_likelihood: Float[Array, " b"], dims: int, bin_width: float = 1.0) -> Float[Array, " b"]:
-    r"""$-(\log p / d + \log w) / \log 2$: what a code of data in bins of width ``w`` costs in each dimension.
+    r"""$-(\log p / d + \log w) / \log 2$: the code length per dimension of data in bins of width ``w``.
 
     Args:
         log_likelihood: in nats.
-        dims: d, the numbers in a sample, at least 1.
+        dims: d, the dimensions of a sample, at least 1.
         bin_width: w, positive; ``2 / 256`` for 8-bit images scaled to [-1, 1].
 
     Raises:
@@ -170,7 +170,7 @@ def _solve(
     probes: int,
     max_steps: int,
 ) -> tuple[X, Float[Array, " b"]]:
-    """The state at the end of ``span``, and the integral of the flow's divergence where ``probes`` is not 0."""
+    """The state at the end of ``span``, and the integral of the flow's divergence if ``probes`` is not 0."""
     one: Any = jax.ShapeDtypeStruct(z.shape[1:], z.dtype)  # type: ignore[no-untyped-call]
     many: Any = jax.ShapeDtypeStruct((probes, *z.shape[1:]), z.dtype)  # type: ignore[no-untyped-call]
     slope = closure_converted(
@@ -182,19 +182,19 @@ def _solve(
 
 @record
 class _Slope:
-    r"""$dz / d\lambda$ of one sample, and its divergence where asked for, else 0."""
+    r"""$dz / d\lambda$ of one sample, and its divergence or 0."""
 
     denoise: Denoiser
     schedule: Schedule = static()
     divergence: bool = static()
 
     def __call__(
-        self, half: Float[Array, ""], z: Float[Array, "*d"], directions: Float[Array, "p *d"] | None
+        self, lam: Float[Array, ""], z: Float[Array, "*d"], directions: Float[Array, "p *d"] | None
     ) -> tuple[Float[Array, "*d"], Float[Array, ""]]:
-        """At half the log-SNR ``half``, in the sample's own scale."""
-        level = self.schedule.at(self.schedule.inverse_logsnr(jnp.reshape(2 * half, (1,))))
+        r"""The slope of state ``z`` at $\lambda$ = ``lam``."""
+        level = self.schedule.at(self.schedule.inverse_logsnr(jnp.reshape(2 * lam, (1,))))
         scale = jnp.hypot(level.alpha, level.sigma)[0]
-        a = jnp.sqrt(jax.nn.sigmoid(2 * half))
+        a = jnp.sqrt(jax.nn.sigmoid(2 * lam))
 
         def flow(z: Array) -> Array:
             x = (scale * z)[None]
@@ -218,7 +218,7 @@ def _integrate(
     def solve(z: Array, key: Array | None) -> tuple[Array, Array]:
         directions = None if key is None else jax.random.rademacher(key, (probes, *z.shape), z.dtype)
         solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda half, state, _: slope(half, state[0], directions)),
+            diffrax.ODETerm(lambda lam, state, _: slope(lam, state[0], directions)),
             diffrax.Tsit5(),
             t0=span[0],
             t1=span[1],
@@ -234,7 +234,7 @@ def _integrate(
 
 
 def _with_divergence(flow: Callable[[Array], Array], z: Array, directions: Array | None) -> tuple[Array, Array]:
-    """The flow, and its divergence: exact, or as the mean of ``v . J v`` over ``directions``."""
+    """The flow and its divergence: exact, or the mean of ``v . J v`` over ``directions``."""
     slope, push = jax.linearize(flow, z)
     if directions is None:
         basis = jnp.eye(z.size, dtype=z.dtype).reshape(z.size, *z.shape)

@@ -1,11 +1,11 @@
-r"""Closure conversion: a function as code, and as arguments the arrays that it reads at present.
+r"""Closure conversion: a function as code that takes the arrays it closes over as arguments.
 
-``jax.jit`` traces a function once and keeps for good what the function closed over then. A walk is compiled for its
-denoiser's code alone: a function or a network may change its arrays between two walks, or be made anew, and the walk
-that was compiled before runs with the arrays of now.
+``jax.jit`` traces a function once and bakes in the arrays that it closed over then. The sampling loop is compiled for
+the denoiser's code only: a function or a network may change its arrays between two runs, or be another object with the
+same code, and the compiled loop runs with its present arrays.
 
-A record of values has its arrays in its leaves already and stays as it is. All else is traced at each call, which takes
-the host as long as tracing the network once.
+A record of values holds its arrays in its leaves already and is returned as it is. Anything else is traced at each
+call, at the host's cost of tracing the network once.
 """
 
 import dataclasses
@@ -28,16 +28,16 @@ CONSTANTS: Final = (type, Enum, type(None))
 
 
 def closure_converted(function: F, *examples: Any, beside: object = None) -> F:  # noqa: ANN401 -- any pytrees
-    """``function`` as a pytree that computes the same from its leaves alone; its structure is equal for equal code.
+    """Convert ``function`` to a pytree that computes the same from its leaves; equal code has equal structure.
 
     Args:
-        function: pure, from arrays to arrays; what it closes over is read now.
-        *examples: arguments of the shapes and dtypes that it will be called with; arrays or ``jax.ShapeDtypeStruct``.
-        beside: what else enters the same compiled function. Where anything is being differentiated, a function with a
-            gradient of its own (``jax.custom_vjp``) is equal to itself alone.
+        function: pure, from arrays to arrays; the arrays that it closes over are read now.
+        *examples: arguments with the shapes and dtypes of later calls; arrays or ``jax.ShapeDtypeStruct``.
+        beside: the other arguments of the same compiled function. If any of them is traced, a function with a custom
+            gradient (``jax.custom_vjp``) equals only itself.
 
     Raises:
-        ValueError: if the function changes a module's state, as dropout and batch normalisation do in training.
+        ValueError: if the function changes a module's state, as dropout and batch normalization do in training.
     """
     function = traceable(function)
     if is_value(function):
@@ -46,7 +46,7 @@ def closure_converted(function: F, *examples: Any, beside: object = None) -> F: 
     try:
         closed, shape = jax.make_jaxpr(traced, return_shape=True)(traced.data, *examples)
     except Exception as error:
-        # Flax's own error, which is no dependency of this package.
+        # An error of Flax, which this package does not depend on.
         if "trace level" not in str(error):
             raise
         raise ValueError(
@@ -55,19 +55,19 @@ def closure_converted(function: F, *examples: Any, beside: object = None) -> F: 
         ) from error
     if changed := traced.changed(closed.jaxpr):
         raise ValueError(
-            "a denoiser must not change its own state, as dropout and batch normalisation do in training: call the "
+            "a denoiser must not change its own state, as dropout and batch normalization do in training: call the "
             f"module's eval() first; got changes of {', '.join(changed)}"
         )
     arrays = (*map(_plain, closed.consts), *traced.data)
     known = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arrays, examples, beside)))
-    # Compiled walks keep the code, which since JAX 0.12 would keep the constants too.
+    # Compiled loops hold on to the code, which since JAX 0.12 would hold the constants too.
     code = Code(ClosedJaxpr(closed.jaxpr, [None] * len(closed.consts)).jaxpr, gradients=not known)
     return cast("F", _Converted(arrays, code, jax.tree.structure(shape[0])))
 
 
 @record
 class _Converted:
-    """Code with the arrays that it reads; called like the function that it came from."""
+    """Code and its arrays, called like the original function."""
 
     arrays: tuple[Any, ...]
     code: Code = static()
@@ -81,31 +81,31 @@ class _Converted:
 
 
 class _Traced:
-    """A function with its arrays taken out, to be traced once; notes which of them a call replaces."""
+    """A function with its arrays as an argument, for one trace; records which of them a call replaces."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        # Numbers of records are data as under jit; those of other classes may decide what their code does.
+        # Numbers in records are data, as under jit; those of other classes may control their code.
         function = jax.tree.map(_as_data, function, is_leaf=_foreign)
         self._leaves, self._tree = jax.tree.flatten(function)
-        self._places = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, jax.Array)]
+        self._indices = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, jax.Array)]
         self._replaced: list[tuple[str, int]] = []
-        self.data = [self._leaves[i] for i in self._places]
+        self.data = [self._leaves[i] for i in self._indices]
 
     def __call__(self, data: Sequence[jax.Array], *args: Any) -> tuple[Any, list[Any]]:  # noqa: ANN401
         leaves = list(self._leaves)
-        for i, array in zip(self._places, data, strict=True):
+        for i, array in zip(self._indices, data, strict=True):
             leaves[i] = array
         inside = jax.tree.unflatten(self._tree, leaves)
         paths = [path for path, _ in jax.tree.leaves_with_path(inside)]
         out = inside(*args)
         after = dict(jax.tree.leaves_with_path(inside))
-        news = [(k, after.get(paths[i], data[k])) for k, i in enumerate(self._places)]
+        news = [(k, after.get(paths[i], data[k])) for k, i in enumerate(self._indices)]
         replaced = [(k, new) for k, new in news if new is not data[k]]
-        self._replaced = [(jax.tree_util.keystr(paths[self._places[k]]), k) for k, _ in replaced]
+        self._replaced = [(jax.tree_util.keystr(paths[self._indices[k]]), k) for k, _ in replaced]
         return out, [new for _, new in replaced]
 
     def changed(self, jaxpr: Jaxpr) -> list[str]:
-        """Names of the arrays that a call really changes: some transformations put back what they took."""
+        """Names of the arrays that a call changes; some transformations restore what they replace."""
         last = jaxpr.outvars[len(jaxpr.outvars) - len(self._replaced) :]
         return [
             name
@@ -115,7 +115,7 @@ class _Traced:
 
 
 def _origin(jaxpr: Jaxpr, var: Var | Literal) -> Var | Literal:
-    """The variable that ``var`` is a copy of, through calls that hand on an argument."""
+    """The variable that ``var`` copies, followed through calls that return an argument."""
     makers = {out: (eqn, i) for eqn in jaxpr.eqns for i, out in enumerate(eqn.outvars)}
     while isinstance(var, Var) and var in makers:
         eqn, i = makers[var]
@@ -144,11 +144,11 @@ def _plain(constant: Any) -> Any:  # noqa: ANN401 -- an array of any kind
 
 
 def is_value(x: object) -> bool:
-    """Whether ``x`` computes from its leaves, and is otherwise known by what it is equal to.
+    """Return whether ``x`` is determined by its leaves and, apart from these, by equality.
 
-    Records and ``jax.tree_util.Partial`` are, if their parts are; of other callables those that hash and have an
-    equality of their own, such as frozen dataclasses. A function, a module or an object with a method ``__call__``
-    is not: what is behind it may change.
+    Records and ``jax.tree_util.Partial`` are, if their parts are; of other callables those that hash and define
+    equality, such as frozen dataclasses. A function, a module or an object with a method ``__call__`` is not: its state
+    may change.
     """
     if isinstance(x, tuple | list):
         return all(map(is_value, x))
@@ -165,7 +165,7 @@ def is_value(x: object) -> bool:
 
 
 def _equates(x: object) -> bool:
-    """Whether all that ``x`` stands for is known by its equality."""
+    """Return whether equality of ``x`` implies equal behavior."""
     if isinstance(x, MethodType):
         return _equates(x.__self__)
     if isinstance(x, CONSTANTS):

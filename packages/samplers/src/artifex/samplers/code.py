@@ -1,7 +1,7 @@
-r"""A traced function as a value: two traces of the same computation are equal, whatever objects they came from.
+r"""Traced functions as values: two traces of the same computation are equal, whatever objects they come from.
 
-``jax.jit`` finds a compiled program again by what its static arguments are equal to. Jaxprs are equal to themselves
-alone; a ``Code`` compares their equations, with variables numbered in the order in which they appear.
+``jax.jit`` looks up compiled programs by the equality of static arguments. A jaxpr equals only itself; a ``Code``
+compares equations, with variables numbered in order of appearance.
 """
 
 from collections.abc import Hashable, Mapping
@@ -12,19 +12,19 @@ import numpy as np
 from jax.extend import core
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 
-# Since JAX 0.12 both are one class, and this name of it has no type.
+# Since JAX 0.12 both are the same class, and this name of it is untyped.
 ClosedJaxpr: Any = vars(core)["ClosedJaxpr"]
 GRADIENTS: Final = ("custom_jvp_call", "custom_vjp_call")
-"""Primitives whose parameters hold functions that are made anew by each trace, and matter to gradients alone."""
+"""Primitives whose parameters hold functions that each trace creates again and only gradients use."""
 
 
 class Code:
-    """A jaxpr that is equal to others of the same equations.
+    """A jaxpr that equals others with the same equations.
 
     Args:
-        jaxpr: an open one: its constants are arguments.
-        gradients: whether it may be differentiated. Functions with gradients of their own (``jax.custom_jvp``,
-            ``jax.custom_vjp``) are then equal to themselves alone.
+        jaxpr: with its constants as arguments.
+        gradients: whether it may be differentiated. Functions with custom gradients (``jax.custom_jvp``,
+            ``jax.custom_vjp``) then equal only themselves.
     """
 
     def __init__(self, jaxpr: Jaxpr, *, gradients: bool = True) -> None:
@@ -40,7 +40,7 @@ class Code:
 
 
 class Same:
-    """Anything, equal to itself alone; it is held on to, so that no later object takes its place."""
+    """Identity as equality; holds a reference, so that no later object can reuse the id."""
 
     def __init__(self, thing: object) -> None:
         self._thing = thing
@@ -80,13 +80,13 @@ def _jaxpr(jaxpr: Jaxpr, gradients: bool) -> Hashable:
 
 
 def _value(x: Any, gradients: bool) -> Hashable:  # noqa: ANN401 -- a parameter of any primitive
-    """``x`` as something that is equal for equal meaning."""
+    """A hashable that is equal for equal meanings of ``x``."""
     if isinstance(x, Jaxpr | ClosedJaxpr):
         return _jaxpr(getattr(x, "jaxpr", x), gradients), tuple(map(Same, getattr(x, "consts", ())))
     if isinstance(x, np.ndarray | np.generic):
         return x.shape, x.dtype, x.tobytes()
     if isinstance(x, float):
-        return float, x.hex()  # 0.0 and -0.0 are equal, and not the same number
+        return float, x.hex()  # 0.0 == -0.0, but they are different numbers
     if isinstance(x, tuple | list):
         return type(x), tuple(_value(part, gradients) for part in x)
     if isinstance(x, Mapping):

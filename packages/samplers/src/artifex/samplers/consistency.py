@@ -1,4 +1,4 @@
-r"""Multistep sampling of consistency models: clean, add fresh noise, clean again."""
+r"""Multistep sampling of consistency models."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class MultistepConsistency:
-    r"""No old noise: $x_b = \alpha_b (\hat x_0 + \sqrt{\rho_b^2 - \rho_0^2}\, z)$ with $\rho = \sigma / \alpha$.
+    r"""Predict $x_0$, add fresh noise, repeat: $x_b = \alpha_b (\hat x_0 + \sqrt{\rho_b^2 - \rho_0^2}\, z)$.
 
-    With $\rho_0 = 0$ this is the sampler of latent consistency models.
+    Here $\rho = \sigma / \alpha$. With $\rho_0 = 0$ this is the sampler of latent consistency models.
 
     Attributes:
-        sigma_min: $\rho_0$, the noise that a prediction still holds, at least 0.
+        sigma_min: $\rho_0$, the noise left in a prediction, at least 0.
 
     Raises:
         ValueError: if ``sigma_min`` is negative.
@@ -32,8 +32,8 @@ class MultistepConsistency:
         check_number("sigma_min", self.sigma_min, 0)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps = steps_along(schedule, times)
-        none = np.zeros(steps.steps)
+        zero = np.zeros(len(steps))
         noise = np.sqrt(np.maximum(steps.b.sigma**2 - (steps.b.alpha * self.sigma_min) ** 2, 0.0))
-        return tabulate(steps.a, steps.end, np.column_stack([none, none, steps.b.alpha]), noise)
+        return tabulate(steps.a, steps.end, np.column_stack([zero, zero, steps.b.alpha]), noise)

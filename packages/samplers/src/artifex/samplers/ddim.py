@@ -1,4 +1,4 @@
-r"""DDIM, from deterministic (``eta = 0``) to the DDPM ancestor (``eta = 1``)."""
+r"""DDIM, from deterministic (``eta = 0``) to ancestral as DDPM (``eta = 1``)."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from artifex.schedules.arrays import HostArray, T, array_namespace
 
 
 def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T, T, T]:
-    r"""The factors of $x_t$, of $\hat x_0$ and of fresh noise in the step from ``t`` to ``s``; see ``DDIM``.
+    r"""Coefficients of $x_t$, $\hat x_0$ and fresh noise in the step from ``t`` to ``s``; see ``DDIM``.
 
     Raises:
-        ValueError: if ``eta`` is known to lie outside of [0, 1].
+        ValueError: if a concrete ``eta`` lies outside of [0, 1].
     """
     check_number("eta", eta, 0, 1)
     xp = array_namespace(t.alpha)
@@ -26,13 +26,13 @@ def ddim_weights(t: NoiseLevel[T], s: NoiseLevel[T], eta: float | T) -> tuple[T,
 
 @dataclass(frozen=True)
 class DDIM:
-    r"""Keeps the noise that is there, and replaces a part of it by fresh noise where ``eta`` is not 0.
+    r"""Keep the predicted noise, or with ``eta`` replace a part of it by fresh noise.
 
     $$x_s = \alpha_s \hat x_0 + \sigma_s\big(\sqrt{1 - \eta^2 \tau}\,\hat\epsilon + \eta \sqrt{\tau}\, z\big),\quad
       \tau = 1 - \Big(\frac{\alpha_t \sigma_s}{\alpha_s \sigma_t}\Big)^2,\quad
       \hat\epsilon = \frac{x_t - \alpha_t \hat x_0}{\sigma_t}$$
 
-    On the discrete chain ``eta = 1`` is DDPM with the small variance, respaced where times are left out.
+    On the discrete chain ``eta = 1`` is DDPM with the small variance, on the sub-sequence of times that is used.
 
     Attributes:
         eta: scales the standard deviation of the fresh noise, in [0, 1].
@@ -49,7 +49,7 @@ class DDIM:
         check_number("eta", self.eta, 0, 1)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step, over ``x_e`` and the newest $x_0$."""
+        """One row per step, over ``x_e`` and the newest $x_0$."""
         steps = steps_along(schedule, times)
         keep, clean, noise = ddim_weights(steps.a, steps.b, self.eta)
         return tabulate(steps.a, steps.end, np.stack([keep, np.zeros_like(keep), clean], axis=1), noise)

@@ -16,19 +16,20 @@ VarianceType = Literal["fixed_small", "fixed_large", "learned_range"]
 
 @dataclass(frozen=True)
 class DDPM:
-    r"""Each step draws from the posterior $q(x_s \mid x_t, \hat x_0)$ of the chain.
+    r"""Draw each step from the posterior $q(x_s \mid x_t, \hat x_0)$ of the chain.
 
     $$\alpha_{ts} = \alpha_t / \alpha_s,\quad \beta = \sigma_t^2 - \alpha_{ts}^2 \sigma_s^2,\qquad
       x_s = \frac{\alpha_s \beta}{\sigma_t^2} \hat x_0 + \frac{\alpha_{ts} \sigma_s^2}{\sigma_t^2} x_t + s z$$
 
-    Here $s^2 = \beta \sigma_s^2 / \sigma_t^2$ (small: the posterior's) or $s^2 = \beta$ (large). Where times are left
-    out of a discrete chain this is the posterior of the sub-sequence. A step that ends on clean data adds no noise.
+    The variance is $s^2 = \beta \sigma_s^2 / \sigma_t^2$ (fixed_small: the posterior's) or $s^2 = \beta$
+    (fixed_large). On a part of a discrete chain's times this is the posterior of the sub-sequence. A step to clean data
+    adds no noise.
 
-    Learned, it lies between the two on the scale of logarithms, at the place $(v + 1) / 2$ that the network gives for
-    each number of a sample: the denoiser must give $[x_0, v]$. Beyond [-1, 1] the line goes on.
+    With learned_range, $\log s^2$ is interpolated between the two at $(v + 1) / 2$, elementwise, and extrapolated for
+    $v$ outside of [-1, 1]; the denoiser must return $[x_0, v]$.
 
     Attributes:
-        variance_type: ``"fixed_small"``, ``"fixed_large"`` or ``"learned_range"``.
+        variance_type: ``"fixed_small"``, ``"fixed_large"`` or ``"learned_range"``, as in diffusers.
 
     Raises:
         ValueError: for another ``variance_type``.
@@ -46,7 +47,7 @@ class DDPM:
             )
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step, over ``x_e`` and the newest $x_0$."""
+        """One row per step, over ``x_e`` and the newest $x_0$."""
         steps = steps_along(schedule, times)
         t, alpha, sigma = steps.a, steps.b.alpha, steps.b.sigma
         ratio = t.alpha / alpha

@@ -24,15 +24,15 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class DEIS:
-    r"""DEIS: the polynomial through the last predictions in another variable than $\rho$, integrated over $\rho$.
+    r"""DEIS: the polynomial through the last predictions in another variable, integrated over $\rho$.
 
-    In time (tAB-DEIS) the integrals are Gauss and Legendre's with 32 points. In $\lambda = -\log \rho$ they are exact,
-    as a multistep DPM-Solver's, and a closed last step is of first order.
+    Over the time (tAB-DEIS) the integrals are Gauss-Legendre quadratures of 32 points. Over $\log \rho$ they are exact,
+    as those of a multistep DPM-Solver, and a closed last step is of first order.
 
     Attributes:
         order: 1, 2 or 3.
-        variable: ``"time"`` or ``"logrho"``.
-        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        variable: ``"time"``, or ``"logrho"`` as in diffusers.
+        lower_order_final: whether the order falls to 1 over the last steps; None: only with fewer than 15 steps.
 
     Raises:
         ValueError: for another ``order`` or ``variable``.
@@ -50,18 +50,18 @@ class DEIS:
             raise ValueError(f"variable must be 'time' or 'logrho', got {self.variable!r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps, count = steps_along(schedule, times), self.order - 1
         if self.variable == "logrho":
             orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
-            weights = difference_weights(steps.nodes(count), moments(-steps.h, count), orders)
-            return multistep_eps(steps, steps.b.sigma[:, None] * weights)
-        place, share = unit_quadrature()
-        rho = steps.rho[:, None] + place * np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 0.0)[:, None]
-        span = steps.b.t - steps.a.t  # infinite where a schedule has its clean end at infinity
+            coefficients = difference_weights(steps.nodes(count), moments(-steps.h, count), orders)
+            return multistep_eps(steps, steps.b.sigma[:, None] * coefficients)
+        points, weights = unit_quadrature()
+        rho = steps.rho[:, None] + points * np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 0.0)[:, None]
+        span = steps.b.t - steps.a.t  # infinite if the schedule reaches clean data only at infinity
         width = np.where(np.isfinite(span), span, 1.0)
         time = steps.a.t.astype(np.float64)
         along = (schedule.inverse_logsnr(-2 * np.log(rho)) - time[:, None]) / width[:, None]
-        known = np.isfinite(span)[:, None]
-        integrals = np.where(known, columns([along**m @ share for m in range(1, count + 1)], steps.steps), 0.0)
+        finite = np.isfinite(span)[:, None]
+        integrals = np.where(finite, columns([along**m @ weights for m in range(1, count + 1)], len(steps)), 0.0)
         return adams_bashforth(steps, self.order, time, width, integrals, self.lower_order_final)

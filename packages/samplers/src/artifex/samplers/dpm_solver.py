@@ -1,4 +1,4 @@
-r"""DPM-Solver: exponential integrators in the log-SNR that extrapolate the noise.
+r"""DPM-Solver: exponential integrators in the log-SNR, with polynomials through the predicted noise.
 
 $$x_b = \frac{\alpha_b}{\alpha_a} x_a - \sigma_b h \int_0^1 e^{(1-\tau) h}\, \hat\epsilon(\lambda_a + \tau h)\, d\tau$$
 """
@@ -25,9 +25,10 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class DPMSolverSinglestep:
-    r"""DPM-Solver-1, -2 and -3: as many calls of the network in a step as the order, and no memory between steps.
+    r"""DPM-Solver-1, -2 and -3: ``order`` calls of the network per step, and no memory between steps.
 
-    The calls lie at $\lambda_a + r h$ with $r = 0$; $0, 1/2$; or $0, 1/3, 2/3$. Closed steps are of first order.
+    The network is called at $\lambda_a + r h$ with $r = 0$; $0, 1/2$; or $0, 1/3, 2/3$. Closed steps are of first
+    order.
 
     Attributes:
         order: 1, 2 or 3.
@@ -44,7 +45,7 @@ class DPMSolverSinglestep:
         check_order(self.order, 3)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """``order`` rows a step."""
+        """``order`` rows per step."""
         steps = steps_along(schedule, times)
         if self.order == 1:
             return singlestep(steps, [])
@@ -62,23 +63,22 @@ class DPMSolverSinglestep:
 
 @dataclass(frozen=True)
 class DPMSolverMultistep:
-    r"""DPM-Solver in its multistep form: one call a step, and a polynomial in $\lambda$ through the last predictions.
+    r"""Multistep DPM-Solver: one call per step, and a polynomial in $\lambda$ through the last predictions.
 
     $$x_b = \frac{\alpha_b}{\alpha_a} x_a -
       (1 + \eta)\, \sigma_b (M_0 \hat\epsilon + M_1 \hat\epsilon' + M_2 \hat\epsilon'') +
       \sigma_b \sqrt{\eta\, (e^{2h} - 1)}\, z,\qquad M_m = h \int_0^1 e^{(1-\tau) h} \tau^m d\tau$$
 
-    Closed steps are of first order and draw no noise. With ``eta`` this is the SDE form, whose noise meets the path's
-    as $h$ falls and not before: a step of $h > \log 3$ makes the old noise longer. ``DPMSolverPPMultistep`` is
-    free of it.
+    Closed steps are of first order and draw no noise. With ``eta`` this is the SDE form, whose marginals are right only
+    in the limit of small $h$: a step of $h > \log 3$ amplifies the old noise. ``DPMSolverPPMultistep`` is not affected.
 
     Attributes:
         order: 1, 2 or 3.
         eta: 0 for the probability flow, 1 for the reverse SDE.
-        solver_type: $M_1$ of second-order steps: ``"midpoint"`` takes $M_0 / 2$, ``"heun"`` the integral.
-        diffusers_compat: whether $M_2$ is halved, as in diffusers, which costs the third order; see
+        solver_type: $M_1$ of second-order steps: $M_0 / 2$ for ``"midpoint"``, the integral for ``"heun"``.
+        diffusers_compat: whether $M_2$ is halved, as in diffusers, which reduces the third order to the second; see
             ``DPMSolverPPMultistep``.
-        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        lower_order_final: whether the order falls to 1 over the last steps; None: only with fewer than 15 steps.
         euler_at_final: whether the last step alone is of first order.
 
     Raises:
@@ -100,7 +100,7 @@ class DPMSolverMultistep:
         check_solver_type(self.solver_type)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps = steps_along(schedule, times)
         orders = steps.orders(self.order, lower_order_final=self.lower_order_final, euler_at_final=self.euler_at_final)
         integrals = solver_moments(-steps.h, orders, self.order - 1, self.solver_type, self.diffusers_compat)
@@ -109,6 +109,6 @@ class DPMSolverMultistep:
         )
         if self.eta == 0:
             return multistep_eps(steps, older)
-        extra_eps, gone = np.where(steps.finite, steps.drift, 0.0), 1 - steps.exp_neg_h**2
-        noise = np.where(steps.finite, steps.rho * steps.b.alpha * np.sqrt(self.eta * gone), 0.0)
+        extra_eps, lost = np.where(steps.finite, steps.drift, 0.0), 1 - steps.exp_neg_h**2
+        noise = np.where(steps.finite, steps.rho * steps.b.alpha * np.sqrt(self.eta * lost), 0.0)
         return multistep_eps(steps, older, self.eta * extra_eps, noise)

@@ -1,4 +1,4 @@
-r"""EDM's stochastic sampler: a little more noise before each of Heun's steps."""
+r"""EDM's stochastic sampler: Heun's steps with added noise before each."""
 
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -15,20 +15,20 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class EDMStochastic:
-    r"""Raises the noise from $\rho$ to $\hat\rho = (1 + \gamma) \rho$, then takes a step of Heun's from there.
+    r"""Raise the noise from $\rho$ to $\hat\rho = (1 + \gamma) \rho$, then take a step of Heun's from there.
 
     $$\gamma = \min(S_\mathrm{churn} / N, \sqrt 2 - 1)\ \text{for}\ S_\mathrm{tmin} \le \rho \le S_\mathrm{tmax},\quad
       \hat x / \hat\alpha = x / \alpha + \sqrt{\hat\rho^2 - \rho^2}\, S_\mathrm{noise} z,\qquad \rho = \sigma / \alpha$$
 
-    The walk starts at the raised level: what is added to pure noise is pure noise. A schedule that ends below
-    $\hat\rho$ limits it.
+    The run starts at the raised level, because pure noise with noise added is pure noise. $\hat\rho$ is limited to the
+    range of the schedule.
 
     Attributes:
-        s_churn: $S_\mathrm{churn}$, at least 0; with 0 this is ``Heun``.
+        s_churn: $S_\mathrm{churn}$, at least 0; 0 is ``Heun``.
         s_tmin: $S_\mathrm{tmin}$.
         s_tmax: $S_\mathrm{tmax}$.
         s_noise: $S_\mathrm{noise}$, positive.
-        step: ``"heun"`` as published; ``"euler"`` and ``"dpm2"`` take that method's steps, see ``Euler`` and ``DPM2``.
+        step: ``"heun"`` as published; ``"euler"`` and ``"dpm2"`` take the steps of ``Euler`` and ``DPM2``.
 
     Raises:
         ValueError: if a setting lies outside of its range.
@@ -53,11 +53,11 @@ class EDMStochastic:
             raise ValueError(f"step must be 'heun', 'euler' or 'dpm2', got {self.step!r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """The rows of its steps; the last of each adds the noise that the next step starts with."""
+        """The rows of its steps; the last row of each adds the noise of the next step."""
         steps = steps_along(schedule, times)
         start = self._raised(schedule, steps)
         raised = StepSequence(a=start, b=steps.b, end=steps.end)
-        scale, noise = np.ones(steps.steps), np.zeros(steps.steps)
+        scale, noise = np.ones(len(steps)), np.zeros(len(steps))
         scale[:-1] = start.alpha[1:] / steps.a.alpha[1:]
         added = np.maximum(start.sigma[1:] ** 2 - (scale[:-1] * steps.a.sigma[1:]) ** 2, 0.0)
         noise[:-1] = self.s_noise * np.sqrt(np.where(start.t[1:] == steps.a.t[1:], 0.0, added))
@@ -65,7 +65,7 @@ class EDMStochastic:
         return singlestep(raised, stages, single=steps.b.sigma == 0, scale=scale, noise=noise)
 
     def _stages(self, schedule: Schedule, steps: StepSequence) -> list[Stage]:
-        """What follows the first call of a step."""
+        """The stages after the first call of a step."""
         if self.step == "euler":
             return []
         if self.step == "dpm2":
@@ -73,9 +73,9 @@ class EDMStochastic:
         return [Stage(steps.b, (steps.b.alpha - steps.a.alpha) / 2, (steps.b.sigma - steps.a.sigma) / 2)]
 
     def _raised(self, schedule: Schedule, steps: StepSequence) -> NoiseLevel[HostArray]:
-        """The levels that the steps start from."""
+        """The raised levels that the steps start from."""
         inside = (steps.a.alpha > 0) & (steps.rho >= self.s_tmin) & (steps.rho <= self.s_tmax)
         if self.s_churn == 0 or not inside.any():
             return steps.a
-        gamma = np.where(inside, min(self.s_churn / steps.steps, sqrt(2) - 1), 0.0)
+        gamma = np.where(inside, min(self.s_churn / len(steps), sqrt(2) - 1), 0.0)
         return choose(inside, schedule.at(schedule.inverse_logsnr(-2 * np.log(steps.rho * (1 + gamma)))), steps.a)

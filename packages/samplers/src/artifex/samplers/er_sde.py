@@ -1,4 +1,4 @@
-r"""ER-SDE: solvers of a family of reverse SDEs with any amount of noise."""
+r"""ER-SDE: solvers of extended reverse-time SDEs, with an adjustable amount of noise."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class ERSDE:
-    r"""Keeps the share $q = g(\rho_b) / g(\rho_a)$ of the noise, with $g(\rho) = e^{\rho^p} + c$ and $\phi = \rho g$.
+    r"""Keep the fraction $q = g(\rho_b) / g(\rho_a)$ of the noise, with $g(\rho) = e^{\rho^p} + c$ and $\phi = \rho g$.
 
     $$x_b / \alpha_b = \frac{\phi(\rho_b)}{\phi(\rho_a)} \frac{x_a}{\alpha_a} + \int \hat x_0\, d(\ldots) +
       \sqrt{\rho_b^2 - \rho_a^2 \phi(\rho_b)^2 / \phi(\rho_a)^2}\, z,\qquad
@@ -25,8 +25,8 @@ class ERSDE:
     Attributes:
         order: 1, 2 or 3.
         power: p, positive.
-        offset: c, at least 0; a larger one draws less noise.
-        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        offset: c, at least 0; larger values draw less noise.
+        lower_order_final: whether the order falls to 1 over the last steps; None: only with fewer than 15 steps.
 
     Raises:
         ValueError: if a setting lies outside of its range.
@@ -45,23 +45,23 @@ class ERSDE:
             raise ValueError(f"power must be positive and offset at least 0, got {self.power} and {self.offset}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps, count = steps_along(schedule, times), self.order - 1
         orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
         rho, target = steps.rho, steps.b.sigma / steps.b.alpha
-        share = np.where(steps.a.alpha > 0, np.exp(self._log_g(target) - self._log_g(rho)), 0.0)
+        kept = np.where(steps.a.alpha > 0, np.exp(self._log_g(target) - self._log_g(rho)), 0.0)
 
-        place, weight = unit_quadrature()
-        u = rho[:, None] * np.exp(-steps.h[:, None] * place)
+        points, weight = unit_quadrature()
+        u = rho[:, None] * np.exp(-steps.h[:, None] * points)
         width = np.where(steps.finite, target - rho, -1.0)
         tau = (u - rho[:, None]) / width[:, None]
         fall = np.exp(self._log_g(target)[:, None] - self._log_g(u)) * (steps.h * target / width)[:, None]
         integrals = [1 + m * (tau ** (m - 1) * fall) @ weight for m in range(1, count + 1)]
-        places = (steps.older(rho, count) - rho[:, None]) / width[:, None]
-        weights = difference_weights(places, columns(integrals, steps.steps), orders)
-        return multistep(steps, steps.b.alpha[:, None] * weights, share)
+        nodes = (steps.older(rho, count) - rho[:, None]) / width[:, None]
+        weights = difference_weights(nodes, columns(integrals, len(steps)), orders)
+        return multistep(steps, steps.b.alpha[:, None] * weights, kept)
 
     def _log_g(self, rho: HostArray) -> HostArray:
-        """The logarithm of g, which itself would overflow."""
+        r"""$\log g$; $g$ itself would overflow."""
         offset = np.log(self.offset) if self.offset else -np.inf
         return np.logaddexp(rho**self.power, offset)

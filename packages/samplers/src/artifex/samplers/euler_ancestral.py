@@ -1,4 +1,4 @@
-r"""Euler's method with fresh noise in every step, and the pieces that other ancestral methods share."""
+r"""Euler's method with fresh noise in every step, and helpers for other ancestral methods."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class EulerAncestral:
-    r"""Euler to a lower level, and fresh noise back up to the one that is due.
+    r"""Euler to a lower level, then fresh noise back up to the step's own.
 
     $$\rho_\uparrow = \min\Big(\rho_b,\ \eta \rho_b \sqrt{1 - \rho_b^2 / \rho_a^2}\Big),\quad
       \rho_\downarrow^2 = \rho_b^2 - \rho_\uparrow^2,\quad
@@ -36,21 +36,21 @@ class EulerAncestral:
         check_number("eta", self.eta, 0)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps = steps_along(schedule, times)
-        return multistep(steps, share=ancestral_share(steps.exp_neg_h, self.eta))
+        return multistep(steps, noise_kept=ancestral_fraction(steps.exp_neg_h, self.eta))
 
 
-def ancestral_share(shrink: HostArray, eta: float) -> HostArray:
-    r"""How much of the old noise an ancestral step keeps: $\rho_\downarrow / \rho_b$, from $\rho_b / \rho_a$."""
-    share: HostArray = np.sqrt(np.maximum(1 - eta**2 * (1 - shrink) * (1 + shrink), 0.0))
-    return share
+def ancestral_fraction(exp_neg_h: HostArray, eta: float) -> HostArray:
+    r"""The fraction of noise that an ancestral step keeps, $\rho_\downarrow / \rho_b$, from $\rho_b / \rho_a$."""
+    kept: HostArray = np.sqrt(np.maximum(1 - eta**2 * (1 - exp_neg_h) * (1 + exp_neg_h), 0.0))
+    return kept
 
 
-def descend(steps: StepSequence, eta: float) -> tuple[StepSequence, HostArray | None]:
-    """The path whose steps end as much lower as fresh noise brings them up again, and that noise."""
+def lower_ends(steps: StepSequence, eta: float) -> tuple[StepSequence, HostArray | None]:
+    """Lower the end of each step by the fresh noise of an ancestral step; return the steps and that noise."""
     if eta == 0:
         return steps, None
-    share = ancestral_share(steps.exp_neg_h, eta)
-    low = NoiseLevel(t=steps.b.t, alpha=steps.b.alpha, sigma=steps.b.sigma * share)
-    return StepSequence(a=steps.a, b=low, end=steps.end), steps.b.sigma * np.sqrt((1 - share) * (1 + share))
+    kept = ancestral_fraction(steps.exp_neg_h, eta)
+    low = NoiseLevel(t=steps.b.t, alpha=steps.b.alpha, sigma=steps.b.sigma * kept)
+    return StepSequence(a=steps.a, b=low, end=steps.end), steps.b.sigma * np.sqrt((1 - kept) * (1 + kept))

@@ -33,7 +33,7 @@ def generate(
         schedule: the path.
         times: the grid, noise first, such as ``schedule.times(steps)``.
         shape: ``(batch, ...)``.
-        key: one key, or one a sample, split into that of the start and that of the steps.
+        key: one key, or one per sample, split into that of the start and that of the steps.
         dtype: of the samples.
 
     Raises:
@@ -50,28 +50,28 @@ def generate(
 def prior(
     tableau: Tableau[HostArray] | Tableau[Array], shape: tuple[int, ...], key: AnyKey, dtype: jnp.dtype = FLOAT32
 ) -> X:
-    r"""Draw the start of a walk without data: $\sigma z$ at the table's first level.
+    r"""Draw the initial state without data: $\sigma z$ at the table's first level.
 
     Args:
-        tableau: the walk.
+        tableau: the sampler's table.
         shape: ``(batch, ...)``.
-        key: one key, or one a sample.
+        key: one key, or one per sample.
         dtype: of the result.
 
     Raises:
-        ValueError: if the first level is known to hold no more noise than data of unit size, $\sigma \le \alpha$: such
-            a walk begins at data, see ``start_from``.
+        ValueError: if a concrete first level has no more noise than data of unit size, $\sigma \le \alpha$; to begin
+            at data, see ``start_from``.
     """
     check_noise(tableau)
     return _noise(tableau, shape, key, dtype)
 
 
 def check_noise(tableau: Tableau[HostArray] | Tableau[Array]) -> None:
-    """Raise a ValueError if a walk is known to begin where there is no more noise than data."""
+    """Raise a ValueError if a concrete first level has no more noise than data."""
     t, alpha, sigma = (level[0] for level in (tableau.level.t, tableau.level.alpha, tableau.level.sigma))
     if not isinstance(alpha, jax.core.Tracer) and not isinstance(sigma, jax.core.Tracer) and not sigma > alpha:
         raise ValueError(
-            f"a walk from the prior must begin in noise, with sigma above alpha, got sigma {float(sigma):.3g} and "
+            f"sampling from the prior must begin in noise, with sigma above alpha, got sigma {float(sigma):.3g} and "
             f"alpha {float(alpha):.3g} at time {float(t):g}: take the schedule's own times, schedule.times(steps), or "
             "start from data by start_from"
         )

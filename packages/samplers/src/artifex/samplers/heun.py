@@ -10,7 +10,7 @@ from artifex.schedules import Schedule
 from artifex.schedules.arrays import HostArray
 
 Parametrization = Literal["path", "ratio"]
-r"""Where a method takes means: of $x$ along $(\alpha, \sigma)$, or of $x / \alpha$ along $\sigma / \alpha$."""
+r"""The variables whose slopes are averaged: $x$ over $(\alpha, \sigma)$, or $x / \alpha$ over $\sigma / \alpha$."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Heun:
     $$x_b = x_a + (\alpha_b - \alpha_a) \tfrac12 (\hat x_0^a + \hat x_0^b)
               + (\sigma_b - \sigma_a) \tfrac12 (\hat\epsilon^a + \hat\epsilon^b)$$
 
-    So in the frame of the path: on variance-exploding levels EDM's method, on a straight path that of rectified flow,
-    and at home on any other. The frame of the ratio takes the mean in $x / \alpha$ over $\sigma / \alpha$, where only
-    $\hat\epsilon$ counts. A last step to clean data is Euler's. Order 2.
+    This is the parametrization ``"path"``: EDM's method on variance-exploding levels, Heun's for rectified flow on a
+    straight path, and defined on any other. ``"ratio"`` averages in $x / \alpha$ over $\sigma / \alpha$, where only
+    $\hat\epsilon$ enters. A last step to clean data is Euler's. Order 2.
 
     Attributes:
         parametrization: ``"path"`` or ``"ratio"``.
@@ -40,7 +40,7 @@ class Heun:
             raise ValueError(f"parametrization must be 'path' or 'ratio', got {self.parametrization!r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """Two rows a step."""
+        """Two rows per step."""
         steps = steps_along(schedule, times)
         if self.parametrization == "ratio":
             return singlestep(steps, [Stage(steps.b, noise=steps.drift / 2)])

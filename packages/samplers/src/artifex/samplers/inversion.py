@@ -1,4 +1,4 @@
-r"""DDIM inversion: from data to the noise that DDIM would have made it from."""
+r"""DDIM inversion: from data to the noise from which DDIM generates it."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class DDIMInversion:
-    r"""DDIM's steps backwards, from the last time to the first, with the network called at the noisier end ``a``.
+    r"""DDIM's steps in reverse order, with the network called at the noisier end ``a`` of each.
 
     $$x_a = \frac{\alpha_a}{\alpha_b} x_b + \Big(\sigma_a - \frac{\alpha_a}{\alpha_b} \sigma_b\Big)
       \hat\epsilon(x, a)$$
 
-    A step of DDIM from ``a`` to ``b`` is undone exactly where $x = x_a$. That is an equation for $x_a$; it is iterated
-    from $x = x_b$. So the walk may begin at clean data, where $\hat\epsilon$ would not be defined.
+    With $x = x_a$ this inverts DDIM's step from ``a`` to ``b`` exactly. It is an implicit equation for $x_a$, solved by
+    fixed-point iterations from $x = x_b$, so inversion may begin at clean data, where $\hat\epsilon$ is undefined.
 
-    The table is for the times that DDIM would walk, noise first; give the walk data at the *last* of them.
+    The times are those of DDIM, noise first; the run begins with data at the *last* of them.
 
     Attributes:
-        iterations: calls of the network a step, at least 1; 1 is the common form.
+        iterations: fixed-point iterations, each one call of the network per step; at least 1, the common form.
 
     Raises:
         ValueError: if ``iterations`` is less than 1.
@@ -39,18 +39,18 @@ class DDIMInversion:
         check_whole("iterations", self.iterations, 1)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """``iterations`` rows a step, the least noise first."""
+        """``iterations`` rows per step, the lowest noise first."""
         steps = steps_along(schedule, times)
-        turned = slice(None, None, -1)
-        back = StepSequence(a=take(steps.b, turned), b=take(steps.a, turned), end=take(steps.a, 0))
+        reverse = slice(None, None, -1)
+        back = StepSequence(a=take(steps.b, reverse), b=take(steps.a, reverse), end=take(steps.a, 0))
         ratio = back.b.alpha / back.a.alpha
         drift = back.b.sigma - ratio * back.a.sigma
         slope = drift / back.b.sigma
-        evaluate = np.zeros((back.steps, self.iterations, 3))
+        evaluate = np.zeros((len(back), self.iterations, 3))
         evaluate[..., 0], evaluate[..., 2] = slope[:, None], (-slope * back.b.alpha)[:, None]
         evaluate[:, 0, 0] += ratio
         evaluate[:, 1:, 1] = ratio[:, None]
         base = np.zeros_like(evaluate)
         base[:, 0, 0] = base[:, 1:, 1] = 1
-        rows = np.repeat(np.arange(back.steps), self.iterations)
+        rows = np.repeat(np.arange(len(back)), self.iterations)
         return tabulate(take(back.b, rows), back.end, evaluate.reshape(-1, 3), base=base.reshape(-1, 3))

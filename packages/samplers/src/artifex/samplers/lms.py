@@ -1,4 +1,4 @@
-r"""LMS: Adams and Bashforth's method on the noise, over $\rho = \sigma / \alpha$.
+r"""LMS: the Adams-Bashforth method on the noise, over $\rho = \sigma / \alpha$.
 
 $$x_b / \alpha_b = x_a / \alpha_a + \int_{\rho_a}^{\rho_b} \hat\epsilon\, d\rho$$
 """
@@ -16,7 +16,7 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class LMS:
-    r"""The polynomial in $\rho$ through the last predictions, integrated exactly. Needs no care at clean data.
+    r"""The polynomial in $\rho$ through the last predictions, integrated exactly, up to clean data.
 
     Attributes:
         order: 1 to 4.
@@ -33,9 +33,9 @@ class LMS:
         check_order(self.order, 4)
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps = steps_along(schedule, times)
         powers = np.arange(1, self.order)
-        integrals = np.broadcast_to(1 / (powers + 1), (steps.steps, self.order - 1))
+        integrals = np.broadcast_to(1 / (powers + 1), (len(steps), self.order - 1))
         width = np.where(steps.a.alpha > 0, steps.drift / steps.b.alpha, 1.0)
         return adams_bashforth(steps, self.order, steps.rho, width, integrals)

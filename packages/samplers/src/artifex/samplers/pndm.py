@@ -1,4 +1,4 @@
-r"""PNDM: Adams and Bashforth's classical coefficients on the noise, whatever the spacing."""
+r"""PNDM: the classical Adams-Bashforth coefficients on the noise, for any spacing."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -19,30 +19,29 @@ ADAMS: Final = np.array(
         [-59 / 24, 37 / 24, -9 / 24],
     ]
 )
-"""What the older slopes weigh at orders 1 to 4; the newest makes them sum to 1."""
+"""Weights of the older slopes at orders 1 to 4; with that of the newest they sum to 1."""
 HEUN: Final = np.array([[1, 0], [1 / 2, 1 / 2]])
 RUNGE_KUTTA: Final = np.array([[1 / 2, 0, 0, 0], [0, 1 / 2, 0, 0], [0, 0, 1, 0], [1 / 6, 1 / 3, 1 / 3, 1 / 6]])
-"""What slopes weigh in the steps to warm up, a line for each call of the network."""
+"""Weights of slopes in warmup steps, one row per call of the network."""
 
 
 @dataclass(frozen=True)
 class PNDM:
-    r"""PLMS: a DDIM step with the slope that four predictions give.
+    r"""PLMS: a DDIM step with a slope from four predictions.
 
     $$x_b = \frac{\alpha_b}{\alpha_a} x_a + \alpha_b (\rho_b - \rho_a)\, \frac{
       55 \hat\epsilon - 59 \hat\epsilon_{-1} + 37 \hat\epsilon_{-2} - 9 \hat\epsilon_{-3}}{24},\quad
       \rho = \sigma / \alpha$$
 
-    The coefficients are those of steps of one length in $\rho$. On grids where the length changes smoothly the method
-    is of second order.
+    The coefficients are exact for equal steps in $\rho$. On grids with smoothly varying steps the method is of second
+    order.
 
     Attributes:
         order: 1 to 4.
-        warmup: how it starts. ``"heun"`` takes the first step twice, the second time with the mean slope of its ends,
-            which costs one call more, and the order rises by one with each step; so it does after ``"euler"``, which
-            starts with Euler's step, as a walk of a single step does. ``"runge-kutta"`` takes the first steps, one
-            fewer than ``order``, by Runge and Kutta's classical method with the two middle calls at the middle of the
-            times: three calls more in each, and twelve predictions to keep.
+        warmup: the starting method. ``"heun"`` repeats the first step with the mean slope of its ends, one call more;
+            ``"euler"`` starts with Euler's step, as a single step always does; after either the order rises by one per
+            step. ``"runge-kutta"`` takes the first ``order - 1`` steps by the classical Runge-Kutta method, with the
+            two middle calls at the middle of the times: three calls more in each, and a history of twelve predictions.
 
     Raises:
         ValueError: for another ``order`` or ``warmup``.
@@ -59,56 +58,56 @@ class PNDM:
             raise ValueError(f"warmup must be 'heun', 'euler' or 'runge-kutta', got {self.warmup!r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step, and more to warm up, but not for a step from no signal or to clean data."""
+        """One row per step; more in warmup, except for steps from pure noise or to clean data."""
         steps = steps_along(schedule, times)
         orders = steps.orders(self.order, closes=False)
         older = steps.drift[:, None] * ADAMS[orders - 1]
         if self.warmup == "euler":
             return multistep_eps(steps, older)
         if self.warmup == "heun":
-            return _started(
-                schedule, steps, older, HEUN, steps.finite & (np.arange(steps.steps) < min(steps.steps - 1, 1))
+            return _with_warmup(
+                schedule, steps, older, HEUN, steps.finite & (np.arange(len(steps)) < min(len(steps) - 1, 1))
             )
-        return _started(schedule, steps, older, RUNGE_KUTTA, steps.finite & (orders < self.order))
+        return _with_warmup(schedule, steps, older, RUNGE_KUTTA, steps.finite & (orders < self.order))
 
 
-def _started(
+def _with_warmup(
     schedule: Schedule, steps: StepSequence, older: HostArray, stages: HostArray, warm: Flags
 ) -> Tableau[HostArray]:
-    r"""The table of ``older`` where some of the first steps are of another method, of one step and several calls.
+    r"""The table of ``older`` with the first steps taken by a singlestep method.
 
-    After call l of such a step, with its $\hat\epsilon_l$, the walk goes from the step's beginning by the part
-    $c_l = \sum_m s_{lm}$ of its time, with the slope $\sum_m s_{lm} \hat\epsilon_m / c_l$. Polynomials use the first
-    call alone.
+    After call l of such a step, with its $\hat\epsilon_l$, the state advances from the beginning of the step by the
+    fraction $c_l = \sum_m s_{lm}$ of its time, with the slope $\sum_m s_{lm} \hat\epsilon_m / c_l$. Polynomials use
+    only the first call.
 
     Args:
-        schedule: of the walk.
-        steps: its steps.
-        older: what the older slopes weigh, ``(steps, 3)``.
+        schedule: the schedule of the steps.
+        steps: the steps.
+        older: weights of the older slopes, ``(steps, 3)``.
         stages: s, ``(calls, calls)``, lower triangular.
-        warm: which steps are of the other method, open ones only.
+        warm: flags of the steps by the singlestep method; all must be finite.
     """
     older = np.where(warm[:, None], 0.0, older)
     calls = np.where(warm, len(stages), 1)
     first = np.cumsum(calls) - calls
     i, j = np.nonzero(older)
-    place = first[i] - first[i - j - 1] - 1
+    age = first[i] - first[i - j - 1] - 1
     plain, _ = eps_rows(steps, older)
-    history = max(place.max(initial=-1) + 1, calls.max() - 1)
+    history = max(age.max(initial=-1) + 1, calls.max() - 1)
     evaluate = np.zeros((calls.sum(), 3 + history))
     evaluate[first, :3] = plain[:, :3]
-    evaluate[first[i], 3 + place] = older[i, j]
+    evaluate[first[i], 3 + age] = older[i, j]
     base = np.zeros_like(evaluate)
-    part = stages.sum(axis=1)
-    goals = (1 - part) * steps.a.t[:, None] + part * steps.b.t[:, None]
+    fraction = stages.sum(axis=1)
+    targets = (1 - fraction) * steps.a.t[:, None] + fraction * steps.b.t[:, None]
     times = np.repeat(steps.a.t.astype(np.float64), calls)
     for step in np.flatnonzero(warm):
-        times[first[step] + np.arange(1, len(stages))] = goals[step, :-1]
+        times[first[step] + np.arange(1, len(stages))] = targets[step, :-1]
     level = schedule.at(times)
     for step in np.flatnonzero(warm):
-        a, goal, rows = take(steps.a, int(step)), schedule.at(goals[step]), first[step] + np.arange(len(stages))
-        ratio = goal.alpha / a.alpha
-        slopes = stages * ((goal.sigma - ratio * a.sigma) / part)[:, None]
+        a, target, rows = take(steps.a, int(step)), schedule.at(targets[step]), first[step] + np.arange(len(stages))
+        ratio = target.alpha / a.alpha
+        slopes = stages * ((target.sigma - ratio * a.sigma) / fraction)[:, None]
         newest = np.diag(slopes)[:, None] * eps_weights(take(level, rows))
         evaluate[rows, :3] = np.column_stack([newest[:, 0], ratio, newest[:, 1]])
         for call, row in enumerate(rows):

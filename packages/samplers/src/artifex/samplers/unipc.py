@@ -1,4 +1,4 @@
-r"""UniPC: a predictor and a corrector of one family, with one call of the network a step for both."""
+r"""UniPC: a predictor and a corrector that share one call of the network per step."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,21 +15,21 @@ from artifex.schedules.arrays import HostArray
 
 @dataclass(frozen=True)
 class UniPC:
-    r"""Predicts as DPM-Solver++ does, and corrects each state once the network has been called there.
+    r"""Predict as DPM-Solver++, and correct each state after the call of the network there.
 
-    Row ``i`` first redoes the step that led to it, now with the newest prediction as one more node at $\tau = 1$, and
-    keeps the result as the base state; then it predicts from there. Where a polynomial has one node beside its anchor,
-    its slope weighs $\tfrac12 B(h)$, with $B = h$ (``"bh1"``) or $1 - e^{-h}$ (``"bh2"``); all else is exact. A
-    corrector of order p makes the whole of order p + 1. Closed steps are of first order and stay uncorrected.
+    Row ``i`` first repeats the step that led to it, with the newest prediction as another node at $\tau = 1$, keeps the
+    result as the base state, and predicts from there. The slope of a polynomial through two nodes has the weight
+    $\tfrac12 B(h)$, with $B = h$ (``"bh1"``) or $1 - e^{-h}$ (``"bh2"``); all other weights are exact. The corrector
+    raises order p to p + 1. Closed steps are of first order and uncorrected.
 
     Attributes:
-        order: of the predictor, 1, 2 or 3.
+        order: the order of the predictor, 1, 2 or 3.
         solver_type: ``"bh1"`` or ``"bh2"``.
         predict_x0: whether polynomials go through $\hat x_0$, as in DPM-Solver++; else through $\hat\epsilon$, as in
             DPM-Solver, with $-h$ for $h$.
         corrector: whether to correct.
-        disable_corrector: the steps, counted from 0, whose results stay as predicted.
-        lower_order_final: whether the order falls to 1 over the last steps; None: in walks of fewer than 15 steps.
+        disable_corrector: the steps, counted from 0, without correction.
+        lower_order_final: whether the order falls to 1 over the last steps; None: only with fewer than 15 steps.
 
     Raises:
         ValueError: for another ``order`` or ``solver_type``.
@@ -52,41 +52,41 @@ class UniPC:
             raise ValueError(f"solver_type must be 'bh1' or 'bh2', got {self.solver_type!r}")
 
     def tableau(self, schedule: Schedule, times: HostArray) -> Tableau[HostArray]:
-        """One row a step."""
+        """One row per step."""
         steps = steps_along(schedule, times)
         orders = steps.orders(self.order, lower_order_final=self.lower_order_final)
-        # a step is: ride x + gain P + sum_j c_j (P_j - P), with P = keep . [x, D] what is extrapolated
+        # a step is: ride x + gain P + sum_j c_j (P_j - P), where P = keep . [x, D] is extrapolated
         k, size = steps.h, steps.b.alpha
         ride = steps.b.sigma / steps.a.sigma
-        gain, keep = steps.b.alpha - ride * steps.a.alpha, np.tile([0.0, 1.0], (steps.steps, 1))
+        gain, keep = steps.b.alpha - ride * steps.a.alpha, np.tile([0.0, 1.0], (len(steps), 1))
         if not self.predict_x0:
-            known = steps.a.alpha > 0
+            has_signal = steps.a.alpha > 0
             k, size = -steps.h, steps.b.sigma
-            ride = np.where(known, steps.b.alpha / np.where(known, steps.a.alpha, 1.0), ride)
-            gain = np.where(known, steps.drift, gain)
-            keep = np.where(known[:, None], eps_weights(steps.a), keep)
+            ride = np.where(has_signal, steps.b.alpha / np.where(has_signal, steps.a.alpha, 1.0), ride)
+            gain = np.where(has_signal, steps.drift, gain)
+            keep = np.where(has_signal[:, None], eps_weights(steps.a), keep)
         half_b = (k if self.solver_type == "bh1" else -np.expm1(-k)) / 2
-        exact, places = moments(k, self.order), steps.nodes(self.order - 1)
+        exact, nodes = moments(k, self.order), steps.nodes(self.order - 1)
 
         integrals = exact[:, : self.order - 1].copy()
         integrals[orders == 2, :1] = half_b[orders == 2, None]
-        older = size[:, None] * difference_weights(places, integrals, orders)
+        older = size[:, None] * difference_weights(nodes, integrals, orders)
         newest = (gain - older.sum(axis=1))[:, None] * keep
-        evaluate = np.column_stack([newest[:, 0], ride, newest[:, 1], older, np.zeros(steps.steps)])
+        evaluate = np.column_stack([newest[:, 0], ride, newest[:, 1], older, np.zeros(len(steps))])
         if not self.corrector:
             evaluate[:, 0], evaluate[:, 1] = evaluate[:, 0] + ride, 0.0
             return tabulate(steps.a, steps.end, evaluate, keep=keep)
 
         exact[orders == 1, 0] = half_b[orders == 1]
-        places = np.column_stack([np.ones(steps.steps), places])
-        weights = size[:, None] * difference_weights(places, exact, orders + 1)
+        nodes = np.column_stack([np.ones(len(steps)), nodes])
+        weights = size[:, None] * difference_weights(nodes, exact, orders + 1)
         base = np.zeros_like(evaluate)
-        # the step before ended here: its own P is H[0] by now, its older ones H[1] and on
+        # the previous step ended here: its P is H[0] now, its older ones H[1] onwards
         base[1:, [0, 2]] = weights[:-1, :1] * keep[1:]
         base[1:, 1] = ride[:-1]
         base[1:, 3] = (gain - weights.sum(axis=1))[:-1]
         base[1:, 4:] = weights[:-1, 1:]
-        plain = np.append(True, ~steps.finite[:-1] | np.isin(np.arange(steps.steps - 1), self.disable_corrector))
-        base[plain] = 0
-        base[plain, 0] = 1
+        uncorrected = np.append(True, ~steps.finite[:-1] | np.isin(np.arange(len(steps) - 1), self.disable_corrector))
+        base[uncorrected] = 0
+        base[uncorrected, 0] = 1
         return tabulate(steps.a, steps.end, evaluate, base=base, keep=keep)

@@ -1,11 +1,11 @@
-r"""Denoisers: $(x_t, \mathrm{level}) \mapsto \mathbb E[x_0 \mid x_t]$, the one thing that samplers and guidance know.
+r"""Denoisers: $(x_t, \mathrm{level}) \mapsto \mathbb E[x_0 \mid x_t]$, the interface of models to samplers.
 
-A denoiser is a callable. Those of this project are records, so their arrays (parameters, conditions, scales) are data
-of a compiled walk and not part of its code.
+A denoiser is a callable. Those of this project are records: their arrays (parameters, conditions, scales) are
+arguments of the compiled sampling loop, not constants in its code.
 
-One whose network has learned its variance gives $[x_0, v]$: twice the channels on the last axis, with
+A denoiser with a learned variance returns $[x_0, v]$: twice the channels on the last axis, with
 $\log s^2 = \tfrac{1 + v}{2} \log s^2_\mathrm{large} + \tfrac{1 - v}{2} \log s^2_\mathrm{small}$ the variance of an
-ancestral step. Guidance that is linear takes it as it is; what holds $x_0$ to a range leaves $v$ alone.
+ancestral step. Linear guidance applies to both; clipping and thresholding leave $v$ unchanged.
 
 References: Nichol and Dhariwal 2021, https://arxiv.org/abs/2102.09672
 """
@@ -34,24 +34,24 @@ class Denoiser(Protocol):
     r"""$\mathbb E[x_0 \mid x_t]$."""
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
-        """The clean data expected behind ``x_t``; the arrays of ``level`` are of shape ``(batch,)``."""
+        """The expected clean data given ``x_t``; the arrays of ``level`` have shape ``(batch,)``."""
         ...
 
 
 @runtime_checkable
 class ConditionalDenoiser(Protocol[C_contra]):
-    r"""$\mathbb E[x_0 \mid x_t, c]$; None stands for no condition."""
+    r"""$\mathbb E[x_0 \mid x_t, c]$; None is no condition."""
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C_contra | None) -> Estimate:
-        """The clean data expected behind ``x_t`` under ``cond``."""
+        """The expected clean data given ``x_t`` and ``cond``."""
         ...
 
 
 def split_variance(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
-    """$x_0$ and $v$ of what a denoiser gave for ``x_t``, or $x_0$ and None.
+    """Split a denoiser's output for ``x_t`` into $x_0$ and $v$; None stands for a $v$ that is absent.
 
     Raises:
-        ValueError: if it is neither of the shape of ``x_t`` nor of twice its channels.
+        ValueError: if the output does not have the shape of ``x_t`` or twice its channels.
     """
     if estimate.shape == x_t.shape:
         return estimate, None
@@ -64,7 +64,7 @@ def split_variance(estimate: Estimate, x_t: X) -> tuple[X, X | None]:
 
 
 def map_x0(function: Callable[[X], X], estimate: Estimate, x_t: X) -> Estimate:
-    """``function`` of the $x_0$ in what a denoiser gave for ``x_t``; a $v$ beside it stays as it is."""
+    """Apply ``function`` to the $x_0$ in a denoiser's output for ``x_t``; a $v$ stays unchanged."""
     x0, v = split_variance(estimate, x_t)
     return function(x0) if v is None else jnp.concatenate([function(x0), v], axis=-1)
 
@@ -75,16 +75,16 @@ def _doubled(x_t: X) -> tuple[int, ...]:
 
 @record
 class NetworkDenoiser(Generic[P, C]):
-    """A network with its parameters, seen as a denoiser.
+    """A network, its parameters and its prediction type, as a denoiser.
 
     Attributes:
-        apply: ``(parameters, x, t, cond) -> output``, pure; part of the structure, so keep one object of it. It gets
-            ``prediction.inputs``: $x_t$ and its time, unless the prediction scales them; at the steps of a chain the
-            time is of int32.
-        prediction: what the output means.
+        apply: ``(parameters, x, t, cond) -> output``, pure; part of the structure, so pass the same object again. Its
+            arguments are ``prediction.inputs``: $x_t$ and its time, unless the prediction scales them; the time is
+            int32 at the steps of a chain.
+        prediction: the type of the output.
         parameters: any pytree.
-        variance: whether the network gives twice the channels on the last axis, the second half being v; the denoiser
-            then gives $[x_0, v]$.
+        variance: whether the network returns twice the channels on the last axis, the second half being $v$; the
+            denoiser then returns $[x_0, v]$.
     """
 
     apply: Callable[[P, X, Time, C | None], Estimate] = static()
@@ -93,25 +93,25 @@ class NetworkDenoiser(Generic[P, C]):
     variance: bool = static(default=False)
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array], cond: C | None = None) -> Estimate:
-        """$x_0$, or $[x_0, v]$, from one call of the network."""
-        seen, told = self.prediction.inputs(x_t, level)
-        out = self.apply(self.parameters, seen, told, cond)
+        """$x_0$ or $[x_0, v]$ from one call of the network."""
+        model_input, model_time = self.prediction.inputs(x_t, level)
+        out = self.apply(self.parameters, model_input, model_time, cond)
         if self.variance and out.shape != _doubled(x_t):
             raise ValueError(
                 f"a network with a variance must give twice its input's channels, {_doubled(x_t)}, got {out.shape}"
             )
         if not self.variance and out.shape != x_t.shape:
             raise ValueError(f"the network must give an output of its input's shape {x_t.shape}, got {out.shape}")
-        return map_x0(lambda said: self.prediction.to_x0(said, x_t, level), out, x_t)
+        return map_x0(lambda output: self.prediction.to_x0(output, x_t, level), out, x_t)
 
 
 @record
 class Clipped:
-    r"""Another denoiser held to $[-\mathrm{limit}, \mathrm{limit}]$, the range of the data.
+    r"""A denoiser clipped to $[-\mathrm{limit}, \mathrm{limit}]$, the range of the data.
 
     Attributes:
-        denoiser: the one inside.
-        limit: a positive number.
+        denoiser: the wrapped denoiser.
+        limit: positive.
 
     Raises:
         ValueError: if ``limit`` is not positive.
@@ -130,15 +130,15 @@ class Clipped:
 
 @record
 class DynamicallyThresholded:
-    r"""Another denoiser held to a range that follows its own result, then scaled back.
+    r"""A denoiser with dynamic thresholding: clipped to a quantile of its own result, then rescaled.
 
     $$s = \mathrm{clip}\big(\mathrm{quantile}_q(|x_0|),\ \mathrm{limit},\ \mathrm{ceiling}\big),\qquad
       x_0' = \mathrm{clip}(x_0, -s, s)\, \mathrm{limit} / s$$
 
-    The quantile is taken over one sample at a time, so a sample's result does not depend on its batch.
+    The quantile is each sample's own, so a sample does not depend on its batch.
 
     Attributes:
-        denoiser: the one inside.
+        denoiser: the wrapped denoiser.
         quantile: $q$, in (0, 1].
         limit: the data's range is ``[-limit, limit]``; positive.
         ceiling: the largest $s$, at least ``limit``.
@@ -159,8 +159,8 @@ class DynamicallyThresholded:
 
     def __call__(self, x_t: X, level: NoiseLevel[jax.Array]) -> Estimate:
         """The thresholded $x_0$."""
-        held = self._range()
-        return map_x0(lambda x0: guided_combine(x0, x0, 1.0, threshold=held), self.denoiser(x_t, level), x_t)
+        threshold = self._range()
+        return map_x0(lambda x0: guided_combine(x0, x0, 1.0, threshold=threshold), self.denoiser(x_t, level), x_t)
 
     def _range(self) -> DynamicThreshold:
         return DynamicThreshold(self.quantile, self.limit, self.ceiling)
@@ -168,11 +168,11 @@ class DynamicallyThresholded:
 
 @record
 class Mapped:
-    r"""Another denoiser with a function of $x_0$ behind it: $f(\mathbb E[x_0 \mid x_t])$.
+    r"""A denoiser followed by a function of $x_0$: $f(\mathbb E[x_0 \mid x_t])$.
 
     Attributes:
-        denoiser: the one inside.
-        function: $f$, pure, from an array to one of its shape; a pytree if its arrays are to be data.
+        denoiser: the wrapped denoiser.
+        function: $f$, pure and shape-preserving; make it a pytree if it holds arrays.
     """
 
     denoiser: Denoiser

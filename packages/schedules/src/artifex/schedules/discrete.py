@@ -3,8 +3,8 @@ r"""The discrete variance-preserving chain of DDPM, as a schedule over the integ
 $\bar\alpha_i = \prod_{j \le i} (1 - \beta_j)$, $\alpha = \sqrt{\bar\alpha}$, $\sigma = \sqrt{1 - \bar\alpha}$.
 Time -1 is clean data: $\bar\alpha_{-1} = 1$. Between the integers half the log-SNR is interpolated linearly.
 
-A level's time is the network's timestep: int32 at the integers, as networks that look it up in a table need it, and a
-float between them.
+A level's time is the network's timestep: int32 at the integers, for networks that look it up in a table, and floating
+between them.
 """
 
 from functools import cached_property
@@ -17,22 +17,22 @@ from artifex.schedules.grid.chain import trailing
 from artifex.schedules.level import NoiseLevel
 
 FLOOR: Final = 2.0**-24
-r"""What interpolation takes for an $\bar\alpha$, or a $1 - \bar\alpha$, of 0; a quarter of its neighbour if less.
+r"""The value that interpolation uses for an $\bar\alpha$ or a $1 - \bar\alpha$ of 0; at most a quarter of its neighbor.
 
 The ends themselves stay exact.
 """
 
 
 class Discrete:
-    """A schedule from a table of betas; its tables are kept in float64.
+    """The schedule of a table of betas, in float64.
 
     Args:
         betas: ``(n,)``, each in (0, 1); the last may be 1 (zero terminal SNR). Copied.
 
-    Two schedules of equal tables are equal.
+    Schedules with equal tables are equal.
 
     Raises:
-        ValueError: for a table that is empty, not one-dimensional, or leaves that range.
+        ValueError: for a table that is empty, not one-dimensional, or outside of that range.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239
     """
@@ -94,7 +94,7 @@ class Discrete:
 
     @cached_property
     def _variance(self) -> HostArray:
-        r"""$1 - \bar\alpha$ at the times -1, 0 ... n-1; log1p keeps its digits where the first betas are tiny."""
+        r"""$1 - \bar\alpha$ at the times -1, 0 ... n-1; log1p keeps the digits of tiny first betas."""
         with np.errstate(divide="ignore"):
             logs = np.log1p(-self._betas)
         out: HostArray = np.abs(np.expm1(np.append(0.0, np.cumsum(logs))))
@@ -113,21 +113,21 @@ class Discrete:
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t`` in [-1, n-1], exact at the integers; -1 is clean data.
 
-        Its ``t`` is of int32 for an array of NumPy whose values are all whole, and for an array of JAX whose dtype is
-        an integer; one fraction makes all of them floats.
+        The result's ``t`` is int32 if ``t`` is an array of JAX of an integer dtype, or one of NumPy that holds only
+        integers; else it is floating.
 
         Raises:
-            ValueError: if a time that is known outside of a trace lies outside of that range.
+            ValueError: if a concrete time lies outside of that range.
         """
         xp, timesteps = array_namespace(t), whole(t)
         t = real(t)
         check_times(t, -1, self.steps - 1)
-        place = xp.clip(t + 1.0, 0.0, float(self.steps))
+        index = xp.clip(t + 1.0, 0.0, float(self.steps))
         alpha, sigma, half = (xp.asarray(table).astype(t.dtype) for table in self._nodes)
-        floor = xp.floor(place)
+        floor = xp.floor(index)
         low = floor.astype("int32")
         high = xp.asarray(xp.minimum(floor + 1, float(self.steps))).astype("int32")
-        part = place - floor
+        part = index - floor
         between = half[low] + part * (half[high] - half[low])
         on_node = part == 0
         return NoiseLevel(
@@ -137,7 +137,7 @@ class Discrete:
         )
 
     def times(self, steps: int) -> HostArray:
-        """The chain's own grid: ``grid.trailing``, which begins at the last time and ends on clean data.
+        """The default grid: ``grid.trailing``, from the last time to clean data.
 
         Raises:
             ValueError: if ``steps`` lies outside of [1, n].
@@ -145,7 +145,7 @@ class Discrete:
         return trailing(self.steps, steps)
 
     def check_grid(self, times: HostArray) -> None:
-        """Raises a ValueError for a grid over [0, 1], the time of continuous schedules; a chain counts its steps."""
+        """Raise a ValueError for a grid over [0, 1], which is the time of continuous schedules and not of a chain."""
         if self.steps > 2 and times.min() >= 0 and times.max() <= 1 and np.any(times != np.round(times)):
             raise ValueError(
                 f"times of a chain of {self.steps} steps must run from {self.steps - 1}, noise, to -1, clean data, got "

@@ -1,4 +1,4 @@
-"""EDM's preconditioning, on any path."""
+"""EDM's preconditioning, generalized to any path."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,14 +13,14 @@ from artifex.schedules.prediction import Prediction, combine, scale
 from artifex.schedules.shapes import Time, X
 
 EXTREME: Final = 80.0
-"""The largest absolute log-SNR that a network is told, where the path's own is infinite."""
+"""The largest absolute log-SNR in a model time; replaces an infinite one."""
 
 
 @dataclass(frozen=True)
 class EDMPreconditioned(Prediction):
     r"""EDM's $F$, with which $x_0 = c_\mathrm{skip} x_t + c_\mathrm{out} F$.
 
-    The network sees $c_\mathrm{in} x_t$ and is told $c_\mathrm{noise}$. With the variance of $x_t$,
+    The model input is $c_\mathrm{in} x_t$, the model time $c_\mathrm{noise}$. With the variance of $x_t$,
     $q = \sigma^2 + \alpha^2 \sigma_\mathrm{data}^2$:
 
     $$c_\mathrm{skip} = \frac{\alpha \sigma_\mathrm{data}^2}{q},\quad
@@ -28,8 +28,8 @@ class EDMPreconditioned(Prediction):
       c_\mathrm{noise} = \frac14 \log\frac\sigma\alpha,\qquad
       F = \frac{\sigma x_0 / \sigma_\mathrm{data} - \alpha \sigma_\mathrm{data}\, \epsilon}{\sqrt q}$$
 
-    On EDM's own path, $\alpha = 1$, these are the paper's; on any other they are what its rescaling to that path makes
-    of them. On a variance-preserving path with ``sigma_data = 1``, $F = -v$.
+    For $\alpha = 1$ these are the paper's; any other path is rescaled to $\alpha = 1$ first. On a variance-preserving
+    path with ``sigma_data = 1``, $F = -v$.
 
     Attributes:
         sigma_data: standard deviation of the data, positive.
@@ -58,7 +58,7 @@ class EDMPreconditioned(Prediction):
         return 1 / jnp.hypot(level.sigma, level.alpha * self.sigma_data)
 
     def c_noise(self, level: NoiseLevel[jax.Array]) -> Array:
-        r"""$\log(\sigma / \alpha) / 4$, held to a tenth of ``EXTREME`` where the path's log-SNR is infinite."""
+        r"""$\log(\sigma / \alpha) / 4$, with the log-SNR clipped to ``EXTREME``."""
         return -jnp.clip(level.logsnr, -EXTREME, EXTREME) / 8
 
     def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:

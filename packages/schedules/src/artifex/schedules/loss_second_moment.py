@@ -1,4 +1,4 @@
-r"""Training times in proportion to how much their losses vary."""
+r"""Importance sampling of training times by the second moment of their losses."""
 
 import jax
 import jax.numpy as jnp
@@ -7,21 +7,21 @@ from jaxtyping import Array, Float, Int
 from artifex.kernels.ranges import check_number, check_whole
 from artifex.schedules.arrays.records import record, static
 from artifex.schedules.shapes import OneKey, Time
-from artifex.schedules.time_samplers import Part, Timestep, uniform
+from artifex.schedules.time_samplers import Fraction, Timestep, uniform
 
 
 @record
 class LossSecondMoment:
-    r"""Steps of a chain with $p_i \propto \sqrt{\mathbb E[L_i^2]}$ over the last losses at each step.
+    r"""Steps of a chain with $p_i \propto \sqrt{\mathbb E[L_i^2]}$ over the last losses of each step.
 
-    A value, not an object with a memory: ``update`` gives the next one, and it may be carried through jit and scan, or
-    saved. Until every step has been trained ``history`` times, all are equally likely. The loss stays unbiased if each
-    sample's is multiplied by ``weight``.
+    An immutable pytree: ``update`` returns the next one, and it may pass through jit and scan or be saved. Until every
+    step has ``history`` losses, all steps are equally likely. The loss stays unbiased if each sample's is multiplied
+    by ``weight``.
 
     Attributes:
         losses: the last losses, ``(n, history)``.
-        counts: how often each step has been trained, ``(n,)``.
-        uniform_prob: the part of all times that is drawn uniformly, in [0, 1].
+        counts: the number of losses so far of each step, ``(n,)``.
+        uniform_prob: the probability of a uniform draw, in [0, 1].
 
     Raises:
         ValueError: if ``uniform_prob`` lies outside of that range.
@@ -38,12 +38,12 @@ class LossSecondMoment:
 
     @classmethod
     def init(cls, n: int, history: int = 10, uniform_prob: float = 0.001) -> "LossSecondMoment":
-        """No losses yet.
+        """The sampler before the first loss.
 
         Args:
             n: steps of the chain, at least 1.
-            history: losses kept for each step, at least 1.
-            uniform_prob: the part of all times that is drawn uniformly, in [0, 1].
+            history: losses kept per step, at least 1.
+            uniform_prob: the probability of a uniform draw, in [0, 1].
 
         Raises:
             ValueError: for values outside those ranges.
@@ -54,30 +54,30 @@ class LossSecondMoment:
 
     @property
     def probabilities(self) -> Float[Array, " n"]:
-        """Of each step; they sum to 1."""
+        """The probability of each step, ``(n,)``."""
         n, history = self.losses.shape
         root = jnp.sqrt(jnp.mean(self.losses**2, axis=1))
         total = jnp.sum(root)
-        known = jnp.all(self.counts >= history) & (total > 0)
-        share = jnp.where(known, root / jnp.where(known, total, 1), 1 / n)
-        return share * (1 - self.uniform_prob) + self.uniform_prob / n
+        warm = jnp.all(self.counts >= history) & (total > 0)
+        weights = jnp.where(warm, root / jnp.where(warm, total, 1), 1 / n)
+        return weights * (1 - self.uniform_prob) + self.uniform_prob / n
 
     def __call__(self, key: OneKey, batch: int) -> Timestep:
         """``batch`` independent times, integers in [0, n - 1]."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Part) -> Timestep:
-        """The first step at which the cumulated probability is above ``u``."""
-        cumulated = jnp.cumsum(self.probabilities)
-        place = jnp.searchsorted(cumulated / cumulated[-1], u, side="right")
-        return jnp.minimum(place, len(cumulated) - 1).astype(jnp.int32)
+    def quantile(self, u: Fraction) -> Timestep:
+        """The first step whose cumulative probability exceeds ``u``."""
+        cumulative = jnp.cumsum(self.probabilities)
+        index = jnp.searchsorted(cumulative / cumulative[-1], u, side="right")
+        return jnp.minimum(index, len(cumulative) - 1).astype(jnp.int32)
 
-    def weight(self, t: Time) -> Part:
+    def weight(self, t: Time) -> Fraction:
         r"""$1 / (n p_t)$."""
         return 1 / (len(self.counts) * self.probabilities[t.astype(jnp.int32)])
 
-    def update(self, t: Time, loss: Part) -> "LossSecondMoment":
-        """With the losses of a batch, each before its ``weight``; a step may stand in ``t`` more than once."""
+    def update(self, t: Time, loss: Fraction) -> "LossSecondMoment":
+        """The sampler after the losses of a batch, each without its ``weight``; ``t`` may repeat steps."""
 
         def push(
             carry: tuple[Array, Array], sample: tuple[Int[Array, ""], Float[Array, ""]]

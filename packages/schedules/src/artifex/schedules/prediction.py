@@ -1,12 +1,11 @@
-r"""What a network predicts, and how to get $x_0$ and $\epsilon$ from it.
+r"""Prediction types: the meaning of a network's output, and its conversion to $x_0$ and $\epsilon$.
 
-Every class is a value without arrays: two of one kind are equal and hash alike. ``target`` makes what the network is
-trained on; ``clean`` and ``noise`` read $x_0$ and $\epsilon$ out of what it says. With these, any prediction becomes
-any other: no table of pairs. All hold on every path $x_t = \alpha x_0 + \sigma \epsilon$, variance-preserving or not.
+Every class is a value without arrays: equal settings are equal and hash alike. ``target`` is the regression target in
+training; ``to_x0`` and ``to_eps`` convert an output. Through these any prediction converts to any other. All hold on
+every path $x_t = \alpha x_0 + \sigma \epsilon$, variance-preserving or not.
 
-``noise`` is no detour over ``clean``: near clean data an $x_0$ in float32 says little about $\epsilon$, since its
-rounding is multiplied by $\alpha / \sigma$ (1800 at a log-SNR of 15). Each class states both in the form that its own
-output holds best.
+``to_eps`` does not go through ``to_x0``: near clean data the rounding of a float32 $x_0$ reaches $\epsilon$ multiplied
+by $\alpha / \sigma$ (1800 at a log-SNR of 15). Each class has both formulas in the form that loses fewest digits.
 """
 
 from dataclasses import dataclass
@@ -23,40 +22,40 @@ from artifex.schedules.shapes import Time, X
 
 @runtime_checkable
 class Prediction(Protocol):
-    """A convention for a network's output, and for its input."""
+    """The type of a network's output, and the form of its input."""
 
     def target(self, x0: X, eps: X, level: NoiseLevel[jax.Array]) -> X:
-        """What the network should say for ``x_t`` made of ``x0`` and ``eps``."""
+        """The regression target for ``x_t`` made of ``x0`` and ``eps``."""
         ...
 
     def to_x0(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
-        """The $x_0$ that the output ``out`` means at ``x_t``."""
+        """$x_0$ from the output ``out`` at ``x_t``."""
         ...
 
     def to_eps(self, out: X, x_t: X, level: NoiseLevel[jax.Array]) -> X:
-        r"""The $\epsilon$ that the output ``out`` means at ``x_t``."""
+        r"""$\epsilon$ from the output ``out`` at ``x_t``."""
         ...
 
     def inputs(self, x_t: X, level: NoiseLevel[jax.Array]) -> tuple[X, Time]:
-        """The network's input in place of ``x_t``, and its time, one a sample: int32 at the steps of a chain."""
+        """The model input, here ``x_t`` itself, and the model time, one per sample: int32 at the steps of a chain."""
         return x_t, jnp.broadcast_to(level.t, x_t.shape[:1])
 
 
 def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, target: Prediction) -> X:
-    r"""The output ``out`` of a network with ``source``, as a network with ``target`` would say it.
+    r"""Convert the output ``out`` of type ``source`` to type ``target``.
 
-    The pair $(\hat x_0, \hat\epsilon)$ is carried, not $x_0$ alone, so the way there and back returns ``out`` to
-    within rounding wherever the array in between can hold it. Three kinds can at every level: ``V``, ``FlowVelocity``
-    and ``EDMPreconditioned``. A float32 ``X0`` cannot hold $\epsilon$ at high log-SNR, nor ``Epsilon`` and ``Score``
-    $x_0$ at low: an ulp of the one is then $\alpha/\sigma$, or $\sigma/\alpha$, ulps of the other. Keep the pair of
-    ``to_x0_eps`` where both matter.
+    The conversion goes through the pair $(\hat x_0, \hat\epsilon)$, so converting back returns ``out`` to within
+    rounding wherever the type in between can represent it. ``V``, ``FlowVelocity`` and ``EDMPreconditioned`` can at
+    every level. A float32 ``X0`` cannot hold $\epsilon$ at high log-SNR, ``Epsilon`` and ``Score`` cannot hold $x_0$ at
+    low: an ulp of the one is then $\alpha/\sigma$, or $\sigma/\alpha$, ulps of the other. If both matter, keep the pair
+    of ``to_x0_eps``.
 
     Args:
         out: ``(batch, ...)``.
         x_t: where the network was called.
-        level: one level, or one a sample.
-        source: what ``out`` is.
-        target: what it shall be.
+        level: one level, or one per sample.
+        source: the type of ``out``.
+        target: the type of the result.
     """
     x0, eps = to_x0_eps(out, x_t, level, source)
     return target.target(x0, eps, level)
@@ -65,31 +64,31 @@ def convert(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction, ta
 def to_x0_eps(out: X, x_t: X, level: NoiseLevel[jax.Array], source: Prediction) -> tuple[X, X]:
     r"""$(\hat x_0, \hat\epsilon)$ with $\alpha \hat x_0 + \sigma \hat\epsilon = x_t$.
 
-    Where $\alpha = 0$ an ``Epsilon`` or a ``Score`` says nothing of $x_0$, where $\sigma = 0$ a ``X0`` or a
-    ``Score`` says nothing of $\epsilon$: it is 0 there.
+    Where $\alpha = 0$, ``Epsilon`` and ``Score`` do not determine $x_0$; where $\sigma = 0$, ``X0`` and ``Score`` do
+    not determine $\epsilon$. The undetermined one is 0.
     """
     return source.to_x0(out, x_t, level), source.to_eps(out, x_t, level)
 
 
 def combine(a: Array, x: X, b: Array, y: X) -> X:
-    """``a x + b y`` with one number, or one a sample, in front of each."""
+    """``a x + b y``; ``a`` and ``b`` are one number or one per sample."""
     return linear_step([x, y], jnp.stack(jnp.broadcast_arrays(a, b), axis=-1))
 
 
 def scale(a: Array, x: X) -> X:
-    """``a x`` with one number, or one a sample."""
+    """``a x``; ``a`` is one number or one per sample."""
     return linear_step([x], a[..., None])
 
 
 def divide(a: Array, b: Array) -> Array:
-    """``a / b``, and 0 where ``b`` is 0: at the end of a path that has lost all signal, nothing is known of $x_0$."""
-    known = b > 0
-    return jnp.where(known, a / jnp.where(known, b, 1), 0)
+    """``a / b``, and 0 where ``b`` is 0, at an end of the path."""
+    positive = b > 0
+    return jnp.where(positive, a / jnp.where(positive, b, 1), 0)
 
 
-def remainder(x_t: X, share: Array, known: X, whole: Array) -> X:
-    """``(x_t - share * known) / whole``: what remains of ``x_t`` beside a part that is known, 0 where ``whole`` is."""
-    return combine(divide(jnp.ones_like(whole), whole), x_t, divide(-share, whole), known)
+def remainder(x_t: X, factor: Array, part: X, divisor: Array) -> X:
+    """``(x_t - factor * part) / divisor``, and 0 where ``divisor`` is 0."""
+    return combine(divide(jnp.ones_like(divisor), divisor), x_t, divide(-factor, divisor), part)
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class V(Prediction):
 class Score(Prediction):
     r"""The score $\nabla \log p(x_t) = -\epsilon / \sigma$, so $x_0 = (x_t + \sigma^2 s) / \alpha$.
 
-    It is infinite on clean data; where $\sigma = 0$ it is taken as 0, and so is its $\epsilon$.
+    It diverges on clean data: where $\sigma = 0$, it and its $\epsilon$ are taken as 0.
 
     References: Song et al. 2021, https://arxiv.org/abs/2011.13456
     """

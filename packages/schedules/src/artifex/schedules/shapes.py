@@ -9,13 +9,13 @@ Estimate = Float[Array, "b ..."]
 """$x_0$, or $[x_0, v]$ concatenated on the last axis."""
 
 Time = Real[Array, " b"]
-"""One time a sample: int32 for the steps of a discrete chain, else floating."""
+"""One time per sample: int32 for the steps of a discrete chain, else floating."""
 
 Labels = Int[Array, " b"]
-"""One class label a sample."""
+"""One class label per sample."""
 
 OneKey = Key[Array, ""] | UInt32[Array, "2"]
 """One random key, typed or raw."""
 
 AnyKey = Key[Array, "..."] | UInt32[Array, "..."]
-"""One random key, or one a sample."""
+"""One random key, or one per sample."""

@@ -1,7 +1,7 @@
-r"""The times at which a network is trained.
+r"""Distributions of training times.
 
-A ``TimeSampler`` draws one time a sample. Each one here is a quantile function applied to uniform numbers, so any of
-them can be drawn with low discrepancy: ``LowDiscrepancy(LogitNormal())``.
+A ``TimeSampler`` draws one time per sample. Each of these is a quantile function of uniform numbers, so any of them can
+be drawn with low discrepancy: ``LowDiscrepancy(LogitNormal())``.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from artifex.kernels.ranges import check_number, check_positive, check_whole
 from artifex.schedules.shapes import OneKey, Time
 
 Timestep = Int[Array, " b"]
-Part = Float[Array, " b"]
+Fraction = Float[Array, " b"]
 
 HALF_ULP: Final = 2.0**-24
-"""Keeps uniform numbers, multiples of twice this, inside of the open interval (0, 1)."""
+"""Half the spacing of uniform float32 numbers; added to them, it keeps them in the open interval (0, 1)."""
 
 
 @runtime_checkable
@@ -27,22 +27,22 @@ class TimeSampler(Protocol):
     """A distribution of training times."""
 
     def __call__(self, key: OneKey, batch: int) -> Time:
-        """``batch`` times, in the unit of the schedule that they are for: integers for the steps of a chain."""
+        """``batch`` times in the schedule's unit: integers for the steps of a chain."""
         ...
 
 
 @runtime_checkable
 class Quantile(Protocol):
-    """A distribution by its quantile function."""
+    """A distribution given by its quantile function."""
 
-    def quantile(self, u: Part) -> Time:
-        """The time below which a part ``u`` of all times lie; ``u`` in (0, 1)."""
+    def quantile(self, u: Fraction) -> Time:
+        """The quantile ``u`` in (0, 1): the time below which a fraction ``u`` of all times lies."""
         ...
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every time in an interval is equally likely.
+    """The uniform distribution on an interval.
 
     Attributes:
         low: the first time, finite.
@@ -65,14 +65,14 @@ class Uniform:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Part) -> Time:
+    def quantile(self, u: Fraction) -> Time:
         r"""$\mathrm{low} + u\, (\mathrm{high} - \mathrm{low})$."""
         return self.low + u * (self.high - self.low)
 
 
 @dataclass(frozen=True)
 class DiscreteUniform:
-    """Every step of a discrete chain is equally likely.
+    """The uniform distribution on the steps of a discrete chain.
 
     Attributes:
         n: steps of the chain, at least 1.
@@ -90,17 +90,17 @@ class DiscreteUniform:
         """``batch`` independent times, integers in [0, n - 1]."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Part) -> Timestep:
+    def quantile(self, u: Fraction) -> Timestep:
         r"""$\lfloor n u \rfloor$."""
         return jnp.minimum(jnp.floor(u * self.n), self.n - 1).astype(jnp.int32)
 
 
 @dataclass(frozen=True)
 class LogitNormal:
-    r"""$\mathrm{logit}(t) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$: times in (0, 1), most of them in the middle.
+    r"""$\mathrm{logit}(t) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$: times in (0, 1), denser in the middle.
 
     Attributes:
-        mean: a finite number, above 0 for more noise.
+        mean: finite; above 0 for more noise.
         std: positive.
 
     Raises:
@@ -120,7 +120,7 @@ class LogitNormal:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Part) -> Time:
+    def quantile(self, u: Fraction) -> Time:
         r"""$\mathrm{sigmoid}(\mathrm{mean} + \mathrm{std}\, \Phi^{-1}(u))$."""
         return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
 
@@ -150,19 +150,19 @@ class LogNormal:
         """``batch`` independent times."""
         return self.quantile(uniform(key, batch))
 
-    def quantile(self, u: Part) -> Time:
+    def quantile(self, u: Fraction) -> Time:
         r"""$\exp(\mathrm{mean} + \mathrm{std}\, \Phi^{-1}(u))$."""
         return jnp.exp(self.mean + self.std * ndtri(u))
 
 
 @dataclass(frozen=True)
 class LowDiscrepancy:
-    r"""Another distribution, its draws of one batch spread evenly: $u_i = (u_0 + i / \mathrm{batch}) \bmod 1$.
+    r"""A distribution sampled with stratified draws: $u_i = (u_0 + i / \mathrm{batch}) \bmod 1$.
 
-    Each time alone follows the distribution inside; together they lower the variance of a batch's loss.
+    Each time alone follows the inner distribution; spread evenly, a batch's loss has less variance.
 
     Attributes:
-        times: the one inside.
+        times: the inner distribution.
 
     References: Kingma et al. 2021, https://arxiv.org/abs/2107.00630
     """
@@ -175,6 +175,6 @@ class LowDiscrepancy:
         return self.times.quantile(jnp.clip(u, HALF_ULP, 1 - HALF_ULP))
 
 
-def uniform(key: OneKey, batch: int) -> Part:
+def uniform(key: OneKey, batch: int) -> Fraction:
     """``batch`` numbers in the open interval (0, 1)."""
     return jax.random.uniform(key, (batch,)) + HALF_ULP

@@ -1,4 +1,4 @@
-"""Numbers that belong to the levels of one walk."""
+"""Numbers that depend on the step of a sampling run."""
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,16 @@ from artifex.schedules.level import NoiseLevel
 
 @record
 class ValueByTime:
-    """A number for each row, looked up by its level's time: guidance scales by the step, for example.
+    """A function of the noise level that looks up a number by the level's time, such as a guidance scale per step.
 
-    A function of a noise level, as guidance takes for its scale. Rows at one time share the first one's number.
+    Rows at equal times share the first one's number.
 
     Attributes:
         times: ``(rows,)``, ``tableau.level.t``.
         values: ``(rows,)``.
 
     Raises:
-        ValueError: if the two differ in shape, or hold a number that is not finite.
+        ValueError: if the two differ in shape or hold a number that is not finite.
     """
 
     times: Array | HostArray | Ints
@@ -38,7 +38,7 @@ class ValueByTime:
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Float[Array, "..."]:
         """The number of the row whose time is nearest."""
-        dtype = level.sigma.dtype  # that of a time may be an integer
+        dtype = level.sigma.dtype  # a time's dtype may be an integer
         times = jax.lax.broadcast_to_rank(jnp.asarray(self.times, dtype), level.t.ndim + 1)
         off = jnp.abs(jnp.asarray(level.t, dtype)[..., None] - times)
         return jnp.asarray(self.values, dtype)[jnp.argmin(off, axis=-1)]

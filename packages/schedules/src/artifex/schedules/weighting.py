@@ -1,10 +1,10 @@
-r"""How much an error counts at each noise level.
+r"""Loss weights by noise level.
 
-A ``Weighting`` is stated once, in the currency of this project: the weight $w$ of $\|\hat x_0 - x_0\|^2$. What a
-network is trained on is the error of its own output, and at one $x_t$ the two are proportional, so ``weight`` turns $w$
-into the factor in front of that error with which the loss stays the same for every prediction.
+A ``Weighting`` is the weight $w$ of $\|\hat x_0 - x_0\|^2$. Networks are trained on the error of their own output; at
+one $x_t$ the two errors are proportional, so ``weight`` converts $w$ into the factor of the output's error that gives
+the same loss for every prediction type.
 
-SNR is $\alpha^2 / \sigma^2$, held to $10^{\pm 14}$: every weight is finite at both ends of every path.
+SNR is $\alpha^2 / \sigma^2$, clipped to $10^{\pm 14}$: every weight is finite at both ends of every path.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from artifex.schedules.prediction import Epsilon, Prediction
 Weights = Float[Array, "*b"]
 
 SMALLEST: Final = 1e-7
-r"""The smallest $\alpha / \sigma$, and $\sigma / \alpha$, that is weighed."""
+r"""The lower bound of $\alpha / \sigma$ and of $\sigma / \alpha$."""
 
 
 @runtime_checkable
@@ -29,7 +29,7 @@ class Weighting(Protocol):
     r"""The weight of $\|\hat x_0 - x_0\|^2$ as a function of the level."""
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
-        """At least 0 and finite, one for each level."""
+        """One weight per level, finite and at least 0."""
         ...
 
 
@@ -38,7 +38,7 @@ def weight(weighting: Weighting, prediction: Prediction, level: NoiseLevel[jax.A
 
     Args:
         weighting: $w$.
-        prediction: what the network says.
+        prediction: the type of the network's output.
         level: one level or many.
     """
     return weighting(level) * _slope(prediction, level) ** 2
@@ -46,13 +46,13 @@ def weight(weighting: Weighting, prediction: Prediction, level: NoiseLevel[jax.A
 
 @dataclass(frozen=True)
 class Uniform:
-    r"""Weight 1 on the error of one kind of output, whatever the network predicts.
+    r"""Weight 1 on the error of one prediction type, whatever type the network predicts.
 
     For ``X0`` this is 1, for ``Epsilon`` the SNR, for ``V`` on a variance-preserving path SNR + 1, for
     ``EDMPreconditioned`` the weight of EDM.
 
     Attributes:
-        of: the kind of output.
+        of: the prediction type.
 
     References: Ho et al. 2020, https://arxiv.org/abs/2006.11239 (``Epsilon``: its simple loss)
     """
@@ -89,10 +89,10 @@ class MinSNR:
 
 @dataclass(frozen=True)
 class SoftMinSNR:
-    r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$: ``MinSNR`` without its corner.
+    r"""$\gamma\, \mathrm{SNR} / (\mathrm{SNR} + \gamma)$: a smooth ``MinSNR``.
 
     Attributes:
-        gamma: the weight that is approached, positive.
+        gamma: the limit of the weight, positive.
 
     Raises:
         ValueError: if ``gamma`` is not positive.
@@ -113,7 +113,7 @@ class SoftMinSNR:
 
 @dataclass(frozen=True)
 class TruncatedSNR:
-    r"""$\max(\mathrm{SNR}, 1)$: the error of $\epsilon$ or that of $x_0$, whichever is larger.
+    r"""$\max(\mathrm{SNR}, 1)$: the error of $\epsilon$ or of $x_0$, whichever is larger.
 
     References: Salimans and Ho 2022, https://arxiv.org/abs/2202.00512
     """
@@ -128,8 +128,8 @@ class P2:
     r"""$\mathrm{SNR} / (k + \mathrm{SNR})^\gamma$, which on the error of $\epsilon$ is $(k + \mathrm{SNR})^{-\gamma}$.
 
     Attributes:
-        k: positive; where the weight bends.
-        gamma: at least 0; how much fine detail is left out.
+        k: the SNR at the knee of the weight, positive.
+        gamma: at least 0; larger values suppress fine detail.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -171,17 +171,17 @@ class EDM:
         check_positive("sigma_data", self.sigma_data)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
-        r"""$\mathrm{SNR} + \sigma_\mathrm{data}^{-2}$, the same number."""
+        r"""$\mathrm{SNR} + \sigma_\mathrm{data}^{-2}$, the same function."""
         return _snr(level) + self.sigma_data**-2
 
 
 @dataclass(frozen=True)
 class Sigmoid:
-    r"""$\mathrm{SNR} \cdot \mathrm{sigmoid}(b - \log \mathrm{SNR})$: on the error of $\epsilon$ simply the sigmoid.
+    r"""$\mathrm{SNR} \cdot \mathrm{sigmoid}(b - \log \mathrm{SNR})$: the sigmoid itself on the error of $\epsilon$.
 
     Attributes:
-        bias: $b$, the log-SNR at which the weight of the error of $\epsilon$ is one half, finite; lower values leave
-            out more detail.
+        bias: $b$, the log-SNR at which the weight of the error of $\epsilon$ is one half, finite; lower values suppress
+            more detail.
 
     Raises:
         ValueError: if ``bias`` is not finite.
@@ -196,12 +196,12 @@ class Sigmoid:
         check_number("bias", self.bias)
 
     def __call__(self, level: NoiseLevel[jax.Array]) -> Weights:
-        r"""$e^b\, \mathrm{sigmoid}(\log \mathrm{SNR} - b)$, the same number."""
+        r"""$e^b\, \mathrm{sigmoid}(\log \mathrm{SNR} - b)$, the same function."""
         return jnp.exp(self.bias) * jax.nn.sigmoid(jnp.log(_snr(level)) - self.bias)
 
 
 def _inner(level: NoiseLevel[jax.Array]) -> NoiseLevel[jax.Array]:
-    """The level, or at an end of its path one that is just short of it."""
+    """The level, moved off an end of its path."""
     return NoiseLevel(
         t=level.t,
         alpha=jnp.maximum(level.alpha, SMALLEST * level.sigma),
@@ -215,7 +215,7 @@ def _snr(level: NoiseLevel[jax.Array]) -> Weights:
 
 
 def _slope(prediction: Prediction, level: NoiseLevel[jax.Array]) -> Weights:
-    r"""$\partial x_0 / \partial\, \mathrm{out}$ at one $x_t$; $x_0$ is affine in the output, so two points tell it."""
+    r"""$\partial x_0 / \partial\, \mathrm{out}$ at one $x_t$; $x_0$ is affine in the output."""
     flat = jax.tree.map(jnp.ravel, _inner(level))
     nothing = jnp.zeros_like(flat.alpha)
     return prediction.to_x0(jnp.ones_like(flat.alpha), nothing, flat).reshape(level.alpha.shape)

@@ -1,5 +1,5 @@
 # ruff: noqa: D102 -- the array API documents its functions
-"""One formula, two precisions: NumPy float64 builds tables, JAX trains, from the same line."""
+"""The array API shared by NumPy and JAX: one formula gives float64 tables on the host and arrays of JAX in training."""
 
 from types import ModuleType
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
@@ -15,15 +15,15 @@ HostArray = npt.NDArray[np.float64]
 """An array on the host, in float64."""
 
 Ints = npt.NDArray[np.int32]
-"""Whole numbers on the host, such as the timesteps of a chain."""
+"""Integers on the host, such as the timesteps of a chain."""
 
 T = TypeVar("T", HostArray, jax.Array)
-"""Either world; a formula written over it is checked for both."""
+"""An array of NumPy or of JAX; mypy checks a formula for both."""
 
 
 @runtime_checkable
 class Namespace(Protocol[T]):
-    """The part of the array API that schedules use, over one kind of array."""
+    """The functions of the array API that schedules use, over one kind of array."""
 
     inf: float
     pi: float
@@ -54,14 +54,14 @@ class Namespace(Protocol[T]):
 
 
 def array_namespace(x: T) -> Namespace[T]:
-    """``jax.numpy`` for arrays of JAX, traced ones too, and ``numpy`` for everything else."""
+    """``jax.numpy`` for arrays of JAX, traced or not, and ``numpy`` for everything else."""
     thing: object = x
     module: ModuleType = jnp if isinstance(thing, jax.Array) else np
     return cast("Namespace[T]", module)
 
 
 def real(x: T) -> T:
-    """``x`` in float64 on the host; in JAX in its own floating dtype, float32 at least."""
+    """``x`` as floating numbers: float64 on the host, at least float32 in JAX."""
     thing: object = x
     wide: object = thing
     if isinstance(thing, jax.Array):
@@ -72,9 +72,9 @@ def real(x: T) -> T:
 
 
 def whole(t: T) -> T | Ints:
-    """``t`` as int32 where it is whole, else as ``real`` has it.
+    """``t`` as int32 if it holds integers, else as ``real`` returns it.
 
-    On the host the values decide, as a grid is an array of floats; in JAX, where they may be unknown, the dtype.
+    On the host the values decide, because a grid is an array of floats; in JAX, which may be tracing, the dtype does.
     """
     thing: object = t
     out: Any = real(t)
@@ -86,7 +86,7 @@ def whole(t: T) -> T | Ints:
 
 
 def check_times(t: HostArray | jax.Array, low: float, high: float) -> None:
-    """Raises a ValueError if a time that is is_whole outside of a trace lies outside of ``[low, high]``."""
+    """Raise a ValueError if a concrete time lies outside of ``[low, high]``; traced times pass."""
     if isinstance(t, jax.core.Tracer):
         return
     known = np.asarray(t)

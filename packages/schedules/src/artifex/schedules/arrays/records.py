@@ -1,4 +1,4 @@
-"""Value objects whose arrays are data and whose settings are structure."""
+"""Frozen dataclasses that are pytrees: arrays are leaves, settings are structure."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -13,21 +13,21 @@ _RECORDS: Final[set[type]] = set()
 
 
 def static(**kwargs: Any) -> Any:  # noqa: ANN401 -- as dataclasses.field itself
-    """A field that is part of a record's structure: hashable, and a change of it traces anew."""
+    """A field in a record's structure: hashable, and another value of it is traced and compiled again."""
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
 def is_record(x: object) -> bool:
-    """Whether ``x`` is of a class that ``record`` made."""
+    """Return whether the class of ``x`` was made by ``record``."""
     return type(x) in _RECORDS
 
 
 def traceable(x: C) -> C:
-    """``x`` as JAX can carry it: a function becomes a pytree around itself, all else stays.
+    """``x`` as a pytree: a function is wrapped in ``jax.tree_util.Partial``, all else is returned as it is.
 
-    A plain function has no leaves and is structure. A method takes the leaves of its object along, and a
-    ``functools.partial`` those of its arguments. A function under ``jax.jit`` is carried without it: what carries it is
-    compiled as a whole, and ``jax.jit`` would go on with the arrays that it closed over when it was first called.
+    A plain function has no leaves and is structure; a method keeps the leaves of its object, a ``functools.partial``
+    those of its arguments. ``jax.jit`` around a function is removed: the caller compiles the whole, and an inner
+    ``jax.jit`` would reuse the arrays that the function closed over when it was first traced.
     """
     if not (callable(x) and jax.tree_util.all_leaves([x])):
         return x
@@ -56,9 +56,9 @@ def _bare(function: Any) -> Any:  # noqa: ANN401 -- any callable
 def record(cls: type[C]) -> type[C]:
     """A frozen dataclass that is a pytree: ``static()`` fields are structure, all others are children.
 
-    JAX's own registration builds through ``__init__``, which then sees tracers and placeholders; this one fills the
-    fields in, so that ``__post_init__`` checks what people pass and never what JAX passes. A child may be a plain
-    function: it is structure, equal to itself alone.
+    Unlike JAX's own registration, unflattening does not run ``__init__``, so ``__post_init__`` checks the values of
+    callers and never the tracers and placeholders of JAX. A child may be a plain function: it is structure and equal
+    only to itself.
     """
     frozen: Any = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(frozen)

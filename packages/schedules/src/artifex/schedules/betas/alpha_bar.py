@@ -1,4 +1,4 @@
-r"""Tables whose papers state $\bar\alpha(u)$, the power of the signal over $u \in [0, 1]$."""
+r"""Tables defined by $\bar\alpha(u)$, the power of the signal over $u \in [0, 1]$."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ def cosine(n: int, s: float = 0.008, max_beta: float = 0.999) -> HostArray:
 
     Args:
         n: number of steps, at least 1.
-        s: offset that keeps the first betas from being too small, at least 0.
+        s: offset that keeps the first betas from vanishing, at least 0.
         max_beta: the largest beta, in (0, 1].
 
     Raises:
@@ -33,8 +33,8 @@ def sigmoid_alpha_bar(
 
     Args:
         n: number of steps, at least 1.
-        start: $a$, where the sigmoid begins.
-        end: $b$, where it ends, above ``start``.
+        start: $a$, the argument of the sigmoid at $u = 0$.
+        end: $b$, that at $u = 1$, above ``start``.
         tau: temperature, positive.
         max_beta: the largest beta, in (0, 1].
 
@@ -62,7 +62,7 @@ def laplace(n: int, mu: float = 0.0, b: float = 0.5, max_beta: float = 0.999) ->
 
     Args:
         n: number of steps, at least 1.
-        mu: the log-SNR that is met most often.
+        mu: the most frequent log-SNR.
         b: spread of the log-SNR, positive.
         max_beta: the largest beta, in (0, 1].
 
@@ -75,7 +75,7 @@ def laplace(n: int, mu: float = 0.0, b: float = 0.5, max_beta: float = 0.999) ->
     check_positive("b", b)
 
     def signal(u: HostArray) -> HostArray:
-        # the sigmoid of lambda, with the exponential carried out: u^b needs no logarithm of 0
+        # sigmoid(lambda) with the exponential written out: u^b needs no logarithm of 0
         edge, odds = (2 * np.minimum(u, 1 - u)) ** b, np.exp(-mu)
         out: HostArray = np.where(u < 0.5, 1 / (1 + odds * edge), edge / (edge + odds))
         return out
@@ -87,9 +87,9 @@ def from_alpha_bar(signal: Callable[[HostArray], HostArray], n: int, max_beta: f
     r"""$\beta_i = \min(1 - \bar\alpha((i+1)/n) / \bar\alpha(i/n),\ \beta_\mathrm{max})$.
 
     Args:
-        signal: $\bar\alpha$ over [0, 1], falling from near 1, elementwise; 0 at most at its end.
+        signal: $\bar\alpha$ over [0, 1], elementwise, falling from near 1; it may be 0 only at the end.
         n: number of steps, at least 1.
-        max_beta: the largest beta, in (0, 1]; 1 lets the chain end without signal.
+        max_beta: the largest beta, in (0, 1]; with 1 the chain may end without signal.
 
     Raises:
         ValueError: for values outside those ranges.

@@ -1,4 +1,4 @@
-"""Tables whose papers state the betas themselves."""
+"""Tables defined by the betas themselves."""
 
 import numpy as np
 
@@ -44,13 +44,13 @@ def scaled_linear(n: int, start: float = 0.00085, end: float = 0.012) -> HostArr
 def sigmoid(n: int, start: float = 1e-4, end: float = 0.02, width: float = 6.0) -> HostArray:
     r"""$\beta_i = \beta_0 + (\beta_{n-1} - \beta_0)\, \mathrm{sigmoid}(w (2i/(n-1) - 1))$, $w$ the ``width``.
 
-    The ends are approached, not reached: sigmoid(-6) is 0.0025. See ``sigmoid_alpha_bar`` for the other sigmoid.
+    The ends are approached, not reached: sigmoid(-6) is 0.0025. ``sigmoid_alpha_bar`` is the schedule of another paper.
 
     Args:
         n: number of steps, at least 1.
-        start: the beta far to the left, in (0, 1).
-        end: the beta far to the right, in (0, 1), at least ``start``.
-        width: where the sigmoid is cut off, positive.
+        start: the limit of beta on the left, in (0, 1).
+        end: that on the right, in (0, 1), at least ``start``.
+        width: the sigmoid is sampled over [-width, width]; positive.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -79,7 +79,7 @@ def geometric(n: int, start: float = 1e-4, end: float = 0.02) -> HostArray:
 
 
 def exponential(n: int, rate: float = 12.0) -> HostArray:
-    r"""$\bar\alpha(u) = e^{-r u}$, so every $\beta_i = 1 - e^{-r/n}$: a constant rate of forgetting.
+    r"""$\bar\alpha(u) = e^{-r u}$, so every $\beta_i = 1 - e^{-r/n}$.
 
     Args:
         n: number of steps, at least 1.

@@ -1,4 +1,4 @@
-r"""Tables made from other tables."""
+r"""Tables derived from other tables."""
 
 import numpy as np
 
@@ -10,10 +10,10 @@ def from_alphas_cumprod(alphas_cumprod: HostArray) -> HostArray:
     r"""$\beta_i = 1 - \bar\alpha_i / \bar\alpha_{i-1}$ with $\bar\alpha_{-1} = 1$.
 
     Args:
-        alphas_cumprod: $\bar\alpha$, ``(n,)``, falling within [0, 1]; 0 at most at its end.
+        alphas_cumprod: $\bar\alpha$, ``(n,)``, falling within [0, 1]; it may be 0 only at the end.
 
     Raises:
-        ValueError: for a table of another shape or out of order.
+        ValueError: for a table of another shape, or one that does not fall.
     """
     table = np.asarray(alphas_cumprod, np.float64)
     if table.ndim != 1 or table.size == 0:
@@ -26,7 +26,7 @@ def from_alphas_cumprod(alphas_cumprod: HostArray) -> HostArray:
 
 
 def rescale_zero_terminal_snr(betas: HostArray) -> HostArray:
-    r"""Shifts and scales $\sqrt{\bar\alpha}$ so that its first value stays and its last becomes 0.
+    r"""Shift and scale $\sqrt{\bar\alpha}$ so that its first value stays and its last becomes 0.
 
     $$\sqrt{\bar\alpha_i'} = \big(\sqrt{\bar\alpha_i} - \sqrt{\bar\alpha_{n-1}}\big)
       \frac{\sqrt{\bar\alpha_0}}{\sqrt{\bar\alpha_0} - \sqrt{\bar\alpha_{n-1}}}$$
@@ -39,7 +39,7 @@ def rescale_zero_terminal_snr(betas: HostArray) -> HostArray:
 
     References: Lin et al. 2024, https://arxiv.org/abs/2305.08891
     """
-    root = np.sqrt(_kept(betas))
+    root = np.sqrt(_alphas_cumprod(betas))
     if root.size < 2:
         raise ValueError(f"betas must be of shape (n,) with n at least 2, got {root.shape}")
     return from_alphas_cumprod(((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2)
@@ -48,8 +48,8 @@ def rescale_zero_terminal_snr(betas: HostArray) -> HostArray:
 def shifted(betas: HostArray, factor: float) -> HostArray:
     r"""The table of the chain whose $\sigma / \alpha$ is ``factor`` times as large at every step.
 
-    An image of ``factor`` times the side, averaged down to the side that the table was made for, then has that
-    table's log-SNR.
+    An image with sides ``factor`` times as long, averaged down to the resolution of the table, then has the table's
+    log-SNR.
 
     Args:
         betas: a table.
@@ -61,11 +61,11 @@ def shifted(betas: HostArray, factor: float) -> HostArray:
     References: Hoogeboom et al. 2023, https://arxiv.org/abs/2301.11093
     """
     check_positive("factor", factor)
-    kept = _kept(betas)
-    return from_alphas_cumprod(kept / (kept + factor**2 * (1 - kept)))
+    alpha_bar = _alphas_cumprod(betas)
+    return from_alphas_cumprod(alpha_bar / (alpha_bar + factor**2 * (1 - alpha_bar)))
 
 
-def _kept(betas: HostArray) -> HostArray:
+def _alphas_cumprod(betas: HostArray) -> HostArray:
     table = np.asarray(betas, np.float64)
     if table.ndim != 1 or table.size == 0:
         raise ValueError(f"betas must be of shape (n,) with n at least 1, got {table.shape}")

@@ -1,4 +1,4 @@
-"""Schedules in continuous time: each a frozen dataclass, its formulas written once for NumPy and for JAX."""
+"""Schedules in continuous time: frozen dataclasses whose formulas serve NumPy and JAX alike."""
 
 from artifex.schedules.continuous.cosine import CosineVP as CosineVP
 from artifex.schedules.continuous.rectified_flow import RectifiedFlow as RectifiedFlow

@@ -12,8 +12,8 @@ from artifex.schedules.level import NoiseLevel, level_at
 class CosineVP:
     r"""$\alpha = \cos\theta$, $\sigma = \sin\theta$, $\theta = \theta_0 + t\, (\theta_1 - \theta_0)$.
 
-    The log-SNR $-2 \log\tan\theta$ runs from ``logsnr_max`` at $t = 0$ to ``logsnr_min`` at $t = 1$; as it stands
-    $\theta = \pi t / 2$, from clean data to pure noise.
+    The log-SNR $-2 \log\tan\theta$ runs from ``logsnr_max`` at $t = 0$ to ``logsnr_min`` at $t = 1$. By
+    default $\theta = \pi t / 2$, from clean data to pure noise.
 
     Attributes:
         logsnr_min: the log-SNR at $t = 1$; may be minus infinity.
@@ -35,14 +35,14 @@ class CosineVP:
 
     @property
     def _angles(self) -> tuple[float, float]:
-        """The first angle, and what the last one leaves to a right angle; the latter keeps its digits near 0."""
+        r"""$\theta_0$ and $\pi / 2 - \theta_1$; the complement keeps its digits near 0."""
         return math.atan(math.exp(-self.logsnr_max / 2)), math.atan(math.exp(self.logsnr_min / 2))
 
     def at(self, t: T) -> NoiseLevel[T]:
         """The level at time ``t`` in [0, 1].
 
         Raises:
-            ValueError: if a time that is known outside of a trace lies outside of that range.
+            ValueError: if a concrete time lies outside of that range.
         """
         xp = array_namespace(t)
         t = real(t)
@@ -53,7 +53,7 @@ class CosineVP:
         return level_at(t, xp.sin(left + (1 - part) * span), xp.sin(first + part * span))
 
     def times(self, steps: int) -> HostArray:
-        """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
+        """The default grid: ``grid.uniform(steps)``, from 1 to 0.
 
         Raises:
             ValueError: if ``steps`` is less than 1.
@@ -61,7 +61,7 @@ class CosineVP:
         return uniform(steps)
 
     def inverse_logsnr(self, logsnr: T) -> T:
-        r"""$(\arctan e^{-\lambda/2} - \theta_0) / (\theta_1 - \theta_0)$; the nearest end beyond the path's own."""
+        r"""$(\arctan e^{-\lambda/2} - \theta_0) / (\theta_1 - \theta_0)$; the nearest end beyond it."""
         xp = array_namespace(logsnr)
         first, left = self._angles
         angle = xp.arctan(xp.exp(xp.minimum(-real(logsnr) / 2, 80.0)))

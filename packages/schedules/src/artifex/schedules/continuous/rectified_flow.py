@@ -13,12 +13,12 @@ from artifex.schedules.level import NoiseLevel, level_at
 class RectifiedFlow:
     r"""$\sigma = \frac{s t}{1 + (s - 1) t}$, $\alpha = 1 - \sigma$; with $s = 1$ simply $\sigma = t$.
 
-    The network is told $t$. One that was trained to be told $\sigma$ (Stable Diffusion 3, FLUX) is sampled on
+    The model time is $t$. A network whose model time is $\sigma$ (Stable Diffusion 3, FLUX) is sampled on
     ``RectifiedFlow()`` along ``grid.shifted``.
 
     Attributes:
-        shift: $s$, positive; $\sigma / \alpha$ is ``shift`` times that of the unshifted path, so more of the time is
-            spent on noise as it grows.
+        shift: $s$, positive; $\sigma / \alpha$ is ``shift`` times that of the unshifted path: larger values
+            spend more of the time at high noise.
 
     Raises:
         ValueError: if ``shift`` is not positive.
@@ -36,7 +36,7 @@ class RectifiedFlow:
         """The level at time ``t`` in [0, 1]; 0 is clean data, 1 pure noise.
 
         Raises:
-            ValueError: if a time that is known outside of a trace lies outside of that range.
+            ValueError: if a concrete time lies outside of that range.
         """
         xp = array_namespace(t)
         t = real(t)
@@ -46,7 +46,7 @@ class RectifiedFlow:
         return level_at(t, (1 - part) / whole, self.shift * part / whole)
 
     def times(self, steps: int) -> HostArray:
-        """The schedule's own grid: ``grid.uniform(steps)``, from 1 to 0.
+        """The default grid: ``grid.uniform(steps)``, from 1 to 0.
 
         Raises:
             ValueError: if ``steps`` is less than 1.

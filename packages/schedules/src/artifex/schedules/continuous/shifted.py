@@ -1,4 +1,4 @@
-"""Another schedule, for data of another size."""
+"""A schedule shifted to data of another resolution."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from artifex.schedules.level import NoiseLevel, Schedule, level_at
 
 @dataclass(frozen=True)
 class Shifted:
-    r"""Any schedule with more noise at every time: $\sigma / \alpha$ is ``factor`` times as large.
+    r"""A schedule with $\sigma / \alpha$ multiplied by ``factor`` at every time.
 
     $$\lambda'(t) = \lambda(t) - 2 \log \mathrm{factor}$$
 
-    An image of ``factor`` times the side, averaged down to the side that the schedule was made for, then has that
-    schedule's log-SNR. The path stays the same curve of $(\alpha, \sigma)$, run through at other times, so a
-    variance-preserving one stays so and a straight one stays straight: ``Shifted(RectifiedFlow(), s)`` is
-    ``RectifiedFlow(s)``. Past an end of the curve $\alpha^2 + \sigma^2$ is kept as it is at that end.
+    An image with sides ``factor`` times as long, averaged down to the resolution of the inner schedule, then has that
+    schedule's log-SNR. The path is the same curve of $(\alpha, \sigma)$ at other times, so variance-preserving paths
+    stay so and straight ones stay straight: ``Shifted(RectifiedFlow(), s)`` is ``RectifiedFlow(s)``. Beyond an end of
+    the curve $\alpha^2 + \sigma^2$ keeps its value at that end.
 
     Attributes:
-        schedule: the one inside.
+        schedule: the inner schedule.
         factor: positive; above 1 for larger images.
 
     Raises:
@@ -38,10 +38,10 @@ class Shifted:
         check_positive("factor", self.factor)
 
     def at(self, t: T) -> NoiseLevel[T]:
-        """The level at time ``t`` of the schedule inside.
+        """The level at time ``t`` of the inner schedule.
 
         Raises:
-            ValueError: as the schedule inside.
+            ValueError: as the inner schedule.
         """
         xp = array_namespace(t)
         t = real(t)
@@ -52,18 +52,18 @@ class Shifted:
         return level_at(t, length * alpha, length * sigma)
 
     def times(self, steps: int) -> HostArray:
-        """The own grid of the schedule inside, at whose times this one has more noise.
+        """The default grid of the inner schedule.
 
         Raises:
-            ValueError: as the schedule inside.
+            ValueError: as the inner schedule.
         """
         return self.schedule.times(steps)
 
     def check_grid(self, times: HostArray) -> None:
-        """As the schedule inside."""
+        """As the inner schedule."""
         check_unit(self.schedule, times)
 
     def inverse_logsnr(self, logsnr: T) -> T:
-        """The time with this log-SNR; the nearest end beyond the path's own."""
+        """The time with this log-SNR; the nearest end beyond it."""
         xp = array_namespace(logsnr)
         return self.schedule.inverse_logsnr(xp.asarray(real(logsnr) + 2 * math.log(self.factor)))

@@ -1,4 +1,4 @@
-"""Paths that keep the data as it is and add ever more noise to it."""
+r"""Variance-exploding paths: $\alpha = 1$, with growing noise."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from artifex.schedules.level import NoiseLevel, level_at
 class VE:
     r"""$\alpha = 1$, $\sigma = \sigma_\mathrm{min} (\sigma_\mathrm{max} / \sigma_\mathrm{min})^t$.
 
-    Time runs over [0, 1] and means the same beyond it: clean data stands at $t = -\infty$.
+    The formula extends beyond $t \in [0, 1]$: clean data is at $t = -\infty$.
 
     Attributes:
         sigma_min: the noise at $t = 0$, positive.
@@ -34,10 +34,10 @@ class VE:
             )
 
     def at(self, t: T) -> NoiseLevel[T]:
-        """The level at time ``t``, any number that is not NaN.
+        """The level at time ``t``, any number but NaN.
 
         Raises:
-            ValueError: if a time that is known outside of a trace is NaN.
+            ValueError: if a concrete time is NaN.
         """
         xp = array_namespace(t)
         t = real(t)
@@ -46,7 +46,7 @@ class VE:
         return level_at(t, xp.ones_like(t), sigma)
 
     def times(self, steps: int) -> HostArray:
-        r"""The schedule's own grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
+        r"""The default grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
 
         Raises:
             ValueError: if ``steps`` is less than 1.
@@ -62,7 +62,7 @@ class VE:
 
 @dataclass(frozen=True)
 class EDM:
-    r"""$\alpha = 1$, $\sigma = t$: time is the noise itself.
+    r"""$\alpha = 1$, $\sigma = t$: the time is the noise level.
 
     References: Karras et al. 2022, https://arxiv.org/abs/2206.00364
     """
@@ -71,7 +71,7 @@ class EDM:
         """The level at time ``t``, at least 0; 0 is clean data.
 
         Raises:
-            ValueError: if a time that is known outside of a trace is negative.
+            ValueError: if a concrete time is negative.
         """
         xp = array_namespace(t)
         t = real(t)
@@ -79,11 +79,11 @@ class EDM:
         return level_at(t, xp.ones_like(t), xp.maximum(t, 0.0))
 
     def times(self, steps: int, sigma_max: float = 80.0, sigma_min: float = 0.002) -> HostArray:
-        """The schedule's own grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
+        """The default grid: Karras's levels from ``sigma_max`` to ``sigma_min``, then clean data.
 
         Args:
             steps: at least 1.
-            sigma_max: the first level; 80 as published, for data of a standard deviation of 0.5.
+            sigma_max: the first level; the published 80 is for data of standard deviation 0.5.
             sigma_min: the last level at which the network is called, in (0, ``sigma_max``).
 
         Raises:

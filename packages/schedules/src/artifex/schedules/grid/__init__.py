@@ -1,7 +1,7 @@
-"""Grids: the times at which a sampler calls the network, and the one where it ends.
+"""Time grids: the times at which a sampler calls the network, and its end.
 
-A grid of ``k`` steps is a float64 NumPy array of ``k + 1`` times, noise first; the last time is where the walk ends,
-and no network is called there. On the discrete chain the end is -1, clean data.
+A grid of ``k`` steps is a float64 NumPy array of ``k + 1`` times, noise first. The network is not called at the last
+time, which on the discrete chain is -1, clean data.
 """
 
 from artifex.schedules.grid.align_your_steps import align_your_steps as align_your_steps

@@ -1,4 +1,4 @@
-r"""Grids that were optimised for published models, by bounding the error that discretisation makes."""
+r"""Grids optimized for published models by minimizing a bound on the discretization error."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -15,20 +15,20 @@ SIGMAS: Final[Mapping[str, tuple[float, ...]]] = {
     "sdxl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
     "svd": (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002),
 }
-r"""The $\sigma / \alpha$ of ten steps, as published."""
+r"""The published $\sigma / \alpha$ of ten steps."""
 
 
 def align_your_steps(
     schedule: Schedule, k: int = 10, model: Literal["sd15", "sdxl", "svd"] = "sd15", *, clean: bool = True
 ) -> HostArray:
-    r"""The published ten steps, or ``k`` whose $\log\sigma$ is interpolated linearly between them.
+    r"""The published ten steps, or ``k`` steps with $\log\sigma$ interpolated linearly between them.
 
     Args:
-        schedule: what the times belong to: the chain of ``betas.scaled_linear`` for the first two models, ``EDM``
-            for the third.
+        schedule: the schedule of the times: the chain of ``betas.scaled_linear`` for the first two models, ``EDM`` for
+            the third.
         k: steps, at least 1.
         model: Stable Diffusion 1.5, Stable Diffusion XL, or Stable Video Diffusion.
-        clean: whether the last level is replaced by clean data, as is usual.
+        clean: whether the last level is replaced by clean data.
 
     Raises:
         ValueError: for values outside those ranges.

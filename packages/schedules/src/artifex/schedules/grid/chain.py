@@ -1,6 +1,6 @@
-r"""Steps of a discrete chain of ``n``: which ``k`` of them are taken, then ``end``.
+r"""Grids of a discrete chain: ``k`` of its ``n`` steps, then ``end``.
 
-``end`` is -1, clean data, unless a model was made to stop short of it: those of Stable Diffusion that were tuned with
+``end`` is -1, clean data, except for models tuned to stop before it: those of Stable Diffusion with
 ``set_alpha_to_one = False`` end at 0.
 """
 
@@ -30,8 +30,8 @@ def leading(n: int, k: int, offset: int = 0, end: float = CLEAN) -> HostArray:
     Args:
         n: steps of the chain.
         k: steps to keep, in [1, n].
-        offset: added to every time, such that all lie in [0, n - 1]; 1 for Stable Diffusion.
-        end: where the walk ends, below the last time.
+        offset: added to every time, so that all lie in [0, n - 1]; 1 for Stable Diffusion.
+        end: the last time of the grid, below all others.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -49,7 +49,7 @@ def trailing(n: int, k: int, end: float = CLEAN) -> HostArray:
     Args:
         n: steps of the chain.
         k: steps to keep, in [1, n].
-        end: where the walk ends, below the last time.
+        end: the last time of the grid, below all others.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -61,13 +61,13 @@ def trailing(n: int, k: int, end: float = CLEAN) -> HostArray:
 
 
 def linspace(n: int, k: int, end: float = CLEAN, *, whole: bool = True) -> HostArray:
-    r"""$t_i = i\, (n - 1) / (k - 1)$, both ends of the chain included, then ``end``; a single step is $n - 1$.
+    r"""$t_i = i\, (n - 1) / (k - 1)$, both ends of the chain included, then ``end``; one step is $n - 1$.
 
     Args:
         n: steps of the chain.
         k: steps to keep, in [1, n].
-        end: where the walk ends, below the last time.
-        whole: whether times are rounded to the chain's own.
+        end: the last time of the grid, below all others.
+        whole: whether times are rounded to integers.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -78,12 +78,12 @@ def linspace(n: int, k: int, end: float = CLEAN, *, whole: bool = True) -> HostA
 
 
 def quadratic(n: int, k: int, end: float = CLEAN) -> HostArray:
-    r"""Distinct times spaced as $(n-1)(i/(k-1))^2$, dense near the data, then ``end``; a single step is $n - 1$.
+    r"""Distinct times spaced as $(n-1)(i/(k-1))^2$, dense near the data, then ``end``; one step is $n - 1$.
 
     Args:
         n: steps of the chain.
         k: steps to keep, in [1, n].
-        end: where the walk ends, below the last time.
+        end: the last time of the grid, below all others.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -92,7 +92,7 @@ def quadratic(n: int, k: int, end: float = CLEAN) -> HostArray:
     """
     _check_steps(n, k)
     rising = np.floor((n - 1) * np.linspace(0, 1, k) ** 2) if k > 1 else np.array([n - 1.0])
-    # squares crowd near 0: push each time above the one before it, and below what the later ones need
+    # squares collide near 0: make the times rise strictly, and leave room for the later ones
     rising = np.maximum.accumulate(rising - np.arange(k)) + np.arange(k)
     rising = np.minimum(rising, n - k + np.arange(k))
     return _finish(rising, n, end)
@@ -104,7 +104,7 @@ def _check_steps(n: int, k: int) -> None:
 
 
 def _finish(rising: HostArray, n: int, end: float) -> HostArray:
-    """The times, noise first, and the end; checked."""
+    """Check the times and return them noise first, then the end."""
     if not (rising[0] >= 0 and rising[-1] <= n - 1):
         raise ValueError(f"times must be in [0, {n - 1}], got {rising[0]:g} to {rising[-1]:g}: choose another offset")
     if not CLEAN <= end < rising[0]:

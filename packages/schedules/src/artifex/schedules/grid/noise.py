@@ -1,9 +1,8 @@
-r"""Grids that are spaced by noise, over any schedule: times follow by its ``inverse_logsnr``.
+r"""Grids spaced by noise level, over any schedule: times follow from its ``inverse_logsnr``.
 
-Here $\sigma$ stands for the ratio $\sigma / \alpha$, which does not depend on how a path is scaled. A grid runs from
-the level at ``start`` to the level at ``end``, times of the schedule with a finite log-SNR. With ``clean`` the ``k``
-calls of the network span ``start`` to ``end``, and one more step leads on to clean data; without it ``k`` steps lead
-from ``start`` to ``end``.
+Here $\sigma$ is the ratio $\sigma / \alpha$, which does not depend on the scale of the path. ``start`` and ``end`` are
+times with a finite log-SNR. With ``clean`` the ``k`` calls of the network span ``start`` to ``end`` and the last step
+goes on to clean data; without it, ``k`` steps go from ``start`` to ``end``.
 """
 
 from collections.abc import Callable
@@ -19,11 +18,11 @@ def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float =
     r"""$\sigma_i^{1/\rho}$ falls linearly from that of ``start`` to that of ``end``.
 
     Args:
-        schedule: what the times belong to.
+        schedule: the schedule of the times.
         k: steps, at least 1.
         start: the first time.
-        end: the last time at which the network is called with ``clean``, and where the walk ends without.
-        rho: positive; larger values crowd towards the data.
+        end: the last time at which the network is called with ``clean``, else the end of the grid.
+        rho: positive; larger values concentrate the times near the data.
         clean: whether a last step to clean data is added.
 
     Raises:
@@ -42,13 +41,13 @@ def karras(schedule: Schedule, k: int, start: float, end: float, *, rho: float =
 
 
 def logsnr_uniform(schedule: Schedule, k: int, start: float, end: float, *, clean: bool = True) -> HostArray:
-    r"""The log-SNR, and so $\log\sigma_i$, goes linearly from that of ``start`` to that of ``end``.
+    r"""The log-SNR, and with it $\log\sigma_i$, is linear between ``start`` and ``end``.
 
     Args:
-        schedule: what the times belong to.
+        schedule: the schedule of the times.
         k: steps, at least 1.
         start: the first time.
-        end: the last time at which the network is called with ``clean``, and where the walk ends without.
+        end: the last time at which the network is called with ``clean``, else the end of the grid.
         clean: whether a last step to clean data is added.
 
     Raises:
@@ -60,14 +59,14 @@ def logsnr_uniform(schedule: Schedule, k: int, start: float, end: float, *, clea
 
 
 exponential = logsnr_uniform
-"""The name under which samplers that count in sigma know ``logsnr_uniform``."""
+"""``logsnr_uniform`` by its name in k-diffusion."""
 
 
 def from_sigmas(schedule: Schedule, sigmas: HostArray) -> HostArray:
     r"""The times at which the schedule has these $\sigma / \alpha$.
 
     Args:
-        schedule: what the times belong to.
+        schedule: the schedule of the times.
         sigmas: ``(k + 1,)``, falling, at least 0; 0 is clean data.
 
     Raises:
@@ -99,7 +98,7 @@ def _between(
     points = k if clean else k + 1
     u = np.linspace(0, 1, points)
     times = schedule.inverse_logsnr(spaced(first, last, u))
-    times[0] = start  # the ends are known better than their way through the logarithm
+    times[0] = start  # exact ends, without the rounding of the logarithm
     if points > 1:
         times[-1] = end
     return np.append(times, schedule.inverse_logsnr(np.asarray([np.inf]))) if clean else times

@@ -1,4 +1,4 @@
-"""Grids that are spaced in time, whatever the schedule."""
+"""Grids spaced in time, for any schedule."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ def uniform(k: int, start: float = 1.0, end: float = 0.0) -> HostArray:
     Args:
         k: steps, at least 1.
         start: the first time.
-        end: where the walk ends, below ``start``.
+        end: the last time, below ``start``.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -28,12 +28,12 @@ def uniform(k: int, start: float = 1.0, end: float = 0.0) -> HostArray:
 def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: float = 0.6) -> HostArray:
     r"""$t_i = \mathrm{end} + (\mathrm{start} - \mathrm{end})\, F^{-1}_{\mathrm{Beta}(a, b)}(1 - i/k)$.
 
-    With both shapes below 1 the times crowd at both ends.
+    With both shapes below 1 the times are dense at both ends.
 
     Args:
         k: steps, at least 1.
         start: the first time.
-        end: where the walk ends, below ``start``.
+        end: the last time, below ``start``.
         a: shape towards the data, positive.
         b: shape towards the noise, positive.
 
@@ -42,7 +42,7 @@ def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: flo
 
     References: Lee et al. 2024, https://arxiv.org/abs/2407.12173
     """
-    from scipy.special import betaincinv  # type: ignore[import-untyped]  # slow to import, and needed here alone
+    from scipy.special import betaincinv  # type: ignore[import-untyped]  # slow to import, and used only here
 
     check_whole("steps", k, 1)
     _check_span(start, end)
@@ -53,11 +53,11 @@ def beta(k: int, start: float = 1.0, end: float = 0.0, *, a: float = 0.6, b: flo
 
 
 def shifted(times: HostArray, shift: float) -> HostArray:
-    r"""$t' = s t / (1 + (s - 1) t)$, for times in [0, 1]: the grid of a flow model at a higher resolution.
+    r"""$t' = s t / (1 + (s - 1) t)$, for times in [0, 1]: the grid of a flow model at higher resolution.
 
     Args:
         times: a grid.
-        shift: $s$, positive; Stable Diffusion 3 takes 3, FLUX $e^\mu$ with its resolution's $\mu$.
+        shift: $s$, positive: 3 for Stable Diffusion 3, $e^\mu$ for FLUX with $\mu$ by resolution.
 
     Raises:
         ValueError: for values outside those ranges.
@@ -68,15 +68,15 @@ def shifted(times: HostArray, shift: float) -> HostArray:
     check_positive("shift", shift)
     if not (times.size and times.min() >= 0 and times.max() <= 1):
         raise ValueError(f"times must be in [0, 1], got {times}")
-    out: HostArray = np.minimum(shift * times / (1 + (shift - 1) * times), 1.0)  # 1 stays 1, whatever the rounding
+    out: HostArray = np.minimum(shift * times / (1 + (shift - 1) * times), 1.0)  # rounding must not exceed 1
     return out
 
 
 def custom(schedule: Schedule, times: HostArray) -> HostArray:
-    """Times of one's own, checked to run from noise to data.
+    """Check times of the caller's choice: they must run from noise to data.
 
     Args:
-        schedule: what the times belong to.
+        schedule: the schedule of the times.
         times: ``(k + 1,)``, noise first.
 
     Raises:
@@ -90,17 +90,17 @@ def custom(schedule: Schedule, times: HostArray) -> HostArray:
     for i in range(len(times) - 1):
         if not logsnr[i + 1] > logsnr[i]:
             raise ValueError(
-                f"times must run from noise to data, got {times[i]:g} and then {times[i + 1]:g} at places {i} and "
+                f"times must run from noise to data, got {times[i]:g} and then {times[i + 1]:g} at indices {i} and "
                 f"{i + 1}, where the log-SNR goes from {logsnr[i]:.6g} to {logsnr[i + 1]:.6g}"
             )
     return times
 
 
 def check_unit(schedule: Schedule, times: HostArray) -> None:
-    r"""Raises a ValueError for times that are known to be in the unit of another schedule.
+    r"""Raise a ValueError for times that must be in the unit of another schedule.
 
-    Those are times that the schedule's own ``check_grid``, where it has one, refuses, and levels of $2^{24}$ and more,
-    in which float32 does not hold the data any longer: $\sigma$ taken for a time, as a rule.
+    These are times that the schedule's ``check_grid``, if it has one, rejects, and levels of $2^{24}$ and more, at
+    which float32 loses the data: usually a $\sigma$ passed as a time.
     """
     check: Callable[[HostArray], None] | None = getattr(schedule, "check_grid", None)
     if check is not None:
