@@ -9,6 +9,8 @@ from flax import nnx
 
 from artifex.backbones import AutoencoderKL, AutoencoderKLConfig
 
+pytestmark = pytest.mark.slow
+
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 SMALL = AutoencoderKLConfig(latent_channels=2, channels=(4, 8), num_res_blocks=1, groups=2)
 

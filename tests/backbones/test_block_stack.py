@@ -14,6 +14,8 @@ from flax import nnx
 from artifex.backbones import DiT, DiTConfig, MMDiT, MMDiTConfig, TextCondition, UViT, UViTConfig, perturbed
 from artifex.backbones.block_stack import apply_blocks
 
+pytestmark = pytest.mark.slow
+
 DIT = DiTConfig(in_channels=1, hidden=8, depth=4, heads=2, num_classes=5, dropout=0.5, embed_per_block=True)
 MMDIT = MMDiTConfig(
     in_channels=1, heads=2, head_dim=4, depth=4, context_features=3, pooled_features=2, dual_layers=(0,),

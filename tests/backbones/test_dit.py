@@ -14,6 +14,7 @@ jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 SMALL = DiTConfig(in_channels=3, hidden=16, depth=2, heads=2, learn_sigma=False, num_classes=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "published"),
     [
@@ -38,6 +39,7 @@ def test_published_sizes() -> None:
             assert config == DiTConfig(patch=patch, hidden=hidden, depth=depth, heads=heads)
 
 
+@pytest.mark.slow
 def test_patches_are_squares_row_by_row() -> None:
     x = jnp.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3).astype(jnp.float32)
     tokens = patchify(x, 2)
@@ -46,12 +48,14 @@ def test_patches_are_squares_row_by_row() -> None:
     np.testing.assert_array_equal(unpatchify(tokens, 2, 4, 6), x)
 
 
+@pytest.mark.slow
 def test_a_block_starts_as_the_identity() -> None:
     rng = np.random.default_rng(0)
     x, c = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 5, 16), (2, 16)))
     np.testing.assert_array_equal(jit(lambda x, c: DiTBlock(SMALL, rngs=nnx.Rngs(0))(x, c))(x, c), x)
 
 
+@pytest.mark.slow
 def test_a_block_is_its_formula() -> None:
     @jit
     def run(kernel: jax.Array, x: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -69,6 +73,7 @@ def test_a_block_is_its_formula() -> None:
     np.testing.assert_allclose(got, want, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_places_are_told_apart() -> None:
     """Without positions, a moved patch would only have a moved output."""
 

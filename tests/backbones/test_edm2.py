@@ -9,6 +9,8 @@ from flax import nnx
 from artifex.backbones import Backbone, DirectionParam, EDM2Config, EDM2UNet, edm2
 from artifex.backbones.magnitude_preserving import mp_cat, mp_silu, mp_sum
 
+pytestmark = pytest.mark.slow
+
 SMALL = EDM2Config(
     in_channels=3, base_channels=64, channel_mults=(1, 1), num_blocks=1, attention_levels=(), head_dim=32, num_classes=5
 )

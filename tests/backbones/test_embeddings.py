@@ -8,6 +8,7 @@ from artifex.backbones import LabelEmbedding, sincos_2d, timestep_embedding
 TIMES = np.array([0, 1, 250, 999])
 
 
+@pytest.mark.slow
 def test_times_follow_ddpm() -> None:
     omega = np.exp(-np.log(10_000.0) * np.arange(8) / 7)
     phase = TIMES[:, None].astype(np.float64) * omega
@@ -22,6 +23,7 @@ def test_times_follow_adm() -> None:
     np.testing.assert_allclose(got, np.concatenate([np.cos(phase), np.sin(phase)], axis=1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_times_may_be_fractions_and_are_embedded_in_float32() -> None:
     got = timestep_embedding(jnp.array([0.5, 1.25], jnp.bfloat16), 4)
     assert got.dtype == jnp.float32
@@ -57,6 +59,7 @@ def test_positions_need_a_multiple_of_four() -> None:
         sincos_2d(6, 2, 2)
 
 
+@pytest.mark.slow
 def test_the_null_label_has_a_vector_of_its_own() -> None:
     embed = LabelEmbedding(10, 8, rngs=nnx.Rngs(0))
     table = embed.table[...]

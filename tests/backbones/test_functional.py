@@ -12,6 +12,8 @@ from flax import nnx
 from artifex.backbones import DiT, DiTConfig, functional, perturbed
 from artifex.schedules import VP, Epsilon, NetworkDenoiser
 
+pytestmark = pytest.mark.slow
+
 CONFIG = DiTConfig(in_channels=1, hidden=8, depth=2, heads=2, learn_sigma=False, num_classes=2, dropout=0.5)
 X, T, LABELS = jnp.linspace(-1, 1, 32).reshape(2, 4, 4, 1), jnp.array([10, 500]), jnp.array([0, 1])
 

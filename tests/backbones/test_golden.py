@@ -18,6 +18,8 @@ from artifex.backbones.interop import Pipeline, load_diffusers, save_diffusers
 from artifex.backbones.interop.conversion import arrays
 from artifex.backbones.interop.diffusers import BY_NAME, CONVERSIONS, Model
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/truth.safetensors"))
 State = nnx.State[Any, Any]

@@ -26,6 +26,8 @@ from artifex.backbones.interop import (
     save_original,
 )
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "golden"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 Edit = Callable[[Path], None]

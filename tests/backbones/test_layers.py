@@ -6,6 +6,8 @@ from flax import nnx
 
 from artifex.backbones.layers import Conv, GroupNorm, Linear, SelfAttention, gelu
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 
 

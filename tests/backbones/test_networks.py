@@ -28,6 +28,8 @@ from tests.backbones.helpers.networks import (
     trained,
 )
 
+pytestmark = pytest.mark.slow
+
 COMPARED = [NETWORKS[name] for name in ("unet", "dit", "mlp")]
 """Networks for tests that compile further programs."""
 CLASSES = [network for network in NETWORKS.values() if network.has_classes]

@@ -18,6 +18,8 @@ from artifex.backbones import (
 from artifex.backbones.layers import Conv
 from artifex.kernels.convolution import resize_nearest, upsample_nearest
 
+pytestmark = pytest.mark.slow
+
 SD = UNetConditionalConfig(
     base_channels=4, channel_mults=(1, 1, 1), num_res_blocks=1, depths=(0, 1, 0), heads=(1, 1, 1),
     context_features=3, groups=2,

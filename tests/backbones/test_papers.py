@@ -11,10 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from jaxtyping import Array
 
 from artifex.backbones import EDM2Config, EDM2UNet, UViT, UViTConfig, force_weight_norm
+
+pytestmark = pytest.mark.slow
 
 erf = np.vectorize(math.erf, otypes=[float])
 HostArray = np.ndarray[Any, np.dtype[np.float64]]

@@ -12,6 +12,8 @@ from flax import nnx
 from artifex.backbones import DiT, DiTConfig, MMDiT, MMDiTConfig, UNet, UNetConfig, perturbed
 from artifex.backbones.layers import SelfAttention
 
+pytestmark = pytest.mark.slow
+
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 DIT = DiTConfig(in_channels=1, patch=2, hidden=8, depth=3, heads=2, learn_sigma=False, num_classes=None)
 UNET = UNetConfig(

@@ -67,6 +67,7 @@ def meaning(class_name: str, fields: Json) -> Json:
             for key, value in whole.items()}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize("name", {truth["tensors"]: name for name, truth in PUBLISHED.items()}.values())
 def test_published_configs_are_read_as_diffusers_reads_them(name: str) -> None:
@@ -193,6 +194,7 @@ def test_no_note_is_written_without_need() -> None:
         assert extra_fields(config, home_of(config).round_trip(config)) == {}
 
 
+@pytest.mark.slow
 def test_what_diffusers_can_not_say_is_in_a_note(tmp_path: Path) -> None:
     model = load_diffusers(FOLDER / "golden" / "vae")
     assert isinstance(model, AutoencoderKL)

@@ -17,6 +17,8 @@ from artifex.backbones import (
     init_rngs,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("build", "count"),

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from flax import nnx
 
 from artifex.backbones import init_rngs
@@ -14,6 +15,7 @@ class Net(nnx.Module):
         self.second = nnx.Linear(4, 3, rngs=rngs)
 
 
+@pytest.mark.slow
 def test_the_draws_are_those_of_flax() -> None:
     """Parameters and dropout's streams, with a seed and, under a trace, with a key."""
 

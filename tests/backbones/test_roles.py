@@ -133,6 +133,7 @@ def count(shape: tuple[int, ...]) -> int:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_network_states_the_role_of_every_parameter(name: str) -> None:
     case, network = CASES[name], abstract(CASES[name].make)
@@ -151,6 +152,7 @@ def test_every_network_states_the_role_of_every_parameter(name: str) -> None:
             assert fused == (set() if role.fused == 1 else {role.fused}), path
 
 
+@pytest.mark.slow
 def test_the_share_of_published_sizes() -> None:
     """DiT-S/2: 12 blocks of 12 h^2. The default U-Net: all but its ends, the embedding of the time and the projections
     of that in each block, whose outputs are twice 128 x 5 + 256 x 17."""

@@ -8,6 +8,8 @@ from artifex.backbones import AutoencoderKL, AutoencoderKLConfig, tiled
 from artifex.backbones.unet_blocks import avg_pool
 from artifex.kernels.convolution import upsample_nearest
 
+pytestmark = pytest.mark.slow
+
 X = jnp.asarray(np.random.default_rng(0).normal(size=(1, 12, 20, 2)), jnp.float32)
 
 

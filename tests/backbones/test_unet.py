@@ -8,6 +8,8 @@ from flax import nnx
 
 from artifex.backbones import UNet, UNetConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL = UNetConfig(base_channels=8, channel_mults=(1, 2), num_res_blocks=1, attention_levels=(), head_dim=8, groups=4)
 
 

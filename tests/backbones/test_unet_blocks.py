@@ -9,6 +9,8 @@ from flax import nnx
 from artifex.backbones.unet_blocks import AttentionBlock, ResBlock, avg_pool
 from artifex.kernels.convolution import upsample_nearest
 
+pytestmark = pytest.mark.slow
+
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(0)
 

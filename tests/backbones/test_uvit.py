@@ -9,6 +9,8 @@ from flax import nnx
 
 from artifex.backbones import Backbone, UViT, UViTConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL = UViTConfig(in_channels=1, size=4, hidden=8, depth=3, heads=2, num_classes=5)
 
 

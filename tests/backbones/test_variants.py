@@ -31,6 +31,7 @@ def pipeline(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
@@ -45,6 +46,7 @@ def test_each_network_is_read_from_the_files_that_it_has(pipeline: Path, variant
     assert set(found.networks) == {"vae", "transformer"}
 
 
+@pytest.mark.slow
 def test_what_all_networks_have_is_read_without_a_warning(pipeline: Path) -> None:
     shutil.copy(pipeline / "vae" / PLAIN, pipeline / "vae" / HALF)
     assert load_pipeline(pipeline, variant="fp16").variants == {"vae": "fp16", "transformer": "fp16"}
@@ -68,6 +70,7 @@ def test_other_weights_are_no_substitute(pipeline: Path) -> None:
         load_pipeline(pipeline)
 
 
+@pytest.mark.slow
 def test_a_component_that_is_not_there_is_named(pipeline: Path) -> None:
     shutil.rmtree(pipeline / "transformer")
     with pytest.raises(CheckpointError, match=r"no file .*transformer/config\.json"):

@@ -8,6 +8,8 @@ from flax import nnx
 from artifex.backbones import DirectionParam, force_weight_norm
 from artifex.backbones.magnitude_preserving import MPConv
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {3: (3, 3, 5, 4), 1: (1, 1, 5, 4), 0: (5, 4)}
 
 

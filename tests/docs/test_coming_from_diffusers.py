@@ -19,6 +19,8 @@ from artifex.guidance import CFGRescale, ClassifierFree
 from artifex.schedules import Discrete, Epsilon, NoiseLevel, betas, weighting
 from tooling.workspace import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGE: Final = (ROOT / "docs" / "coming-from-diffusers.md").read_text()
 STEPS, COUNT = 1000, 10
 

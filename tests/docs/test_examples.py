@@ -14,6 +14,7 @@ def pages() -> list[Path]:
     return [page.relative_to(ROOT) for page in found if blocks(page.read_text())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages(), ids=str)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

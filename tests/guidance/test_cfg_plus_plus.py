@@ -21,6 +21,7 @@ def levels(table: Tableau[HostArray]) -> list[NoiseLevel[HostArray]]:
     return [jax.tree.map(lambda v, i=i: np.full(4, v[i]), nodes) for i in range(table.rows + 1)]
 
 
+@pytest.mark.slow
 def test_ddim_is_the_papers_walk() -> None:
     """Tweedie with the guided noise, then back to noise with the unguided one."""
     table = DDIM().tableau(Discrete(betas.linear(1000)), grid.trailing(1000, 6))

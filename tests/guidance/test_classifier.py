@@ -24,6 +24,8 @@ from tests.guidance.exact import (
     logits,
 )
 
+pytestmark = pytest.mark.slow
+
 UNCONDITIONAL, CONDITIONAL = denoise(X, HERE, None), denoise(X, HERE, LABELS)
 
 

@@ -67,6 +67,7 @@ def test_null_runs_both_halves_in_one_call_and_a_scale_of_exactly_1_only_one() -
     assert network.batches == [8, 4, 4]
 
 
+@pytest.mark.slow
 def test_all_settings_and_conditions_are_data_of_a_compiled_call() -> None:
     traces = []
 

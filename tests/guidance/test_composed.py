@@ -8,6 +8,8 @@ import pytest
 from artifex.guidance import APG, ClassifierFree, Composed
 from tests.guidance.exact import HERE, LABELS, Counted, X, call, clean, denoise, eps
 
+pytestmark = pytest.mark.slow
+
 Y = jnp.asarray(LABELS)
 
 

@@ -29,6 +29,8 @@ from tests.guidance.exact import (
     on_device,
 )
 
+pytestmark = pytest.mark.slow
+
 Y = jnp.asarray(LABELS)
 
 

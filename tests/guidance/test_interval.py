@@ -22,6 +22,7 @@ def test_inside_there_is_guidance_and_outside_none() -> None:
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_outside_call_the_network_once() -> None:
     network = Counted()
     schedule = EDM()

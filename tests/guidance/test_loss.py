@@ -9,6 +9,8 @@ from jaxtyping import Array
 from artifex.guidance import ClassifierFree, Interval, Loss
 from tests.guidance.exact import ALPHA, HERE, LABELS, MEANS, SIGMA, SPREAD, X, call, clean, denoise, eps, with_variance
 
+pytestmark = pytest.mark.slow
+
 TILT = np.array([0.7, -1.1])
 TARGET = np.array([1.5, 0.5])
 GAIN = ALPHA * SPREAD**2 / (ALPHA**2 * SPREAD**2 + SIGMA**2)

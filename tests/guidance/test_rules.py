@@ -14,6 +14,8 @@ from artifex.schedules import X0, Epsilon, FlowVelocity, NoiseLevel
 from artifex.schedules.arrays import HostArray
 from tests.guidance.exact import ALPHA, HERE, LABELS, SIGMA, X, call, clean, denoise, eps, on_device, with_variance
 
+pytestmark = pytest.mark.slow
+
 C, U = denoise(X, HERE, LABELS), denoise(X, HERE, None)
 Y = jnp.asarray(LABELS)
 

@@ -14,6 +14,7 @@ from artifex.schedules import VP, NoiseLevel, grid
 from tests.guidance.exact import HERE, LABELS, X, call, denoise
 
 
+@pytest.mark.slow
 def test_runs_from_start_to_end() -> None:
     np.testing.assert_allclose(linear_guidance_schedule(jnp.arange(5), 5, 2.0, 6.0), [2, 3, 4, 5, 6])
     half = 0.5 * np.sqrt(0.5)

@@ -11,6 +11,8 @@ from artifex.samplers import Euler, sample
 from artifex.schedules import RectifiedFlow
 from tests.guidance.exact import ALPHA, HERE, LABELS, SIGMA, Counted, X, call, denoise, with_variance
 
+pytestmark = pytest.mark.slow
+
 Y = jnp.asarray(LABELS)
 TIMES = np.array([1.0, 0.8, 0.5, 0.3, 0.0])
 

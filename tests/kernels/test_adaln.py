@@ -30,6 +30,8 @@ from tests.kernels.adalns import (
 from tests.kernels.agreement import assert_transforms
 from tests.kernels.lowering import Platform, lowered
 
+pytestmark = pytest.mark.slow
+
 each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 # What all implementations but the plainest have code of their own for.
 each_other = pytest.mark.parametrize("name", ["xla", "pallas"])

@@ -30,6 +30,8 @@ from tests.kernels.attentions import (
 )
 from tests.kernels.lowering import Platform, lowered
 
+pytestmark = pytest.mark.slow
+
 IMPLEMENTATIONS: Final[dict[str, Implementation]] = {
     "reference": reference,
     "tiles": partial(xla, tiling=Tiling(whole=0, scores=1, rows=2)),

@@ -11,6 +11,8 @@ from artifex.kernels.attention import pallas, reference, xla
 from tests.kernels.attentions import Implementation, Layout, check, inputs
 from tests.kernels.faults import Fault
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING: Final = Layout(b=1, t=7, s=11, h=2, d=3, e=2, bias=(1, 1, 1, 11), mask=(1, 2, 7, 1), segments=True)
 
 FAULTS: Final = (

@@ -39,6 +39,7 @@ def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "compute_capability", lambda: (9, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hopper")
 def test_on_a_gpu() -> None:
     q = of_heads()
@@ -80,6 +81,7 @@ def test_cudnn_wants_an_ampere(monkeypatch: pytest.MonkeyPatch, capability: tupl
     assert "needs an NVIDIA GPU of compute capability 8.0" in str(support.cudnn(q, q, q, None, None, None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_cudnn_is_asked_for_the_same_attention(monkeypatch: pytest.MonkeyPatch, is_causal: bool) -> None:
     """XLA stands in for cuDNN, which no machine without a GPU can run: it too gives unseen tokens a mean, not zeros."""

@@ -116,6 +116,7 @@ def test_dtypes_that_do_not_fit() -> None:
         upsample_conv(x, jnp.zeros((3, 3, 2, 2), jnp.bfloat16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "height", "width", "numbers"),
     [
@@ -161,6 +162,7 @@ def plain(x: Array, w: Array) -> Array:
     return lax.conv_general_dilated(x, w, (1, 1), ((1, 1),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
@@ -188,6 +190,7 @@ def test_second_derivatives_and_batches(ours: Conv, theirs: Conv, monkeypatch: p
     np.testing.assert_allclose(curvature(ours), curvature(theirs), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_gradients_have_the_axes_that_xla_is_quick_at() -> None:
     """Also in a loop's body, where XLA leaves them as they are written."""
     x, w = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 3))

@@ -62,6 +62,7 @@ def test_the_choice_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert [r.getMessage() for r in caplog.records] == ["logged once runs its xla implementation"]
 
 
+@pytest.mark.slow
 def test_a_second_call_outside_jit_traces_nothing() -> None:
     q = jnp.ones((2, 300, 1, 4))  # more than one tile
     keys = jax.random.split(jax.random.key(0), 2)

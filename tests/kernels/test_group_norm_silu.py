@@ -34,6 +34,8 @@ from tests.kernels.group_norms import (
 )
 from tests.kernels.lowering import Platform, lowered
 
+pytestmark = pytest.mark.slow
+
 each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 # What all implementations but the plainest have code of their own for.
 each_other = pytest.mark.parametrize("name", ["xla", "pallas"])

@@ -31,6 +31,8 @@ from tests.kernels.guided_combines import (
 from tests.kernels.lowering import Platform, lowered
 from tests.kernels.stand_in import stand_in
 
+pytestmark = pytest.mark.slow
+
 IMPLEMENTATIONS: Final[tuple[ImplementationName, ...]] = ("reference", "xla", "pallas")
 each_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.kernels.meshes import Found, check_numbers, run_program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found() -> Found:

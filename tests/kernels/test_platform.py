@@ -29,6 +29,7 @@ def doubled(x: Array, target: Target | None = None) -> Array:
     return call(x)[0]
 
 
+@pytest.mark.slow
 def test_pallas_interpreted() -> None:
     x = jnp.arange(16 * 128.0).reshape(16, 128)
     np.testing.assert_array_equal(jax.jit(partial(doubled, target="interpret"))(x), 2 * x)

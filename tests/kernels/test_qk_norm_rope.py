@@ -21,6 +21,8 @@ from tests.kernels.exact import HostArray
 from tests.kernels.lowering import Platform, lowered
 from tests.kernels.qk_norms import EPSILON, IMPLEMENTATIONS, NORMS, ODD, Implementation, check, inputs, layouts
 
+pytestmark = pytest.mark.slow
+
 each_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 # What all implementations but the plainest have code of their own for.
 each_other = pytest.mark.parametrize("name", ["xla", "pallas"])

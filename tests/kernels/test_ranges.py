@@ -54,6 +54,7 @@ RANGES: Final = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize("row", RANGES, ids=str)
 def test_a_range_is_held_at_both_ends(row: Range) -> None:

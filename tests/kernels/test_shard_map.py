@@ -16,6 +16,8 @@ from artifex.kernels.linear_step.pallas import pallas as linear_step
 from artifex.kernels.platform import shaped
 from artifex.kernels.qk_norm_rope.pallas import pallas as qk_norm_rope
 
+pytestmark = pytest.mark.slow
+
 
 def _adaln(x: Array, v: Array) -> Array:
     w = jnp.broadcast_to(v, (x.shape[0], v.shape[0]))

@@ -13,6 +13,8 @@ from jaxtyping import Array
 from artifex.kernels import upsample_conv
 from artifex.kernels.convolution.polyphase import polyphase
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 SHAPES = (2, 3, 5, 4), (3, 3, 4, 6), (2, 6, 10, 6)
 

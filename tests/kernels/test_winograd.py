@@ -13,6 +13,8 @@ from jaxtyping import Array
 from artifex.kernels import conv
 from artifex.kernels.convolution.winograd import A, B, G, winograd
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 HostArray = np.ndarray
 

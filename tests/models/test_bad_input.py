@@ -228,6 +228,7 @@ UNKNOWN: dict[str, tuple[Call, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUT_OF_DOMAIN)
 def test_a_value_out_of_its_domain(name: str) -> None:
     call, message = OUT_OF_DOMAIN[name]

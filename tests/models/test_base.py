@@ -19,6 +19,8 @@ from artifex.schedules import Discrete
 from artifex.schedules.betas import BetaSchedule
 from tests.models.exact import SHAPE, config, exact, linear_abar, traced
 
+pytestmark = pytest.mark.slow
+
 BETA = np.linspace(1e-4, 0.02, 1000)
 ABAR = np.cumprod(1 - BETA)
 BEFORE = np.append(1.0, ABAR[:-1])

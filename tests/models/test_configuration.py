@@ -236,6 +236,7 @@ KINDS: dict[str, tuple[type[DiffusionModel[Any]], tuple[int, ...], int, Build]] 
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_every_config_samples_or_is_refused(name: str) -> None:
     """Any configuration is a model with finite samples, or a ValueError."""

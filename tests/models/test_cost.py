@@ -22,6 +22,8 @@ from artifex.generative_models.models.diffusion import (
 )
 from artifex.guidance import ClassifierFree
 
+pytestmark = pytest.mark.slow
+
 
 class Counting(nnx.Module):
     """A network that counts how often it is traced."""

@@ -12,6 +12,8 @@ from jaxtyping import Array
 from artifex.generative_models.models.diffusion import DDIMModel, ModelConfig
 from tests.models.exact import LABEL_MEANS, MEAN, SHAPE, STD, ExactNoise, config, exact, linear_abar
 
+pytestmark = pytest.mark.slow
+
 ABAR = np.append(1.0, linear_abar())
 """ABAR[t + 1] belongs to timestep t; -1 is clean data."""
 MODEL = DDIMModel(config("DDIMModel"), backbone_fn=exact, rngs=nnx.Rngs(0))

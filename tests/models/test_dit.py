@@ -30,6 +30,8 @@ from tests.models.exact import (
     trailing,
 )
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, object] = {"patch_size": 2, "hidden_size": 16, "depth": 1, "num_heads": 2}
 ABAR = linear_abar()
 X = jax.random.normal(jax.random.key(0), (3, *SHAPE))

@@ -27,6 +27,8 @@ from artifex.generative_models.models.diffusion.latent import LDMModel
 from artifex.generative_models.models.diffusion.score import ScoreDiffusionModel
 from tests.models.exact import exact, traced
 
+pytestmark = pytest.mark.slow
+
 IMAGE = (32, 32, 3)
 
 

@@ -24,6 +24,8 @@ from artifex.generative_models.models.diffusion import (
 )
 from tests.models.exact import LABEL_MEANS, STD, HostArray, linear_abar
 
+pytestmark = pytest.mark.slow
+
 STEPS = 30
 CHAIN = {"noise_steps": STEPS, "beta_start": 0.01, "beta_end": 0.4}
 BETA = np.linspace(0.01, 0.4, STEPS)

@@ -100,6 +100,7 @@ SAMPLED: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLED)
 def test_samples_are_those_of_diffusers(name: str) -> None:
     kind, fields = SAMPLED[name]

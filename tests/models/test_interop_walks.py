@@ -83,11 +83,13 @@ def differences(name: str) -> dict[str, float]:
 READABLE: Final = [name for name in CONFIGS if any(np.all(np.isfinite(x)) for x, _ in RUNS[name].values())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READABLE)
 def test_samples_are_those_of_diffusers(name: str) -> None:
     assert {walk: off for walk, off in differences(name).items() if not off <= allowed(walk)[1]} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READABLE)
 def test_times_are_those_of_diffusers(name: str) -> None:
     """To within one step of the chain: solvers round them, see the page; EDM's network is given ``log(sigma) / 4``."""

@@ -27,6 +27,8 @@ from artifex.generative_models.models.diffusion import (
     ScoreDiffusionModel,
 )
 
+pytestmark = pytest.mark.slow
+
 HostArray = np.ndarray[Any, np.dtype[Any]]
 COUNT: Final = 4096
 CLASSES: Final = 3

@@ -23,6 +23,8 @@ from tests.models.exact import (
     trailing,
 )
 
+pytestmark = pytest.mark.slow
+
 STEPS = 100
 ABAR = linear_abar(STEPS, 1e-3, 0.2)
 CHAIN: dict[str, object] = {"noise_steps": STEPS, "beta_start": 1e-3, "beta_end": 0.2}

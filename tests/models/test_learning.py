@@ -32,6 +32,8 @@ from artifex.training import Dataset, Learner, Objective, TrainingConfig, digits
 from artifex.training import train as fit
 from artifex.training.data import ArraySource, batch_indices
 
+pytestmark = pytest.mark.slow
+
 DATA = digits()
 DIGITS, LABELS = jnp.asarray(DATA.images), jnp.asarray(DATA.labels)
 STEPS, BATCH = 300, 64

@@ -10,6 +10,8 @@ from jaxtyping import Array
 from artifex.backbones import MLP, MLPConfig
 from artifex.generative_models.models.diffusion import DiffusionModel, ModelConfig
 
+pytestmark = pytest.mark.slow
+
 
 def mlp(config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
     network = MLP(MLPConfig(features=config.input_dim[0], hidden=16, depth=1), rngs=rngs)

@@ -133,6 +133,7 @@ RANGES: Final = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", RANGES, ids=str)
 def test_a_range_is_held_at_both_ends(row: Range) -> None:
     row.check()

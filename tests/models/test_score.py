@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 from artifex.generative_models.models.diffusion import ScoreDiffusionModel
 from tests.models.exact import COUNT, MEAN, SHAPE, STD, X, assert_moments, config, traced
 
+pytestmark = pytest.mark.slow
+
 LOW = 0.01
 
 

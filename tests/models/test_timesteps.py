@@ -43,6 +43,8 @@ from artifex.schedules.arrays import HostArray
 from artifex.schedules.time_samplers import DiscreteUniform, LowDiscrepancy, TimeSampler, Uniform
 from artifex.training import Objective, Trainer, parse_config
 
+pytestmark = pytest.mark.slow
+
 State = nnx.State[Any, Any]
 CHAIN: Final = 9
 ALL: Final = set(range(CHAIN))

@@ -23,6 +23,8 @@ from tests.models.exact import (
     trailing,
 )
 
+pytestmark = pytest.mark.slow
+
 ABAR = linear_abar()
 DDPM = DDPMModel(config("DDPMModel"), backbone_fn=exact, rngs=nnx.Rngs(0))
 SHORT = DDPMModel(config("DDPMModel", noise_steps=40, beta_end=0.5), backbone_fn=exact, rngs=nnx.Rngs(1))

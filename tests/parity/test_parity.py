@@ -60,6 +60,8 @@ from tests.parity.slips import AssumedGap, Negated3M, NoisyEnd
 from tests.samplers.analytic import BIMODAL, at
 from tests.samplers.analytic import walk as free_walk
 
+pytestmark = pytest.mark.slow
+
 Times = Callable[[int], HostArray]
 SolverType = Literal["midpoint", "heun"]
 X = Float[Array, "b d"]

@@ -13,6 +13,8 @@ from artifex.schedules import EDM, CosineVP, Discrete, Schedule, betas
 from tests.samplers.analytic import GAUSSIAN
 from tests.samplers.test_law import COVARIANCE, MEAN, Gaussian, denoiser
 
+pytestmark = pytest.mark.slow
+
 ONE = Gaussian(jnp.array([0.4]), jnp.eye(1), jnp.array([0.25]))
 
 

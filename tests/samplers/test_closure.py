@@ -44,6 +44,8 @@ from artifex.schedules import (
 from artifex.schedules.arrays import record
 from tests.samplers.compilations import compilations
 
+pytestmark = pytest.mark.slow
+
 SIGMA: Final = 2.0
 ONCE: Final = DDIM().tableau(EDM(), np.array([SIGMA, 0.0]))
 X: Final = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]], np.float32)

@@ -9,6 +9,8 @@ from jaxtyping import Array
 
 from artifex.samplers.code import Code
 
+pytestmark = pytest.mark.slow
+
 X = jnp.ones((2, 3))
 Function = Callable[[Array], Array]
 

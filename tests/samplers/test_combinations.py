@@ -36,6 +36,8 @@ from tests.samplers.analytic import walk
 from tests.samplers.cases import SOLVERS, walks
 from tests.samplers.test_law import COVARIANCE, MEAN, law
 
+pytestmark = pytest.mark.slow
+
 PREDICTIONS: Final[Mapping[str, Prediction]] = {
     "epsilon": Epsilon(),
     "clean": X0(),

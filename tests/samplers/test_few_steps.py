@@ -37,6 +37,7 @@ def gaussian_walk(table: Tableau[HostArray], x: HostArray) -> HostArray:
     return walk(table, GAUSSIAN.denoise, x, np.random.default_rng(0).standard_normal((table.rows, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_one_step_to_clean_data_is_the_mean_of_the_posterior(name: str) -> None:
     """For N(0.4, 0.5^2): E[x0 | x] = 0.4 + 0.25 alpha (x - 0.4 alpha) / (0.25 alpha^2 + sigma^2)."""
@@ -76,6 +77,7 @@ def every(schedule: Discrete) -> tuple[Schedule, HostArray]:
     return schedule, grid.all_steps(schedule.steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_rows_of_few_and_of_all_steps_carry_a_constant(name: str) -> None:
     """With x0 = 2 for all x, weights of every row reproduce it: the walk ends at 2 alpha plus the noise that is kept.
@@ -94,6 +96,7 @@ def test_rows_of_few_and_of_all_steps_carry_a_constant(name: str) -> None:
         assert float(end) == pytest.approx(table.end.alpha * 2 + table.end.sigma * eps, abs=off), position
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name not in IMPROPER])
 def test_all_steps_end_in_the_range_of_the_data(name: str) -> None:
     for schedule, times in (every(SHORT), *(walks(k)["chain"] for k in FEW)):

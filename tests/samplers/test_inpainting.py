@@ -45,6 +45,7 @@ def test_no_such_tail(strength: float) -> None:
         truncate(grid.uniform(10), strength)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [DDIM(), DDPM(), UniPC(2)], ids=repr)
 def test_from_the_middle_the_law_is_still_the_data(sampler: DDIM) -> None:
     """Data start_from to a middle level and walked back is data again."""
@@ -59,6 +60,7 @@ def test_from_the_middle_the_law_is_still_the_data(sampler: DDIM) -> None:
     assert np.corrcoef(got[:, 0], x0[:, 0])[0, 1] > 0.3
 
 
+@pytest.mark.slow
 def test_the_known_part_stays_on_its_path() -> None:
     table = DDPM().tableau(VP(), grid.uniform(20))
     known, mask = jnp.array([[1.5, 0.0]]), jnp.array([[1.0, 0.0]])
@@ -80,6 +82,7 @@ def test_resampling_keeps_the_law() -> None:
     np.testing.assert_array_equal(repaint(table, 7, 1).evaluate, table.evaluate)
 
 
+@pytest.mark.slow
 def test_resampling_brings_the_new_part_closer_to_the_known() -> None:
     """Given the first number, the second has the mean m + C10 / C00 (x - m): plain replacement falls short of it."""
     table = DDPM().tableau(VP(), grid.uniform(40))
@@ -106,6 +109,7 @@ def test_no_such_jump() -> None:
         repaint(DDIM().tableau(VP(), grid.uniform(10)), 0, 2)
 
 
+@pytest.mark.slow
 def test_a_guidance_scale_for_every_row() -> None:
     """Against the walk whose denoiser has the scales by hand."""
     table = SOLVERS["dpm++ 2m"].tableau(VP(), grid.uniform(6))
@@ -125,6 +129,7 @@ def test_a_guidance_scale_for_every_row() -> None:
     np.testing.assert_allclose(got, sample(by_hand, table, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_watch_sees_chosen_rows_in_order() -> None:
     table = SOLVERS["dpm++ 2m"].tableau(EDM(), grid.karras(EDM(), 6, 80.0, 0.002))
     calls: list[tuple[int, HostArray, HostArray]] = []

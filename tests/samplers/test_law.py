@@ -73,6 +73,7 @@ def law(table: Tableau[HostArray], mean: HostArray, covariance: HostArray) -> tu
     return centre[:d], spread[:d, :d]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC, "ddpm large", "dpm-solver 2m sde"])
 def test_the_law_tends_to_the_data(name: str) -> None:
     def off(steps: int) -> HostArray:
@@ -85,6 +86,7 @@ def test_the_law_tends_to_the_data(name: str) -> None:
     assert np.all(fine < (5e-3, 3e-2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*STOCHASTIC, *IMPROPER])
 def test_the_law_is_that_of_the_walk(name: str) -> None:
     """The responses to each source of randomness; their squares add up to the covariance of the recursion."""

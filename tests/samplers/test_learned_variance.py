@@ -24,6 +24,8 @@ from artifex.schedules import Clipped, Discrete, Epsilon, NetworkDenoiser, Noise
 from artifex.schedules.arrays import HostArray, record
 from tests.samplers.test_law import COVARIANCE, MEAN, Gaussian, denoiser, law
 
+pytestmark = pytest.mark.slow
+
 STEPS: Final = 12
 BETAS: Final = betas.linear(STEPS, 1e-2, 0.5)
 CHAIN: Final = Discrete(BETAS)

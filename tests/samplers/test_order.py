@@ -62,6 +62,7 @@ def test_the_exact_flow_is_exact() -> None:
     assert BIMODAL.flow(2.5, level(10.0), level(0.02)) == pytest.approx(0.5365488687144535, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "expected"),
     [
@@ -154,6 +155,7 @@ ORDERS: Final = (
 """Deterministic samplers, their orders, and the exact steps that they start with."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "order", "exact"), ORDERS, ids=repr)
 def test_order_on_a_mixture(sampler: Sampler, order: int, exact: int) -> None:
     steps = (320, 640) if order < 4 else (640, 1280)
@@ -168,6 +170,7 @@ def test_every_deterministic_sampler_of_the_table_has_a_line() -> None:
     assert [name for name, sampler in asked.items() if sampler not in shown] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "order"),
     [

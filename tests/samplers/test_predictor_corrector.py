@@ -33,6 +33,7 @@ def test_rows_that_correct_leave_a_point_where_it_is() -> None:
     np.testing.assert_allclose(covariance, table.end.sigma**2 * np.eye(2), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_measured_corrections_correct() -> None:
     """Data of 64 independent numbers, where a sample's own norms are good measures."""
     wide = Gaussian(jnp.full(64, 0.4), jnp.eye(64), jnp.full(64, 0.25))
@@ -45,6 +46,7 @@ def test_measured_corrections_correct() -> None:
     assert abs(spread[1] - 0.25) < abs(spread[0] - 0.25) / 2
 
 
+@pytest.mark.slow
 def test_without_corrections_it_is_the_table() -> None:
     table = DDIM().tableau(VP(), grid.uniform(8))
     x = prior(table, (3, 2), jax.random.key(0))

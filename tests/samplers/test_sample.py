@@ -51,6 +51,7 @@ def table(name: str, steps: int = 6) -> Tableau[HostArray]:
     return SOLVERS[name].tableau(schedule, times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpm++ 2m sde", "unipc-3", "edm"])
 def test_threads_do_not_meet(name: str) -> None:
     """Eight threads with one sampler, one denoiser and one schedule give what they give one after another."""
@@ -68,6 +69,7 @@ def test_threads_do_not_meet(name: str) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*STOCHASTIC, *IMPROPER])
 def test_a_sample_does_not_know_its_batch(name: str) -> None:
     plan, denoise, keys = table(name), Shrink(jnp.asarray(0.7)), jax.random.split(jax.random.key(5), 8)
@@ -86,6 +88,7 @@ def test_one_key_gives_each_place_its_own() -> None:
     assert float(jnp.abs(large[0] - large[1]).min()) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -122,6 +125,7 @@ def test_another_guidance_scale_compiles_nothing() -> None:
         assert ends[2][0, 0] < ends[0][0, 0] < ends[1][0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [DDIM(1.0), LMS(3), UniPC(3)], ids=repr)
 def test_memory_is_flat_in_the_steps(sampler: Sampler) -> None:
     shape = (16, 32, 32, 3)

@@ -35,6 +35,7 @@ def test_every_sampler_is_tried() -> None:
     assert public - {type(sampler) for sampler in SOLVERS.values()} == {DDIMInversion}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [4, 20, 300])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_constant_is_reproduced(name: str, steps: int) -> None:
@@ -49,6 +50,7 @@ def test_a_constant_is_reproduced(name: str, steps: int) -> None:
         assert float(end) == pytest.approx(table.end.alpha * 2 + table.end.sigma * eps, abs=1e-9), position
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_noise_adds_up(name: str) -> None:
     """For data without spread, the noise that is left and the noise that was added make up each level's sigma."""
@@ -74,6 +76,7 @@ def test_eta_measures_the_fresh_noise() -> None:
         np.testing.assert_allclose(ancestral, times[1:] * np.minimum(eta * np.sqrt(-np.expm1(-2 * h)), 1), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_both_ends_are_finite(name: str) -> None:
     for steps in (4, 5, 20):
@@ -86,6 +89,7 @@ def test_both_ends_are_finite(name: str) -> None:
             assert np.all(np.abs(end) < 5) or name == "dpm-solver 2m sde", position
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_one_call_a_step_unless_said(name: str) -> None:
     schedule, times = walks(20)["chain"]
@@ -98,6 +102,7 @@ def test_one_call_a_step_unless_said(name: str) -> None:
     assert SOLVERS[name].tableau(schedule, times).rows == expected + to_start.get(name, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_thousand_steps_take_less_than_50_ms(name: str) -> None:
     schedule, times = walks(1000)["vp"]

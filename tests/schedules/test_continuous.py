@@ -115,6 +115,7 @@ def traced(schedule: Schedule, t: jax.Array) -> tuple[NoiseLevel[jax.Array], jax
     return level, back[:-2], back[-2:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["VP", "SubVP", "CosineVP", "VE", "EDM", "RectifiedFlow", "RectifiedFlow 3", "Shifted VP", "Shifted chain"]
 )
@@ -144,6 +145,7 @@ def test_inverse_logsnr_inverts(schedule: Schedule, first: float, last: float) -
     np.testing.assert_allclose(schedule.inverse_logsnr(schedule.at(t).logsnr), t, rtol=0, atol=1e-9 * (last - first))
 
 
+@pytest.mark.slow
 @each
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())

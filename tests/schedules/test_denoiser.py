@@ -59,6 +59,7 @@ def test_clipped() -> None:
     np.testing.assert_allclose(Clipped(twice, 0.5)(x, AT), [[-0.5, 0.2, 0.5]])
 
 
+@pytest.mark.slow
 def test_dynamic_thresholding() -> None:
     x = jnp.concatenate([jnp.linspace(-2, 2, 101)[None] / 2, jnp.linspace(-0.5, 0.5, 101)[None] / 2])
     got = np.asarray(DynamicallyThresholded(twice, 0.9)(x, AT))
@@ -69,6 +70,7 @@ def test_dynamic_thresholding() -> None:
     np.testing.assert_allclose(got[1], narrow, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_dynamic_thresholding_at_its_bounds() -> None:
     x = 10 * jax.random.normal(jax.random.key(0), (2, 4, 5))
     got = np.asarray(DynamicallyThresholded(twice, 0.9, limit=1.5, ceiling=1.5)(x, AT))
@@ -77,6 +79,7 @@ def test_dynamic_thresholding_at_its_bounds() -> None:
     np.testing.assert_allclose(np.max(np.abs(got), axis=(1, 2)), 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_sample_does_not_depend_on_its_batch() -> None:
     x = jax.random.normal(jax.random.key(0), (2, 4, 5))
     denoise = jax.jit(DynamicallyThresholded(twice, 0.8))
@@ -84,6 +87,7 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     np.testing.assert_allclose(denoise(x, AT)[1:], alone, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_half_precision_stays() -> None:
     x = jnp.ones((2, 7), jnp.bfloat16)
     assert DynamicallyThresholded(twice)(x, AT).dtype == jnp.bfloat16
@@ -98,6 +102,7 @@ def test_mapped() -> None:
         Mapped(twice, lambda x0: x0[:, 0])(x, AT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("denoise", [Clipped(twice), DynamicallyThresholded(twice), Mapped(twice, jnp.tanh)])
 def test_denoisers_pass_through_jit(denoise: Denoiser) -> None:
     x = jnp.linspace(-1, 1, 6).reshape(2, 3)

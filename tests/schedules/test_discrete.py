@@ -70,6 +70,7 @@ def test_inverse_logsnr_inverts(chain: Discrete) -> None:
     np.testing.assert_allclose(chain.inverse_logsnr(chain.at(steps).logsnr), steps, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CHAINS, *TABLES])
 def test_float32_under_jit_agrees(name: str) -> None:
     """There to 2e-6, and back to 1e-6 of the range; measured: 2.4e-7 at most."""

@@ -11,6 +11,7 @@ def test_logsnr() -> None:
     np.testing.assert_allclose(level.logsnr, [np.inf, np.log(1 / 4), np.log(9 / 16), -np.inf])
 
 
+@pytest.mark.slow
 def test_logsnr_has_finite_gradients_inside() -> None:
     def logsnr(alpha: jax.Array) -> jax.Array:
         return jnp.sum(NoiseLevel(t=alpha, alpha=alpha, sigma=jnp.asarray([0.8, 1.0])).logsnr)
@@ -18,6 +19,7 @@ def test_logsnr_has_finite_gradients_inside() -> None:
     np.testing.assert_allclose(jax.grad(logsnr)(jnp.asarray([0.6, 0.0])), [2 / 0.6, 0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_mix_and_add_noise() -> None:
     """Both parts of x_t, the noise standard normal, a sample's noise its own."""
     level = VP().at(jnp.asarray([0.1, 0.9]))

@@ -245,6 +245,7 @@ def test_other_inputs_are_as_they_are(prediction: Prediction) -> None:
     np.testing.assert_array_equal(model_time, [7, 7, 7])
 
 
+@pytest.mark.slow
 @source_and_target
 @pytest.mark.parametrize("end", ["clean", "noise"])
 def test_ends_give_no_nan(source: Prediction, target: Prediction, end: str) -> None:
@@ -289,6 +290,7 @@ def test_one_level_for_all_samples(prediction: Prediction) -> None:
     np.testing.assert_allclose(to_x0_eps(x0, eps, one, prediction), to_x0_eps(x0, eps, many, prediction), rtol=1e-6)
 
 
+@pytest.mark.slow
 @each
 def test_half_precision_stays(prediction: Prediction) -> None:
     at = preserving(np.zeros(2))

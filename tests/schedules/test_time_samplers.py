@@ -12,6 +12,8 @@ from artifex.schedules import LossSecondMoment, TimeSampler
 from artifex.schedules.arrays import HostArray
 from artifex.schedules.time_samplers import HALF_ULP, DiscreteUniform, LogitNormal, LogNormal, LowDiscrepancy, Uniform
 
+pytestmark = pytest.mark.slow
+
 KEY: Final = jax.random.key(0)
 N: Final = 4096
 SAMPLERS: Final[dict[str, tuple[TimeSampler, Callable[[HostArray], HostArray]]]] = {

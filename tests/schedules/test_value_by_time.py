@@ -7,6 +7,7 @@ import pytest
 from artifex.schedules import NoiseLevel, ValueByTime
 
 
+@pytest.mark.slow
 def test_the_nearest_time_has_the_number() -> None:
     numbers = ValueByTime(np.array([9.0, 5.0, 1.0]), np.array([0.5, 2.0, 7.0]))
     t = jnp.array([1.2, 8.0, 4.0, 9.0])

@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from artifex.schedules import Discrete, betas, vlb_term
+
+pytestmark = pytest.mark.slow
 
 SCHEDULE = Discrete(betas.linear(1000))
 T = np.array([1, 20, 500, 999])

@@ -82,6 +82,7 @@ def test_edm_pin() -> None:
     assert EDM(0.5)(at) == pytest.approx(8)
 
 
+@pytest.mark.slow
 @each
 def test_the_loss_is_the_same_for_every_prediction(weighting: Weighting) -> None:
     """An error of x0 costs the same for every prediction type."""
@@ -112,6 +113,7 @@ def test_limits_at_the_ends() -> None:
     np.testing.assert_allclose(weight(EDM(0.5), EDMPreconditioned(0.5), at), [1, 1, 1], rtol=1e-5)
 
 
+@pytest.mark.slow
 @each
 def test_shapes_and_values(weighting: Weighting) -> None:
     one = jax.tree.map(lambda v: v[0], preserving(2.0))

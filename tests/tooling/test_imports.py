@@ -15,6 +15,8 @@ from packaging.utils import canonicalize_name
 
 from tooling.workspace import ROOT, portions
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = {portion.module: portion for portion in portions()}
 
 

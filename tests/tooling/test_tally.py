@@ -9,6 +9,8 @@ import pytest
 
 from tooling.tally import tally
 
+pytestmark = pytest.mark.slow
+
 TESTS = """
 import pytest
 
@@ -25,7 +27,7 @@ def report(folder: Path, text: str) -> str:
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text(text)
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml", "test_it.py")
-    bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     subprocess.run(command, cwd=folder, env=bare, stdout=subprocess.DEVNULL)
     return (folder / "report.xml").read_text()
 

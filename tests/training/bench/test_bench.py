@@ -105,6 +105,7 @@ def test_the_gradient_leaves_integers_out() -> None:
     assert d_x == 3 * 2 * 2 * 5
 
 
+@pytest.mark.slow
 def test_a_workload_is_measured_beside_a_copy() -> None:
     job = next(workloads(squares(), jnp.float32, few=True))
     result = measure(job, matmul_rate=1e9, tolerance=1e-6, times=2, budget=1e-9)
@@ -126,6 +127,7 @@ def test_a_wrong_implementation_is_refused_before_it_is_timed() -> None:
     assert difference(jnp.asarray([np.nan]), jnp.ones(1)) == np.inf
 
 
+@pytest.mark.slow
 def test_every_kernel_is_checked_at_a_size_that_divides_nothing() -> None:
     for kernel in KERNELS:
         job = workload(kernel, kernel.odd, "gradient", jnp.bfloat16, kernel.odd.batch, 0.0)
@@ -134,6 +136,7 @@ def test_every_kernel_is_checked_at_a_size_that_divides_nothing() -> None:
         assert set(job.implementations) == set(kernel.implementations) >= {"reference", "xla"}
 
 
+@pytest.mark.slow
 def test_noise_that_is_not_standard_normal_is_noticed() -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(size=(4, 2**14))
@@ -192,6 +195,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.slow
 @pytest.mark.float16
 def test_when_time_is_up_the_rest_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifex.training.bench.run.copy_rate", lambda times: 1e9)

@@ -102,6 +102,7 @@ def test_steps_that_are_multiples_are_kept_for_ever(tmp_path: Path) -> None:
         assert checkpointer.steps() == [10, 20, 27]
 
 
+@pytest.mark.slow
 def test_a_save_is_of_the_values_it_was_given_and_does_not_wait_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def be_deleted_in_part(folder: Path) -> None:
     shutil.rmtree(folder / "metadata")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -385,6 +387,7 @@ def test_nothing_to_restore_and_nothing_to_keep_are_refused(tmp_path: Path) -> N
         Checkpointer(tmp_path, keep_period=0)
 
 
+@pytest.mark.slow
 def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     child = subprocess.run([sys.executable, "-c", SAVE_AND_DIE, str(tmp_path)], cwd=ROOT, env=environment, timeout=120)

@@ -21,6 +21,8 @@ from artifex.training.checkpoints.storage import TEMPORARY
 from artifex.training.run.folder import RunFolder
 from tests.training.helpers.tiny import same
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 STEPS = 48
 CONFIG = {

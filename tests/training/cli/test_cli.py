@@ -120,6 +120,7 @@ def test_a_folder_that_refuses_writing_is_named_and_nothing_is_left(
     assert tree(tiny) == {}
 
 
+@pytest.mark.slow
 def test_the_demo_writes_what_it_says_and_one_seed_is_one_result(
     tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +153,7 @@ def test_the_demo_writes_what_it_says_and_one_seed_is_one_result(
         assert (tiny / "one" / name).read_bytes() == (tiny / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +186,7 @@ def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
     assert (out / "loss.png").read_bytes() == (tiny / "whole" / "loss.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_help_and_version_do_not_wait_for_jax() -> None:
     code = (
         "import sys; from artifex.training.cli import main; "

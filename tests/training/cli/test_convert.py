@@ -8,6 +8,8 @@ from artifex.backbones import UNet
 from artifex.backbones.interop import load_diffusers
 from artifex.training.cli import convert, main
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[2] / "backbones" / "golden"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

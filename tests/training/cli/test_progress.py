@@ -21,6 +21,7 @@ log: {every: 3}
 """
 
 
+@pytest.mark.slow
 def test_a_line_every_so_many_steps_with_the_mean_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert tree(folder) == before
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_told_of_and_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "toy.yaml", "--set", "seed=5", "--set", "schedule.steps=50", "--out", "run"]) == 0
     out, err = capsys.readouterr()
@@ -84,6 +85,7 @@ def test_a_run_is_trained_told_of_and_never_overwritten(folder: Path, capsys: py
     assert tree(folder) == before
 
 
+@pytest.mark.slow
 def test_a_loss_that_stays_not_finite_ends_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     huge = ["optimizer={name: sgd, learning_rate: 1e30, clip_norm: null}", "steps=50", "max_skipped=2"]
     assert main(["train", "toy.yaml", *(part for one in huge for part in ("--set", one))]) == 1
@@ -101,6 +103,7 @@ def test_the_printed_configuration_is_one_to_begin_with(capsys: pytest.CaptureFi
     assert parse_config(capsys.readouterr().out) == parse_config("data: digits")
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = folder / "old"
     with Checkpointer(old / "checkpoint") as checkpointer:

@@ -9,6 +9,8 @@ from artifex.training import BackboneConfig
 from artifex.training.config.backbones import known_fields, presets
 from artifex.training.config.network_plan import LabeledMMDiT
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"heads": 2, "depth": 1}
 # Everything small, and what the data decides: shape, fields.
 KINDS: dict[str, tuple[tuple[int, ...], dict[str, object]]] = {

@@ -44,6 +44,7 @@ def test_every_table_of_betas_can_be_named(table: str) -> None:
     assert made == Discrete(getattr(betas, table)(20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_are_told_times_of_the_order_of_1000(kind: str) -> None:
     """EDM2's are of the order of 1."""
@@ -59,6 +60,7 @@ def test_networks_are_told_times_of_the_order_of_1000(kind: str) -> None:
             assert np.isclose(model_time, top, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_weights_are_on_the_error_of_the_output() -> None:
     """On a variance-preserving path, by hand from the papers' formulas."""
     level = Discrete(betas.cosine(1000)).at(jnp.array([100.0, 500.0, 900.0]))
@@ -83,6 +85,7 @@ def test_weights_are_on_the_error_of_the_output() -> None:
         assert config(prediction=prediction, weight=name).build_weight() is None
 
 
+@pytest.mark.slow
 def test_times_are_by_schedule_unless_they_are_named() -> None:
     def quantiles(**parts: object) -> np.ndarray:
         import jax
@@ -98,6 +101,7 @@ def test_times_are_by_schedule_unless_they_are_named() -> None:
     assert not np.allclose(spread, np.linspace(0, 1, 1000), atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_prediction_has_a_finite_loss_on_every_schedule(kind: str) -> None:
     import jax

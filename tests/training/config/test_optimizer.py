@@ -18,6 +18,7 @@ CURVES: dict[Curve, list[float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", get_args(Curve))
 def test_learning_rates_follow_their_formulas(schedule: Curve) -> None:
     config = OptimizerConfig(learning_rate=2.0, schedule=schedule, warmup_steps=50)
@@ -39,6 +40,7 @@ def test_every_name_is_an_optimizer(name: Name) -> None:
     assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, parameters)
 
 
+@pytest.mark.slow
 def test_clipping_decay_and_options_reach_optax() -> None:
     steady = {"learning_rate": 1.0, "schedule": "constant", "warmup_steps": 0}
     gradient, zero = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.zeros(2)}

@@ -12,6 +12,8 @@ from artifex.training.config.optimizer import learning_rate
 from artifex.training.ema import Ema, PowerEma, gamma, sigma_rel
 from tests.ranges import Range, numbers, wholes
 
+pytestmark = pytest.mark.slow
+
 INF: Final = math.inf
 TINY: Final = 1e-30
 SCHEDULE: Final = Discrete(betas.linear(10))

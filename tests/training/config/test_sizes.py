@@ -28,12 +28,14 @@ def test_every_kind_is_in_the_table() -> None:
     assert set(KINDS) == set(get_args(BackboneConfig.model_fields["kind"].annotation))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("labels", [10, None])
 def test_the_digits_have_a_small_network(kind: str, labels: int | None) -> None:
     assert 100_000 < counted(kind, (2,) if kind == "mlp" else (8, 8, 1), labels) < 3 * MILLION
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_images_of_28_have_a_larger_one(kind: str) -> None:
     assert 5 * MILLION < counted(kind, (28, 28, 1), 10) < 20 * MILLION
@@ -70,6 +72,7 @@ def test_patches_are_those_of_the_papers(side: int, patch: int) -> None:
     assert patch_of(side, side) == patch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "given"),
     [("dit", {"hidden": 100}), ("dit", {"heads": 3}), ("uvit", {"heads": 5}), ("uvit", {"hidden": 90}),
@@ -90,6 +93,7 @@ def test_points_and_tables(width: int, hidden: int) -> None:
 TOY = "{data: {kind: toy, size: 64}, backbone: {kind: mlp, hidden: 8, depth: 1}, steps: 3, batch_size: 8}"
 
 
+@pytest.mark.slow
 def test_memory_is_counted_by_hand() -> None:
     """Adam has two moments, and one count a chain; one average; a step has a gradient."""
     found = Trainer(parse_config(TOY)).memory
@@ -103,6 +107,7 @@ def test_memory_is_counted_by_hand() -> None:
     assert str(found).startswith(f"{count:,} parameters; at least ")
 
 
+@pytest.mark.slow
 def test_activations_grow_with_the_part_of_a_batch_that_is_worked_through_at_once() -> None:
     small, large, parts = (
         Trainer(parse_config(TOY, sets)).memory.activations
@@ -112,6 +117,7 @@ def test_activations_grow_with_the_part_of_a_batch_that_is_worked_through_at_onc
     assert parts == small
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_it_is_made_unless_told_to_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

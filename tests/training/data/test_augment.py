@@ -22,6 +22,7 @@ def test_half_of_the_images_are_mirrored_left_to_right() -> None:
     assert 150 < mirrored.sum() < 250
 
 
+@pytest.mark.slow
 def test_images_are_shifted_evenly_and_their_border_repeated() -> None:
     ((x, before),) = batches_of(Augmentation(shift=1))
     offsets = []

@@ -31,6 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_corrupt_image_ends_a_run_in_one_line_or_is_counted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "run.yaml"]) == 1
     out, err = capsys.readouterr()

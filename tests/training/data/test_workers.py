@@ -11,6 +11,7 @@ from PIL import Image
 from artifex.training.data import Augmentation, Dataset, ImageFolder, batch_indices, open_dataset
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_batches_in_the_same_order(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = [tmp_path / "ab"[i % 2] / f"{i}.png" for i in range(9)]

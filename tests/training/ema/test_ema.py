@@ -10,6 +10,7 @@ def decays(decay: float, n: int) -> np.ndarray:
     return np.minimum(decay, k / (k + 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9, 0.999])
 def test_towards_a_constant_the_distance_shrinks_by_every_decay(decay: float) -> None:
     ema, average, goal = Ema(decay), jnp.full(3, 4.0), jnp.full(3, -1.0)

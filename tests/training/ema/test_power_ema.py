@@ -127,6 +127,7 @@ def stored(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> Snapsh
     return snapshots
 
 
+@pytest.mark.slow
 def test_every_update_weighs_what_the_integral_says(path: np.ndarray, tracked: Tracked) -> None:
     """A path that stays at one value from k - 1 to k, under the profile; what was there before is forgotten."""
     for width, average in zip(KEPT + UNSEEN, at(tracked, 1500), strict=True):
@@ -134,6 +135,7 @@ def test_every_update_weighs_what_the_integral_says(path: np.ndarray, tracked: T
         assert np.allclose(joined(average), np.diff(edges) @ path[:1500].astype(np.float64), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spacing", "end"), [(EVERY, STEPS), (EVERY, 1024), (128, STEPS)])
 @pytest.mark.parametrize("index", [2, 3])
 def test_a_width_that_was_not_kept_is_made_of_two_that_were(

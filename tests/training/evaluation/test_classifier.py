@@ -8,6 +8,8 @@ import pytest
 from artifex.training import digits
 from artifex.training.evaluation import Extractor, Features, Metric, classifier, evaluate
 
+pytestmark = pytest.mark.slow
+
 REAL = digits()
 STEPS = 100
 

@@ -34,6 +34,7 @@ def test_points_against_points(
     assert by_name["fid"]["value"] < 0.05 < by_name["precision"]["value"] - 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -50,6 +50,7 @@ def test_the_root_of_the_product() -> None:
     assert frechet_distance(mean, a, np.zeros(40), b) == pytest.approx(want, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
 def test_fewer_samples_than_features(scale: float) -> None:
     """Of covariances u u^T and v v^T the root has the trace |u . v|; of one with itself the distance is 0."""

@@ -31,6 +31,7 @@ def test_the_published_number_of_parameters() -> None:
     assert len([name for name in shapes if name.endswith("conv.weight")]) == 94
 
 
+@pytest.mark.slow
 def test_the_same_features_in_float64() -> None:
     """Layer by layer the same sums: nothing is left between the two but float64's own rounding."""
     expected = GOLDEN["as they are.features"][:1]
@@ -51,6 +52,7 @@ def rounding() -> float:
     return 4 * 2.0**-24 * float(np.sqrt(sum(lengths)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["enlarged", "reduced"])
 def test_the_same_features_and_probabilities(extractor: Extractor, name: str) -> None:
     features, probabilities = GOLDEN[f"{name}.features"], GOLDEN[f"{name}.probabilities"]
@@ -65,6 +67,7 @@ def test_the_same_features_and_probabilities(extractor: Extractor, name: str) ->
     )
 
 
+@pytest.mark.slow
 def test_one_channel_is_taken_for_three(extractor: Extractor) -> None:
     gray = inceptions.images(40)[..., :1]
     np.testing.assert_array_equal(extractor(gray).exact, extractor(np.repeat(gray, 3, axis=3)).exact)

@@ -15,6 +15,7 @@ ONE = Gaussian(jnp.array([0.4]), jnp.eye(1), jnp.array([0.25]))
 """N(0.4, 0.5^2)."""
 
 
+@pytest.mark.slow
 def test_the_entropy() -> None:
     """One deviation above and below the mean: together they have the mean log density that the law expects."""
     x = np.array([[0.9], [-0.1]] * 50, np.float32)

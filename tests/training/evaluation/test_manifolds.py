@@ -34,6 +34,7 @@ def test_four_points_and_three() -> None:
     assert {(s.extractor, s.generated, s.real, s.settings["k"]) for s in found} == {("line", 3, 4, 1)}
 
 
+@pytest.mark.slow
 def test_the_same_set_and_a_far_one() -> None:
     """Places that are whole numbers: distances are exact, and the k-th nearest is on the edge of a ball."""
     here = Features.of(
@@ -68,6 +69,7 @@ def test_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     assert values(all_four(Features.of("f", y), Features.of("f", x), k)) == pytest.approx(want)
 
 
+@pytest.mark.slow
 def test_two_sets_of_one_law_have_the_density_and_coverage_expected() -> None:
     n, m, k = 300, 200, 5
     rng = np.random.default_rng(0)

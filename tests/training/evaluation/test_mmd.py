@@ -42,6 +42,7 @@ def moments(mean: float, std: float) -> np.ndarray:
     return np.array([1, mean, mean**2 + std**2, mean**3 + 3 * mean * std**2])
 
 
+@pytest.mark.slow
 def test_kid_has_no_bias_and_an_honest_error() -> None:
     """On a line the kernel is (xy + 1)^3, so MMD^2 is the sum of binom(3, j) (E x^j - E y^j)^2."""
     truth = float([1, 3, 3, 1] @ (moments(0.3, 1.2) - moments(0, 1)) ** 2)
@@ -59,6 +60,7 @@ def test_kid_has_no_bias_and_an_honest_error() -> None:
     assert np.sqrt(np.mean(errors**2)) == pytest.approx(values.std(), rel=0.25)
 
 
+@pytest.mark.slow
 def test_kid_of_one_law_is_about_zero_on_either_side() -> None:
     values = [kid(*(Features.of("x", RNG.standard_normal((40, 2))) for _ in range(2))).value for _ in range(30)]
     assert min(values) < 0 < max(values)

@@ -53,6 +53,7 @@ def test_samples_on_another_scale_are_refused_in_one_line_and_read_by_a_yaml_fil
         assert main(["evaluate", "floats.yaml", *arguments]) == 0
 
 
+@pytest.mark.slow
 def test_which_part_is_taken_and_what_is_left_out_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
     for i, pixels in enumerate(x):

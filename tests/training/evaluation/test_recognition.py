@@ -12,6 +12,7 @@ def points(*values: float) -> np.ndarray:
     return np.asarray(values, np.float32).reshape(-1, 1, 1, 1)
 
 
+@pytest.mark.slow
 def test_real_digits_are_recognized_and_wrong_labels_are_not() -> None:
     ours = REAL.labels[:200].copy()
     right = recognize(REAL.images[:200], ours, REAL)
@@ -21,6 +22,7 @@ def test_real_digits_are_recognized_and_wrong_labels_are_not() -> None:
     assert right.share - 0.25 - 0.01 <= recognize(REAL.images[:200], ours, REAL).share <= right.share - 0.25 + 0.01
 
 
+@pytest.mark.slow
 def test_the_held_out_accuracy_is_that_of_unseen_images() -> None:
     """With random labels it is chance, however well the classifier fits its training data."""
     nonsense = np.random.default_rng(0).permutation(REAL.labels)
@@ -52,6 +54,7 @@ def test_the_spread_is_within_classes_and_not_between_them() -> None:
         spread_ratio(points(0, 1, 2), np.array([0, 0, 1], np.int32), real)
 
 
+@pytest.mark.slow
 def test_copies_are_found_and_strangers_are_not() -> None:
     assert memorization(REAL.images[:300], REAL.images).share == 1
     assert memorization(REAL.images[:300], REAL.images).nearest == 0

@@ -20,6 +20,8 @@ from artifex.training.evaluation import Features, fid
 from artifex.training.evaluation.examples import in_memory
 from artifex.training.evaluation.run import Run
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {kind: toy, name: gaussians, size: 300}
 backbone: {kind: mlp, hidden: 16, depth: 1}

@@ -21,6 +21,7 @@ def test_a_shift_is_its_length_over_the_root_of_the_width() -> None:
     assert sliced_wasserstein(features(x), features(x)).value == 0
 
 
+@pytest.mark.slow
 def test_gaussians_of_two_widths() -> None:
     """Isotropic with deviations s and t: the distance on every line is |s - t|."""
     rng = np.random.default_rng(0)

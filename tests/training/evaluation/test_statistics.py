@@ -22,6 +22,7 @@ def test_batches_merge_into_the_whole(sizes: tuple[int, ...]) -> None:
     np.testing.assert_allclose(got.covariance, np.cov(rows.T), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_samples() -> None:
     def peak(batches: int) -> int:
         rng = np.random.default_rng(0)

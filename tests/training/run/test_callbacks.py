@@ -25,6 +25,8 @@ from artifex.training.run.metrics_log import MetricsLog, keep_until
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.step.loss_by_level import levels_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {kind: toy, name: moons, size: 500}
 backbone: {kind: mlp, hidden: 16, depth: 1}

@@ -12,6 +12,8 @@ from artifex.training.data import Arrays, Digits, ImageFolder
 from artifex.training.run.labeled_plots import labeled_picture
 from tests.training.data.test_walk import images
 
+pytestmark = pytest.mark.slow
+
 RUN = """data: {kind: folder, path: pets, size: 4}
 backbone: {kind: dit, hidden: 8, depth: 1, heads: 1}
 schedule: {kind: discrete, steps: 20}

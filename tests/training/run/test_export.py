@@ -42,6 +42,7 @@ def exported(run: tuple[Trainer, Trained], tmp_path_factory: pytest.TempPathFact
     return path
 
 
+@pytest.mark.slow
 def test_a_network_comes_back_whole_from_its_file_alone(run: tuple[Trainer, Trained], exported: Path) -> None:
     trainer, trained = run
     back = load_exported(exported)
@@ -68,6 +69,7 @@ def test_names_and_values_are_those_of_the_network(run: tuple[Trainer, Trained],
     assert card["shape"] == [2]
 
 
+@pytest.mark.slow
 def test_parameters_in_half_the_bytes(run: tuple[Trainer, Trained], tmp_path: Path) -> None:
     trainer, trained = run
     path = tmp_path / "half.safetensors"
@@ -120,6 +122,7 @@ def of_an_unknown_network(arrays: dict[str, np.ndarray], card: dict[str, Any]) -
     card["shape"] = [8, 8, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -162,6 +165,7 @@ def test_unknown_choices_are_refused(run: tuple[Trainer, Trained], tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_converts_a_run(
     run: tuple[Trainer, Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

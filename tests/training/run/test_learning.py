@@ -30,6 +30,8 @@ from artifex.training.evaluation import Features, sliced_wasserstein
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.section import kind, models
 
+pytestmark = pytest.mark.slow
+
 TOYS: tuple[ToyName, ...] = ("moons", "spirals", "checkerboard")
 STEPS, COUNT = 800, 2000
 BAR = 2.0

@@ -27,6 +27,8 @@ from artifex.training.config.optimizer import make_optimizer
 from artifex.training.ema import Ema
 from tests.training.helpers.tiny import OBJECTIVE, batches, data, dataset, network, same
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainingConfig(steps=8, batch_size=4, seed=1, checkpoint=CheckpointConfig(every=3))
 
 

@@ -15,6 +15,8 @@ from artifex.training.data import Arrays, ImageFolder
 from artifex.training.run.folder import RunFolder
 from tests.training.cli.test_cli import tree
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 data: {kind: arrays, path: data.npy, labels: labels.npy}
 backbone: {kind: mlp, hidden: 8, depth: 1}

@@ -60,6 +60,7 @@ def test_denoising_shows_every_frame_and_needs_every_caption(tmp_path: Path) -> 
         denoising_figure(frames, ["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 3000])
 def test_the_loss_of_few_and_of_many_steps_is_drawn(tmp_path: Path, steps: int) -> None:
     shown = pixels(loss_figure(np.linspace(1, 0.1, steps)), tmp_path)

@@ -17,6 +17,8 @@ from artifex.training.run.resuming import changes, check_changes
 from tests.training.cli.test_cli import tree
 from tests.training.helpers.tiny import same
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 data: {kind: arrays, path: data.npy, labels: labels.npy}
 backbone: {kind: mlp, hidden: 8, depth: 1}

@@ -11,6 +11,8 @@ from artifex.training.config.yaml import parse_config
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.section import kind, models
 
+pytestmark = pytest.mark.slow
+
 CHAIN = DiscreteSchedule(steps=20)
 PATH = Discrete(betas.cosine(20))
 

@@ -14,6 +14,8 @@ from artifex.training.ema import Snapshots
 from artifex.training.sharding.mesh import MeshConfig
 from tests.training.helpers.tiny import data, dataset, network, same
 
+pytestmark = pytest.mark.slow
+
 TOY = """
 data: {kind: toy, name: moons, size: 64}
 backbone: {kind: mlp, hidden: 8, depth: 1}

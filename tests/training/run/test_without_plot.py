@@ -30,6 +30,8 @@ from artifex.training.run.plots import denoising_figure, loss_figure, rendered, 
 from artifex.training.run.preview import Preview
 from tests.training.helpers.tiny import OBJECTIVE, Tiny, batches, network
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 data: {{kind: arrays, path: {path}, labels_key: null}}
 backbone: {backbone}

@@ -56,6 +56,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one_and_go_on_when_one_has_died(tmp_path: Path) -> None:
     """The first has its address as an option, the second finds it as in a job of Slurm."""
     (tmp_path / "config.yaml").write_text(CONFIG)
@@ -138,6 +139,7 @@ def test_the_command_takes_all_of_a_process_or_nothing(capsys: pytest.CaptureFix
         assert f"{says} {got}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_find_each_other_in_every_cluster_or_say_in_one_line_why_not() -> None:
     command = [sys.executable, "-W", "ignore", "-m", "tests.training.helpers.clusters"]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}

@@ -58,6 +58,7 @@ def layouts(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return out
 
 
+@pytest.mark.slow
 def test_every_layout_has_the_losses_of_one_device(layouts: dict[str, dict[str, Any]]) -> None:
     one = np.array(layouts["one"]["losses"])
     assert one.shape == (50,)
@@ -193,6 +194,7 @@ def test_impossible_sizes_are_refused(sizes: dict[str, Any]) -> None:
         MeshConfig(**sizes)
 
 
+@pytest.mark.slow
 def test_what_a_mesh_can_not_share_is_refused_with_its_numbers() -> None:
     dit, mlp = small_dit(), MLP(MLPConfig(), rngs=nnx.Rngs(0))
     halves, eighths = AbstractMesh((4, 1, 2), AXES), AbstractMesh((1, 1, 8), AXES)
@@ -211,6 +213,7 @@ def test_what_a_mesh_can_not_share_is_refused_with_its_numbers() -> None:
     assert rules_of(MLP, AbstractMesh((4, 2, 1), AXES)) == {}
 
 
+@pytest.mark.slow
 def test_every_rule_is_of_a_parameter() -> None:
     mesh = AbstractMesh((1, 1, 2), AXES)
     dit = small_dit()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 # Five Newton-Schulz steps multiply rounding errors of small singular values by up to 3.4445 each.
 ROUNDING = 3.4445**5 * 2.0**-23

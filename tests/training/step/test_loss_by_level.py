@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jaxtyping import Array
 
 from artifex.schedules import Discrete, V, betas
@@ -9,6 +10,8 @@ from artifex.training.config.optimizer import OptimizerConfig, make_optimizer
 from artifex.training.ema import Ema
 from artifex.training.step.loss_by_level import CENTERS, level_means, levels_of, mean_loss, no_levels
 from tests.training.helpers.tiny import network
+
+pytestmark = pytest.mark.slow
 
 
 def test_each_loss_is_counted_at_its_level() -> None:

@@ -23,6 +23,8 @@ from artifex.training import OptimizerConfig
 from artifex.training.config.optimizer import _OPTIMIZERS, Name, make_optimizer
 from artifex.training.named_leaves import map_by_name
 
+pytestmark = pytest.mark.slow
+
 HostArray = np.ndarray[Any, np.dtype[np.float64]]
 H = 8
 STEADY: dict[str, Any] = {"learning_rate": 1.0, "schedule": "constant", "warmup_steps": 0, "clip_norm": None}

@@ -10,6 +10,8 @@ from artifex.schedules import X0, Discrete, Epsilon, NoiseLevel, Prediction, V, 
 from artifex.training import Objective
 from artifex.training.step.objective import Draws
 
+pytestmark = pytest.mark.slow
+
 CHAIN = Discrete(betas.linear(100))
 
 

@@ -61,6 +61,7 @@ def run(kind: str, compute: str) -> Run:
     return Run(network.parameters, np.asarray(last.losses), last, jax.tree.map(lambda leaf: leaf[-1], path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_bfloat16_learns_as_float32_does(kind: str) -> None:
     """A number rounded to bfloat16 is off by up to 2^-9 of itself; the error of the output is of that order, as parts

@@ -28,6 +28,8 @@ from artifex.training.step.microbatch import sum_over_microbatches
 from artifex.training.step.train_step import step_options
 from tests.training.helpers.tiny import OBJECTIVE, batches, data, network, same
 
+pytestmark = pytest.mark.slow
+
 SGD = optax.sgd(1.0, momentum=0.9)
 PARTS = Network(network(dropout=0.0))
 EMA = Ema(0.9)

@@ -23,6 +23,8 @@ from artifex.training import (
 from artifex.training.step import train_step
 from tests.training.helpers.tiny import OBJECTIVE, Turning, batches, same
 
+pytestmark = pytest.mark.slow
+
 # Each weight moves by as much as every other in each step, along the gradient's sign.
 RATE = 0.3
 SIGN = OptimizerConfig(
