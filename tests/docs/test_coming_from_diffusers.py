@@ -114,7 +114,7 @@ X_T: Final = jnp.asarray(ALPHA * X0 + SIGMA * NOISE)
 NAMES: Final[Mapping[str, object]] = {
     **vars(samplers),
     **vars(schedules),
-    "Ema": training.Ema,
+    "EMA": training.EMA,
     "ClassifierFree": ClassifierFree,
     "CFGRescale": CFGRescale,
     "jnp": jnp,
@@ -150,7 +150,7 @@ def rescales(got: CFGRescale) -> None:
     close(rescaled())(got.combine(jnp.asarray(MEAN), jnp.asarray(NEGATIVE), X_T, LEVEL))
 
 
-def decays(got: training.Ema) -> None:
+def decays(got: training.EMA) -> None:
     for update in (2, 10, 10**7):
         assert np.isclose(got.decay_at(update), min(0.9999, update / (9 + update)), rtol=1e-6)
 

@@ -26,7 +26,7 @@ from artifex.training.config import EDMSchedule, LogNormalTimes, MinSNRWeight, R
 from artifex.training.config.backbones import KINDS, known_fields, network_config
 from artifex.training.config.describe import described, meanings
 from artifex.training.config.yaml import validated
-from artifex.training.ema import Ema, Power
+from artifex.training.ema import EMA, Power
 from artifex.training.section import Section
 
 EVERYTHING = """
@@ -75,7 +75,7 @@ def test_only_data_must_be_said() -> None:
     # What is left out is what a kind without fields is.
     for ema in ("constant", "{kind: constant}", "{}"):
         assert (
-            parse_config(f"{{data: digits, ema: {ema}}}").ema.build() == RunConfig(data=Digits()).ema.build() == Ema()
+            parse_config(f"{{data: digits, ema: {ema}}}").ema.build() == RunConfig(data=Digits()).ema.build() == EMA()
         )
 
 

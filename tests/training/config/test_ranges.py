@@ -9,7 +9,7 @@ import pytest
 from artifex.schedules import Discrete, Epsilon, betas
 from artifex.training import Every, Objective, OptimizerConfig, make_train_step
 from artifex.training.config.optimizer import learning_rate
-from artifex.training.ema import Ema, PowerEma, gamma, sigma_rel
+from artifex.training.ema import EMA, PowerEMA, gamma, sigma_rel
 from tests.ranges import Range, numbers, wholes
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def step(seed: int = 0, accumulation_steps: int = 1, parallel_microbatches: int 
         None,  # type: ignore[arg-type]
         OBJECTIVE,
         optax.sgd(1.0),
-        Ema(),
+        EMA(),
         seed=seed,
         accumulation_steps=accumulation_steps,
         parallel_microbatches=parallel_microbatches,
@@ -34,12 +34,12 @@ def step(seed: int = 0, accumulation_steps: int = 1, parallel_microbatches: int 
     )
 
 
-def widths(sigma_rel: float) -> PowerEma:
-    return PowerEma((0.1, sigma_rel))
+def widths(sigma_rel: float) -> PowerEMA:
+    return PowerEMA((0.1, sigma_rel))
 
 
 RANGES: Final = [
-    *numbers("decay", (0.0, 0.999), (-TINY, 1.0, INF), Ema),
+    *numbers("decay", (0.0, 0.999), (-TINY, 1.0, INF), EMA),
     *numbers("sigma_rel", (1e-3, 12**-0.5), (0.0, 0.2887, INF), gamma),
     *numbers("gamma", (0.0, 99.0), (-TINY, INF), sigma_rel),
     *numbers("sigma_rel", (1e-3, 12**-0.5), (0.0, 0.2887, INF), widths),

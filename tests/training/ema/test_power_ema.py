@@ -11,14 +11,14 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from artifex.training.ema import (
+    EMA,
     Average,
     Constant,
-    Ema,
-    EmaConfig,
+    EMAConfig,
     Latest,
-    NoEma,
+    NoEMA,
     Power,
-    PowerEma,
+    PowerEMA,
     Snapshots,
     gamma,
     inner_products,
@@ -88,7 +88,7 @@ def path() -> Float[np.ndarray, "steps d"]:
 @pytest.fixture(scope="module")
 def tracked(path: np.ndarray) -> Tracked:
     """Averages of every width after each update; each leaf ``(steps, ...)``."""
-    ema = PowerEma(KEPT + UNSEEN)
+    ema = PowerEMA(KEPT + UNSEEN)
 
     @jax.jit
     def track(path: Array) -> Tracked:
@@ -123,7 +123,7 @@ def stored(tracked: Tracked, tmp_path_factory: pytest.TempPathFactory) -> Snapsh
     """Two of the widths, every 32 of 2048 updates."""
     snapshots = Snapshots(tmp_path_factory.mktemp("run") / "snapshots")
     for step in range(EVERY, STEPS + 1, EVERY):
-        snapshots.save(step, PowerEma(KEPT), at(tracked, step)[:2])
+        snapshots.save(step, PowerEMA(KEPT), at(tracked, step)[:2])
     return snapshots
 
 
@@ -178,7 +178,7 @@ def test_what_is_left_is_the_distance_of_the_profiles() -> None:
 
 
 def test_resuming_forgets_what_came_later(tmp_path: Path) -> None:
-    snapshots, ema = Snapshots(tmp_path / "new"), PowerEma((0.1,))
+    snapshots, ema = Snapshots(tmp_path / "new"), PowerEMA((0.1,))
     assert snapshots.steps() == []
     for step in (10, 20, 30):
         snapshots.save(step, ema, (jnp.full(2, float(step)),))
@@ -192,7 +192,7 @@ def test_resuming_forgets_what_came_later(tmp_path: Path) -> None:
 
 
 def test_broken_and_missing_snapshots_are_named(tmp_path: Path) -> None:
-    snapshots, ema, like = Snapshots(tmp_path), PowerEma((0.1, 0.2)), {"a": jnp.ones(3)}
+    snapshots, ema, like = Snapshots(tmp_path), PowerEMA((0.1, 0.2)), {"a": jnp.ones(3)}
     with pytest.raises(FileNotFoundError, match="must hold stored averages, got none"):
         snapshots.reconstruct(0.15, like)
     with pytest.raises(ValueError, match="step must be at least 1, got 0"):
@@ -217,19 +217,19 @@ def test_broken_and_missing_snapshots_are_named(tmp_path: Path) -> None:
 
 def test_half_precision_is_stored_and_read(tmp_path: Path) -> None:
     snapshots, tree = Snapshots(tmp_path), {"a": jnp.asarray([1.5, -2.25], jnp.bfloat16)}
-    snapshots.save(1, PowerEma((0.1,)), (tree,))
+    snapshots.save(1, PowerEMA((0.1,)), (tree,))
     made, _ = snapshots.reconstruct(0.1, tree)
     assert made["a"].dtype == jnp.bfloat16
     assert np.array_equal(made["a"], tree["a"])
 
 
 def test_configs_name_their_averages() -> None:
-    adapter: TypeAdapter[NoEma | Constant | Power] = TypeAdapter(EmaConfig)
+    adapter: TypeAdapter[NoEMA | Constant | Power] = TypeAdapter(EMAConfig)
     parameters = {"a": jnp.ones(2)}
     for config, average, kept in (
         ({"kind": "none"}, Latest(), 0),
-        ({"kind": "constant", "decay": 0.1}, Ema(0.1), 0.1),
-        ({"kind": "power", "sigma_rels": [0.1, 0.2]}, PowerEma((0.1, 0.2)), 0.5 ** (exact_gamma("0.1") + 1)),
+        ({"kind": "constant", "decay": 0.1}, EMA(0.1), 0.1),
+        ({"kind": "power", "sigma_rels": [0.1, 0.2]}, PowerEMA((0.1, 0.2)), 0.5 ** (exact_gamma("0.1") + 1)),
     ):
         built = adapter.validate_json(json.dumps(config)).build()
         assert built == average
@@ -252,7 +252,7 @@ def test_configs_name_their_averages() -> None:
 )
 def test_impossible_averages_are_refused(config: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
-        TypeAdapter(EmaConfig).validate_json(json.dumps(config))
+        TypeAdapter(EMAConfig).validate_json(json.dumps(config))
 
 
 def test_impossible_reconstructions_are_refused() -> None:

@@ -25,7 +25,7 @@ from artifex.training.config.schedules import ScheduleConfig
 from artifex.training.config.weights import WeightConfig
 from artifex.training.config.yaml import parse_config
 from artifex.training.data import ToyName, toy_points
-from artifex.training.ema import PowerEma
+from artifex.training.ema import PowerEMA
 from artifex.training.evaluation import Features, sliced_wasserstein
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.section import kind, models
@@ -49,7 +49,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 def drawn() -> dict[ToyName, np.ndarray]:
     """Samples of three networks, trained side by side in one compiled scan of the toolkit's own step."""
     config = parse_config("{data: {kind: toy}, schedule: edm, prediction: edm, backbone: {kind: mlp}}")
-    objective, average = config.build_objective(None), PowerEma((0.1,))
+    objective, average = config.build_objective(None), PowerEMA((0.1,))
     network = Network(MLP(MLPConfig(hidden=64, depth=2), rngs=nnx.Rngs(0)))
     optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2, warmup_steps=20), STEPS)
     step = make_train_step(network, objective, optimizer, average)

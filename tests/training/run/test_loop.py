@@ -24,7 +24,7 @@ from artifex.training import (
     train,
 )
 from artifex.training.config.optimizer import make_optimizer
-from artifex.training.ema import Ema
+from artifex.training.ema import EMA
 from tests.training.helpers.tiny import OBJECTIVE, batches, data, dataset, network, same
 
 pytestmark = pytest.mark.slow
@@ -151,9 +151,9 @@ def test_a_step_takes_over_the_buffers_of_its_state() -> None:
     module = network()
     parts = Network(module)
     optimizer = make_optimizer(CONFIG.optimizer, CONFIG.steps)
-    before = init_state(parts, optimizer, Ema(), CONFIG.steps)
+    before = init_state(parts, optimizer, EMA(), CONFIG.steps)
     x0, labels = data().batch(0, 4, seed=1)
-    make_train_step(parts, OBJECTIVE, optimizer, Ema())(before, jnp.asarray(x0), jnp.asarray(labels))
+    make_train_step(parts, OBJECTIVE, optimizer, EMA())(before, jnp.asarray(x0), jnp.asarray(labels))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(parts.parameters))
 

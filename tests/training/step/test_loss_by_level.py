@@ -7,7 +7,7 @@ from jaxtyping import Array
 from artifex.schedules import Discrete, V, betas
 from artifex.training import Network, Objective, init_state, make_train_step
 from artifex.training.config.optimizer import OptimizerConfig, make_optimizer
-from artifex.training.ema import Ema
+from artifex.training.ema import EMA
 from artifex.training.step.loss_by_level import CENTERS, level_means, levels_of, mean_loss, no_levels
 from tests.training.helpers.tiny import network
 
@@ -37,8 +37,8 @@ def test_a_step_gathers_its_windows_losses() -> None:
     """Against the objective, draw by draw, outside of the step; steps 3 and 4 are a window of their own."""
     objective, seed = Objective(Discrete(betas.cosine(50)), V()), 3
     parts, optimizer = Network(network()), make_optimizer(OptimizerConfig(), 4)
-    step = make_train_step(parts, objective, optimizer, Ema(0.0), seed=seed, accumulation_steps=2, window=2)
-    state = init_state(parts, optimizer, Ema(0.0), 4)
+    step = make_train_step(parts, objective, optimizer, EMA(0.0), seed=seed, accumulation_steps=2, window=2)
+    state = init_state(parts, optimizer, EMA(0.0), 4)
     x0 = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 2, 2, 1)), jnp.float32)
     total = np.zeros(24)
 

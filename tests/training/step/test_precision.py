@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 from artifex.schedules import Discrete, V, betas
 from artifex.training import BackboneConfig, Network, Objective, init_state, make_train_step
-from artifex.training.ema import Ema
+from artifex.training.ema import EMA
 from tests.training.helpers.tiny import same
 
 NETWORKS: dict[str, dict[str, object]] = {
@@ -46,14 +46,14 @@ def run(kind: str, compute: str) -> Run:
     network = Network(backbone.build((8, 8, 1), 2, compute).init(jax.random.key(0)))
     objective = Objective(Discrete(betas.cosine(1000)), V(), num_classes=2)
     optimizer = optax.adam(lambda k: jnp.where(k < STEPS, RATE, LITTLE))
-    step = make_train_step(network, objective, optimizer, Ema(0.9))
+    step = make_train_step(network, objective, optimizer, EMA(0.9))
     rows = jnp.sign(jax.random.normal(jax.random.key(1), (2, 8, 8, 1)))
 
     def one(state: Any, k: Int[Array, ""]) -> tuple[Any, Any]:  # noqa: ANN401
         labels = jnp.arange(16) % 2
         return step(state, rows[labels], labels)[0], state.parameters
 
-    first = init_state(network, optimizer, Ema(0.9), STEPS + 1)
+    first = init_state(network, optimizer, EMA(0.9), STEPS + 1)
     # It runs once: what it costs is its compilation.
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     scan = jax.jit(lambda state: jax.lax.scan(one, state, jnp.arange(STEPS + 1)), compiler_options=options)

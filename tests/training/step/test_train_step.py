@@ -23,7 +23,7 @@ from artifex.training import (
     make_train_step,
     train,
 )
-from artifex.training.ema import Ema, Latest
+from artifex.training.ema import EMA, Latest
 from artifex.training.step.microbatch import sum_over_microbatches
 from artifex.training.step.train_step import step_options
 from tests.training.helpers.tiny import OBJECTIVE, batches, data, network, same
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.slow
 
 SGD = optax.sgd(1.0, momentum=0.9)
 PARTS = Network(network(dropout=0.0))
-EMA = Ema(0.9)
+LATEST = EMA(0.9)
 CONFIG = TrainingConfig(steps=8, batch_size=4, max_skipped=3)
-step = make_train_step(PARTS, OBJECTIVE, SGD, EMA)
+step = make_train_step(PARTS, OBJECTIVE, SGD, LATEST)
 
 
 def fresh() -> TrainState:
-    return init_state(PARTS, SGD, EMA, 4)
+    return init_state(PARTS, SGD, LATEST, 4)
 
 
 def batch(size: int = 8) -> tuple[jax.Array, jax.Array]:
@@ -76,7 +76,12 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulation_steps: int,
     """By SGD, whose update is the gradient itself; draws are those of the whole batch."""
     whole, metrics = step(fresh(), *batch())
     in_parts = make_train_step(
-        PARTS, OBJECTIVE, SGD, EMA, accumulation_steps=accumulation_steps, parallel_microbatches=parallel_microbatches
+        PARTS,
+        OBJECTIVE,
+        SGD,
+        LATEST,
+        accumulation_steps=accumulation_steps,
+        parallel_microbatches=parallel_microbatches,
     )
     parts, metrics_of_parts = in_parts(fresh(), *batch())
     assert np.isclose(metrics.loss, metrics_of_parts.loss, rtol=1e-6)
@@ -90,7 +95,7 @@ def test_a_batch_that_parts_do_not_divide_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"^accumulation_steps = 2 x parallel_microbatches = 3 must divide the batch of 8"
     ):
-        make_train_step(PARTS, OBJECTIVE, SGD, EMA, accumulation_steps=2, parallel_microbatches=3)(fresh(), *batch())
+        make_train_step(PARTS, OBJECTIVE, SGD, LATEST, accumulation_steps=2, parallel_microbatches=3)(fresh(), *batch())
 
 
 def test_parts_are_numbered_and_have_rows_from_all_over() -> None:

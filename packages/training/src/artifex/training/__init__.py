@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from artifex.training.exports import *
 
 __all__ = [
+    "EMA",
     "BackboneConfig",
     "Batch",
     "Batches",
@@ -21,7 +22,6 @@ __all__ = [
     "ConfigError",
     "Dataset",
     "Digits",
-    "Ema",
     "Every",
     "LabeledImages",
     "Learner",

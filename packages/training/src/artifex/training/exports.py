@@ -21,7 +21,7 @@ from artifex.training.data import LabeledImages as LabeledImages
 from artifex.training.data import Toy as Toy
 from artifex.training.data import digits as digits
 from artifex.training.data import open_dataset as open_dataset
-from artifex.training.ema import Ema as Ema
+from artifex.training.ema import EMA as EMA
 from artifex.training.errors import CheckpointError as CheckpointError
 from artifex.training.run.export import export_network as export_network
 from artifex.training.run.export import load_exported as load_exported

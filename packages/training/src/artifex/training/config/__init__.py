@@ -35,7 +35,7 @@ from artifex.training.config.yaml import parse_config as parse_config
 from artifex.training.config.yaml import read_config as read_config
 from artifex.training.config.yaml import write_config as write_config
 from artifex.training.data import DataConfig as DataConfig
-from artifex.training.ema import EmaConfig as EmaConfig
+from artifex.training.ema import EMAConfig as EMAConfig
 from artifex.training.sharding.mesh import MeshConfig as MeshConfig
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "DiscreteSchedule",
     "EDMSchedule",
     "EDMWeight",
-    "EmaConfig",
+    "EMAConfig",
     "LogConfig",
     "LogNormalTimes",
     "LogitNormalTimes",

@@ -20,7 +20,7 @@ from artifex.training.config.times import TimesConfig
 from artifex.training.config.weights import UniformWeight, UnitWeight, WeightConfig
 from artifex.training.data import DataConfig
 from artifex.training.dtypes import check_dtype
-from artifex.training.ema import Constant, EmaConfig
+from artifex.training.ema import Constant, EMAConfig
 from artifex.training.section import Section, kinds
 from artifex.training.sharding.mesh import MeshConfig
 from artifex.training.step.objective import Objective
@@ -175,7 +175,7 @@ class TrainingConfig(Section):
     parallel_microbatches: PositiveInt = 1
     seed: int = Field(default=0, ge=0, lt=2**32)
     optimizer: OptimizerConfig = OptimizerConfig()
-    ema: Annotated[EmaConfig, kinds("constant")] = Constant()
+    ema: Annotated[EMAConfig, kinds("constant")] = Constant()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     max_skipped: PositiveInt = 10

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from artifex.training.ema.average import Latest
-from artifex.training.ema.constant import Ema
-from artifex.training.ema.power import PowerEma
+from artifex.training.ema.constant import EMA
+from artifex.training.ema.power import PowerEMA
 from artifex.training.section import Section
 
 
-class NoEma(Section):
+class NoEMA(Section):
     """No average: samples are drawn with the latest parameters."""
 
     kind: Literal["none"] = "none"
@@ -28,11 +28,11 @@ class Constant(Section):
     """
 
     kind: Literal["constant"] = "constant"
-    decay: float = Field(default=Ema.decay, ge=0, lt=1)
+    decay: float = Field(default=EMA.decay, ge=0, lt=1)
 
-    def build(self) -> Ema:
+    def build(self) -> EMA:
         """Build the average."""
-        return Ema(self.decay)
+        return EMA(self.decay)
 
 
 class Power(Section):
@@ -50,12 +50,12 @@ class Power(Section):
     @field_validator("sigma_rels")
     @classmethod
     def _possible(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        return PowerEma(value).sigma_rels
+        return PowerEMA(value).sigma_rels
 
-    def build(self) -> PowerEma:
+    def build(self) -> PowerEMA:
         """Build the averages."""
-        return PowerEma(self.sigma_rels)
+        return PowerEMA(self.sigma_rels)
 
 
-EmaConfig = Annotated[NoEma | Constant | Power, Field(discriminator="kind")]
+EMAConfig = Annotated[NoEMA | Constant | Power, Field(discriminator="kind")]
 """Any average, distinguished by ``kind``."""

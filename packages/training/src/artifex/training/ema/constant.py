@@ -18,7 +18,7 @@ P = TypeVar("P")
 
 
 @dataclass(frozen=True)
-class Ema:
+class EMA:
     """A constant decay with warm-up.
 
     Attributes:

@@ -59,7 +59,7 @@ def sigma_rel(gamma: float) -> float:
 
 
 @dataclass(frozen=True)
-class PowerEma:
+class PowerEMA:
     """Averages of several widths at once.
 
     Attributes:

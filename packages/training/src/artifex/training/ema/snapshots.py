@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from artifex.training.ema.posthoc import reconstruction
-from artifex.training.ema.power import PowerEma, gamma
+from artifex.training.ema.power import PowerEMA, gamma
 from artifex.training.files import replacing
 from artifex.training.named_leaves import named
 from artifex.training.sharding.distributed import on_host
@@ -33,7 +33,7 @@ class Snapshots:
         """List the updates after which averages were stored, in order."""
         return sorted(int(path.stem) for path in self.folder.glob("*.safetensors") if path.stem.isdecimal())
 
-    def save(self, step: int, ema: PowerEma, averages: tuple[P, ...]) -> None:
+    def save(self, step: int, ema: PowerEMA, averages: tuple[P, ...]) -> None:
         """Store averages, atomically; in a run of several processes all call this and the first one writes.
 
         Args:
@@ -107,7 +107,7 @@ class Snapshots:
         try:
             with safe_open(self._path(step), "np") as file:
                 widths = json.loads((file.metadata() or {})["sigma_rels"])
-            return PowerEma(tuple(widths)).sigma_rels
+            return PowerEMA(tuple(widths)).sigma_rels
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self._path(step)} must be a file of stored averages, got {error!r}") from error
 

@@ -11,7 +11,7 @@ import jax
 from artifex.training.config.optimizer import learning_rate
 from artifex.training.config.run import RunConfig
 from artifex.training.config.sampling import PreviewConfig
-from artifex.training.ema import Power, PowerEma, Snapshots
+from artifex.training.ema import Power, PowerEMA, Snapshots
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.keys import sampling_key
 from artifex.training.run.learner import Learner
@@ -82,7 +82,7 @@ class RunCallbacks:
     def _at_intervals(self, done: int, show: Show | None) -> list[Every]:
         config, average, out = self.config, self.learner.average, list[Every]()
         ema = config.ema
-        if isinstance(ema, Power) and isinstance(average, PowerEma):
+        if isinstance(ema, Power) and isinstance(average, PowerEMA):
             snapshots = Snapshots(self.folder.snapshots)
             snapshots.drop_after(done)
             out.append(Every(ema.snapshot_every, lambda state: snapshots.save(int(state.step), average, state.average)))
