@@ -169,7 +169,8 @@ def test_unknown_choices_are_refused(run: tuple[Trainer, Trained], tmp_path: Pat
 def test_the_command_converts_a_run(
     run: tuple[Trainer, Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, path = run[0].folder, tmp_path / "network.safetensors"
+    assert run[0].folder is not None
+    folder, path = run[0].folder.path, tmp_path / "network.safetensors"
     assert main(["convert", str(folder), str(path), "--dtype", "bfloat16"]) == 0
     assert load_exported(path).card.config == CONFIG
     assert main(["convert", str(folder), str(tmp_path / "folder")]) == 2

@@ -269,7 +269,8 @@ def test_a_metric_that_can_not_be_is_refused_before_anything_is_drawn(
     monkeypatch.setattr("artifex.training.run.sampling.SampleGenerator.draw", None)
     monkeypatch.setattr("artifex.training.cli.evaluate.find_spec", lambda name: None)
     given = [text.format(tmp=tmp_path) for text in arguments]
-    assert main(["evaluate", str(points.folder), "--extractor", "raw", *given]) == 2
+    assert points.folder is not None
+    assert main(["evaluate", str(points.folder.path), "--extractor", "raw", *given]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert says in err
