@@ -46,5 +46,5 @@ def test_a_scale_by_the_step_is_bound_to_the_walk() -> None:
 
 def test_before_it_is_bound_it_says_so() -> None:
     guided = ClassifierFree[Array](ByStep(cosine_guidance_schedule))(denoise, jnp.asarray(LABELS))
-    with pytest.raises(ValueError, match=r"needs the walk: artifex\.guidance\.bind"):
+    with pytest.raises(ValueError, match=r"must be bound to a table: call artifex\.guidance\.bind"):
         call(guided)

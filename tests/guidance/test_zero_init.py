@@ -48,5 +48,5 @@ def test_thresholded_is_guided_first_and_then_held_in_range() -> None:
 def test_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="count must be at least 0, got -1"):
         FirstSteps(-1)
-    with pytest.raises(ValueError, match="needs the walk"):
+    with pytest.raises(ValueError, match="must be bound to a table"):
         call(ZeroInit[Array]()(denoise, Y))

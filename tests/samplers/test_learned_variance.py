@@ -151,7 +151,7 @@ def test_from_a_network_through_guidance_and_clip() -> None:
 
 def test_who_cannot_walk_it() -> None:
     x, key = jnp.ones((3, 4)), jax.random.key(0)
-    with pytest.raises(ValueError, match=r"the denoiser must give \[x0, v\], twice the channels of x, got x0 alone"):
+    with pytest.raises(ValueError, match=r"the denoiser must return \[x0, v\], twice the channels of x, got x0"):
         sample(clean, LEARNED, x, key)
     with pytest.raises(ValueError, match=r"x0 of shape \(3, 4\), or \[x0, v\] of shape \(3, 8\), got \(3, 3\)"):
         sample(lambda x_t, level: x_t[:, :3], LEARNED, x, key)
