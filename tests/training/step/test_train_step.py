@@ -32,13 +32,13 @@ pytestmark = pytest.mark.slow
 
 SGD = optax.sgd(1.0, momentum=0.9)
 PARTS = Network(network(dropout=0.0))
-LATEST = EMA(0.9)
+AVG = EMA(0.9)
 CONFIG = TrainingConfig(steps=8, batch_size=4, max_skipped=3)
-step = make_train_step(PARTS, OBJECTIVE, SGD, LATEST)
+step = make_train_step(PARTS, OBJECTIVE, SGD, AVG)
 
 
 def fresh() -> TrainState:
-    return init_state(PARTS, SGD, LATEST, 4)
+    return init_state(PARTS, SGD, AVG, 4)
 
 
 def batch(size: int = 8) -> tuple[jax.Array, jax.Array]:
@@ -79,7 +79,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulation_steps: int,
         PARTS,
         OBJECTIVE,
         SGD,
-        LATEST,
+        AVG,
         accumulation_steps=accumulation_steps,
         parallel_microbatches=parallel_microbatches,
     )
@@ -95,7 +95,7 @@ def test_a_batch_that_parts_do_not_divide_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"^accumulation_steps = 2 x parallel_microbatches = 3 must divide the batch of 8"
     ):
-        make_train_step(PARTS, OBJECTIVE, SGD, LATEST, accumulation_steps=2, parallel_microbatches=3)(fresh(), *batch())
+        make_train_step(PARTS, OBJECTIVE, SGD, AVG, accumulation_steps=2, parallel_microbatches=3)(fresh(), *batch())
 
 
 def test_parts_are_numbered_and_have_rows_from_all_over() -> None:
