@@ -16,7 +16,8 @@ def network(parameters: Array, x_t: Array, t: Array, cond: None) -> Array:
     return parameters * x_t
 
 
-DENOISER = Clipped(NetworkDenoiser(network, V(), jnp.asarray(-0.3)))
+PLAIN = NetworkDenoiser(network, V(), jnp.asarray(-0.3))
+DENOISER = Clipped(PLAIN)
 
 
 @pytest.mark.parametrize("sampler", [DDIM(), DDPM()], ids=repr)
@@ -27,6 +28,17 @@ def test_it_is_the_tableau_its_prior_and_a_walk(sampler: Sampler, raw: bool) -> 
     tableau = sampler.tableau(VP(), VP().times(6))
     want = sample(DENOISER, tableau, prior(tableau, SHAPE, start), noise)
     np.testing.assert_array_equal(generate(DENOISER, sampler, VP(), VP().times(6), SHAPE, make(3)), want)
+
+
+def test_clip_bounds_every_prediction() -> None:
+    arguments = (DDIM(), VP(), VP().times(6), SHAPE, jax.random.key(0))
+    plain = generate(PLAIN, *arguments)
+    assert float(jnp.abs(plain).max()) > 0.1
+    want = generate(Clipped(PLAIN, 0.1), *arguments)
+    np.testing.assert_array_equal(generate(PLAIN, *arguments, clip=0.1), want)
+    assert float(jnp.abs(want).max()) <= np.float32(0.1)  # the grid ends on the last prediction
+    with pytest.raises(ValueError, match=r"^limit must be positive"):
+        generate(PLAIN, *arguments, clip=0.0)
 
 
 @pytest.mark.parametrize("raw", [False, True])

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from artifex.kernels import linear_step
 from artifex.samplers.sample import sample
 from artifex.samplers.tableau import Sampler, Tableau
-from artifex.schedules import Denoiser, Schedule
+from artifex.schedules import Clipped, Denoiser, Schedule
 from artifex.schedules.arrays import HostArray
 from artifex.schedules.shapes import AnyKey, X
 
@@ -24,8 +24,10 @@ def generate(
     shape: tuple[int, ...],
     key: AnyKey,
     dtype: jnp.dtype = FLOAT32,
+    *,
+    clip: float | None = None,
 ) -> X:
-    """Draw samples: the sampler's table along ``times``, its prior, and ``sample``.
+    r"""Draw samples: the sampler's table along ``times``, its prior, and ``sample``.
 
     Args:
         denoiser: gives $x_0$ from a state and its level.
@@ -35,11 +37,14 @@ def generate(
         shape: ``(batch, ...)``.
         key: one key, or one per sample, split into that of the start and that of the steps.
         dtype: of the samples.
+        clip: bound of $\hat x_0$ in every step, as by ``Clipped``; None for no bound.
 
     Raises:
-        ValueError: as ``Sampler.tableau`` and ``sample``, and if ``times`` begin where there is less noise than data
-            and the schedule itself begins in more.
+        ValueError: as ``Sampler.tableau``, ``sample`` and ``Clipped``, and if ``times`` begin where there is less noise
+            than data and the schedule itself begins in more.
     """
+    if clip is not None:
+        denoiser = Clipped(denoiser, clip)
     tableau = sampler.tableau(schedule, times)
     if times[0] != schedule.times(1)[0]:
         check_noise(tableau)
