@@ -21,7 +21,7 @@ _CONVERTER = LatexToMathML(fancy_error=False)
 
 
 def hidden(package: str) -> Iterator[str]:
-    """Yield the paths of what ``package`` exports and mkdocstrings leaves out.
+    """Yield the paths of what ``package``, or a module, exports and mkdocstrings leaves out.
 
     That are modules, and functions or classes that share their name with a module, which hides them from it.
     """
@@ -31,7 +31,7 @@ def hidden(package: str) -> Iterator[str]:
         if isinstance(value, ModuleType):
             yield value.__name__
             yield from hidden(value.__name__)
-        elif importlib.util.find_spec(f"{package}.{name}") is not None:
+        elif hasattr(module, "__path__") and importlib.util.find_spec(f"{package}.{name}") is not None:
             yield f"{value.__module__}.{name}"
 
 

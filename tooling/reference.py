@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tooling.workspace import portions
 
+# Modules that need an extra.
+_OPTIONAL = re.compile(r"\.triton(_kernels)?$")
 _ANCHOR = re.compile(r'id="(artifex\.[\w.]+)"')
 
 
@@ -26,9 +28,11 @@ def missing(module: str, names: Iterable[str], anchors: Iterable[str]) -> list[s
 
 
 def exports(package: str) -> dict[str, list[str]]:
-    """Return what ``package`` and each package below it list in their ``__all__``; those without one are left out."""
+    """Return what ``package`` and each package or module below it list in ``__all__``; those without are left out."""
     top = importlib.import_module(package)
-    below = (info.name for info in pkgutil.walk_packages(top.__path__, f"{package}.") if info.ispkg)
+    below = (
+        info.name for info in pkgutil.walk_packages(top.__path__, f"{package}.") if not _OPTIONAL.search(info.name)
+    )
     found = {name: list(getattr(importlib.import_module(name), "__all__", ())) for name in (package, *below)}
     return {name: public for name, public in found.items() if public}
 
