@@ -32,7 +32,7 @@ CONFIG = {
     "ema": {"kind": "power", "snapshot_every": 7},
     "steps": STEPS,
     "batch_size": 8,
-    "checkpoint": {"every": 1, "keep": 1},
+    "checkpoint": {"every": 1, "max_to_keep": 1},
 }
 
 
@@ -150,20 +150,31 @@ def test_kills_of_a_network_of_weights_of_fixed_length_change_nothing(server: Se
     """Between steps and while saving, under updates that lengthen weights by much before they are set back."""
     np.save(tmp_path / "images.npy", np.random.default_rng(0).uniform(-1, 1, (16, 4, 4, 1)).astype(np.float32))
     small = {"base_channels": 8, "channel_mults": [1], "num_blocks": 1, "attention_levels": [], "head_dim": 8}
+    data = {"kind": "arrays", "path": str(tmp_path / "images.npy")}
+    check_kills(server, tmp_path, {"data": data, "backbone": {"kind": "edm2", **small}})
+
+
+def test_kills_of_a_documented_model_change_nothing(server: Server, tmp_path: Path) -> None:
+    """A latent model, whose latents, noise and dropped labels are random."""
+    data = {"kind": "toy", "name": "moons", "size": 50}
+    check_kills(server, tmp_path, {"data": data, "model": {"class": "LDMModel", "hidden_dims": [8], "latent_dim": 2}})
+
+
+def check_kills(server: Server, folder: Path, config: dict[str, object]) -> None:
+    """A run killed after a step and in a save resumes to the same bits."""
     run = {
-        "data": {"kind": "arrays", "path": str(tmp_path / "images.npy")},
-        "backbone": {"kind": "edm2", **small},
+        **config,
         "optimizer": {"learning_rate": 0.1, "warmup_steps": 0},
         "steps": 8,
         "batch_size": 4,
-        "checkpoint": {"every": 1, "keep": 1},
+        "checkpoint": {"every": 1, "max_to_keep": 1},
     }
-    config, out = tmp_path / "edm2.yaml", tmp_path / "run"
-    config.write_text(yaml.safe_dump(run))
-    server.start("train", str(config), "--out", str(tmp_path / "whole"))
+    path, out = folder / "run.yaml", folder / "run"
+    path.write_text(yaml.safe_dump(run))
+    server.start("train", str(path), "--out", str(folder / "whole"))
     whole = server.until("digest")
     assert server.end() == 0, server.errors.read_text()
-    for arguments, moment in (([str(config)], "step"), (["--resume"], "saving")):
+    for arguments, moment in (([str(path)], "step"), (["--resume"], "saving")):
         pid = server.start("train", *arguments, "--out", str(out))
         for _ in range(3):
             assert server.until(moment), f"the run ended by itself; {server.errors.read_text()}"

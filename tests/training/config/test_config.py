@@ -250,11 +250,11 @@ def test_every_part_refuses_other_types_and_names_in_one_line() -> None:
     assert len(parts) > 35
     given: dict[str, Any] = {
         "path": "a.npy", "data": "digits", "config": {"data": "digits"}, "shape": [2], "num_classes": None,
-        "labels": None, "weights": "average", "step": 1, "versions": {},
+        "labels": None, "weights": "average", "step": 1, "versions": {}, "class": "DDPMModel",
     }  # fmt: skip
     refused = 0
     for model in parts:
-        fields = model.model_fields
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
         whole = {name: given[name] for name, field in fields.items() if field.is_required() and name != "kind"}
         if model is BackboneConfig:
             whole["kind"] = "mlp"

@@ -8,7 +8,6 @@ from zipfile import ZIP_STORED, ZipFile
 import jax
 import numpy as np
 
-from artifex.schedules import NetworkDenoiser
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.values import CommandError, message_of
 from artifex.training.config.sampling import SAMPLERS, PreviewConfig
@@ -61,7 +60,7 @@ def run(
             update={name: value for name, value in given.items() if value is not None}
         )
         objective = trainer.objective
-        generator = SampleGenerator.from_config(settings, trainer.config.schedule, trainer.shape, objective.num_classes)
+        generator = SampleGenerator.from_learner(settings, trainer.config.schedule, trainer.learner, trainer.shape)
         if guidance is not None and objective.num_classes is None:
             raise CommandError("--guidance is for a network with classes; this one has none")
         if classes is not None:
@@ -73,7 +72,7 @@ def run(
         raise CommandError(message_of(error)) from error
     make_writable(out)
     reason = why_no_picture(generator.shape)
-    denoiser = NetworkDenoiser(trained.network.apply, objective.prediction, parameters)
+    denoiser = trained.learner.denoiser(parameters)
     batches = generator.draw(denoiser, count, sample_labels, jax.random.key(seed), batch, trainer.mesh)
     try:
         shown = _write_arrays(out / ARRAYS, batches, (count, *generator.shape), sample_labels)

@@ -38,8 +38,9 @@ def summary(model: type) -> str:
 
 def _lines(config: BaseModel, depth: int) -> Iterator[str]:
     pad, descriptions, plain = "  " * depth, meanings(type(config)), config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        value, options = getattr(config, name), list(models(field.annotation))
+    for attribute, field in type(config).model_fields.items():
+        name = field.alias or attribute
+        value, options = getattr(config, attribute), list(models(field.annotation))
         for line in textwrap.wrap(descriptions.get(name, ""), WIDTH - 2 * depth):
             yield f"{pad}# {line}"
         if isinstance(value, BaseModel):

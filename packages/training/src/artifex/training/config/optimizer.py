@@ -163,6 +163,15 @@ def make_optimizer(
     return chosen if config.clip_norm is None else optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen)
 
 
+def freeze(optimizer: optax.GradientTransformation, part: str) -> optax.GradientTransformation:
+    """Leave the parameters below ``part``, the first name of their path, unchanged."""
+
+    def mask(parameters: Any) -> Any:  # noqa: ANN401 -- any pytree
+        return map_by_name(lambda name, _: name.partition(".")[0] == part, parameters)
+
+    return optax.chain(optimizer, optax.masked(optax.set_to_zero(), mask))
+
+
 def _takes(function: Callable[..., optax.GradientTransformation], name: str) -> bool:
     return name in inspect.signature(function).parameters
 

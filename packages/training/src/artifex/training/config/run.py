@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import jax
@@ -11,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from artifex.schedules import NoiseLevel, Prediction, ScaledTime, weighting
 from artifex.schedules.time_samplers import TimeSampler
 from artifex.training.config.backbones import BackboneConfig
+from artifex.training.config.models import ModelSection
 from artifex.training.config.optimizer import OptimizerConfig
 from artifex.training.config.predictions import PredictionName, build_prediction
 from artifex.training.config.sampling import PreviewConfig
@@ -80,6 +82,8 @@ class TaskConfig(Section):
         version: of this format.
         data: the training data.
         workers: processes that read and decode it; 0 is best for data in memory.
+        model: a documented model, which has its own network, schedule, prediction, loss and share of dropped labels:
+            {class: DiTModel, depth: 2}; null trains ``backbone``.
         backbone: the network.
         schedule: the path from data to noise.
         prediction: the network's output: epsilon, x0, v, score, flow_velocity, or edm for a preconditioned network.
@@ -93,6 +97,7 @@ class TaskConfig(Section):
     version: Literal[2] = VERSION
     data: Annotated[DataConfig, kinds()]
     workers: int = Field(default=0, ge=0)
+    model: ModelSection | None = None
     backbone: Annotated[BackboneConfig, kinds("unet", preset="digits")] = BackboneConfig(kind="unet", preset="digits")
     schedule: ScheduleConfig = DiscreteSchedule()
     prediction: PredictionName = "v"
@@ -104,6 +109,8 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> "TaskConfig":
+        if self.model is not None:
+            self.check_model()
         if self.times is not None:
             self.schedule.check_times(self.times)
         without_signal = isinstance(self.schedule, DiscreteSchedule) and self.schedule.zero_terminal_snr
@@ -113,6 +120,15 @@ class TaskConfig(Section):
                 "noise carries no information about the data; v does"
             )
         return self
+
+    def check_model(self) -> None:
+        """Raise a ValueError for a setting that the model has itself."""
+        for name in ("backbone", "schedule", "prediction", "sigma_data", "weight", "times", "class_dropout"):
+            value, default = getattr(self, name), TaskConfig.model_fields[name].default
+            if value != default:
+                raise ValueError(f"{name} must be left out with model, which has its own; got {value!r}")
+        if self.precision.compute != "float32":
+            raise ValueError(f"precision.compute must be float32 with model, got {self.precision.compute!r}")
 
     def build_prediction(self) -> Prediction:
         """Build the prediction, with times scaled to the range that the network is made for."""
@@ -203,3 +219,8 @@ class RunConfig(TrainingConfig, TaskConfig):
     preview: PreviewConfig | None = None
     mesh: MeshConfig = MeshConfig()
     memory: Literal["check", "ignore"] = "check"
+
+    def with_absolute_paths(self) -> "RunConfig":
+        """Make the paths of the data independent of the working directory."""
+        paths = {name: value.absolute() for name, value in self.data if isinstance(value, Path)}
+        return self.model_copy(update={"data": self.data.model_copy(update=paths)}) if paths else self

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from artifex.guidance import Unconditional
-from artifex.schedules import NetworkDenoiser
+from artifex.schedules import Discrete
 from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.schedules import DiscreteSchedule
 from artifex.training.data import Dataset, Digits
@@ -22,6 +22,7 @@ from artifex.training.run.averages import averaged
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.run.trainer import Trainer
+from artifex.training.step.model_objective import LatentObjective, ModelObjective
 
 FINE: Final = 1000
 """Steps of the grid whose first and last time of finite log-SNR bound the likelihood's flow."""
@@ -46,7 +47,7 @@ class Run:
         self.shape, self._config = self.trainer.shape, self.trainer.config
         self._objective, trained = self.trainer.objective, self.trainer.load()
         parameters, self.average = averaged(RunFolder.at(folder), trained, ema)
-        self.denoiser = NetworkDenoiser(trained.network.apply, self._objective.prediction, parameters)
+        self.denoiser = trained.learner.denoiser(parameters)
         self.step = trained.steps_done
         self.sampling = SamplingConfig() if sampling is None else sampling
 
@@ -61,9 +62,7 @@ class Run:
         Raises:
             ValueError: if the sampler can't take so many steps on the run's schedule.
         """
-        generator = SampleGenerator.from_config(
-            self.sampling, self._config.schedule, self.shape, self._objective.num_classes
-        )
+        generator = SampleGenerator.from_learner(self.sampling, self._config.schedule, self.trainer.learner, self.shape)
         key = jax.random.key(seed)
         return generator.draw(self.denoiser, count, generator.labels(count), key, batch, self.trainer.mesh)
 
@@ -80,8 +79,11 @@ class Run:
     @property
     def ends(self) -> tuple[float, float]:
         """The first and the last time of finite log-SNR of the finest sampling grid."""
-        schedule, config = self._objective.schedule, self._config.schedule
-        times = config.timesteps(config.steps if isinstance(config, DiscreteSchedule) else FINE)
+        schedule, config, objective = self._objective.schedule, self._config.schedule, self._objective
+        if isinstance(objective, ModelObjective | LatentObjective):
+            times = objective.model.times(schedule.steps if isinstance(schedule, Discrete) else FINE)
+        else:
+            times = config.timesteps(config.steps if isinstance(config, DiscreteSchedule) else FINE)
         with np.errstate(divide="ignore"):
             finite = times[np.isfinite(schedule.at(times).logsnr)]
         return float(finite[0]), float(finite[-1])
@@ -91,7 +93,10 @@ class Run:
 
         Raises:
             ImportError: without diffrax.
+            ValueError: for a model of latents, which has no likelihood of data.
         """
+        if isinstance(self._objective, LatentObjective):
+            raise ValueError("a model of latents has no likelihood of data, got LDMModel")
         start, end = self.ends
         x = in_memory(self.data, count).x
         levels = 17 if isinstance(self._config.data, Digits) else levels_of(x)

@@ -24,13 +24,13 @@ from artifex.training.run.sampling import SampleGenerator
 Show = Callable[[int, Path], None]
 
 
-def preview_generator(config: RunConfig, shape: tuple[int, ...], num_classes: int | None) -> SampleGenerator:
+def preview_generator(config: RunConfig, learner: Learner, shape: tuple[int, ...]) -> SampleGenerator:
     """Make the generator of a run's previews; without previews, of samples in the default settings.
 
     Raises:
         ValueError: if the sampler can't take so many steps on the schedule.
     """
-    return SampleGenerator.from_config(config.preview or PreviewConfig(), config.schedule, shape, num_classes)
+    return SampleGenerator.from_learner(config.preview or PreviewConfig(), config.schedule, learner, shape)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class RunCallbacks:
             reason = why_no_picture(self.shape)
             if reason is not None and jax.process_index() == 0:
                 logging.getLogger(__name__).warning("previews are written as npz files: %s", reason)
-            generator = preview_generator(config, self.shape, self.learner.objective.num_classes)
+            generator = preview_generator(config, self.learner, self.shape)
             key = sampling_key(config.seed)
             preview = Preview(
                 self.folder.previews, generator, config.preview.count, self.learner, key, show, self.classes

@@ -24,8 +24,10 @@ from artifex.training.run.keys import init_key
 from artifex.training.run.trained import Trained
 from artifex.training.run.trainer import Trainer
 from artifex.training.section import Section
+from artifex.training.step.model_objective import model_objective
 from artifex.training.step.network import Network, Parameters
-from artifex.training.step.objective import Label, Objective
+from artifex.training.step.objective import Label
+from artifex.training.step.training_objective import TrainingObjective
 
 KEY: Final = "artifex"
 """Key of the ``Card`` in the metadata, as JSON."""
@@ -69,7 +71,7 @@ class Exported:
 
     network: Network
     parameters: Parameters
-    objective: Objective
+    objective: TrainingObjective
     card: Card
 
     @property
@@ -80,7 +82,9 @@ class Exported:
     @property
     def denoiser(self) -> NetworkDenoiser[Parameters, Label]:
         """The network with the parameters, as samplers and guidance use it."""
-        return NetworkDenoiser(self.network.apply, self.objective.prediction, self.parameters)
+        return NetworkDenoiser(
+            self.network.apply, self.objective.prediction, self.parameters, self.objective.learns_variance
+        )
 
 
 def export_network(
@@ -143,12 +147,12 @@ def load_exported(path: Path | str, network: nnx.Module | None = None) -> Export
     except interop.CheckpointError as error:
         raise CheckpointError(str(error)) from error
     card = _card(path)
+    objective: TrainingObjective = card.config.build_objective(card.labels)
     if network is None:
         try:
-            plan = card.config.backbone.build(card.shape, card.num_classes, card.config.precision.compute)
+            network, objective = _built(card, objective)
         except ValueError as error:
             raise CheckpointError(f"the network of {path} can't be built: {error}") from error
-        network = plan.init(init_key(card.config.seed))
     function = Network(network)
     wanted = _named(function.parameters)
     for name in sorted(wanted.keys() | stored.shapes.keys()):
@@ -159,7 +163,15 @@ def load_exported(path: Path | str, network: nnx.Module | None = None) -> Export
     parameters = nnx.from_flat_state(
         [(path, filled[_name(path)]) for path, _ in nnx.to_flat_state(function.parameters)]
     )
-    return Exported(function, parameters, card.config.build_objective(card.labels), card)
+    return Exported(function, parameters, objective, card)
+
+
+def _built(card: Card, objective: TrainingObjective) -> tuple[nnx.Module, TrainingObjective]:
+    """The network of a configuration, and its loss."""
+    config, key = card.config, init_key(card.config.seed)
+    if config.model is None:
+        return config.backbone.build(card.shape, card.num_classes, config.precision.compute).init(key), objective
+    return model_objective(config.model.build(card.shape, card.num_classes, key), config.model.stage)
 
 
 def _name(path: tuple[object, ...]) -> str:

@@ -7,14 +7,17 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from artifex.training.config.optimizer import make_optimizer
+from artifex.schedules import NetworkDenoiser
+from artifex.training.config.optimizer import freeze, make_optimizer
 from artifex.training.config.run import TrainingConfig
 from artifex.training.ema import Average
 from artifex.training.sharding.sharding import check_mesh
-from artifex.training.step.network import Network
-from artifex.training.step.objective import Objective
+from artifex.training.step.model_objective import LatentObjective
+from artifex.training.step.network import Network, Parameters
+from artifex.training.step.objective import Label
 from artifex.training.step.state import TrainState, abstract_state, init_state
 from artifex.training.step.train_step import TrainStep, make_train_step
+from artifex.training.step.training_objective import TrainingObjective
 
 
 class Learner:
@@ -37,7 +40,7 @@ class Learner:
     def __init__(
         self,
         module: nnx.Module,
-        objective: Objective,
+        objective: TrainingObjective,
         config: TrainingConfig | None = None,
         *,
         optimizer: optax.GradientTransformation | None = None,
@@ -50,6 +53,9 @@ class Learner:
         self.optimizer = (
             make_optimizer(self.config.optimizer, self.config.steps, module) if optimizer is None else optimizer
         )
+        self._given = self.optimizer
+        if isinstance(objective, LatentObjective) and objective.frozen is not None:
+            self.optimizer = freeze(self.optimizer, objective.frozen)
         self.average = self.config.ema.build() if average is None else average
         self.mesh = None if mesh is None or mesh.size == 1 else mesh
 
@@ -60,9 +66,12 @@ class Learner:
 
     def with_module(self, module: nnx.Module) -> "Learner":
         """Replace the module by another one of the same shapes."""
-        return Learner(
-            module, self.objective, self.config, optimizer=self.optimizer, average=self.average, mesh=self.mesh
-        )
+        return Learner(module, self.objective, self.config, optimizer=self._given, average=self.average, mesh=self.mesh)
+
+    def denoiser(self, parameters: Parameters) -> NetworkDenoiser[Parameters, Label]:
+        """Return the network with parameters as samplers and guidance use it."""
+        objective = self.objective
+        return NetworkDenoiser(self.network.apply, objective.prediction, parameters, objective.learns_variance)
 
     def check_mesh(self) -> None:
         """Raise a ValueError if batch or network do not fit the mesh."""

@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,7 +110,7 @@ def activations_of(learner: Learner, shape: tuple[int, ...], rows: int) -> int:
         draws = objective.draw(x0, labels, key)
 
         def loss(parameters: Parameters) -> Array:
-            return jnp.mean(objective.losses(partial(network.apply_training, parameters, key), x0, draws))
+            return jnp.mean(objective.losses(network.training(parameters, key), x0, draws))
 
         _, back = jax.vjp(loss, parameters)
         own = {id(leaf) for leaf in jax.tree.leaves(parameters)}

@@ -8,7 +8,6 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-from artifex.schedules import NetworkDenoiser
 from artifex.training.files import replacing
 from artifex.training.run.labeled_plots import labeled_picture
 from artifex.training.run.learner import Learner
@@ -72,8 +71,7 @@ class Preview:
 
     def _draw(self, state: TrainState, labels: Labels | None) -> Samples:
         learner = self._learner
-        parameters = learner.average.read(state.average)
-        denoiser = NetworkDenoiser(learner.network.apply, learner.objective.prediction, parameters)
+        denoiser = learner.denoiser(learner.average.read(state.average))
         batches = self._generator.draw(denoiser, self._count, labels, self._key, BATCH, learner.mesh)
         return np.concatenate(list(batches))
 

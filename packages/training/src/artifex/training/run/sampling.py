@@ -1,6 +1,6 @@
 """Samples of a trained network, in batches over the devices of a mesh."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,32 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int32, Key
 
 from artifex.guidance import ClassifierFree, Unconditional
-from artifex.samplers import Tableau, sample, start_from
+from artifex.samplers import DDPM, Tableau, sample, start_from
 from artifex.schedules import Clipped, Denoiser, NetworkDenoiser
 from artifex.schedules.arrays import HostArray
 from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.schedules import ScheduleConfig
+from artifex.training.run.learner import Learner
 from artifex.training.sharding.batches import num_batch_shards, shard_batch
 from artifex.training.sharding.distributed import on_host
+from artifex.training.step.model_objective import LatentObjective, ModelObjective
+from artifex.training.step.network import Network, Parameters
 
 Samples = Float32[np.ndarray, "b *d"]
 Labels = Int32[np.ndarray, " b"]
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """The latents of a network.
+
+    Attributes:
+        shape: of one latent.
+        decode: from parameters and scaled latents to data.
+    """
+
+    shape: tuple[int, ...]
+    decode: Callable[[Parameters, Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +45,19 @@ class SampleGenerator:
 
     Attributes:
         tableau: of the sampler.
-        shape: of one sample: ``(h, w, c)`` of an image, which is clipped to [-1, 1], or ``(d,)`` of a point.
+        shape: of one sample: ``(h, w, c)`` of an image, or ``(d,)`` of a point.
         num_classes: number of labels that the network takes; None for a network without.
         guidance: scale of classifier-free guidance.
+        limit: samples are clipped to [-limit, limit]; None does not clip.
+        latents: of a network of latents; None samples data.
     """
 
     tableau: Tableau[HostArray]
     shape: tuple[int, ...]
     num_classes: int | None
     guidance: float
+    limit: float | None = None
+    latents: Latents | None = None
 
     @classmethod
     def from_config(
@@ -49,7 +69,27 @@ class SampleGenerator:
             ValueError: if the sampler can't take so many steps on this schedule.
         """
         tableau = config.build().tableau(schedule.build(), schedule.timesteps(config.steps))
-        return cls(tableau, tuple(shape), num_classes, config.guidance)
+        return cls(tableau, tuple(shape), num_classes, config.guidance, 1.0 if len(shape) > 1 else None)
+
+    @classmethod
+    def from_learner(
+        cls, config: SamplingConfig, schedule: ScheduleConfig, learner: Learner, shape: Sequence[int]
+    ) -> "SampleGenerator":
+        """Make the generator of a learner's network; a documented model has its own schedule.
+
+        Raises:
+            ValueError: if the sampler can't take so many steps on this schedule.
+        """
+        objective = learner.objective
+        if not isinstance(objective, ModelObjective | LatentObjective):
+            return cls.from_config(config, schedule, shape, objective.num_classes)
+        model, sampler, latents = objective.model, config.build(), None
+        if isinstance(sampler, DDPM) and model.learns_variance:
+            sampler = DDPM("learned_range")
+        if isinstance(objective, LatentObjective):
+            latents = Latents(objective.model.latent_shape, _decoder(objective, learner.network))
+        tableau = sampler.tableau(model.schedule, model.times(config.steps))
+        return cls(tableau, tuple(shape), objective.num_classes, config.guidance, model.limit, latents)
 
     def labels(self, count: int, chosen: Sequence[int] | None = None) -> Labels | None:
         """Return a label for each of ``count`` samples: the chosen ones, or all classes, in turn; None without classes.
@@ -97,13 +137,19 @@ class SampleGenerator:
             pairs = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(indices)
             guided = self._guided(denoiser, None if labels is None else shard_batch(labels[rows], mesh))
             # The schedule's own first level, however much noise a short chain ends with.
-            start = start_from(self.tableau, jnp.zeros((size, *self.shape)), pairs[:, 0])
-            samples = on_host(sample(guided, self.tableau, start, pairs[:, 1]))
-            yield np.asarray(samples, np.float32)[: count - first]
+            shape = self.shape if self.latents is None else self.latents.shape
+            start = start_from(self.tableau, jnp.zeros((size, *shape)), pairs[:, 0])
+            samples = sample(guided, self.tableau, start, pairs[:, 1])
+            samples = samples if self.latents is None else self.latents.decode(denoiser.parameters, samples)
+            yield np.asarray(on_host(samples), np.float32)[: count - first]
 
     def _guided(self, denoiser: NetworkDenoiser[Any, Any], labels: Array | None) -> Denoiser:
         if labels is None:
             guided = Unconditional[Array]()(denoiser, None)
         else:
             guided = ClassifierFree(self.guidance, null=jnp.asarray(self.num_classes))(denoiser, labels)
-        return Clipped(guided) if len(self.shape) > 1 else guided
+        return guided if self.limit is None else Clipped(guided, self.limit)
+
+
+def _decoder(objective: LatentObjective, network: Network) -> Callable[[Parameters, Array], Array]:
+    return jax.jit(lambda parameters, latents: objective.decode(network.module(parameters), latents))

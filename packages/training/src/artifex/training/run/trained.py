@@ -1,16 +1,20 @@
 """The result of training."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from flax import nnx
 from jaxtyping import Array, Float
 
+from artifex.generative_models.models.diffusion import DiffusionModel
 from artifex.schedules import NetworkDenoiser
 from artifex.training.config.run import TrainingConfig
 from artifex.training.run.learner import Learner
+from artifex.training.step.model_objective import LatentObjective, ModelObjective
 from artifex.training.step.network import Network, Parameters
-from artifex.training.step.objective import Label, Objective
+from artifex.training.step.objective import Label
 from artifex.training.step.state import TrainState
+from artifex.training.step.training_objective import TrainingObjective
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,7 @@ class Trained:
         return self.learner.network
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> TrainingObjective:
         """The loss that was minimized."""
         return self.learner.objective
 
@@ -68,6 +72,18 @@ class Trained:
         return self.network.module(self.parameters)
 
     @property
+    def model(self) -> DiffusionModel[Any]:
+        """The documented model with averaged parameters.
+
+        Raises:
+            ValueError: if no model was trained.
+        """
+        objective = self.objective
+        if not isinstance(objective, ModelObjective | LatentObjective):
+            raise ValueError("model is that of a run with a documented model; this one trained a network: see module")
+        return objective.model_with(self.module)
+
+    @property
     def denoiser(self) -> NetworkDenoiser[Parameters, Label]:
         """The network with averaged parameters, as samplers and guidance use it."""
-        return NetworkDenoiser(self.network.apply, self.objective.prediction, self.parameters)
+        return self.learner.denoiser(self.parameters)

@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 
+from artifex.generative_models.models.diffusion import DiffusionModel
+from artifex.generative_models.models.diffusion.latent import Stage
 from artifex.training.checkpoints.checkpointer import Checkpointer
+from artifex.training.config.models import ModelSection
 from artifex.training.config.run import RunConfig
 from artifex.training.config.yaml import read_config, write_config
 from artifex.training.data import Dataset, open_dataset
 from artifex.training.data.batches import Stream
 from artifex.training.data.config import with_classes
 from artifex.training.ema import Average
+from artifex.training.run.build_learner import model_learner, network_learner
 from artifex.training.run.callbacks import RunCallbacks, preview_generator
 from artifex.training.run.folder import RunFolder
-from artifex.training.run.keys import init_key
 from artifex.training.run.learner import Learner
 from artifex.training.run.loop import train
 from artifex.training.run.memory import Memory, activations_of, memory_of
@@ -28,8 +31,8 @@ from artifex.training.run.report import Callback, Every
 from artifex.training.run.resuming import Changes, changes, check_changes, keep_config
 from artifex.training.run.trained import Trained
 from artifex.training.sharding.batches import num_batch_shards
-from artifex.training.sharding.mesh import MeshConfig, make_mesh
-from artifex.training.step.objective import Objective
+from artifex.training.sharding.mesh import any_mesh, make_mesh
+from artifex.training.step.training_objective import TrainingObjective
 
 
 class Trainer:
@@ -44,6 +47,7 @@ class Trainer:
             is the home folder.
         data: in place of ``config.data``; otherwise the names of the classes that are found are added to ``config``.
         network: in place of ``config.backbone``: called as ``(x, t, labels, deterministic=...)``.
+        model: in place of that of ``config.model``; see ``from_model``.
         optimizer: in place of ``config.optimizer``.
         average: in place of ``config.ema``.
         any_devices: only read what was trained, on any devices. Where they are not those of ``config.mesh``, each holds
@@ -74,11 +78,12 @@ class Trainer:
         *,
         data: Dataset | None = None,
         network: nnx.Module | None = None,
+        model: DiffusionModel[Any] | None = None,
         optimizer: optax.GradientTransformation | None = None,
         average: Average[Any] | None = None,
         any_devices: bool = False,
     ) -> None:
-        self.config = _with_absolute_paths(config)
+        self.config = config.with_absolute_paths()
         self.folder = None if folder is None else RunFolder.at(folder)
         self._data = data
         self._saved = Checkpointer(self.folder.checkpoint) if any_devices and self.folder is not None else None
@@ -86,22 +91,51 @@ class Trainer:
         if data is None and self._saved is None:
             self.config = self.config.model_copy(update={"data": with_classes(self.config.data, self.classes)})
         self.unreadable: tuple[str, ...] = ()
-        self.mesh = (_any_mesh if any_devices else make_mesh)(config.mesh)
-        labels, plan, module = self.num_classes, None, network
-        if module is None:
-            plan = config.backbone.build(self.shape, labels, config.precision.compute)
-            labels, module = plan.num_classes, plan.abstract()
-        objective = config.build_objective(labels)
-        learner = Learner(module, objective, self.config, optimizer=optimizer, average=average, mesh=self.mesh)
-        if not any_devices and config.memory == "check":
-            memory_of(learner).check()
-        self.learner = learner if plan is None else learner.with_module(plan.init(init_key(config.seed), learner.mesh))
+        self.mesh = (any_mesh if any_devices else make_mesh)(config.mesh)
+        make = partial(Learner, config=self.config, optimizer=optimizer, average=average, mesh=self.mesh)
+        check = not any_devices and config.memory == "check"
+        if config.model is None:
+            self.learner = network_learner(self.config, self.shape, self.num_classes, network, make, check)
+        else:
+            self.learner = model_learner(self.config, self.shape, self.num_classes, model, make, check)
         if config.log.tensorboard:
             check_tensorboard()
         if config.preview is not None:
-            preview_generator(config, self.shape, objective.num_classes)  # checks that the sampler fits the schedule
+            preview_generator(config, self.learner, self.shape)  # checks that the sampler fits the schedule
         if not any_devices:
             self.learner.check_mesh()
+
+    @classmethod
+    def from_model(
+        cls,
+        model: DiffusionModel[Any],
+        config: RunConfig,
+        folder: Path | str | None = None,
+        *,
+        stage: Stage | None = None,
+        data: Dataset | None = None,
+        optimizer: optax.GradientTransformation | None = None,
+        average: Average[Any] | None = None,
+    ) -> "Trainer":
+        """Train a documented model with its own loss and schedule; ``fit().model`` is the trained one.
+
+        ``from_folder`` opens a run of a documented class with its default network; others are opened by this method.
+
+        Args:
+            model: a documented model; it is left unchanged.
+            config: of the run, without settings of the model; ``config.model`` is replaced.
+            folder: see ``Trainer``.
+            stage: of an ``LDMModel``, what is trained: ``"autoencoder"``, ``"diffusion"`` or ``"joint"``, the default.
+            data: see ``Trainer``.
+            optimizer: see ``Trainer``.
+            average: see ``Trainer``.
+
+        Raises:
+            ValueError: as ``Trainer``, or if ``config`` has a setting that the model has itself.
+        """
+        config = config.model_copy(update={"model": ModelSection.from_model(model, stage)})
+        config.check_model()
+        return cls(config, folder, data=data, model=model, optimizer=optimizer, average=average)
 
     @classmethod
     def from_folder(cls, folder: Path | str, *, any_devices: bool = False) -> "Trainer":
@@ -123,7 +157,7 @@ class Trainer:
         return self.learner.module
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> TrainingObjective:
         """The loss."""
         return self.learner.objective
 
@@ -257,17 +291,3 @@ class Trainer:
         check_changes(changed, step or 0)
         batches.restore(metadata["data"])
         return changed, metadata["config"], step or 0
-
-
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
-    """Make the paths of the data independent of the working directory."""
-    paths = {name: value.absolute() for name, value in config.data if isinstance(value, Path)}
-    return config.model_copy(update={"data": config.data.model_copy(update=paths)}) if paths else config
-
-
-def _any_mesh(config: MeshConfig) -> Mesh:
-    """The run's mesh if it fits these devices, else copies of the model."""
-    try:
-        return make_mesh(config)
-    except ValueError:
-        return make_mesh(MeshConfig())

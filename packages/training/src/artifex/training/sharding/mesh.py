@@ -80,3 +80,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"got {tensor}"
         )
     return Mesh(np.array(ordered).reshape(data, fsdp, tensor), AXES)
+
+
+def any_mesh(config: MeshConfig) -> Mesh:
+    """The run's mesh if it fits these devices, else copies of the model."""
+    try:
+        return make_mesh(config)
+    except ValueError:
+        return make_mesh(MeshConfig())

@@ -6,7 +6,7 @@ $$L = \mathbb E_{t,\epsilon}\; w(t)\; \tfrac1d \lVert f(x_t, t, c) - \mathrm{tar
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,7 @@ class Objective:
     class_dropout: float = 0.1
     times: TimeSampler | None = None
     weight: Callable[[NoiseLevel[jax.Array]], Array] | None = None
+    learns_variance: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.num_classes is not None:

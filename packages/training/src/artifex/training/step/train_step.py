@@ -17,8 +17,9 @@ from artifex.training.sharding.sharding import constrain, gather_fsdp
 from artifex.training.step.loss_by_level import Levels, levels_of
 from artifex.training.step.microbatch import sum_over_microbatches
 from artifex.training.step.network import Network, Parameters
-from artifex.training.step.objective import Draws, Label, Objective, X
+from artifex.training.step.objective import Label, X
 from artifex.training.step.state import TrainState
+from artifex.training.step.training_objective import TimedDraws, TrainingObjective
 
 
 class StepMetrics(NamedTuple):
@@ -54,7 +55,7 @@ def step_options() -> dict[str, bool] | None:
 
 def make_train_step(
     network: Network,
-    objective: Objective,
+    objective: TrainingObjective,
     optimizer: optax.GradientTransformation,
     average: Average[Any],
     *,
@@ -93,13 +94,13 @@ def make_train_step(
     root = jax.random.key(seed)
 
     def loss_of(
-        parameters: Parameters, key: Array, x0: X, draws: Draws
+        parameters: Parameters, key: Array, x0: X, draws: TimedDraws
     ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Levels]]:
-        losses = objective.losses(partial(network.apply_training, parameters, key), x0, draws)
+        losses = objective.losses(network.training(parameters, key), x0, draws)
         loss = jnp.mean(losses)
         return loss, (loss, levels_of(objective.schedule.at(draws.t).logsnr, losses))
 
-    def gradient_of(parameters: Parameters, key: Array, x0: X, draws: Draws) -> _Gradient:
+    def gradient_of(parameters: Parameters, key: Array, x0: X, draws: TimedDraws) -> _Gradient:
         sharded_loss = loss_of if shardings is None else gather_fsdp(loss_of, shardings.parameters)
         gradient = jax.grad(sharded_loss, has_aux=True)
         count = accumulation_steps * parallel_microbatches

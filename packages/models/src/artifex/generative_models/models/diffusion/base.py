@@ -105,7 +105,7 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
             check_condition(cond, x.shape[0], self.parameters.num_classes)
             cond = drop_labels(cond, self.parameters, rngs or self.rngs) if training else cond
         out = self.predict(x, self.level(timesteps, x), cond, deterministic=not training, **kwargs)
-        return cast("Out", self._outputs(out, x, timesteps))
+        return cast("Out", self.named_outputs(out, x, timesteps))
 
     def generate(
         self,
@@ -198,9 +198,7 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
         """
         x, t = self.prediction.inputs(x_t, level)
         out: Estimate = self.backbone(x, t, conditioning, deterministic=deterministic, **kwargs)
-        expected = (*x_t.shape[:-1], (1 + self.learns_variance) * x_t.shape[-1])
-        if out.shape != expected:
-            raise ValueError(f"the backbone must give an output of shape {expected} for {x_t.shape}, got {out.shape}")
+        self._check_output(out, x_t)
         return out
 
     def denoiser(
@@ -223,11 +221,21 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
         steer = Conditional[Array]() if chosen is None else chosen
         return (steer if tableau is None else bind(steer, tableau))(network, conditioning)
 
-    def _outputs(self, out: Estimate, x: X, timesteps: Time) -> Outputs:
-        """The network's output by name, with the inputs it belongs to."""
+    def named_outputs(self, out: Estimate, x: X, timesteps: Time) -> Outputs:
+        """Name the parts of the network's output, and add the inputs that it belongs to.
+
+        Raises:
+            ValueError: for a network output of the wrong shape.
+        """
+        self._check_output(out, x)
         noise, variance = split_variance(out, x)
         outputs = {"predicted_noise": noise, "x_t": x, "timesteps": per_sample(jnp.asarray(timesteps), x.shape[0])}
         return outputs if variance is None else {**outputs, "predicted_variance": variance}
+
+    def _check_output(self, out: Estimate, x_t: X) -> None:
+        expected = (*x_t.shape[:-1], (1 + self.learns_variance) * x_t.shape[-1])
+        if out.shape != expected:
+            raise ValueError(f"the backbone must give an output of shape {expected} for {x_t.shape}, got {out.shape}")
 
     def _true_noise(self, known: Mapping[str, Array]) -> X:
         """The noise in ``x_t``, given or recovered."""

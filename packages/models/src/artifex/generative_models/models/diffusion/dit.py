@@ -105,7 +105,7 @@ class DiTModel(DiffusionModel[Array]):
             ``predicted_noise``, ``x_t``, ``timesteps``, and ``predicted_variance`` if it is learned, which interpolates
             the log-variance of a step from its least, at -1, to its most, at 1.
         """
-        return self._outputs(self._predict_guided(x, t, y, deterministic, cfg_scale), x, t)
+        return self.named_outputs(self._predict_guided(x, t, y, deterministic, cfg_scale), x, t)
 
     def _predict_guided(
         self, x: X, t: Steps, y: Labels | None, deterministic: bool, cfg_scale: GuidanceScale | None

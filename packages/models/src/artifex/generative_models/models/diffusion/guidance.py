@@ -54,8 +54,7 @@ def apply_guidance(
         guidance_scale: w, one number or one per sample; 0 is unconditional, 1 conditional.
 
     Raises:
-        ValueError: if the two differ in shape, the scale is not one number or one per sample, it is not finite, or
-            outputs hold no ``predicted_noise``.
+        ValueError: for different shapes, a scale of the wrong shape or not finite, or outputs without noise.
 
     References: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598
     """
@@ -256,8 +255,7 @@ class GuidedDiffusionModel(DiffusionModel):
             is unconditional.
 
     Raises:
-        ValueError: as ``DiffusionModel``, for an unknown method, a scale that is not finite, a classifier without
-            ``"classifier"``, or the reverse.
+        ValueError: as ``DiffusionModel``, for an unknown method, a scale not finite, or a classifier of another method.
     """
 
     def __init__(
