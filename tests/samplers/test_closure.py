@@ -365,7 +365,7 @@ def test_a_number_that_changed() -> None:
     assert not np.signbit(np.asarray(sample(denoise, ONCE, jnp.ones((2, 3))))).any()
 
 
-def test_an_optimiser_step_between_two_walks() -> None:
+def test_an_optimizer_step_between_two_walks() -> None:
     net = Module()
     optimizer = nnx.Optimizer(net, optax.sgd(0.5), wrt=nnx.Param)
     grads = nnx.grad(lambda net: jnp.sum(net.w[...]))(net)

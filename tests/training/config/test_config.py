@@ -79,7 +79,7 @@ def test_only_data_must_be_said() -> None:
         )
 
 
-def test_the_description_is_the_configuration_and_says_what_every_field_means() -> None:
+def test_the_description_is_the_configuration_with_a_description_of_every_field() -> None:
     config = RunConfig(data=Digits())
     text = described(config)
     assert parse_config(text) == config
@@ -90,12 +90,12 @@ def test_the_description_is_the_configuration_and_says_what_every_field_means() 
     for kind in ("toy", "rectified_flow", "min_snr", "logit_normal", "power", "dit"):
         assert re.search(rf"\b{kind}\b", text), kind
     # Fields of networks too: those of the one that is named, as it has them, and those of all others.
-    for line in ("channel_mults: [1, 2]   Ch", "hidden: 128   Width of a token", "kind: edm2   preset: xs, s, m"):
+    for line in ("channel_mults: [1, 2]   channels of", "hidden: 128   width of a token", "kind: edm2   preset: xs, s, m"):
         assert line in text, line
     tall = described(BackboneConfig.model_validate({"kind": "dit", "preset": "b_4", "depth": 3}))
     assert yaml.safe_load(tall) == {"kind": "dit", "preset": "b_4", "depth": 3}
     assert "further fields of dit, as in b_4;" in tall
-    assert "hidden: 768   Width" in tall
+    assert "hidden: 768   width" in tall
     assert tall.count(" depth: ") == 3  # of the others that have one
     assert max(len(line) for line in text.splitlines()) <= 120
 

@@ -178,7 +178,7 @@ def test_data_that_grew_is_gone_on_with_when_it_is_accepted(folder: Path, capsys
 
 
 @pytest.mark.parametrize("name", get_args(Name))
-def test_what_may_change_of_an_optimiser_is_no_part_of_its_state(name: Name) -> None:
+def test_what_may_change_of_an_optimizer_is_no_part_of_its_state(name: Name) -> None:
     parameters = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)}
     more: list[dict[str, object]] = [
         {"learning_rate": 1.0}, {"schedule": "constant"}, {"schedule": "rsqrt"}, {"warmup_steps": 0},

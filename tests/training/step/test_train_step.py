@@ -154,7 +154,7 @@ def test_the_state_lies_in_memory_once() -> None:
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
-def test_a_users_optimiser_average_and_intervals_are_used() -> None:
+def test_a_users_optimizer_average_and_intervals_are_used() -> None:
     module, losses = network(), list[tuple[int, float]]()
 
     def note(state: TrainState) -> None:
