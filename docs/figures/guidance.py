@@ -34,7 +34,7 @@ from artifex.schedules.arrays import HostArray, record
 DOCS: Final = Path(__file__).parents[1]
 INK: Final = "#1f2933"
 QUIET: Final = "#7b8794"
-COLOURS: Final = ("#0b3c49", "#d9822b")
+COLORS: Final = ("#0b3c49", "#d9822b")
 SAMPLES, POINTS = 64, 64
 """A sample is so many points in the plane, as an image is so many pixels: the rules with statistics see them all."""
 
@@ -120,9 +120,9 @@ def ground(ax: Axes) -> None:
     """The data's density of either class, in pale."""
     x, y = np.meshgrid(np.linspace(-2.6, 2.6, 240), np.linspace(-1.9, 1.9, 180))
     score = np.asarray(scores(jnp.asarray(np.stack([x, y], axis=-1)), SPREAD**2))
-    for label, colour in enumerate(COLOURS):
+    for label, color in enumerate(COLORS):
         density = np.exp(score[:, :, label]).sum(axis=-1)
-        ax.contourf(x, y, density, levels=[0.011, 0.3, 2], colors=[colour], alpha=0.13, antialiased=True)
+        ax.contourf(x, y, density, levels=[0.011, 0.3, 2], colors=[color], alpha=0.13, antialiased=True)
 
 
 def draw() -> tuple[Figure, str]:
@@ -138,9 +138,9 @@ def draw() -> tuple[Figure, str]:
     for ax, (name, guidance) in zip(axes.flat, METHODS.items(), strict=True):
         points, labels = draw_samples(guidance)
         ground(ax)
-        for label, colour in enumerate(COLOURS):
+        for label, color in enumerate(COLORS):
             x = points[labels == label].reshape(-1, 2)
-            ax.scatter(*x.T, s=1.3, color=colour, linewidths=0, alpha=0.55)
+            ax.scatter(*x.T, s=1.3, color=color, linewidths=0, alpha=0.55)
         ax.set(xlim=(-2.05, 2.05), ylim=(-1.42, 1.42), xticks=[], yticks=[], aspect="equal")
         for side in ax.spines.values():
             side.set_visible(False)

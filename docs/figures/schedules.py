@@ -29,7 +29,7 @@ class Curve:
     schedule: Schedule
     first: float
     last: float
-    colour: str
+    color: str
     places: tuple[float | None, float | None, float | None]
 
     def level(self, part: HostArray) -> NoiseLevel[HostArray]:
@@ -74,7 +74,7 @@ def write(ax: Axes, curve: Curve, at: float, index: int) -> None:
         rotation_mode="anchor",
         ha="center",
         va="center",
-        color=curve.colour,
+        color=curve.color,
         fontsize=8,
         bbox={"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none"},
     )
@@ -101,7 +101,7 @@ def draw() -> Figure:
         ax.spines["bottom"].set_color(QUIET)
         for curve in CURVES:
             shown = values(curve, part)[index]
-            ax.plot(part, np.where(np.isfinite(shown), shown, np.nan), color=curve.colour, linewidth=1.7)
+            ax.plot(part, np.where(np.isfinite(shown), shown, np.nan), color=curve.color, linewidth=1.7)
         for curve in CURVES:
             if (at := curve.places[index]) is not None:
                 write(ax, curve, at, index)

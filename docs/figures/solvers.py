@@ -83,7 +83,7 @@ class Curve:
 
     name: str
     sampler: Sampler
-    colour: str
+    color: str
     dashes: str = "-"
 
 
@@ -202,7 +202,7 @@ def law(table: Tableau[HostArray], mean: float, variance: float) -> tuple[float,
     n = table.evaluate.shape[1]  # the states are 1, x_e, x_b and n - 3 older predictions
     sigma = table.level.sigma
     second = np.zeros((n, n))
-    centre = np.concatenate([[1.0], [mean, mean], np.zeros(n - 3)])
+    center = np.concatenate([[1.0], [mean, mean], np.zeros(n - 3)])
     second[1:3, 1:3] = variance + sigma[0] ** 2
     for i in range(table.rows):
         gain = variance / (variance + sigma[i] ** 2)
@@ -214,8 +214,8 @@ def law(table: Tableau[HostArray], mean: float, variance: float) -> tuple[float,
         move = np.stack([np.eye(n)[0], moved, x_b, kept, *older])[:n]
         noise = np.zeros(n)
         noise[1:3] = table.noise[i] + table.evaluate[i, 1] * table.base_noise[i], table.base_noise[i]
-        centre, second = move @ centre, move @ second @ move.T + np.outer(noise, noise)
-    return float(centre[1]), float(second[1, 1])
+        center, second = move @ center, move @ second @ move.T + np.outer(noise, noise)
+    return float(center[1]), float(second[1, 1])
 
 
 def sliced(points: HostArray, reference: HostArray) -> float:
@@ -230,9 +230,9 @@ def exact_projections() -> HostArray:
     q, columns = (np.arange(SAMPLES) + 0.5) / SAMPLES, []
     for angle in np.pi * (np.arange(128) + 0.5) / 128:
         line = np.array([np.cos(angle), np.sin(angle)])
-        centres, stds = np.asarray(PLANE.means) @ line, np.asarray(PLANE.stds)
+        centers, stds = np.asarray(PLANE.means) @ line, np.asarray(PLANE.stds)
         heights = np.linspace(-1.5, 1.5, 20_001)
-        off = (heights[:, None] - centres) / (np.sqrt(2) * stds)
+        off = (heights[:, None] - centers) / (np.sqrt(2) * stds)
         below = np.asarray(jax.scipy.special.erfc(-jnp.asarray(off)) / 2) @ np.asarray(PLANE.weights)
         columns.append(np.interp(q, below, heights))
     return np.stack(columns, axis=1)
@@ -277,7 +277,7 @@ def label(ax: Axes, curves: Sequence[Curve], ends: Sequence[float], right: float
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            color=curves[index].colour if curves[index].colour != "#b0b8c1" else "#8d96a0",
+            color=curves[index].color if curves[index].color != "#b0b8c1" else "#8d96a0",
             fontsize=8,
             annotation_clip=False,
         )
@@ -309,7 +309,7 @@ def draw() -> Figure:
         ends = []
         for curve in curves:
             calls, found = errors(curve.sampler, budgets)
-            ax.plot(calls, found, curve.dashes, color=curve.colour, linewidth=1.7, solid_capstyle="round")
+            ax.plot(calls, found, curve.dashes, color=curve.color, linewidth=1.7, solid_capstyle="round")
             ends.append(float(found[-1]))
         label(ax, curves, ends, 320)
     return figure

@@ -26,22 +26,22 @@ from tests.guidance.exact import (
 
 Y = jnp.asarray(LABELS)
 MIDDLE = np.array([0.25, -0.1])
-"""The centre of all data, where they are one Gaussian."""
+"""The center of all data, where they are one Gaussian."""
 GAIN = ALPHA * SPREAD**2 / (ALPHA**2 * SPREAD**2 + SIGMA**2)
 
 
 def one_gaussian(x_t: T, level: NoiseLevel[T], cond: T | None) -> T:
-    """E[x0 | x_t] where a class is N(centre, SPREAD^2), and so is no class (2)."""
+    """E[x0 | x_t] where a class is N(center, SPREAD^2), and so is no class (2)."""
     xp = numbers(x_t)
-    centre = xp.asarray([*MEANS, MIDDLE], x_t.dtype)[xp.full(x_t.shape[0], 2) if cond is None else cond]
-    out: T = centre + GAIN * (x_t - ALPHA * centre)
+    center = xp.asarray([*MEANS, MIDDLE], x_t.dtype)[xp.full(x_t.shape[0], 2) if cond is None else cond]
+    out: T = center + GAIN * (x_t - ALPHA * center)
     return out
 
 
 def closed_form(w: float | HostArray) -> HostArray:
-    """Guidance moves the centre along the line between the classes, and the gain is that of either."""
-    centre = MIDDLE + np.reshape(w, (-1, 1)) * (MEANS[LABELS] - MIDDLE)
-    return np.asarray(centre + GAIN * (X - ALPHA * centre))
+    """Guidance moves the center along the line between the classes, and the gain is that of either."""
+    center = MIDDLE + np.reshape(w, (-1, 1)) * (MEANS[LABELS] - MIDDLE)
+    return np.asarray(center + GAIN * (X - ALPHA * center))
 
 
 @pytest.mark.parametrize("null", [None, jnp.array(2), jnp.full(4, 2)], ids=["two calls", "one batch", "one per sample"])

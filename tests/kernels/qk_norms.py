@@ -63,8 +63,8 @@ def exact(args: Sequence[HostArray], norm: str, sizes: bool = False) -> tuple[Ho
         normal = (x - mean) * rstd
         d_z = turn(d_y, -angles)
         d_normal = d_z * gain
-        centre = d_normal.mean(-1, keepdims=True) if norm == "layer" else 0.0
-        d_x = rstd * (d_normal - centre - normal * np.mean(d_normal * normal, -1, keepdims=True))
+        center = d_normal.mean(-1, keepdims=True) if norm == "layer" else 0.0
+        d_x = rstd * (d_normal - center - normal * np.mean(d_normal * normal, -1, keepdims=True))
         return turn(normal * gain, angles), d_x, np.sum(d_z * normal, (0, 1, 2))
     x, gain = np.abs(x), np.abs(gain)
     growth = 1 + rstd * x.max(-1, keepdims=True)

@@ -116,8 +116,8 @@ def test_a_guidance_scale_for_every_row() -> None:
     scales = np.array([1.0, 4.0, 2.0, 0.0, 3.0, 1.0])
 
     def conditional(x_t: Array, level: NoiseLevel[jax.Array], cond: Array | None) -> Float[Array, "b d"]:
-        centre = 0.0 if cond is None else expand(cond, x_t)
-        return jnp.tanh(x_t) + centre
+        center = 0.0 if cond is None else expand(cond, x_t)
+        return jnp.tanh(x_t) + center
 
     def by_hand(x_t: Array, level: NoiseLevel[jax.Array]) -> Float[Array, "b d"]:
         i = jnp.argmin(jnp.abs(jnp.asarray(table.level.t, jnp.float32) - level.t[0]))

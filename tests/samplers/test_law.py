@@ -43,10 +43,10 @@ def law(table: Tableau[HostArray], mean: HostArray, covariance: HostArray) -> tu
     d, columns = len(mean), table.evaluate.shape[1]
     eye, a, s = np.eye(d), table.level.alpha, table.level.sigma
     names = columns - 1  # x_e, x_b and the history; the newest prediction is no state of its own
-    centre = np.zeros(names * d)
+    center = np.zeros(names * d)
     spread = np.zeros((names * d, names * d))
     for i in range(2):
-        centre[i * d : (i + 1) * d] = a[0] * mean
+        center[i * d : (i + 1) * d] = a[0] * mean
         for j in range(2):
             spread[i * d : (i + 1) * d, j * d : (j + 1) * d] = a[0] ** 2 * covariance + s[0] ** 2 * eye
 
@@ -68,9 +68,9 @@ def law(table: Tableau[HostArray], mean: HostArray, covariance: HostArray) -> tu
         b = table.base_noise[i]
         e = table.noise[i] + table.evaluate[i, 1] * b
         noise = np.concatenate([e * eye, b * eye, np.zeros((names * d, d))])[: names * d]
-        centre = move @ centre + offset
+        center = move @ center + offset
         spread = move @ spread @ move.T + noise @ noise.T
-    return centre[:d], spread[:d, :d]
+    return center[:d], spread[:d, :d]
 
 
 @pytest.mark.slow

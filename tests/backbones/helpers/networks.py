@@ -79,7 +79,7 @@ def replaced(config: Any, **changes: object) -> Any:  # noqa: ANN401
     return type(config)(**{**vars(config), **changes})
 
 
-def labelled(build: Callable[..., Any], config: object, shape: tuple[int, ...] = (4, 4, 1)) -> Network:
+def labeled(build: Callable[..., Any], config: object, shape: tuple[int, ...] = (4, 4, 1)) -> Network:
     """A network conditioned on labels, of 10 classes."""
     return Network(build, config, LABELS, LABELS.at[0].set(4), shape)
 
@@ -91,13 +91,13 @@ def texted(build: Callable[..., Any], config: object, text: TextCondition) -> Ne
 
 
 NETWORKS: Final[Mapping[str, Network]] = {
-    "unet": labelled(UNet, UNetConfig(in_channels=1, base_channels=8, channel_mults=(1, 2), num_res_blocks=1,
+    "unet": labeled(UNet, UNetConfig(in_channels=1, base_channels=8, channel_mults=(1, 2), num_res_blocks=1,
                                       attention_levels=(), head_dim=8, groups=4, num_classes=10)),
-    "dit": labelled(DiT, DiTConfig(in_channels=1, patch=2, hidden=16, depth=1, heads=2, learn_sigma=False,
+    "dit": labeled(DiT, DiTConfig(in_channels=1, patch=2, hidden=16, depth=1, heads=2, learn_sigma=False,
                                    num_classes=10)),
-    "mlp": labelled(MLP, MLPConfig(features=3, hidden=8, depth=1, num_classes=10), (3,)),
-    "uvit": labelled(UViT, UViTConfig(in_channels=1, size=4, hidden=8, depth=3, heads=2, num_classes=10)),
-    "edm2": labelled(EDM2UNet, EDM2Config(in_channels=1, base_channels=8, channel_mults=(1,), num_blocks=1, head_dim=8,
+    "mlp": labeled(MLP, MLPConfig(features=3, hidden=8, depth=1, num_classes=10), (3,)),
+    "uvit": labeled(UViT, UViTConfig(in_channels=1, size=4, hidden=8, depth=3, heads=2, num_classes=10)),
+    "edm2": labeled(EDM2UNet, EDM2Config(in_channels=1, base_channels=8, channel_mults=(1,), num_blocks=1, head_dim=8,
                                           attention_levels=(), num_classes=10)),
     "unet-conditional": texted(
         UNetConditional,

@@ -90,7 +90,11 @@ def test_the_description_is_the_configuration_with_a_description_of_every_field(
     for kind in ("toy", "rectified_flow", "min_snr", "logit_normal", "power", "dit"):
         assert re.search(rf"\b{kind}\b", text), kind
     # Fields of networks too: those of the one that is named, as it has them, and those of all others.
-    for line in ("channel_mults: [1, 2]   channels of", "hidden: 128   width of a token", "kind: edm2   preset: xs, s, m"):
+    for line in (
+        "channel_mults: [1, 2]   channels of",
+        "hidden: 128   width of a token",
+        "kind: edm2   preset: xs, s, m",
+    ):
         assert line in text, line
     tall = described(BackboneConfig.model_validate({"kind": "dit", "preset": "b_4", "depth": 3}))
     assert yaml.safe_load(tall) == {"kind": "dit", "preset": "b_4", "depth": 3}

@@ -25,7 +25,7 @@ MODELS: Final = {
 
 
 def points(size: int = 64) -> Dataset:
-    """Two labelled Gaussians in the plane, each of standard deviation 0.1."""
+    """Two labeled Gaussians in the plane, each of standard deviation 0.1."""
     labels = (np.arange(size) % 2).astype(np.int32)
     noise = np.random.default_rng(0).normal(size=(size, 2))
     x = (0.1 * noise + (labels[:, None] - 0.5)).astype(np.float32)

@@ -9,12 +9,12 @@ from artifex.training.run import labeled_plots
 from artifex.training.run.labeled_plots import labeled_picture, shown_name
 from artifex.training.run.plots import PAPER, TEAL, samples_picture
 
-COLOURS = np.array([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
+COLORS = np.array([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
 
 
 def made(labels: np.ndarray) -> np.ndarray:
     """Images of one color a class."""
-    return np.broadcast_to(COLOURS[labels % 3][:, None, None], (len(labels), 8, 8, 3))
+    return np.broadcast_to(COLORS[labels % 3][:, None, None], (len(labels), 8, 8, 3))
 
 
 def columns_of(picture: Image.Image, color: str) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_classes_with_few_images_stand_side_by_side() -> None:
     labels = np.arange(12, dtype=np.int32)
     picture = labeled_picture(made(labels), labels, [f"class {i}" for i in range(12)])
     shown = np.asarray(picture).reshape(-1, 3)
-    for color in COLOURS:
+    for color in COLORS:
         # 12 images in two rows: all of them are there, each 64 pixels wide
         assert (np.abs(shown / 127.5 - 1 - color).max(axis=1) < 0.01).sum() == 4 * 64 * 64
     assert np.allclose(shown[-1] / 255, to_rgb(PAPER), atol=0.01)

@@ -38,22 +38,22 @@ def _products(x: Image, kernel: Kernel) -> Products:
     """The products of the image, of its differences along columns, along rows, and along both."""
     (ss, sl, sr), (us, ul, ur), (ds, dl, dr) = (_phases(row) for row in _phases(kernel))
     columns, rows = _differences(x, 2), _differences(x, 1)
-    (centre,) = _multiply(x, ss)
+    (center,) = _multiply(x, ss)
     left, right = _multiply(columns, sl, sr)
     up, down = _multiply(rows, us, ds)
     up_left, up_right, down_left, down_right = _multiply(_differences(rows, 2), ul, ur, dl, dr)
     return (
-        centre, left[:, :, :-1], right[:, :, 1:], up[:, :-1], down[:, 1:],
+        center, left[:, :, :-1], right[:, :, 1:], up[:, :-1], down[:, 1:],
         up_left[:, :-1, :-1], up_right[:, :-1, 1:], down_left[:, 1:, :-1], down_right[:, 1:, 1:],
     )  # fmt: skip
 
 
 def _output(products: Products) -> Upsampled:
     """Interleave the four outputs of each pixel."""
-    centre, left, right, up, down, up_left, up_right, down_left, down_right = products
-    b, h, w, o = centre.shape
-    above = jnp.stack([centre + left + up + up_left, centre + right + up + up_right], 3)
-    below = jnp.stack([centre + left + down + down_left, centre + right + down + down_right], 3)
+    center, left, right, up, down, up_left, up_right, down_left, down_right = products
+    b, h, w, o = center.shape
+    above = jnp.stack([center + left + up + up_left, center + right + up + up_right], 3)
+    below = jnp.stack([center + left + down + down_left, center + right + down + down_right], 3)
     return jnp.stack([above, below], 2).reshape(b, 2 * h, 2 * w, o)
 
 

@@ -134,7 +134,7 @@ def sums_kernel(
     inside = column < channels
     vector = sample * channels + column
     scale, shift = tl.load(a + vector, mask=inside, other=0.0), tl.load(m + vector, mask=inside, other=0.0)
-    centre, factor = tl.load(mean + vector, mask=inside, other=0.0), tl.load(rstd + vector, mask=inside, other=0.0)
+    center, factor = tl.load(mean + vector, mask=inside, other=0.0), tl.load(rstd + vector, mask=inside, other=0.0)
     first = tl.zeros([columns], tl.float32)
     second = tl.zeros([columns], tl.float32)
     for i in range(tiles):
@@ -146,7 +146,7 @@ def sums_kernel(
         if silu:
             d_u *= slope(scale[None, :] * value + shift[None, :])
         first += tl.sum(d_u, 0)
-        second += tl.sum(d_u * ((value - centre[None, :]) * factor[None, :]), 0)
+        second += tl.sum(d_u * ((value - center[None, :]) * factor[None, :]), 0)
     out = tl.program_id(0).to(tl.int64) * channels + column
     tl.store(d_bias + out, first, mask=inside)
     tl.store(d_weight + out, second, mask=inside)

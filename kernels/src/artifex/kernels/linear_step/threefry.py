@@ -14,7 +14,7 @@ from jaxtyping import Array, Float32, UInt32
 
 ROTATIONS: Final = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY: Final = 0x1BD11BDA
-CENTRE: Final = (
+CENTER: Final = (
     2.81022636e-08,
     3.43273939e-07,
     -3.5233877e-06,
@@ -64,9 +64,9 @@ def normal(word: UInt32[Array, "*s"]) -> Float32[Array, "*s"]:
     r"""$\sqrt 2\, \mathrm{erf}^{-1}(u)$, within 4 units in the last place."""
     u = uniform(word)
     w = -jnp.log((1 - u) * (1 + u))
-    centre, tail = w - jnp.float32(2.5), jnp.sqrt(w) - jnp.float32(3)
-    p, q = (jnp.full_like(w, c[0]) for c in (CENTRE, TAIL))
-    for a, b in zip(CENTRE[1:], TAIL[1:], strict=True):
-        p, q = p * centre + jnp.float32(a), q * tail + jnp.float32(b)
+    center, tail = w - jnp.float32(2.5), jnp.sqrt(w) - jnp.float32(3)
+    p, q = (jnp.full_like(w, c[0]) for c in (CENTER, TAIL))
+    for a, b in zip(CENTER[1:], TAIL[1:], strict=True):
+        p, q = p * center + jnp.float32(a), q * tail + jnp.float32(b)
     z: Array = u * jnp.where(w < 5, p, q) * jnp.float32(2**0.5)
     return z
