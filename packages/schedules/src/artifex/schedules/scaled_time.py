@@ -14,7 +14,7 @@ from artifex.schedules.shapes import Time, X
 class ScaledTime(Prediction):
     """A prediction whose network gets ``factor`` times the model time of the one inside.
 
-    Time embeddings are made for times of the order of 1000, which is what a chain has and a continuous path has not.
+    Time embeddings expect times of up to about 1000, as on a discrete chain; continuous schedules use [0, 1].
 
     Attributes:
         prediction: the one inside.

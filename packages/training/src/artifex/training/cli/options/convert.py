@@ -10,8 +10,9 @@ from artifex.training.cli.values import path
 HELP: Final = (
     "Convert a network's checkpoint.\n\n"
     "SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or "
-    "openai/guided-diffusion, which needs --config. DST is such a folder or, ending in .safetensors, such a file. SRC "
-    "may also be the folder of a run: its averaged network is written, to a file together with its configuration."
+    "openai/guided-diffusion, which needs --config. DST is a folder in diffusers format or, ending in .safetensors, a "
+    "file with the original names. SRC may also be the folder of a run: its averaged network is written, to a file "
+    "together with its configuration."
 )
 
 

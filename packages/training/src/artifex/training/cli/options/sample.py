@@ -67,8 +67,8 @@ def sample(
         typer.Option(
             metavar="WIDTH",
             parser=number("--ema", 0, MAX_WIDTH),
-            help="Width of the average of the parameters, reconstructed from those that the run stored: 0.08 is 8% of "
-            "the training.",
+            help="Relative width of the EMA, reconstructed after training from stored averages: 0.08 is 8% of the "
+            "training.",
         ),
     ] = None,
     batch: Annotated[
