@@ -103,7 +103,7 @@ def whole(server: Server, config: Path, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("whole") / "run"
     server.start("train", str(config), "--out", str(out), "--set", "checkpoint.every=8")
     for _ in range(5):
-        server.until("saving")
+        assert server.until("saving"), server.errors.read_text()
         began = time.perf_counter()
         server.until("saved")
         saving = time.perf_counter() - began

@@ -36,7 +36,7 @@ def test_schedules_are_those_of_their_names(text: str) -> None:
     assert parse_config(f"data: digits\nschedule: {text}").schedule.build() == SCHEDULES[text]
 
 
-@pytest.mark.parametrize("table", betas.__all__)
+@pytest.mark.parametrize("table", betas.TABLES)
 def test_every_table_of_betas_can_be_named(table: str) -> None:
     if table in ("from_alphas_cumprod", "from_alpha_bar", "rescale_zero_terminal_snr", "shifted"):
         return

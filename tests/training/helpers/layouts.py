@@ -35,13 +35,13 @@ from artifex.training import (
     digits,
     init_state,
     make_train_step,
-    sampling,
     write_config,
 )
 from artifex.training.config import DiscreteSchedule
 from artifex.training.config.network_plan import NetworkPlan
 from artifex.training.config.optimizer import make_optimizer
 from artifex.training.config.sampling import SamplingConfig
+from artifex.training.run import sampling
 from artifex.training.run.preview import Preview
 from artifex.training.run.sampling import SampleGenerator
 from artifex.training.sharding.batches import global_batch

@@ -129,6 +129,9 @@ def test_a_path_without_steps_needs_times() -> None:
         def inverse_logsnr(self, logsnr: object) -> object:
             return logsnr
 
+        def times(self, steps: int) -> object:
+            return steps
+
     with pytest.raises(ValueError, match="times must be given for Path, which has no steps; got None"):
         Objective(Path(), V())  # type: ignore[arg-type]
 
