@@ -76,7 +76,8 @@ def test_under_transformations(operation: Operation, name: ImplementationName) -
     ],
 )
 def test_a_named_implementation_is_never_replaced(options: dict[str, Any], message: str) -> None:
-    case = {"size": 3, "height": 8, "dtype": jnp.float32, "name": "winograd", "stride": 1, "padding": (1, 1)} | options
+    defaults = {"size": 3, "height": 8, "dtype": jnp.float32, "name": "winograd", "stride": 1, "padding": (1, 1)}
+    case: dict[str, Any] = {**defaults, **options}
     x, w = (jnp.zeros(s, case["dtype"]) for s in ((1, case["height"], 8, 2), (case["size"], case["size"], 2, 2)))
     with pytest.raises(UnsupportedKernelError, match=message):
         conv(x, w, stride=case["stride"], padding=case["padding"], implementation=case["name"])
