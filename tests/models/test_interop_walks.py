@@ -108,6 +108,7 @@ def test_times_are_those_of_diffusers(name: str) -> None:
         np.testing.assert_allclose(ours, times, atol=1.01)
 
 
+@pytest.mark.slow
 def test_every_difference_is_there_and_on_the_parity_page() -> None:
     largest: dict[str, float] = {}
     for name in READABLE:

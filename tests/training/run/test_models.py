@@ -31,6 +31,7 @@ from artifex.training.step.model_objective import LatentNetwork, LatentObjective
 from tests.training.helpers.models import MODELS, config, data, trainer
 from tests.training.helpers.tiny import same
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 
 

@@ -67,6 +67,7 @@ def test_every_layout_has_the_losses_of_one_device(layouts: dict[str, dict[str, 
         np.testing.assert_allclose(found["losses"], one, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_each_device_holds_its_share(layouts: dict[str, dict[str, Any]]) -> None:
     shares = {name: found["kernel"] for name, found in layouts.items()}
     assert shares == {
@@ -84,6 +85,7 @@ def test_each_device_holds_its_share(layouts: dict[str, dict[str, Any]]) -> None
     assert size["data x tensor"] < 0.6
 
 
+@pytest.mark.slow
 def test_a_model_is_never_whole_on_one_device(report: dict[str, Any]) -> None:
     """At initialization and with the optimizer's state and averages; its numbers are those of one device."""
     size = {name: found["bytes at the start"] / report["dit"]["one"]["bytes"] for name, found in report["dit"].items()}
@@ -118,6 +120,7 @@ def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, d
         assert cut < layouts[name]["collectives"]["all-gather"] <= 2 * cut, name
 
 
+@pytest.mark.slow
 def test_weights_that_devices_share_keep_their_length(report: dict[str, Any]) -> None:
     found = report["turning"]
     assert found["cut"] == [[None, "fsdp"], ["fsdp"], ["fsdp"]]  # some within a unit's weights
@@ -126,10 +129,12 @@ def test_weights_that_devices_share_keep_their_length(report: dict[str, Any]) ->
         np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_is_read_where_its_batch_does_not_fit(report: dict[str, Any]) -> None:
     assert report["elsewhere"] < 1e-5
 
 
+@pytest.mark.slow
 def test_devices_draw_a_picture_together(report: dict[str, Any]) -> None:
     """Of ten samples each of eight draws two; what is over is dropped."""
     found = report["pictures"]

@@ -76,6 +76,7 @@ def test_bfloat16_learns_as_float32_does(kind: str) -> None:
     assert abs(short.losses[-10:].mean() / exact.losses[-10:].mean() - 1) < 2**-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_updates_too_small_for_bfloat16_are_kept(kind: str) -> None:
     """By Adam a weight moves by about the rate, 1e-7; from 2^-10 on, bfloat16 has no numbers closer than 2^-17."""
