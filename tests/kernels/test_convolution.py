@@ -37,6 +37,14 @@ def test_every_implementation_is_the_formula_forward_and_backward(
     check(operation, name, data.draw(layouts(operation, name)), seed)
 
 
+@pytest.mark.parametrize("padding", [(2, 0), (3, 0), (3, 1), (0, 3), (2, 2)])
+@pytest.mark.parametrize("operation", ["conv", "upsample_conv"])
+def test_padding_wider_than_the_kernel(operation: Operation, padding: tuple[int, int]) -> None:
+    """XLA's gradients of some of these are wrong: https://github.com/openxla/xla/issues/48713."""
+    for size in (1, 2, 3):
+        check(operation, "xla", ((1, 2, 2, 1), size, 2, 1, padding), 0)
+
+
 @each
 def test_float64_stays_float64(operation: Operation, name: ImplementationName) -> None:
     with jax.enable_x64(True):

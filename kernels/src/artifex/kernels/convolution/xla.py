@@ -5,6 +5,7 @@ both gradients in other layouts, which XLA mends in a program's entry but not in
 """
 
 import jax
+import jax.numpy as jnp
 
 from artifex.kernels.convolution.resize import upsample_nearest
 from artifex.kernels.convolution.vjp import Image, Kernel, Output, by_flipped_image, by_image, by_kernel, convolve
@@ -13,8 +14,15 @@ from artifex.kernels.platform import platform
 
 def conv(x: Image, kernel: Kernel, stride: int, padding: tuple[int, int]) -> Output:
     """See ``artifex.kernels.conv``."""
-    run = _cpu if platform() == "cpu" else _plain
-    return run(x, kernel, stride, padding)
+    if platform() != "cpu":
+        return _plain(x, kernel, stride, padding)
+    # Zeros that a position of the kernel never leaves would be negative padding in the gradient, for which XLA's CPU
+    # backend reads outside of the image: https://github.com/openxla/xla/issues/48713
+    inner = min(padding[0], kernel.shape[0] - 1), min(padding[1], kernel.shape[0] - 1)
+    outer = padding[0] - inner[0], padding[1] - inner[1]
+    if any(outer):
+        x = jnp.pad(x, ((0, 0), outer, outer, (0, 0)))
+    return _cpu(x, kernel, stride, inner)
 
 
 def upsample_conv(x: Image, kernel: Kernel, padding: tuple[int, int]) -> Output:
