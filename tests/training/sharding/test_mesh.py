@@ -105,6 +105,7 @@ def test_a_model_is_never_whole_on_one_device(report: dict[str, Any]) -> None:
         assert start["temporary"] < 0.01 * parameters
 
 
+@pytest.mark.slow
 def test_devices_tell_each_other_what_they_must_and_no_more(layouts: dict[str, dict[str, Any]]) -> None:
     kinds = {name: set(found["collectives"]) for name, found in layouts.items()}
     assert kinds["one"] == set()
