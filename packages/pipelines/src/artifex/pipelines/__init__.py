@@ -1,0 +1,1 @@
+"""From a published folder and a prompt to pictures."""
