@@ -128,7 +128,8 @@ def test_twenty_kills_change_nothing(server: Server, config: Path, whole: Whole,
             assert server.until("step"), f"the run ended by itself; {server.errors.read_text()}"
             starting = time.perf_counter() - began
         if moment == "save":
-            # A save begins when the one before it is committed: each of these kills loses at most one step of two or more.
+            # A save begins when the one before it is committed: each of these kills loses at most one step of two or
+            # more.
             for _ in range(dice.randint(2, 3)):
                 assert server.until("saving"), f"the run ended by itself; {server.errors.read_text()}"
             time.sleep(dice.random() * whole.saving)
