@@ -14,7 +14,18 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from artifex.backbones import MLP, AutoencoderKL, DiT, DiTConfig, MLPConfig, UNet, UNetConfig, sincos_2d
+from artifex.backbones import (
+    MLP,
+    AutoencoderKL,
+    CLIPText,
+    CLIPTextConfig,
+    DiT,
+    DiTConfig,
+    MLPConfig,
+    UNet,
+    UNetConfig,
+    sincos_2d,
+)
 from artifex.backbones.interop import (
     CheckpointError,
     Pipeline,
@@ -24,6 +35,7 @@ from artifex.backbones.interop import (
     load_pipeline,
     save_diffusers,
     save_original,
+    save_transformers,
 )
 
 pytestmark = pytest.mark.slow
@@ -244,18 +256,32 @@ def test_a_pipeline_is_its_networks_its_scheduler_and_what_is_left(folder: Path)
         "unet": ["diffusers", "UNet2DConditionModel"],
         "scheduler": ["diffusers", "DDIMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
         "safety_checker": [None, None],
     }
     (pipeline / "model_index.json").write_text(json.dumps(index))
+    config = CLIPTextConfig(vocab_size=9, max_length=5, hidden=4, mlp_hidden=8, depth=1, heads=1)
+    save_transformers(CLIPText(config, rngs=nnx.Rngs(0)), pipeline / "text_encoder")
     found = load_diffusers(pipeline)
     assert isinstance(found, Pipeline)
     assert found.class_name == "StableDiffusionPipeline"
     assert {key: type(value).__name__ for key, value in found.networks.items()} == {
         "vae": "AutoencoderKL",
         "unet": "UNetConditional",
+        "text_encoder": "CLIPText",
     }
     assert found.scheduler == {"_class_name": "DDIMScheduler"}
-    assert found.not_loaded == {"text_encoder": "CLIPTextModel"}
+    assert found.not_loaded == {"tokenizer": "CLIPTokenizer"}
+    some = load_pipeline(pipeline, skip=("text_encoder", "scheduler", "safety_checker"))
+    assert set(some.networks) == {"vae", "unet"}
+    assert some.scheduler is None
+    assert set(some.not_loaded) == {"text_encoder", "tokenizer", "scheduler"}
+    with pytest.raises(CheckpointError, match=r"skip must name components of .*model_index\.json, got text_encoder_2$"):
+        load_pipeline(pipeline, skip=["text_encoder_2", "unet"])
+    shutil.rmtree(pipeline / "text_encoder")
+    with pytest.raises(CheckpointError, match=r"no file .*text_encoder/config\.json"):
+        load_pipeline(pipeline)
+    del index["text_encoder"]
     shutil.copy(GOLDEN / "unet-sd1" / "config.json", pipeline.parent)
     for outside in ("../unet", ".."):
         (pipeline / "model_index.json").write_text(json.dumps({**index, outside: ["diffusers", "UNet2DModel"]}))

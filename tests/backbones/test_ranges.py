@@ -18,7 +18,9 @@ TINY: Final = 1e-30
 CONFIGS: Final[list[Any]] = [
     thing for name, thing in vars(backbones).items() if name.endswith("Config") and dataclasses.is_dataclass(thing)
 ]
-LEAST: Final = {"ids": 0, "depths": 0, "attention_levels": 0, "dual_layers": 0}
+LEAST: Final = {
+    "ids": 0, "depths": 0, "attention_levels": 0, "dual_layers": 0, "end_id": 0, "buckets": 4, "max_distance": 9,
+}  # fmt: skip
 """Minimum of integers, if not 1."""
 REAL: Final[dict[str, tuple[Sequence[Any], Sequence[Any]]]] = {
     "dropout": ((0.0, 0.99), (-TINY, 1.0, INF)),
@@ -73,4 +75,4 @@ def test_a_range_is_held_at_both_ends(row: Range) -> None:
 
 
 def test_all_configs_are_here() -> None:
-    assert len(CONFIGS) == 8
+    assert len(CONFIGS) == 10

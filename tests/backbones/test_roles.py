@@ -12,6 +12,8 @@ from artifex.backbones import (
     MLP,
     AutoencoderKL,
     AutoencoderKLConfig,
+    CLIPText,
+    CLIPTextConfig,
     DiT,
     DiTConfig,
     EDM2Config,
@@ -21,6 +23,8 @@ from artifex.backbones import (
     MMDiT,
     MMDiTConfig,
     Role,
+    T5Config,
+    T5Encoder,
     UNet,
     UNetConditional,
     UNetConditionalConfig,
@@ -113,6 +117,20 @@ CASES = {
         2 * (2 * res(8, 8) + 4 * 64) + 3 * res(8, 8),
         {"*.stem.kernel": "input", "*coder.out.kernel": "output", "quant_conv.kernel": "output",
          "post_quant_conv.kernel": "input"}, {"*qkv.kernel": 3}),
+    "clip": Case(
+        lambda r: CLIPText(CLIPTextConfig(vocab_size=9, max_length=5, hidden=H, mlp_hidden=2 * H, depth=2, heads=2,
+                                          projection=6), rngs=r),
+        2 * 8 * H**2,
+        {"tokens": "embedding", "positions": "embedding", "project.kernel": "output"}, {"*qkv.kernel": 3}),
+    # Of both, a head is half as wide as its share of a token.
+    "t5": Case(lambda r: T5Encoder(T5Config(vocab_size=9, hidden=H, mlp_hidden=2 * H, depth=2, heads=2, head_dim=4),
+                                   rngs=r),
+               2 * (2 + 6) * H**2, {"tokens": "embedding", "bias_table": "embedding"},
+               {"*qkv.kernel": 3, "*gate_in.kernel": 2}),
+    "umt5, relu": Case(
+        lambda r: T5Encoder(T5Config(vocab_size=9, hidden=H, mlp_hidden=2 * H, depth=2, heads=2, head_dim=4,
+                                     bias_per_layer=True, feed_forward="relu"), rngs=r),
+        2 * (2 + 4) * H**2, {"tokens": "embedding", "layers.*.bias_table": "embedding"}, {"*qkv.kernel": 3}),
 }  # fmt: skip
 
 

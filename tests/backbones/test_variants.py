@@ -110,7 +110,7 @@ def test_a_variant_in_parts(tmp_path: Path, index: str) -> None:
         ([f"{STEM}.fp16.bin"], r"fp16\.bin is a pickle.*convert it first.*save_file\(torch.load"),
         (
             [f"{STEM}-0000{i}-of-00002.bin" for i in (1, 2)],
-            r"00001-of-00002.bin is one of several pickles.*with diffusers: from_pretrained\('.*'\), then save_pre",
+            r"00001-of-00002.bin is one of several pickles.*diffusers or transformers: from_pretrained\('.*'\), th",
         ),
         (["diffusion_flax_model.msgpack"], r"no .*, which has \['diffusion_flax_model.msgpack'\]$"),
         ([f"{STEM}.bin", HALF], "read it with variant='fp16'$"),

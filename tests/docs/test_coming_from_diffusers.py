@@ -13,7 +13,7 @@ import pytest
 
 import artifex.backbones as backbones
 from artifex import samplers, schedules, training
-from artifex.backbones.interop import diffusers
+from artifex.backbones.interop import diffusers, transformers
 from artifex.generative_models.interop import read_scheduler
 from artifex.guidance import CFGRescale, ClassifierFree
 from artifex.schedules import Discrete, Epsilon, NoiseLevel, betas, weighting
@@ -72,7 +72,10 @@ def test_every_scheduler_of_the_parity_page_is_here() -> None:
 
 
 def test_every_network_that_is_read_is_here() -> None:
-    expected = {conversion.class_name: conversion.network.__name__ for conversion in diffusers.CONVERSIONS}
+    expected = {
+        conversion.class_name: conversion.network.__name__
+        for conversion in (*diffusers.CONVERSIONS, *transformers.CONVERSIONS)
+    }
     assert sorted(rows("Networks")) == sorted(expected.items())
     assert all(hasattr(backbones, ours) for ours in expected.values())
 

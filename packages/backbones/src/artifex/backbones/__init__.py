@@ -4,6 +4,9 @@ from artifex.backbones.autoencoder_kl import AutoencoderKL as AutoencoderKL
 from artifex.backbones.autoencoder_kl_config import AutoencoderKLConfig as AutoencoderKLConfig
 from artifex.backbones.base import Backbone as Backbone
 from artifex.backbones.base import TextCondition as TextCondition
+from artifex.backbones.clip_text import CLIPText as CLIPText
+from artifex.backbones.clip_text import CLIPTextConfig as CLIPTextConfig
+from artifex.backbones.clip_text import TextFeatures as TextFeatures
 from artifex.backbones.dit import DiT as DiT
 from artifex.backbones.dit import DiTConfig as DiTConfig
 from artifex.backbones.edm2 import EDM2Config as EDM2Config
@@ -23,6 +26,8 @@ from artifex.backbones.roles import Matrices as Matrices
 from artifex.backbones.roles import Role as Role
 from artifex.backbones.roles import hidden_matrices as hidden_matrices
 from artifex.backbones.roles import parameter_roles as parameter_roles
+from artifex.backbones.t5 import T5Config as T5Config
+from artifex.backbones.t5 import T5Encoder as T5Encoder
 from artifex.backbones.tiled import tiled as tiled
 from artifex.backbones.unet import UNet as UNet
 from artifex.backbones.unet import UNetConfig as UNetConfig
@@ -38,6 +43,8 @@ __all__ = [
     "AutoencoderKL",
     "AutoencoderKLConfig",
     "Backbone",
+    "CLIPText",
+    "CLIPTextConfig",
     "DiT",
     "DiTConfig",
     "DirectionParam",
@@ -50,7 +57,10 @@ __all__ = [
     "MMDiTConfig",
     "Matrices",
     "Role",
+    "T5Config",
+    "T5Encoder",
     "TextCondition",
+    "TextFeatures",
     "UNet",
     "UNetConditional",
     "UNetConditionalConfig",

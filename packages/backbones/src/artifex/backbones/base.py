@@ -101,6 +101,24 @@ def check_shape(name: str, array: Array | None, shape: tuple[int | None, ...]) -
     return array
 
 
+def check_ids(ids: Int[Array, "b n"], mask: Array | None, vocab_size: int, max_length: int | None) -> None:
+    """Raise ValueError unless ``ids`` are ``(batch, tokens)`` below ``vocab_size``, and ``mask`` has their shape.
+
+    Values are checked only outside of a trace.
+    """
+    if ids.ndim != 2 or not ids.shape[1] or not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise ValueError(f"ids must be whole numbers of shape (batch, tokens), got {ids.dtype} of shape {ids.shape}")
+    if max_length is not None and ids.shape[1] > max_length:
+        raise ValueError(f"ids must have at most {max_length} tokens, got {ids.shape[1]}")
+    if mask is not None and mask.shape != ids.shape:
+        raise ValueError(f"mask must have the shape of ids, {ids.shape}, got {mask.shape}")
+    if not isinstance(ids, jax.core.Tracer) and ids.size:
+        values = np.asarray(ids)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= vocab_size:
+            raise ValueError(f"ids must be in [0, {vocab_size - 1}], got {low} to {high}")
+
+
 def check_input(x: X, t: Time, rank: int, channels: int) -> None:
     """Raise ValueError unless ``x`` has ``rank`` axes, the last of size ``channels``, and ``t`` is ``(batch,)``."""
     if x.ndim != rank or x.shape[-1] != channels:

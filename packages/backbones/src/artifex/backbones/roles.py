@@ -31,6 +31,7 @@ from typing import Final, Literal
 from flax import nnx
 
 from artifex.backbones.autoencoder_kl import AutoencoderKL, Decoder, Encoder
+from artifex.backbones.clip_text import CLIPText, CLIPTextLayer
 from artifex.backbones.dit import DiT, DiTBlock
 from artifex.backbones.edm2 import EDM2Block, EDM2UNet
 from artifex.backbones.embeddings import LabelEmbedding, TimeEmbedding
@@ -38,6 +39,7 @@ from artifex.backbones.layers import CrossAttention, SelfAttention
 from artifex.backbones.mlp import MLP, MLPBlock
 from artifex.backbones.mmdit import FeedForward, MMDiT, MMDiTBlock, QKVProjection
 from artifex.backbones.spatial_transformer import SpatialTransformer, TransformerBlock
+from artifex.backbones.t5 import T5Encoder, T5Layer
 from artifex.backbones.unet_blocks import ResBlock
 from artifex.backbones.unet_conditional import PooledEmbedding
 from artifex.backbones.unet_core import Level, UNetCore
@@ -95,6 +97,12 @@ ROLES: Final[Mapping[type[nnx.Module], Mapping[str, Role]]] = {
     Decoder: {"stem": INPUT, "out": OUTPUT},
     AutoencoderKL: {"quant_conv": OUTPUT, "post_quant_conv": INPUT},
     MLPBlock: {"first": HIDDEN, "emb": MODULATION, "second": HIDDEN},
+    CLIPText: {"tokens": EMBEDDING, "positions": EMBEDDING, "project": OUTPUT},
+    CLIPTextLayer: {"qkv": QKV, "out": HIDDEN, "mlp_in": HIDDEN, "mlp_out": HIDDEN},
+    T5Encoder: {"tokens": EMBEDDING, "bias_table": EMBEDDING},
+    T5Layer: {
+        "qkv": QKV, "out": HIDDEN, "gate_in": PAIR, "mlp_in": HIDDEN, "mlp_out": HIDDEN, "bias_table": EMBEDDING,
+    },
 }  # fmt: skip
 """Roles of the layers of each class; the layers inside of them have their own."""
 

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -14,11 +15,10 @@ from safetensors import SafetensorError, safe_open
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES: Final[Mapping[str, DTypeLike]] = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 STEM: Final = "diffusion_pytorch_model"
-INDEX: Final = f"{STEM}.safetensors.index.json"
 # The variant is in front of the suffix; in an index after the word index, in older folders in front of it.
 _WEIGHTS: Final = (
-    re.compile(rf"{STEM}\.safetensors\.(?:(?P<old>.+)\.)?index(?:\.(?P<variant>.+))?\.json"),
-    re.compile(rf"{STEM}(?!.*-\d+-of-\d)(?P<old>)(?:\.(?P<variant>.+))?\.safetensors"),
+    r"{stem}\.safetensors\.(?:(?P<old>.+)\.)?index(?:\.(?P<variant>.+))?\.json",
+    r"{stem}(?!.*-\d+-of-\d)(?P<old>)(?:\.(?P<variant>.+))?\.safetensors",
 )
 
 
@@ -41,6 +41,10 @@ class Checkpoint:
     Opening reads the headers and checks them against the sizes of the files. Each array is memory-mapped when read, and
     released with the array.
 
+    Args:
+        files: the files.
+        ignored: patterns of ``fnmatch`` for the names of arrays to leave out, of any dtype.
+
     Attributes:
         shapes: each array's shape, by name.
         dtype: dtype of most of the values, ``"F32"``, ``"F16"`` or ``"BF16"``.
@@ -49,7 +53,7 @@ class Checkpoint:
         CheckpointError: if a file is missing, pickled, truncated or corrupt, or has an array of another dtype.
     """
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self, files: list[Path], ignored: Sequence[str] = ()) -> None:
         self._files: dict[str, Path] = {}
         self._places: dict[str, tuple[DTypeLike, int]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -63,6 +67,8 @@ class Checkpoint:
                     length = int.from_bytes(raw.read(8), "little")
                     header = json.loads(raw.read(length))
                     for key in file.keys():  # noqa: SIM118
+                        if matches(key, ignored):
+                            continue
                         piece = file.get_slice(key)
                         shape, dtype = tuple(piece.get_shape()), piece.get_dtype()
                         if dtype not in sizes:
@@ -93,59 +99,71 @@ def open_file(path: Path) -> Checkpoint:
     return Checkpoint([path])
 
 
-def open_folder(folder: Path, variant: str | None = None) -> Checkpoint:
-    """Open the weights of a diffusers folder: one file, or several with an index.
+def open_folder(
+    folder: Path, variant: str | None = None, *, stem: str = STEM, ignored: Sequence[str] = ()
+) -> Checkpoint:
+    """Open the weights of a folder: one file, or several with an index.
 
     Args:
-        folder: the folder of ``diffusion_pytorch_model[.variant].safetensors`` or its index.
+        folder: the folder of ``stem[.variant].safetensors`` or its index.
         variant: such as ``"fp16"``; None for plain files.
+        stem: of the names of the files; that of diffusers by default.
+        ignored: see ``Checkpoint``.
 
     Raises:
         CheckpointError: if there are no weights or only pickled ones, or if the index does not match the files.
     """
-    found = variants(folder)
+    found = variants(folder, stem)
     if variant not in found:
-        _refuse_missing(folder, variant, found)
+        _refuse_missing(folder, variant, found, stem)
     index = found[variant]
     if index.suffix == ".safetensors":
-        return Checkpoint([index])
+        return Checkpoint([index], ignored)
     where = read_json(index).get("weight_map")
     if not isinstance(where, Mapping) or not all(isinstance(value, str) for value in where.values()):
         raise CheckpointError(f"weight_map in {index} must map names to files, got {where!r}")
     names = sorted(set(where.values()))
     if not all(is_name(name) for name in names):
         raise CheckpointError(f"weight_map in {index} must name files beside it, got {names}")
-    checkpoint = Checkpoint([folder / name for name in names])
-    if set(where) != set(checkpoint.shapes):
-        raise CheckpointError(
-            f"{index} and the files that it names disagree on {sorted(set(where) ^ set(checkpoint.shapes))[:3]}"
-        )
+    checkpoint = Checkpoint([folder / name for name in names], ignored)
+    if others := sorted({key for key in where if not matches(key, ignored)} ^ set(checkpoint.shapes)):
+        raise CheckpointError(f"{index} and the files that it names disagree on {others[:3]}")
     return checkpoint
 
 
-def variants(folder: Path) -> dict[str | None, Path]:
-    """The weights file or index of each variant in a diffusers folder, plain files first."""
+def matches(key: str, patterns: Sequence[str]) -> bool:
+    """Whether ``key`` fits one of ``patterns`` of ``fnmatch``."""
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def variants(folder: Path, stem: str = STEM) -> dict[str | None, Path]:
+    """The weights file or index of each variant in a folder, plain files first."""
     found: dict[str | None, Path] = {}
     for pattern in _WEIGHTS:
-        for path in sorted(folder.glob(f"{STEM}.*")):
-            if (match := pattern.fullmatch(path.name)) and path.is_file():
+        for path in sorted(folder.glob(f"{stem}.*")):
+            if (match := re.fullmatch(pattern.format(stem=stem), path.name)) and path.is_file():
                 found[match["variant"] or match["old"] or None] = path
     return dict(sorted(found.items(), key=lambda item: item[0] or ""))
 
 
-def _refuse_missing(folder: Path, variant: str | None, found: Mapping[str | None, Path]) -> NoReturn:
+def index_name(stem: str = STEM) -> str:
+    """Name of the index of several files."""
+    return f"{stem}.safetensors.index.json"
+
+
+def _refuse_missing(folder: Path, variant: str | None, found: Mapping[str | None, Path], stem: str) -> NoReturn:
     """Raise the error for a missing variant, which lists the present ones."""
     infix = "" if variant is None else f".{variant}"
-    files = f"no {STEM}{infix}.safetensors and no {INDEX.removesuffix('.json')}{infix}.json in {folder}"
+    files = f"no {stem}{infix}.safetensors and no {index_name(stem).removesuffix('.json')}{infix}.json in {folder}"
     there = sorted(path.name for path in folder.glob("*"))
     if found:
         ways = " or ".join("without a variant" if name is None else f"with variant={name!r}" for name in found)
         raise CheckpointError(f"{files}, which has {there[:8]}: read it {ways}")
-    parts = [name for name in there if re.fullmatch(rf"{STEM}.*-of-\d+.*\.bin", name)]
+    parts = [name for name in there if re.fullmatch(r".*-of-\d+.*\.bin", name)]
     if parts:
         raise CheckpointError(
             f"{folder / parts[0]} is one of several pickles, which can run code when they are read; convert them "
-            f"first, with diffusers: from_pretrained({str(folder)!r}), then save_pretrained"
+            f"first, with diffusers or transformers: from_pretrained({str(folder)!r}), then save_pretrained"
         )
     for name in there:
         refuse_pickle(folder / name)

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
 from artifex.backbones.base import Constant
-from artifex.backbones.interop.checkpoint import DTYPES, INDEX, STEM, Checkpoint, CheckpointError
+from artifex.backbones.interop.checkpoint import DTYPES, STEM, Checkpoint, CheckpointError, index_name
 from artifex.backbones.interop.config_fields import Fields, Json
 from artifex.backbones.interop.extra_fields import EXTRA_FIELDS, extra_fields, with_extra_fields
 from artifex.backbones.interop.key_mapping import Entry, KeyMapping, entries
@@ -56,7 +56,10 @@ class Conversion(Generic[C, M]):
         key_mapping: the keys of the parameters.
         constants: arrays of the checkpoint that are not parameters here, with their required values.
         adapt_config: completes a config by what only the arrays of a checkpoint determine.
-        aliases: earlier names of the class.
+        aliases: other names of the class.
+        stem: of the names of the files of weights.
+        ignored: patterns of ``fnmatch`` for arrays of the checkpoint that are not part of the network.
+        class_fields: the fields of ``config.json`` that name the class; by default, those of diffusers.
     """
 
     class_name: str
@@ -69,6 +72,9 @@ class Conversion(Generic[C, M]):
     constants: Callable[[C], Mapping[str, np.ndarray]] = lambda _: {}
     adapt_config: Callable[[C, Checkpoint], C] = lambda config, _: config
     aliases: tuple[str, ...] = ()
+    stem: str = STEM
+    ignored: tuple[str, ...] = ()
+    class_fields: Mapping[str, object] | None = None
 
     def open(
         self,
@@ -90,12 +96,12 @@ class Conversion(Generic[C, M]):
         return self.read(Fields(self.write(config)))
 
     def save(self, model: M, folder: Path, shard_bytes: int) -> None:
-        """Write a folder as diffusers does."""
+        """Write a folder as the library of the class does."""
         config = self.config(model)
         fields = self.write(config)
-        class_fields = {"_class_name": self.class_name, "_diffusers_version": VERSION}
+        class_fields = self.class_fields or {"_class_name": self.class_name, "_diffusers_version": VERSION}
         extra = extra_fields(config, self.round_trip(config))
-        write_folder(folder, {**class_fields, **extra, **fields}, arrays(self, model), shard_bytes)
+        write_folder(folder, {**class_fields, **extra, **fields}, arrays(self, model), shard_bytes, self.stem)
 
 
 def parameters(state: State) -> dict[str, jax.Array]:
@@ -127,9 +133,11 @@ def load(
     Raises:
         CheckpointError: if arrays are missing, unknown, or of the wrong shape.
     """
-    names = {rename(key): key for key in checkpoint.shapes}
-    if len(names) != len(checkpoint.shapes):
-        raise CheckpointError("two arrays of the checkpoint have the same name")
+    names: dict[str, str] = {}
+    for key in checkpoint.shapes:
+        other = names.setdefault(rename(key), key)
+        if other != key and not np.array_equal(checkpoint.read(other), checkpoint.read(key)):
+            raise CheckpointError(f"{other} and {key} are the same array here, expected the same values in both")
     param_dtype = DTYPES[checkpoint.dtype] if dtype is None else dtype
     config = dataclasses.replace(
         conversion.adapt_config(config, checkpoint),  # type: ignore[type-var]
@@ -173,8 +181,10 @@ def arrays(conversion: Conversion[C, M], model: M) -> dict[str, np.ndarray]:
     return tensors
 
 
-def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a diffusers folder: weights in one file or, above ``shard_bytes``, in several with an index.
+def write_folder(
+    folder: Path, config: Json, tensors: dict[str, np.ndarray], shard_bytes: int = SHARD_BYTES, stem: str = STEM
+) -> None:
+    """Write a folder: weights in one file or, above ``shard_bytes``, in several with an index.
 
     Files are written under temporary names and renamed once all weights are complete, ``config.json`` last, so that a
     failure leaves the previous files intact. Weights files of a previous save are removed.
@@ -185,20 +195,20 @@ def write_folder(folder: Path, config: Json, tensors: dict[str, np.ndarray], sha
         if shards[-1] and sum(a.nbytes for a in shards[-1].values()) + array.nbytes > shard_bytes:
             shards.append({})
         shards[-1][key] = array
-    count = len(shards)
+    count, index = len(shards), index_name(stem)
     files = [
-        f"{STEM}.safetensors" if count == 1 else f"{STEM}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)
+        f"{stem}.safetensors" if count == 1 else f"{stem}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)
     ]
     with moved_together([folder / file for file in files]) as partials:
         for partial, shard in zip(partials, shards, strict=True):
             save_file(shard, partial, metadata={"format": "pt"})
     if count > 1:
-        index = {
+        places = {
             "metadata": {"total_size": sum(array.nbytes for array in tensors.values())},
             "weight_map": {key: file for file, shard in zip(files, shards, strict=True) for key in shard},
         }
-        write_json(folder / INDEX, index)
-    for pattern in (f"{STEM}.safetensors", f"{STEM}-*-of-*.safetensors", *([INDEX] if count == 1 else [])):
+        write_json(folder / index, places)
+    for pattern in (f"{stem}.safetensors", f"{stem}-*-of-*.safetensors", *([index] if count == 1 else [])):
         for old in folder.glob(pattern):
             if old.name not in files:
                 old.unlink()

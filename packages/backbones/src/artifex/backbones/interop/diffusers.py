@@ -1,7 +1,7 @@
 """Folders of diffusers, of networks and of pipelines."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from artifex.backbones.autoencoder_kl import AutoencoderKL
 from artifex.backbones.dit import DiT
 from artifex.backbones.interop.autoencoder_kl import AUTOENCODER_KL
 from artifex.backbones.interop.checkpoint import (
+    STEM,
     CheckpointError,
     is_name,
     open_folder,
@@ -24,6 +25,9 @@ from artifex.backbones.interop.conversion import SHARD_BYTES
 from artifex.backbones.interop.diffusers_blocks import current_key
 from artifex.backbones.interop.dit import DIT
 from artifex.backbones.interop.mmdit import MMDIT
+from artifex.backbones.interop.transformers import CONVERSIONS as TEXT_ENCODERS
+from artifex.backbones.interop.transformers import TextEncoder, load_text_encoder
+from artifex.backbones.interop.transformers_fields import STEM as TRANSFORMERS_STEM
 from artifex.backbones.interop.unet_2d import UNET_2D
 from artifex.backbones.interop.unet_2d_condition import UNET_2D_CONDITION
 from artifex.backbones.mmdit import MMDiT
@@ -35,6 +39,7 @@ CONVERSIONS: Final = (AUTOENCODER_KL, DIT, MMDIT, UNET_2D, UNET_2D_CONDITION)
 BY_NAME: Final = {
     name: conversion for conversion in CONVERSIONS for name in (conversion.class_name, *conversion.aliases)
 }
+STEMS: Final = {"diffusers": STEM, "transformers": TRANSFORMERS_STEM}
 PRECISIONS: Final = ("fp16", "bf16")  # variants that differ from the plain files by rounding only
 
 
@@ -44,14 +49,14 @@ class Pipeline:
 
     Attributes:
         class_name: the pipeline's class in diffusers.
-        networks: the networks, by component: ``"unet"`` or ``"transformer"``, ``"vae"``.
+        networks: the networks, by component: ``"unet"`` or ``"transformer"``, ``"vae"``, ``"text_encoder"``.
         scheduler: the fields of ``scheduler_config.json``, or None without such a file.
-        not_loaded: the classes of the components that are not loaded, such as text encoders and tokenizers.
+        not_loaded: the classes of the components that are not loaded, such as tokenizers.
         variants: the variant that each network was read from, None for plain files.
     """
 
     class_name: str
-    networks: Mapping[str, Model]
+    networks: Mapping[str, Model | TextEncoder]
     scheduler: Json | None
     not_loaded: Mapping[str, str]
     variants: Mapping[str, str | None] = field(default_factory=dict)
@@ -95,19 +100,29 @@ def load_pipeline(
     dtype: DTypeLike | None = None,
     compute_dtype: DTypeLike | None = None,
     variant: str | None = None,
+    skip: Collection[str] = (),
 ) -> Pipeline:
-    """Read the folder of a pipeline; see ``load_diffusers``.
+    """Read the folder of a pipeline; see ``load_diffusers`` and, for text encoders, ``load_transformers``.
 
-    Components of other libraries, such as text encoders, and components without weights are not loaded. If only some
-    networks have files of ``variant``, the others are read from their plain files or, failing that, from those of
-    ``"fp16"`` or ``"bf16"``, with a UserWarning.
+    Components of other classes of transformers, such as tokenizers, and components without weights are not loaded. If
+    only some networks have files of ``variant``, the others are read from their plain files or, failing that, from
+    those of ``"fp16"`` or ``"bf16"``, with a UserWarning.
+
+    Args:
+        path: the folder.
+        dtype: dtype of the parameters; None is that of each checkpoint.
+        compute_dtype: dtype of the computation; None is that of the parameters.
+        variant: such as ``"fp16"``; None for plain files.
+        skip: components not to load, such as ``("text_encoder_3",)``.
 
     Raises:
-        CheckpointError: as ``load_diffusers``, for each network.
+        CheckpointError: as ``load_diffusers``, for each network; or if ``skip`` has a name that the folder has not.
     """
     folder = Path(path)
     index = read_json(folder / "model_index.json")
-    classes: dict[str, str] = {}
+    if unknown := sorted(set(skip) - set(index)):
+        raise CheckpointError(f"skip must name components of {folder / 'model_index.json'}, got {', '.join(unknown)}")
+    classes: dict[str, tuple[str, str]] = {}
     scheduler: Json | None = None
     not_loaded: dict[str, str] = {}
     for component, kind in index.items():
@@ -116,17 +131,19 @@ def load_pipeline(
         if len(kind) != 2 or not all(isinstance(part, str) for part in kind) or not is_name(component):
             raise CheckpointError(f"{component} in model_index.json must be [library, class], got {kind!r}")
         library, class_name = kind
-        if component == "scheduler":
+        if component in skip:
+            not_loaded[component] = class_name
+        elif component == "scheduler":
             scheduler = read_json(folder / component / "scheduler_config.json")
-        elif library == "diffusers" and (class_name in BY_NAME or (folder / component / "config.json").is_file()):
-            classes[component] = class_name
+        elif _is_network(folder / component, library, class_name):
+            classes[component] = library, class_name
         else:
             not_loaded[component] = class_name
-    chosen = _choose(folder, tuple(classes), variant)
-    networks = {
-        component: _load_network(folder / component, dtype, compute_dtype, chosen[component], class_name)
-        for component, class_name in classes.items()
-    }
+    chosen = _choose(folder, {name: library for name, (library, _) in classes.items()}, variant)
+    networks: dict[str, Model | TextEncoder] = {}
+    for component, (library, class_name) in classes.items():
+        load = load_text_encoder if library == "transformers" else _load_network
+        networks[component] = load(folder / component, dtype, compute_dtype, chosen[component], class_name)
     return Pipeline(str(index.get("_class_name")), networks, scheduler, not_loaded, chosen)
 
 
@@ -150,9 +167,16 @@ def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_B
     raise TypeError(f"model must be of a class that diffusers has, got {type(model).__name__}")
 
 
-def _choose(folder: Path, components: tuple[str, ...], variant: str | None) -> dict[str, str | None]:
-    """Choose the variant to read for each component; warn about those that lack the requested one."""
-    found = {component: variants(folder / component) for component in components}
+def _is_network(folder: Path, library: str, class_name: str) -> bool:
+    """Whether a component is one that ``load_pipeline`` reads."""
+    if library == "transformers":
+        return class_name in {conversion.class_name for conversion in TEXT_ENCODERS}
+    return library == "diffusers" and (class_name in BY_NAME or (folder / "config.json").is_file())
+
+
+def _choose(folder: Path, components: Mapping[str, str], variant: str | None) -> dict[str, str | None]:
+    """Choose the variant to read for each component, given its library; warn about those without the requested one."""
+    found = {name: variants(folder / name, STEMS[library]) for name, library in components.items()}
     chosen: dict[str, str | None] = dict.fromkeys(components, variant)
     others = []
     if any(variant in files for files in found.values()):
