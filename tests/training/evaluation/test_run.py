@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from artifex.guidance import ClassifierFree
-from artifex.samplers import prior, sample
+from artifex.samplers import SAMPLERS, prior, sample
 from artifex.schedules import grid
 from artifex.training import PreviewConfig, RunConfig, Toy, Trainer
 from artifex.training.cli import main
-from artifex.training.config.sampling import SAMPLERS
 from artifex.training.config.yaml import parse_config
 from artifex.training.data import Arrays, open_dataset
 from artifex.training.evaluation import Features, fid

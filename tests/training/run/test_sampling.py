@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float, Int
 
+from artifex.samplers import SAMPLERS, SamplerName
 from artifex.schedules import X0, Discrete, NetworkDenoiser, betas
-from artifex.training.config.sampling import SAMPLERS, SamplerName, SamplingConfig
+from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.schedules import DiscreteSchedule, ScheduleConfig
 from artifex.training.config.yaml import parse_config
 from artifex.training.run.sampling import SampleGenerator

@@ -3,6 +3,8 @@
 from artifex.samplers.adaptive import bits_per_dim as bits_per_dim
 from artifex.samplers.adaptive import log_likelihood as log_likelihood
 from artifex.samplers.adaptive import probability_flow as probability_flow
+from artifex.samplers.by_name import SAMPLERS as SAMPLERS
+from artifex.samplers.by_name import SamplerName as SamplerName
 from artifex.samplers.consistency import MultistepConsistency as MultistepConsistency
 from artifex.samplers.ddim import DDIM as DDIM
 from artifex.samplers.ddpm import DDPM as DDPM
@@ -44,6 +46,7 @@ __all__ = [
     "ERSDE",
     "LMS",
     "PNDM",
+    "SAMPLERS",
     "DDIMInversion",
     "DPMSolverMultistep",
     "DPMSolverPPMultistep",
@@ -57,6 +60,7 @@ __all__ = [
     "Inpainted",
     "MultistepConsistency",
     "Sampler",
+    "SamplerName",
     "Tableau",
     "UniPC",
     "bits_per_dim",

@@ -11,8 +11,9 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
+from artifex.samplers import SAMPLERS
 from artifex.training.cli.values import CommandError, message_of
-from artifex.training.config.sampling import SAMPLERS, SamplingConfig
+from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.yaml import read_config
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
 from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw

@@ -8,9 +8,10 @@ from zipfile import ZIP_STORED, ZipFile
 import jax
 import numpy as np
 
+from artifex.samplers import SAMPLERS
 from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.values import CommandError, message_of
-from artifex.training.config.sampling import SAMPLERS, PreviewConfig
+from artifex.training.config.sampling import PreviewConfig
 from artifex.training.config.yaml import ConfigError
 from artifex.training.data.classes import labels_of
 from artifex.training.errors import CheckpointError

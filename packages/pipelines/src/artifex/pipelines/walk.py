@@ -1,0 +1,169 @@
+"""The walk of a pipeline: from noise, or from given latents, along a table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from artifex.backbones.functional import functional
+from artifex.generative_models.interop import Scheduler
+from artifex.guidance import Guidance, bind
+from artifex.pipelines.condition import Condition, ConditionedNetwork
+from artifex.pipelines.program import Program
+from artifex.samplers import SAMPLERS, Inpainted, Sampler, Tableau, sample, sample_with_callback, start_from
+from artifex.schedules import Denoiser, Discrete, NetworkDenoiser, ScaledTime
+from artifex.schedules.arrays import HostArray, record
+
+Latents = Float[Array, "b h w c"]
+Grid = Callable[[int], HostArray]
+Progress = Callable[[int], None]
+"""A function of the number of rows that are done."""
+ROUNDING: Final = 9
+"""Decimals to which a number of steps is rounded: 0.3 * 10 exceeds 3 otherwise."""
+
+
+@record
+class Start:
+    """The state that a walk begins in, and what it keeps.
+
+    Attributes:
+        latents: the state itself, without further noise; None to draw it.
+        clean: clean latents that the noise is added to; None for pure noise.
+        known: clean latents that are kept where ``mask`` is 1; None if nothing is.
+        mask: in [0, 1], None without ``known``.
+    """
+
+    latents: Latents | None = None
+    clean: Latents | None = None
+    known: Latents | None = None
+    mask: Float[Array, "b h w 1"] | None = None
+
+
+class Walk:
+    """A network and a scheduler, compiled together once a shape.
+
+    Args:
+        network: an ``nnx.Module`` that is called with ``(x, t, cond)``.
+        scheduler: the schedule, prediction, sampler and grid of its folder.
+    """
+
+    def __init__(self, network: Any, scheduler: Scheduler) -> None:  # noqa: ANN401 -- any backbone
+        module, self.parameters = functional(network)
+        self.network, self.scheduler = ConditionedNetwork(module), scheduler
+        self._listener: Progress | None = None
+        self._program = Program(self._run, static=("shape", "watched"))
+
+    def plan(
+        self,
+        steps: int,
+        *,
+        sampler: str | Sampler | None = None,
+        grid: Grid | HostArray | None = None,
+        strength: float | None = None,
+        part: tuple[float, float] = (0.0, 1.0),
+    ) -> Tableau[HostArray]:
+        """The table of a walk or of a part of it.
+
+        Args:
+            steps: the steps of the whole walk.
+            sampler: a method or its name in ``artifex.samplers.SAMPLERS``; None is the scheduler's.
+            grid: times, noise first, or a function from ``steps`` to them; None is the scheduler's.
+            strength: the fraction of the steps that is walked, the last ones; None for all.
+            part: the fractions of the noise at which the walk begins and ends, 0 at pure noise, 1 at clean data.
+
+        Raises:
+            ValueError: for a value out of range, or if no step is left.
+        """
+        scheduler = self.scheduler
+        if sampler is None and grid is None and strength is None and part == (0.0, 1.0):
+            return scheduler.tableau(steps)
+        times = scheduler.times(steps) if grid is None else grid(steps) if callable(grid) else np.asarray(grid)
+        count = len(times) - 1
+        if strength is not None:
+            kept = int(round(strength * count, ROUNDING))
+            if kept < 1:
+                raise ValueError(f"strength must leave at least one of {count} steps, got {strength}: take more steps")
+            times = times[count - kept :]
+        times = self._between(times, *part)
+        method = scheduler.sampler if sampler is None else named_sampler(sampler)
+        return method.tableau(scheduler.schedule, times)
+
+    def _between(self, times: HostArray, begin: float, end: float) -> HostArray:
+        """The part of a grid between two fractions of the chain, each rounded to one of its times."""
+        chain = self.scheduler.schedule
+        most = float(chain.steps) if isinstance(chain, Discrete) else float(chain.times(1)[0])
+        whole = isinstance(chain, Discrete)
+        cuts = [round(most * (1 - f)) if whole else most * (1 - f) for f in (begin, end)]
+        calls = times[:-1]
+        first = 0 if begin == 0 else int(np.sum(calls >= cuts[0]))
+        last = len(calls) if end == 1 else int(np.sum(calls >= cuts[1]))
+        if last <= first:
+            raise ValueError(f"start and end must leave at least one of {len(calls)} steps, got {begin} and {end}")
+        return times[first : last + 1]
+
+    def __call__(
+        self,
+        tableau: Tableau[HostArray],
+        guidance: Guidance[Condition],
+        condition: Condition,
+        start: Start,
+        seeds: Sequence[int],
+        shape: tuple[int, ...],
+        progress: Progress | None = None,
+    ) -> Float[Array, "b h w c"]:
+        """Walk the latents of ``len(seeds)`` pictures, each from its own seed alone."""
+        self._listener = progress
+        keys = jax.vmap(jax.random.key)(jnp.asarray(np.asarray(seeds, np.uint32)))
+        arguments = (self.parameters, tableau, bind(guidance, tableau), condition, start, keys)
+        out: Array = self._program(*arguments, shape=shape, watched=progress is not None)
+        return out
+
+    def _run(
+        self,
+        parameters: Any,  # noqa: ANN401 -- a state of any network
+        tableau: Tableau[Array],
+        guidance: Guidance[Condition],
+        condition: Condition,
+        start: Start,
+        keys: Array,
+        *,
+        shape: tuple[int, ...],
+        watched: bool,
+    ) -> Array:
+        scheduler = self.scheduler
+        prediction = scheduler.prediction
+        if scheduler.time_scale != 1:
+            prediction = ScaledTime(prediction, scheduler.time_scale)
+        network = NetworkDenoiser(self.network, prediction, parameters, scheduler.learned_variance)
+        denoiser: Denoiser = scheduler.bounded(guidance(network, condition))
+        first, later = jax.vmap(jax.random.split, out_axes=1)(keys)
+        x = start.latents
+        if x is None:
+            x = start_from(tableau, jnp.zeros(shape) if start.clean is None else start.clean, first)
+        if start.known is not None and start.mask is not None:
+            denoiser = Inpainted(denoiser, start.known, start.mask)
+        if watched:
+            return sample_with_callback(denoiser, tableau, x, later, callback=self._report)
+        return sample(denoiser, tableau, x, later)
+
+    def _report(self, row: Array, _state: Array, _x0: Array) -> None:
+        """Pass a row that is done to the listener of the present call."""
+        if self._listener is not None:
+            self._listener(int(row) + 1)
+
+
+def named_sampler(sampler: str | Sampler) -> Sampler:
+    """A method, or that of a name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if not isinstance(sampler, str):
+        return sampler
+    for name, method in SAMPLERS.items():
+        if name == sampler:
+            return method
+    raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
