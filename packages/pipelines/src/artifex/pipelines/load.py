@@ -14,6 +14,7 @@ from artifex.backbones.interop import CheckpointError
 from artifex.backbones.interop.checkpoint import read_json
 from artifex.generative_models.interop import Scheduler, read_scheduler
 from artifex.pipelines.base import Pipeline
+from artifex.pipelines.hub import local_folder
 from artifex.pipelines.instruct_pix2pix import InstructPix2Pix
 from artifex.pipelines.latents import LatentSpace, PixelSpace, Space
 from artifex.pipelines.stable_diffusion import StableDiffusion
@@ -118,7 +119,8 @@ def load_pipeline(
     """Read a folder of diffusers with all that turns a prompt into pictures.
 
     Args:
-        path: the folder, with ``model_index.json``.
+        path: the folder, with ``model_index.json``; or a name on the Hugging Face Hub, as ``owner/name``, which needs
+            ``artifex-pipelines[hub]``.
         dtype: dtype of parameters and computation; None is that of the files. The autoencoder computes in float32
             where its config has ``force_upcast``.
         variant: such as ``"fp16"``; None for plain files.
@@ -128,7 +130,7 @@ def load_pipeline(
         CheckpointError: if the folder is incomplete, its class or a part of it is not supported, or its parts don't
             fit each other.
     """
-    folder = Path(path).expanduser()
+    folder = local_folder(path, variant)
     index = read_json(folder / "model_index.json")
     kind = index.get("_class_name")
     if not isinstance(kind, str) or kind not in FAMILIES:
