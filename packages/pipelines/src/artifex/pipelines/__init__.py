@@ -8,6 +8,7 @@ from artifex.pipelines.instruct_pix2pix import InstructPix2Pix as InstructPix2Pi
 from artifex.pipelines.latents import LatentSpace as LatentSpace
 from artifex.pipelines.latents import PixelSpace as PixelSpace
 from artifex.pipelines.load import load_pipeline as load_pipeline
+from artifex.pipelines.models import from_model as from_model
 from artifex.pipelines.options import Options as Options
 from artifex.pipelines.pictures import contact_sheet as contact_sheet
 from artifex.pipelines.stable_diffusion import StableDiffusion as StableDiffusion
@@ -31,5 +32,6 @@ __all__ = [
     "StableDiffusionXL",
     "Unconditional",
     "contact_sheet",
+    "from_model",
     "load_pipeline",
 ]

@@ -27,6 +27,8 @@ from artifex.schedules.arrays import HostArray
 
 Latents = Float[Array, "b h w c"]
 Pixels = Float[Array, "b height width c"]
+DEFAULT_SIDE: Final = 64
+"""Side of the latents of a network that has no ``sample_size``."""
 POSTERIOR: Final = 1
 """Folded into a picture's key for the noise of its encoding."""
 
@@ -55,7 +57,8 @@ class Pipeline(ABC):
     Args:
         network: the network that denoises, an ``nnx.Module`` called with ``(x, t, cond)``.
         scheduler: schedule, prediction, sampler and grid.
-        space: the latents of an autoencoder.
+        space: pixels, or the latents of an autoencoder.
+        size: height and width of the pictures in training; by default that of the network's config.
 
     Attributes:
         taken: the options that this family takes.
@@ -63,13 +66,20 @@ class Pipeline(ABC):
     """
 
     taken: ClassVar[frozenset[str]] = frozenset(Options.__annotations__) - SPECIAL
-    defaults: ClassVar[Settings] = Settings()
+    defaults: Settings = Settings()
     strength: ClassVar[float] = 0.8
     """The default of ``strength`` with an image and without a mask."""
 
-    def __init__(self, network: Any, scheduler: Scheduler, space: Space) -> None:  # noqa: ANN401 -- any backbone
+    def __init__(
+        self,
+        network: Any,  # noqa: ANN401 -- any backbone
+        scheduler: Scheduler,
+        space: Space,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         self.walk, self.space = Walk(network, scheduler), space
-        self.config: Any = network.config
+        self.trained_size = _trained_size(network, space.factor) if size is None else size
 
     def __call__(self, prompt: Prompts = None, **options: Unpack[Options]) -> list[Image.Image]:
         """Draw pictures.
@@ -147,8 +157,7 @@ class Pipeline(ABC):
         elif image is not None:
             height, width = (side // factor * factor for side in (image.height, image.width))
         else:
-            trained = self.config.sample_size or 64
-            height, width = (factor * side for side in (trained if isinstance(trained, tuple) else (trained, trained)))
+            height, width = self.trained_size
         for name, side in (("height", height), ("width", width)):
             if side < factor or side % factor:
                 raise ValueError(f"{name} must be a positive multiple of {factor}, got {side}")
@@ -240,16 +249,14 @@ class Pipeline(ABC):
         start, beside = begun
         count = len(seeds)
         condition, null = (_repeated(replace(c, beside=beside), count) for c in (condition, null))
-        height, width = (side // self.space.factor for side in size)
-        shape = (count, height, width, self.space.channels)
+        shape = (count, *self.space.shape(*size))
         guidance = self.guidance(settings, null)
         return self.walk(tableau, guidance, condition, start, seeds, shape, settings.progress)
 
     def _check_latents(self, settings: Settings, size: tuple[int, int], prompts: int) -> None:
         if settings.latents is None:
             return
-        height, width = (side // self.space.factor for side in size)
-        shape = (prompts * settings.count, height, width, self.space.channels)
+        shape = (prompts * settings.count, *self.space.shape(*size))
         if settings.latents.shape != shape:
             raise ValueError(f"latents must be of shape {shape}, got {settings.latents.shape}")
 
@@ -275,6 +282,13 @@ def _listed(prompt: Prompt | Sequence[Prompt]) -> list[Prompt]:
     if not prompts:
         raise ValueError("prompt must be one or several, got none")
     return prompts
+
+
+def _trained_size(network: Any, factor: int) -> tuple[int, int]:  # noqa: ANN401 -- any backbone
+    """Height and width in pixels of ``sample_size`` in a network's config, which may lack it."""
+    found = getattr(getattr(network, "config", None), "sample_size", None) or DEFAULT_SIDE
+    height, width = found if isinstance(found, tuple) else (found, found)
+    return factor * height, factor * width
 
 
 def _words(seeds: Sequence[int]) -> Array:

@@ -35,7 +35,9 @@ def local_folder(path: str | Path, variant: str | None = None, revision: str | N
         ) from None
     ignored = [f"*.{other}.safetensors" for other in ("fp16", "bf16", "non_ema", "ema") if other != variant]
     try:
-        return Path(snapshot_download(str(path), revision=revision, allow_patterns=[*PATTERNS], ignore_patterns=ignored))
+        return Path(
+            snapshot_download(str(path), revision=revision, allow_patterns=[*PATTERNS], ignore_patterns=ignored)
+        )
     except (OSError, ValueError) as error:
         line = " ".join(str(error).split())
         raise CheckpointError(

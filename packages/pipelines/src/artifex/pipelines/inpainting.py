@@ -34,7 +34,7 @@ class InpaintingPipeline(Pipeline):
 
     def __init__(self, network: Any, scheduler: Scheduler, space: Space) -> None:  # noqa: ANN401 -- any backbone
         super().__init__(network, scheduler, space)
-        channels, latent = self.config.in_channels, space.channels
+        channels, latent = network.config.in_channels, space.channels
         if channels not in (latent, 2 * latent + 1):
             raise CheckpointError(
                 f"the network must take {latent} channels, or {2 * latent + 1} with mask and picture, got {channels}"

@@ -30,6 +30,10 @@ class Space(Protocol):
         """Channels of latents."""
         ...
 
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of the latents of one picture."""
+        ...
+
     def encode(
         self, pixels: Pixels, keys: Key[Array, " b"] | None = None, *, tile: int | None = None, raw: bool = False
     ) -> Latents:
@@ -59,6 +63,10 @@ class PixelSpace:
 
     def __init__(self, channels: int) -> None:
         self.channels = channels
+
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """See ``Space``."""
+        return height, width, self.channels
 
     def encode(
         self, pixels: Pixels, keys: Key[Array, " b"] | None = None, *, tile: int | None = None, raw: bool = False
@@ -98,6 +106,10 @@ class LatentSpace:
         """See ``Space``."""
         return self.config.latent_channels
 
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """See ``Space``."""
+        return height // self.factor, width // self.factor, self.channels
+
     def encode(
         self, pixels: Pixels, keys: Key[Array, " b"] | None = None, *, tile: int | None = None, raw: bool = False
     ) -> Latents:
@@ -116,10 +128,7 @@ class LatentSpace:
             mean, logvar = network.encode_tiled(x, tile=tile, overlap=tile // OVERLAP)
         else:
             mean, logvar = network.encode(x)
-        z = mean
-        if keys is not None:
-            noise = linear_step([jnp.zeros_like(mean)], jnp.zeros(1), noise_scale=1.0, key=keys)
-            z = mean + jnp.exp(0.5 * logvar) * noise
+        z = drawn(mean, logvar, keys)
         scaled: Array = z if raw else (z - self._shift) * self._scale
         return scaled
 
@@ -132,6 +141,14 @@ class LatentSpace:
             side = tile // self.factor
             out = network.decode_tiled(z, tile=side, overlap=side // OVERLAP)
         return out
+
+
+def drawn(mean: Latents, logvar: Latents, keys: Key[Array, " b"] | None) -> Latents:
+    """A draw from a posterior for each key, or its mean."""
+    if keys is None:
+        return mean
+    noise = linear_step([jnp.zeros_like(mean)], jnp.zeros(1), noise_scale=1.0, key=keys)
+    return mean + jnp.exp(0.5 * logvar) * noise
 
 
 def check_tile(tile: int | None, factor: int) -> None:

@@ -93,7 +93,7 @@ def _unconditional(parts: Parts) -> Pipeline:
 def _class_conditional(parts: Parts) -> Pipeline:
     names = parts.index.get("id2label") or {}
     numbers = {name.strip(): int(number) for number, text in names.items() for name in str(text).split(",")}
-    return ClassConditional(parts.network("transformer"), parts.scheduler, parts.latents(), numbers)
+    return ClassConditional(parts.network("transformer"), parts.scheduler, parts.latents(), names=numbers)
 
 
 FAMILIES: Final[Mapping[str, Callable[[Parts], Pipeline]]] = {

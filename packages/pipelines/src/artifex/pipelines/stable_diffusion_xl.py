@@ -40,7 +40,7 @@ class StableDiffusionXL(InpaintingPipeline):
     """
 
     taken: ClassVar = InpaintingPipeline.taken | (SPECIAL - {"image_guidance"})
-    defaults: ClassVar = Settings(guidance=5.0)
+    defaults = Settings(guidance=5.0)
     strength: ClassVar = 0.3
 
     def __init__(

@@ -46,36 +46,42 @@ class ClassConditional(Pipeline):
     """A network of classes with a null class, such as DiT; a prompt is the number of a class or its name.
 
     Args:
-        network: the network, whose config has ``num_classes``.
+        network: the network.
         scheduler: schedule, prediction, sampler and grid.
         space: pixels, or an autoencoder's latents.
+        size: see ``Pipeline``.
+        num_classes: number of classes, which is also the null class; by default that of the network's config.
         names: of the classes.
 
     References: Peebles and Xie 2022, https://arxiv.org/abs/2212.09748
     """
 
     taken: ClassVar = Pipeline.taken - TEXT
-    defaults: ClassVar = Settings(guidance=4.0)
+    defaults = Settings(guidance=4.0)
 
     def __init__(
         self,
         network: Any,  # noqa: ANN401 -- any backbone
         scheduler: Scheduler,
         space: Space,
+        *,
+        size: tuple[int, int] | None = None,
+        num_classes: int | None = None,
         names: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(network, scheduler, space)
+        super().__init__(network, scheduler, space, size=size)
+        self.num_classes: int = network.config.num_classes if num_classes is None else num_classes
         self.names = dict(names or {})
 
     def conditions(
         self, prompts: list[Prompt], negatives: list[str | None], settings: Settings, size: tuple[int, int]
     ) -> list[tuple[Condition, Condition]]:
         """See ``Pipeline``."""
-        null = Condition(jnp.asarray([self.config.num_classes], jnp.int32))
+        null = Condition(jnp.asarray([self.num_classes], jnp.int32))
         return [(Condition(jnp.asarray([self._label(prompt)], jnp.int32)), null) for prompt in prompts]
 
     def _label(self, prompt: Prompt) -> int:
-        count = self.config.num_classes
+        count = self.num_classes
         if isinstance(prompt, str) and prompt in self.names:
             return self.names[prompt]
         if isinstance(prompt, bool) or not isinstance(prompt, int) or not 0 <= prompt < count:

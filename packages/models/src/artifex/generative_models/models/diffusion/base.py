@@ -133,7 +133,7 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
                 conditions of the wrong shape or with NaN or infinity.
             TypeError: for an unknown argument.
         """
-        sampler, times = self._default_method()
+        sampler, times = self.default_method()
         return self._to_data(sample(*self._plan(sampler, times, n_samples, shape, rngs, clip_denoised, kwargs)))
 
     def loss_fn(
@@ -248,7 +248,7 @@ class DiffusionModel(DiffusionProcess, nnx.Module, Generic[Out]):
             )
         return X0().to_eps(known["x"], known["x_t"], self.level(known["timesteps"], known["x_t"]))
 
-    def _default_method(self) -> tuple[Sampler, HostArray]:
+    def default_method(self) -> tuple[Sampler, HostArray]:
         """The sampler and times of ``generate``."""
         return self._ancestral, self.times(self.noise_steps)
 

@@ -151,7 +151,8 @@ class DDIMModel(DDPMModel):
         spacing = grid.trailing if self.parameters.skip_type == "uniform" else grid.quadratic
         return spacing(self.noise_steps, steps)
 
-    def _default_method(self) -> tuple[Sampler, HostArray]:
+    def default_method(self) -> tuple[Sampler, HostArray]:
+        """DDIM, and the times of ``ddim_steps``."""
         return DDIM(self.parameters.eta), self.times(self.parameters.ddim_steps)
 
     def _eta(self, eta: float | None) -> float:

@@ -221,7 +221,7 @@ class LDMModel(DiffusionModel):
         Raises:
             ValueError: as ``generate``.
         """
-        sampler, times = self._default_method()
+        sampler, times = self.default_method()
         plan = self._plan(sampler, times, num_samples, None, rngs, clip_denoised, kwargs)
         return list(self._decoded(sample_trajectory(*plan)[1])) if return_trajectory else self._to_data(sample(*plan))
 
