@@ -136,7 +136,9 @@ def load_pipeline(
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise CheckpointError(f"_class_name in {folder / 'model_index.json'} must be one of {known}; got {kind!r}")
-    found = interop.load_pipeline(folder, dtype=dtype, variant=variant, skip=IGNORED)
+    found = interop.load_pipeline(
+        folder, dtype=dtype, variant=variant, skip=[name for name in IGNORED if name in index]
+    )
     networks = dict(found.networks)
     autoencoder = networks.pop("vae", None)
     if autoencoder is not None and not isinstance(autoencoder, AutoencoderKL):
