@@ -78,7 +78,7 @@ def test_a_walk_is_fifty_times_faster_than_a_loop_of_nnx_jit() -> None:
 def test_calling_adds_less_than_three_milliseconds() -> None:
     """A small model's method against the compiled walk inside of it, in turns."""
     small, rngs = model(1), nnx.Rngs(0)
-    plan = small._plan(*small._default_method(), 8, None, rngs, True, {})
+    plan = small._plan(*small.default_method(), 8, None, rngs, True, {})
 
     def whole() -> Array:
         return small.ddim_sample(8, rngs=rngs)
