@@ -1,7 +1,7 @@
 """Modules as pure functions of their state."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -37,16 +37,18 @@ def run(model: Callable[..., jax.Array]) -> jax.Array:
     return out
 
 
-MODEL = network()
+@cache
+def model() -> DiT:
+    return network()
 
 
 def test_the_function_computes_what_the_module_computes() -> None:
-    apply, parameters = functional(MODEL)
+    apply, parameters = functional(model())
     compiled = jit(apply)
-    np.testing.assert_array_equal(compiled(parameters, X, T, LABELS), run(MODEL))
+    np.testing.assert_array_equal(compiled(parameters, X, T, LABELS), run(model()))
     other = jax.tree.map(lambda leaf: leaf if leaf.dtype != jnp.float32 else 2 * leaf, parameters)
     np.testing.assert_array_equal(compiled(other, X, T, LABELS), run(apply.module(other)))
-    assert float(jnp.abs(compiled(other, X, T, LABELS) - run(MODEL)).max()) > 0.01
+    assert float(jnp.abs(compiled(other, X, T, LABELS) - run(model())).max()) > 0.01
 
 
 def test_equal_modules_are_compiled_once() -> None:
@@ -67,7 +69,7 @@ def test_equal_modules_are_compiled_once() -> None:
 
 
 def test_dropout_depends_on_the_key_alone() -> None:
-    apply, parameters = functional(MODEL)
+    apply, parameters = functional(model())
 
     compiled = jit(partial(apply, deterministic=False))
 
@@ -80,9 +82,9 @@ def test_dropout_depends_on_the_key_alone() -> None:
 
 
 def test_perturbed_parts_are_those_of_the_perturbed_network() -> None:
-    apply, parameters = functional(MODEL)
+    apply, parameters = functional(model())
     weak = apply.perturbed(identity_attention=["blocks.0"], skip=["blocks.1"])
-    expected = run(perturbed(MODEL, identity_attention=["blocks.0"], skip=["blocks.1"]))
+    expected = run(perturbed(model(), identity_attention=["blocks.0"], skip=["blocks.1"]))
     np.testing.assert_array_equal(jit(weak)(parameters, X, T, LABELS), expected)
     assert weak != apply
     with pytest.raises(ValueError, match=r"there is no block to leave out at 'blocks\.7'"):
@@ -90,7 +92,7 @@ def test_perturbed_parts_are_those_of_the_perturbed_network() -> None:
 
 
 def test_gradients_by_the_trained_part() -> None:
-    apply, parameters = functional(MODEL)
+    apply, parameters = functional(model())
     trained, rest = nnx.split_state(parameters, nnx.Param, ...)
 
     def loss(trained: nnx.State) -> jax.Array:  # type: ignore[type-arg]
@@ -99,5 +101,5 @@ def test_gradients_by_the_trained_part() -> None:
     def direct(model: DiT) -> jax.Array:
         return jnp.mean(model(X, T, LABELS) ** 2)
 
-    expected = jit(nnx.grad(direct))(MODEL)
+    expected = jit(nnx.grad(direct))(model())
     jax.tree.map(np.testing.assert_array_equal, jit(jax.grad(loss))(trained), expected)

@@ -1,6 +1,7 @@
 """Errors for documented arguments out of their domains: what was got and what was expected."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 import jax.numpy as jnp
@@ -66,21 +67,59 @@ def anything(value: object) -> Any:  # noqa: ANN401 -- what a caller without a t
 
 
 INFINITE = float("inf")
-BASE = DiffusionModel(config(), network, rngs=nnx.Rngs(0))
-DDPM = DDPMModel(config(), backbone_fn=network, rngs=nnx.Rngs(0))
-LABELED = DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0))
-DDIM = DDIMModel(config(ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
-SCORE = ScoreDiffusionModel(config=config(), backbone_fn=network, rngs=nnx.Rngs(0))
-WIDER = DiffusionModel(config(), lambda _, rngs: Wider(), rngs=nnx.Rngs(0))
-DIT = DiTModel(
-    ModelConfig(
-        name="bad",
-        model_class="DiTModel",
-        input_dim=(4, 4, 1),
-        parameters={"noise_steps": 20, "num_classes": 3, "img_size": 4, "hidden_size": 8, "depth": 1, "num_heads": 1},
-    ),
-    rngs=nnx.Rngs(0),
-)
+SMALL = {"img_size": 4, "hidden_size": 8, "depth": 1, "num_heads": 1}
+
+
+@cache
+def base() -> DiffusionModel:
+    return DiffusionModel(config(), network, rngs=nnx.Rngs(0))
+
+
+@cache
+def ddpm() -> DDPMModel:
+    return DDPMModel(config(), backbone_fn=network, rngs=nnx.Rngs(0))
+
+
+@cache
+def labeled() -> DDPMModel:
+    return DDPMModel(config(num_classes=3), backbone_fn=network, rngs=nnx.Rngs(0))
+
+
+@cache
+def ddim() -> DDIMModel:
+    return DDIMModel(config(ddim_steps=5), backbone_fn=network, rngs=nnx.Rngs(0))
+
+
+@cache
+def score() -> ScoreDiffusionModel:
+    return ScoreDiffusionModel(config=config(), backbone_fn=network, rngs=nnx.Rngs(0))
+
+
+@cache
+def wider() -> DiffusionModel:
+    return DiffusionModel(config(), lambda _, rngs: Wider(), rngs=nnx.Rngs(0))
+
+
+@cache
+def dit() -> DiTModel:
+    return DiTModel(
+        ModelConfig(
+            name="bad",
+            model_class="DiTModel",
+            input_dim=(4, 4, 1),
+            parameters={
+                "noise_steps": 20,
+                "num_classes": 3,
+                "img_size": 4,
+                "hidden_size": 8,
+                "depth": 1,
+                "num_heads": 1,
+            },
+        ),
+        rngs=nnx.Rngs(0),
+    )
+
+
 X = jnp.ones((2, 2))
 T = jnp.array([3, 4])
 NAN = X.at[0, 0].set(jnp.nan)
@@ -88,81 +127,90 @@ INF = X.at[1, 1].set(jnp.inf)
 
 
 OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
-    "timesteps beyond": (lambda: BASE(X, jnp.array([0, 20])), r"in \[0, 19\], got values from 0 to 20"),
-    "timesteps below": (lambda: BASE(X, jnp.array([-1, 0])), r"in \[0, 19\], got values from -1 to 0"),
-    "timesteps, float": (lambda: BASE(X, jnp.array([0.5, 1])), "timesteps must be integers, got dtype float32"),
-    "timesteps, many": (lambda: BASE(X, jnp.zeros(3, int)), r"one a sample \(2,\), got shape \(3,\)"),
-    "q_sample's t": (lambda: BASE.q_sample(X, jnp.array([20, 0])), r"timesteps must be in \[0, 19\]"),
-    "q_sample's x_start": (lambda: BASE.q_sample(NAN, T), "x_start must be finite"),
-    "q_sample's noise": (lambda: BASE.q_sample(X, T, INF), "noise must be finite"),
-    "p_sample's t": (lambda: BASE.p_sample(X, X, jnp.array([-1, 0])), r"timesteps must be in \[0, 19\]"),
-    "p_sample's model_output": (lambda: BASE.p_sample(NAN, X, T), "model_output must be finite"),
-    "p_sample's x_t": (lambda: BASE.p_sample(X, INF, T), "x_t must be finite"),
-    "predict_start's t": (lambda: BASE.predict_start_from_noise(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
-    "predict_start's noise": (lambda: BASE.predict_start_from_noise(X, T, NAN), "noise must be finite"),
+    "timesteps beyond": (lambda: base()(X, jnp.array([0, 20])), r"in \[0, 19\], got values from 0 to 20"),
+    "timesteps below": (lambda: base()(X, jnp.array([-1, 0])), r"in \[0, 19\], got values from -1 to 0"),
+    "timesteps, float": (lambda: base()(X, jnp.array([0.5, 1])), "timesteps must be integers, got dtype float32"),
+    "timesteps, many": (lambda: base()(X, jnp.zeros(3, int)), r"one a sample \(2,\), got shape \(3,\)"),
+    "q_sample's t": (lambda: base().q_sample(X, jnp.array([20, 0])), r"timesteps must be in \[0, 19\]"),
+    "q_sample's x_start": (lambda: base().q_sample(NAN, T), "x_start must be finite"),
+    "q_sample's noise": (lambda: base().q_sample(X, T, INF), "noise must be finite"),
+    "p_sample's t": (lambda: base().p_sample(X, X, jnp.array([-1, 0])), r"timesteps must be in \[0, 19\]"),
+    "p_sample's model_output": (lambda: base().p_sample(NAN, X, T), "model_output must be finite"),
+    "p_sample's x_t": (lambda: base().p_sample(X, INF, T), "x_t must be finite"),
+    "predict_start's t": (lambda: base().predict_start_from_noise(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
+    "predict_start's noise": (lambda: base().predict_start_from_noise(X, T, NAN), "noise must be finite"),
     "the loss's noise": (
-        lambda: BASE.loss_fn({"noise": X[:, :1]}, {"predicted_noise": X}),
+        lambda: base().loss_fn({"noise": X[:, :1]}, {"predicted_noise": X}),
         r"shape of the predicted one, \(2, 2\), got \(2, 1\)",
     ),
-    "n_samples": (lambda: BASE.generate(0), "n_samples must be at least 1, got 0"),
-    "backbone's shape": (lambda: WIDER(X, T), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
-    "backbone's shape in a walk": (lambda: WIDER.generate(2), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
-    "rngs without a stream": (lambda: BASE.generate(rngs=nnx.Rngs(dropout=0)), "rngs must have a stream 'sample'"),
+    "n_samples": (lambda: base().generate(0), "n_samples must be at least 1, got 0"),
+    "backbone's shape": (lambda: wider()(X, T), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
+    "backbone's shape in a walk": (lambda: wider().generate(2), r"an output of .*shape \(2, 2\).*, got \(2, 4\)"),
+    "rngs without a stream": (lambda: base().generate(rngs=nnx.Rngs(dropout=0)), "rngs must have a stream 'sample'"),
     "output_dim": (
-        lambda: BASE.__class__(config().model_copy(update={"output_dim": 3}), network, rngs=nnx.Rngs(0)),
+        lambda: base().__class__(config().model_copy(update={"output_dim": 3}), network, rngs=nnx.Rngs(0)),
         r"output_dim must be input_dim = \(2,\) .* got 3",
     ),
-    "forward_diffusion's t": (lambda: DDPM.forward_diffusion(X, T + 18), r"timesteps must be in \[0, 19\]"),
-    "forward_diffusion's x": (lambda: DDPM.forward_diffusion(INF, T), "must be finite"),
-    "denoise_step's t": (lambda: DDPM.denoise_step(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
-    "denoise_step's noise": (lambda: DDPM.denoise_step(X, T, NAN), "must be finite"),
-    "scheduler": (lambda: DDPM.sample(1, anything("euler")), "scheduler must be 'ddpm' or 'ddim', got 'euler'"),
-    "steps beyond": (lambda: DDPM.sample(1, steps=21), r"steps must be in \[1, 20\], got 21"),
-    "steps below": (lambda: DDPM.sample(1, steps=0), r"steps must be in \[1, 20\], got 0"),
+    "forward_diffusion's t": (lambda: ddpm().forward_diffusion(X, T + 18), r"timesteps must be in \[0, 19\]"),
+    "forward_diffusion's x": (lambda: ddpm().forward_diffusion(INF, T), "must be finite"),
+    "denoise_step's t": (lambda: ddpm().denoise_step(X, T + 18, X), r"timesteps must be in \[0, 19\]"),
+    "denoise_step's noise": (lambda: ddpm().denoise_step(X, T, NAN), "must be finite"),
+    "scheduler": (lambda: ddpm().sample(1, anything("euler")), "scheduler must be 'ddpm' or 'ddim', got 'euler'"),
+    "steps beyond": (lambda: ddpm().sample(1, steps=21), r"steps must be in \[1, 20\], got 21"),
+    "steps below": (lambda: ddpm().sample(1, steps=0), r"steps must be in \[1, 20\], got 0"),
     "steps between": (
-        lambda: DDPM.sample(1, steps=anything(2.5)),
+        lambda: ddpm().sample(1, steps=anything(2.5)),
         r"steps must be a whole number in \[1, 20\], got 2.5",
     ),
-    "sample's shape": (lambda: DDPM.sample((3,)), r"a shape must be \(batch, ...\), got \(3,\)"),
-    "sample's count": (lambda: DDPM.sample(-1), "n_samples must be at least 1, got -1"),
+    "sample's shape": (lambda: ddpm().sample((3,)), r"a shape must be \(batch, ...\), got \(3,\)"),
+    "sample's count": (lambda: ddpm().sample(-1), "n_samples must be at least 1, got -1"),
     "initial_noise's shape": (
-        lambda: DDPM.sample(2, initial_noise=X[:1]),
+        lambda: ddpm().sample(2, initial_noise=X[:1]),
         r"initial_noise must be of shape \(2, 2\), got \(1, 2\)",
     ),
-    "initial_noise": (lambda: DDPM.sample(2, initial_noise=NAN), "must be finite, got NaN or infinity"),
-    "ddim steps beyond": (lambda: DDIM.ddim_sample(1, 21), r"steps must be in \[1, 20\], got 21"),
-    "ddim steps below": (lambda: DDIM.ddim_sample(1, 0), r"steps must be in \[1, 20\], got 0"),
-    "nodes": (lambda: DDIM.get_ddim_timesteps(21), r"steps must be in \[1, 20\], got 21"),
-    "eta": (lambda: DDIM.ddim_sample(1, 5, 1.5), r"eta must be in \[0, 1\], got 1.5"),
-    "eta of a step": (lambda: DDIM.ddim_step(X, T, T - 1, X, -0.1), r"eta must be in \[0, 1\], got -0.1"),
-    "t_prev": (lambda: DDIM.ddim_step(X, T, T, X), r"t_prev must be in \[-1, t\), got t = \[3 4\] and t_prev = \[3 4"),
-    "t_prev below": (lambda: DDIM.ddim_step(X, T, T - 6, X), r"t_prev must be in \[-1, t\)"),
-    "ddim_step's x_t": (lambda: DDIM.ddim_step(NAN, T, T - 1, X), "must be finite"),
-    "ddim_step's noise": (lambda: DDIM.ddim_step(X, T, T - 1, INF), "must be finite"),
-    "x0's rank": (lambda: DDIM.ddim_reverse(X[None], 5), r"shape \(2,\) or a batch of that, got \(1, 2, 2\)"),
-    "x0": (lambda: DDIM.ddim_reverse(NAN, 5), "must be finite"),
-    "inversion's steps": (lambda: DDIM.ddim_reverse(X, 21), r"steps must be in \[1, 20\], got 21"),
-    "score's t": (lambda: SCORE.score(X, jnp.array([0.0, 1.5])), r"t must be in \[0, 1\], got values from 0.0 to 1.5"),
-    "score's x": (lambda: SCORE.score(NAN, jnp.array([0.0, 1.0])), "x must be finite"),
-    "score's rank": (lambda: SCORE.score(X, jnp.ones((2, 1))), r"one a sample \(2,\), got shape \(2, 1\)"),
+    "initial_noise": (lambda: ddpm().sample(2, initial_noise=NAN), "must be finite, got NaN or infinity"),
+    "ddim steps beyond": (lambda: ddim().ddim_sample(1, 21), r"steps must be in \[1, 20\], got 21"),
+    "ddim steps below": (lambda: ddim().ddim_sample(1, 0), r"steps must be in \[1, 20\], got 0"),
+    "nodes": (lambda: ddim().get_ddim_timesteps(21), r"steps must be in \[1, 20\], got 21"),
+    "eta": (lambda: ddim().ddim_sample(1, 5, 1.5), r"eta must be in \[0, 1\], got 1.5"),
+    "eta of a step": (lambda: ddim().ddim_step(X, T, T - 1, X, -0.1), r"eta must be in \[0, 1\], got -0.1"),
+    "t_prev": (
+        lambda: ddim().ddim_step(X, T, T, X),
+        r"t_prev must be in \[-1, t\), got t = \[3 4\] and t_prev = \[3 4",
+    ),
+    "t_prev below": (lambda: ddim().ddim_step(X, T, T - 6, X), r"t_prev must be in \[-1, t\)"),
+    "ddim_step's x_t": (lambda: ddim().ddim_step(NAN, T, T - 1, X), "must be finite"),
+    "ddim_step's noise": (lambda: ddim().ddim_step(X, T, T - 1, INF), "must be finite"),
+    "x0's rank": (lambda: ddim().ddim_reverse(X[None], 5), r"shape \(2,\) or a batch of that, got \(1, 2, 2\)"),
+    "x0": (lambda: ddim().ddim_reverse(NAN, 5), "must be finite"),
+    "inversion's steps": (lambda: ddim().ddim_reverse(X, 21), r"steps must be in \[1, 20\], got 21"),
+    "score's t": (
+        lambda: score().score(X, jnp.array([0.0, 1.5])),
+        r"t must be in \[0, 1\], got values from 0.0 to 1.5",
+    ),
+    "score's x": (lambda: score().score(NAN, jnp.array([0.0, 1.0])), "x must be finite"),
+    "score's rank": (lambda: score().score(X, jnp.ones((2, 1))), r"one a sample \(2,\), got shape \(2, 1\)"),
     "num_steps between": (
-        lambda: SCORE.sample(1, num_steps=anything(2.5)),
+        lambda: score().sample(1, num_steps=anything(2.5)),
         "steps must be a whole number at least 1, got 2.5",
     ),
-    "num_steps": (lambda: SCORE.sample(1, num_steps=0), "steps must be at least 1, got 0"),
-    "num_samples": (lambda: SCORE.sample(0), "n_samples must be at least 1, got 0"),
+    "num_steps": (lambda: score().sample(1, num_steps=0), "steps must be at least 1, got 0"),
+    "num_samples": (lambda: score().sample(0), "n_samples must be at least 1, got 0"),
     "labels beyond": (
-        lambda: LABELED.generate(2, conditioning=T),
+        lambda: labeled().generate(2, conditioning=T),
         r"labels must be in \[0, 2\], got values from 3 to 4",
     ),
     "labels below": (
-        lambda: LABELED(X, T, conditioning=T - 4),
+        lambda: labeled()(X, T, conditioning=T - 4),
         r"labels must be in \[0, 2\], got values from -1 to 0",
     ),
-    "labels, float": (lambda: LABELED.generate(2, conditioning=X[0]), r"labels must be integers of shape \(2,\), got"),
-    "labels, a list": (lambda: LABELED.generate(2, conditioning=anything([0, 1])), "must be an array, got list"),
-    "labels, many": (lambda: LABELED.generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
-    "labels to a model without": (lambda: DDPM.generate(2, conditioning=T), "cond must be None for a network"),
+    "labels, float": (
+        lambda: labeled().generate(2, conditioning=X[0]),
+        r"labels must be integers of shape \(2,\), got",
+    ),
+    "labels, a list": (lambda: labeled().generate(2, conditioning=anything([0, 1])), "must be an array, got list"),
+    "labels, many": (lambda: labeled().generate(1, conditioning=T % 3), r"each of 1 samples, got \(2,\)"),
+    "labels to a model without": (lambda: ddpm().generate(2, conditioning=T), "cond must be None for a network"),
     "guidance_method": (lambda: steered(guidance_method="cfg"), "'classifier_free', 'classifier' or None, got 'cfg'"),
     "no classifier": (lambda: steered(guidance_method="classifier"), "classifier"),
     "a classifier too many": (lambda: steered(classifier=Judge(3)), "classifier"),
@@ -177,10 +225,13 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
         lambda: steered(guidance_method="classifier", classifier=Judge(3)).generate(2, conditioning=None),
         "conditioning must be given, got None",
     ),
-    "class_label missing": (lambda: ClassifierGuidance(Judge(3))(DDPM, X, T), "class_label must be given"),
-    "class_label beyond": (lambda: ClassifierGuidance(Judge(3), 1.0, 3)(DDPM, X, T), r"in \[0, 2\], got values from 3"),
+    "class_label missing": (lambda: ClassifierGuidance(Judge(3))(ddpm(), X, T), "class_label must be given"),
+    "class_label beyond": (
+        lambda: ClassifierGuidance(Judge(3), 1.0, 3)(ddpm(), X, T),
+        r"in \[0, 2\], got values from 3",
+    ),
     "classifier's shape": (
-        lambda: ClassifierGuidance(Judge(None), 1.0, 1)(DDPM, X, T),
+        lambda: ClassifierGuidance(Judge(None), 1.0, 1)(ddpm(), X, T),
         r"logits of shape \(2, classes\), got \(2,\)",
     ),
     "classifier's shape in a walk": (
@@ -191,40 +242,40 @@ OUT_OF_DOMAIN: dict[str, tuple[Call, str]] = {
         lambda: steered(guidance_method="classifier", classifier=Judge(3)).generate(2, conditioning=T),
         r"labels must be in \[0, 2\], got values from 3 to 4",
     ),
-    "x of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELED, NAN, T, T - 3), "x must be finite"),
+    "x of guidance": (lambda: ClassifierFreeGuidance(2.0)(labeled(), NAN, T, T - 3), "x must be finite"),
     "t of guidance": (
-        lambda: ClassifierFreeGuidance(2.0)(LABELED, X, T + 18, T - 3),
+        lambda: ClassifierFreeGuidance(2.0)(labeled(), X, T + 18, T - 3),
         r"timesteps must be in \[0, 19\]",
     ),
-    "labels of guidance": (lambda: ClassifierFreeGuidance(2.0)(LABELED, X, T, T), r"labels must be in \[0, 2\]"),
+    "labels of guidance": (lambda: ClassifierFreeGuidance(2.0)(labeled(), X, T, T), r"labels must be in \[0, 2\]"),
     "apply_guidance's shapes": (lambda: apply_guidance(X, X[:1], 2.0), r"got \(2, 2\) and \(1, 2\)"),
     "apply_guidance's scales": (lambda: apply_guidance(X, X, jnp.ones(3)), r"one a sample \(2,\), got shape \(3,\)"),
     "apply_guidance's outputs": (lambda: apply_guidance(X, {"x_t": X}, 2.0), r"'predicted_noise', got \['x_t'\]"),
-    "the loss's outputs": (lambda: BASE.loss_fn({"noise": X}, {"x_t": X}), r"hold 'predicted_noise', got \['x_t'\]"),
+    "the loss's outputs": (lambda: base().loss_fn({"noise": X}, {"x_t": X}), r"hold 'predicted_noise', got \['x_t'\]"),
     "a scale without labels": (
-        lambda: DIT.generate(1, rngs=nnx.Rngs(0), num_steps=2, cfg_scale=2.0),
+        lambda: dit().generate(1, rngs=nnx.Rngs(0), num_steps=2, cfg_scale=2.0),
         "y must be given",
     ),
     "a scale without labels, one step": (
-        lambda: DIT(jnp.ones((1, 4, 4, 1)), T[:1], cfg_scale=2.0),
+        lambda: dit()(jnp.ones((1, 4, 4, 1)), T[:1], cfg_scale=2.0),
         "y must be given with cfg_scale, .* got cfg_scale=2.0",
     ),
     "apply_guidance's scale": (lambda: apply_guidance(X, X, float("nan")), "guidance_scale must be finite"),
     "total_steps": (lambda: linear_guidance_schedule(0, 0), "total_steps must be at least 1, got 0"),
     "step": (lambda: cosine_guidance_schedule(10, 10), r"step must be in \[0, 9\], got values from 10 to 10"),
     "guidance without labels": (
-        lambda: LABELED.generate(2, guidance=ClassifierFree(2.0)),
+        lambda: labeled().generate(2, guidance=ClassifierFree(2.0)),
         "conditioning must be given, got None",
     ),
 }
 UNKNOWN: dict[str, tuple[Call, str]] = {
-    "option": (lambda: DDPM.sample(1, **anything({"stepz": 3})), "unknown argument 'stepz'"),
-    "option of generate": (lambda: DDPM.generate(1, **anything({"steps": 3})), "unknown argument 'steps'"),
+    "option": (lambda: ddpm().sample(1, **anything({"stepz": 3})), "unknown argument 'stepz'"),
+    "option of generate": (lambda: ddpm().generate(1, **anything({"steps": 3})), "unknown argument 'steps'"),
     "option of the constructor": (
         lambda: DDPMModel(config(), rngs=nnx.Rngs(0), **anything({"backbone": network})),
         "unknown argument 'backbone'",
     ),
-    "noise for the inversion": (lambda: DDIM.ddim_reverse(X, 5, initial_noise=X), "it takes none"),
+    "noise for the inversion": (lambda: ddim().ddim_reverse(X, 5, initial_noise=X), "it takes none"),
 }
 
 

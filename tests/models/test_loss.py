@@ -1,5 +1,7 @@
 """The loss recovers the true noise, or takes it as an argument."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,13 @@ def mlp(config: ModelConfig, *, rngs: nnx.Rngs) -> MLP:
 
 
 CONFIG = ModelConfig(name="loss", model_class="DiffusionModel", input_dim=(4,))
-MODEL = DiffusionModel(CONFIG, mlp, rngs=nnx.Rngs(0))
+
+
+@cache
+def model() -> DiffusionModel:
+    return DiffusionModel(CONFIG, mlp, rngs=nnx.Rngs(0))
+
+
 T = jnp.array([0, 1, 100, 500, 900, 999])
 X0 = jax.random.uniform(jax.random.key(0), (6, 4), minval=-1)
 EPS = jax.random.normal(jax.random.key(1), (6, 4))
@@ -28,21 +36,21 @@ EPS = jax.random.normal(jax.random.key(1), (6, 4))
 
 def test_documented_route_is_the_explicit_one() -> None:
     """The value is the mean squared error of the noise in float64, at both ends of the chain too."""
-    outputs = MODEL(MODEL.q_sample(X0, T, EPS), T, training=True)
-    explicit = MODEL.loss_fn({"x": X0, "noise": EPS}, outputs)
+    outputs = model()(model().q_sample(X0, T, EPS), T, training=True)
+    explicit = model().loss_fn({"x": X0, "noise": EPS}, outputs)
     expected = np.mean((np.asarray(outputs["predicted_noise"], np.float64) - np.asarray(EPS, np.float64)) ** 2)
     np.testing.assert_allclose(explicit["loss"], expected, rtol=1e-6)
     np.testing.assert_array_equal(explicit["mse"], explicit["loss"])
     for batch in ({"x": X0}, X0):
-        found = MODEL.loss_fn(batch, outputs, rngs=nnx.Rngs(3))
+        found = model().loss_fn(batch, outputs, rngs=nnx.Rngs(3))
         assert set(found) >= {"loss", "mse"}
         np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
-    other = MODEL.loss_fn({"x": X0, "noise": EPS + 1}, outputs)
+    other = model().loss_fn({"x": X0, "noise": EPS + 1}, outputs)
     assert abs(float(other["loss"]) - expected) > 0.1
 
 
 def test_gradients_of_both_routes_agree() -> None:
-    graph, state = nnx.split(MODEL)
+    graph, state = nnx.split(model())
 
     def loss(state: nnx.State[str, Array], explicit: bool) -> Array:
         model = nnx.merge(graph, state)
@@ -69,4 +77,4 @@ def test_gradients_of_both_routes_agree() -> None:
 )
 def test_it_says_what_it_misses(batch: Array | dict[str, Array], outputs: dict[str, Array], missing: str) -> None:
     with pytest.raises(ValueError, match=f"missing: {missing}"):
-        MODEL.loss_fn(batch, outputs)
+        model().loss_fn(batch, outputs)

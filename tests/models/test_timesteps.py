@@ -4,6 +4,7 @@ The networks here index an ``nnx.Embed`` and a table by timestep: floats raise a
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import jax
@@ -117,20 +118,60 @@ IMAGE: Final = (4, 4, 1)
 X, IMAGES = jnp.ones((2, 2)), jnp.ones((2, *IMAGE))
 T, Y = jnp.asarray([4, 1]), jnp.asarray([0, 1])
 HERE: Final = {1, 4}
-BASE = DiffusionModel(of("DiffusionModel"), looking, rngs=rngs())
-DDPM_MODEL = DDPMModel(of("DDPMModel"), backbone_fn=looking, rngs=rngs())
-DDIM_MODEL = DDIMModel(of("DDIMModel", ddim_steps=3), backbone_fn=looking, rngs=rngs())
-LDM = LDMModel(of("LDMModel"), backbone_fn=looking, rngs=rngs())
-DIT = DiTModel(of("DiTModel", IMAGE), backbone_fn=looking, rngs=rngs())
-TRANSFORMER = DiTModel(of("DiTModel", IMAGE), backbone_fn=around_dit, rngs=rngs())
-LEARNED = DiTModel(of("DiTModel", IMAGE, learn_sigma=True), backbone_fn=looking, rngs=rngs())
-FREE = GuidedDiffusionModel(of("x"), looking, rngs=rngs(), guidance_method="classifier_free", guidance_scale=2.0)
-BY_STEP = GuidedDiffusionModel(
-    of("x"), looking, rngs=rngs(), guidance_method="classifier_free", guidance_scale=linear_guidance_schedule
-)
-TOWARDS = GuidedDiffusionModel(
-    of("x"), looking, rngs=rngs(), guidance_method="classifier", guidance_scale=2.0, classifier=Looked()
-)
+
+
+@cache
+def base() -> DiffusionModel:
+    return DiffusionModel(of("DiffusionModel"), looking, rngs=rngs())
+
+
+@cache
+def ddpm() -> DDPMModel:
+    return DDPMModel(of("DDPMModel"), backbone_fn=looking, rngs=rngs())
+
+
+@cache
+def ddim() -> DDIMModel:
+    return DDIMModel(of("DDIMModel", ddim_steps=3), backbone_fn=looking, rngs=rngs())
+
+
+@cache
+def ldm() -> LDMModel:
+    return LDMModel(of("LDMModel"), backbone_fn=looking, rngs=rngs())
+
+
+@cache
+def dit() -> DiTModel:
+    return DiTModel(of("DiTModel", IMAGE), backbone_fn=looking, rngs=rngs())
+
+
+@cache
+def transformer() -> DiTModel:
+    return DiTModel(of("DiTModel", IMAGE), backbone_fn=around_dit, rngs=rngs())
+
+
+@cache
+def learned() -> DiTModel:
+    return DiTModel(of("DiTModel", IMAGE, learn_sigma=True), backbone_fn=looking, rngs=rngs())
+
+
+@cache
+def free() -> GuidedDiffusionModel:
+    return GuidedDiffusionModel(of("x"), looking, rngs=rngs(), guidance_method="classifier_free", guidance_scale=2.0)
+
+
+@cache
+def by_step() -> GuidedDiffusionModel:
+    return GuidedDiffusionModel(
+        of("x"), looking, rngs=rngs(), guidance_method="classifier_free", guidance_scale=linear_guidance_schedule
+    )
+
+
+@cache
+def towards() -> GuidedDiffusionModel:
+    return GuidedDiffusionModel(
+        of("x"), looking, rngs=rngs(), guidance_method="classifier", guidance_scale=2.0, classifier=Looked()
+    )
 
 
 def weaker() -> NetworkDenoiser[Any, Any]:
@@ -139,47 +180,47 @@ def weaker() -> NetworkDenoiser[Any, Any]:
 
 
 def guided(guidance: Guidance[Array], model: DiTModel | None = None) -> object:
-    return (model or DIT).generate(2, rngs=rngs(), num_steps=3, y=Y, guidance=guidance)
+    return (model or dit()).generate(2, rngs=rngs(), num_steps=3, y=Y, guidance=guidance)
 
 
 WALKED: Final = {8, 5, 2}
 """Three of nine steps, by ``grid.trailing``."""
 CALLS: Final[dict[str, tuple[Callable[[], object], set[int]]]] = {
-    "base: call": (lambda: BASE(X, T), HERE),
-    "base: call with one step": (lambda: BASE(X, jnp.asarray(3)), {3}),
-    "base: call in training": (lambda: BASE(X, T, training=True, conditioning=Y), HERE),
-    "base: call of int8": (lambda: BASE(X, T.astype(jnp.int8)), HERE),
-    "base: generate": (lambda: BASE.generate(2, rngs=rngs()), ALL),
-    "ddpm: call": (lambda: DDPM_MODEL(X, T), HERE),
-    "ddpm: sample": (lambda: DDPM_MODEL.sample(2, rngs=rngs()), ALL),
-    "ddpm: sample in fewer steps": (lambda: DDPM_MODEL.sample(2, steps=3, rngs=rngs()), WALKED),
-    "ddpm: sample by DDIM": (lambda: DDPM_MODEL.sample((2, 2), "ddim", 2, rngs=rngs()), {8, 3}),
-    "ddim: sample": (lambda: DDIM_MODEL.ddim_sample(2, 3, rngs=rngs()), WALKED),
-    "ddim: sample with noise": (lambda: DDIM_MODEL.ddim_sample(2, 3, 1.0, rngs=rngs(), conditioning=Y), WALKED),
-    "ddim: generate": (lambda: DDIM_MODEL.generate(2, rngs=rngs()), WALKED),
-    "ddim: reverse": (lambda: DDIM_MODEL.ddim_reverse(X, 3), WALKED),
-    "ldm: call": (lambda: LDM(X, T), HERE),
-    "ldm: sample": (lambda: LDM.sample(2, rngs=rngs()), ALL),
-    "ldm: trajectory": (lambda: LDM.sample(2, rngs=rngs(), return_trajectory=True), ALL),
-    "dit: call": (lambda: DIT(IMAGES, T, Y, deterministic=True, cfg_scale=2.0), HERE),
-    "dit: call in training": (lambda: DIT(IMAGES, T, Y), HERE),
-    "dit: generate": (lambda: DIT.generate(2, rngs=rngs(), num_steps=3, y=Y, cfg_scale=2.0), WALKED),
-    "dit: learned variance": (lambda: LEARNED.generate(2, rngs=rngs(), num_steps=3), WALKED),
+    "base: call": (lambda: base()(X, T), HERE),
+    "base: call with one step": (lambda: base()(X, jnp.asarray(3)), {3}),
+    "base: call in training": (lambda: base()(X, T, training=True, conditioning=Y), HERE),
+    "base: call of int8": (lambda: base()(X, T.astype(jnp.int8)), HERE),
+    "base: generate": (lambda: base().generate(2, rngs=rngs()), ALL),
+    "ddpm: call": (lambda: ddpm()(X, T), HERE),
+    "ddpm: sample": (lambda: ddpm().sample(2, rngs=rngs()), ALL),
+    "ddpm: sample in fewer steps": (lambda: ddpm().sample(2, steps=3, rngs=rngs()), WALKED),
+    "ddpm: sample by DDIM": (lambda: ddpm().sample((2, 2), "ddim", 2, rngs=rngs()), {8, 3}),
+    "ddim: sample": (lambda: ddim().ddim_sample(2, 3, rngs=rngs()), WALKED),
+    "ddim: sample with noise": (lambda: ddim().ddim_sample(2, 3, 1.0, rngs=rngs(), conditioning=Y), WALKED),
+    "ddim: generate": (lambda: ddim().generate(2, rngs=rngs()), WALKED),
+    "ddim: reverse": (lambda: ddim().ddim_reverse(X, 3), WALKED),
+    "ldm: call": (lambda: ldm()(X, T), HERE),
+    "ldm: sample": (lambda: ldm().sample(2, rngs=rngs()), ALL),
+    "ldm: trajectory": (lambda: ldm().sample(2, rngs=rngs(), return_trajectory=True), ALL),
+    "dit: call": (lambda: dit()(IMAGES, T, Y, deterministic=True, cfg_scale=2.0), HERE),
+    "dit: call in training": (lambda: dit()(IMAGES, T, Y), HERE),
+    "dit: generate": (lambda: dit().generate(2, rngs=rngs(), num_steps=3, y=Y, cfg_scale=2.0), WALKED),
+    "dit: learned variance": (lambda: learned().generate(2, rngs=rngs(), num_steps=3), WALKED),
     "dit: loss of a learned variance": (
-        lambda: LEARNED.loss_fn({"x": IMAGES}, LEARNED.outputs(IMAGES, T, Y)),
+        lambda: learned().loss_fn({"x": IMAGES}, learned().outputs(IMAGES, T, Y)),
         HERE,
     ),
-    "classifier-free": (lambda: FREE.generate(2, conditioning=Y, rngs=rngs()), ALL),
-    "classifier-free by the step": (lambda: BY_STEP.generate(2, conditioning=Y, rngs=rngs()), ALL),
-    "classifier-free: call": (lambda: ClassifierFreeGuidance(2.0)(FREE, X, T, Y), HERE),
-    "classifier": (lambda: TOWARDS.generate(2, conditioning=Y, rngs=rngs()), ALL),
-    "classifier: call": (lambda: ClassifierGuidance(Looked(), 2.0)(BASE, X, T, class_label=1), HERE),
+    "classifier-free": (lambda: free().generate(2, conditioning=Y, rngs=rngs()), ALL),
+    "classifier-free by the step": (lambda: by_step().generate(2, conditioning=Y, rngs=rngs()), ALL),
+    "classifier-free: call": (lambda: ClassifierFreeGuidance(2.0)(free(), X, T, Y), HERE),
+    "classifier": (lambda: towards().generate(2, conditioning=Y, rngs=rngs()), ALL),
+    "classifier: call": (lambda: ClassifierGuidance(Looked(), 2.0)(base(), X, T, class_label=1), HERE),
     "autoguidance": (lambda: guided(Autoguidance(2.0, weaker())), WALKED),
     "CFG++": (lambda: guided(ClassifierFree(CFGPlusPlus(0.5), jnp.asarray(2))), WALKED),
     "an interval": (lambda: guided(ClassifierFree(Interval(2.0, 0.01, 1.0), jnp.asarray(2))), WALKED),
     "a loss": (lambda: guided(Loss(lambda x: jnp.sum(x**2, axis=(1, 2, 3)))), WALKED),
-    "perturbed attention": (lambda: guided(PerturbedAttention(("within.blocks.0",)), TRANSFORMER), WALKED),
-    "skipped layers": (lambda: guided(SkipLayers(("within.blocks.0",)), TRANSFORMER), WALKED),
+    "perturbed attention": (lambda: guided(PerturbedAttention(("within.blocks.0",)), transformer()), WALKED),
+    "skipped layers": (lambda: guided(SkipLayers(("within.blocks.0",)), transformer()), WALKED),
 }
 
 
@@ -191,15 +232,16 @@ def test_models(name: str) -> None:
 
 def test_models_in_jit() -> None:
     call, sampled = nnx.jit(lambda m, t: m(X, t)["predicted_noise"]), nnx.jit(lambda m: m.ddim_sample(2, 3))
-    assert seen_by(lambda: call(BASE, T)) == HERE
-    assert seen_by(lambda: sampled(DDIM_MODEL)) == WALKED
+    assert seen_by(lambda: call(base(), T)) == HERE
+    assert seen_by(lambda: sampled(ddim())) == WALKED
 
 
 def test_models_in_64_bits() -> None:
+    model, walked = base(), ddim()  # made in 32 bits
     with jax.enable_x64(True):
         assert jnp.asarray([4, 1]).dtype == jnp.int64
-        assert seen_by(lambda: BASE(X, jnp.asarray([4, 1]))) == HERE
-        assert seen_by(lambda: DDIM_MODEL.ddim_sample(2, 4, rngs=rngs())) == {8, 6, 3, 1}
+        assert seen_by(lambda: model(X, jnp.asarray([4, 1]))) == HERE
+        assert seen_by(lambda: walked.ddim_sample(2, 4, rngs=rngs())) == {8, 6, 3, 1}
 
 
 SCHEDULE = Discrete(betas.linear(CHAIN))
