@@ -63,6 +63,7 @@ def test_what_no_network_has_is_refused(pipeline: Path) -> None:
         load_pipeline(pipeline)
 
 
+@pytest.mark.slow
 def test_other_weights_are_no_substitute(pipeline: Path) -> None:
     """Files without EMA are of another network, not the same one rounded."""
     (pipeline / "transformer" / HALF).rename(pipeline / "transformer" / f"{STEM}.non_ema.safetensors")

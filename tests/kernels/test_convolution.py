@@ -28,6 +28,7 @@ Conv = Callable[[Array, Array], Array]
 each = pytest.mark.parametrize(("operation", "name"), EACH)
 
 
+@pytest.mark.slow
 @each
 @settings(max_examples=6, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))

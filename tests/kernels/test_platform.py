@@ -35,6 +35,7 @@ def test_pallas_interpreted() -> None:
     np.testing.assert_array_equal(jax.jit(partial(doubled, target="interpret"))(x), 2 * x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "machine", "call"), [("gpu", "cuda", "triton"), ("tpu", "tpu", "tpu_custom_call")])
 def test_pallas_lowered_for_a_device_that_is_not_there(target: Target, machine: Platform, call: str) -> None:
     (name,) = lowered(partial(doubled, target=target), shaped((16, 128), jnp.float32), platform=machine)

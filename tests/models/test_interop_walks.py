@@ -150,6 +150,7 @@ def test_what_is_absent_is_as_diffusers_saves_it(kind: str) -> None:
         np.testing.assert_array_equal(absent.grid(steps), saved.grid(steps))
 
 
+@pytest.mark.slow
 def test_bounds_of_the_data_are_those_that_were_compared() -> None:
     """``bounded`` in float32 agrees with the float64 arithmetic of the comparison."""
     for option in ("held", "clip_sample=True clip_sample_range=0.7"):

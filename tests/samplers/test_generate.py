@@ -20,6 +20,7 @@ PLAIN = NetworkDenoiser(network, V(), jnp.asarray(-0.3))
 DENOISER = Clipped(PLAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [DDIM(), DDPM()], ids=repr)
 @pytest.mark.parametrize("raw", [False, True])
 def test_it_is_the_tableau_its_prior_and_a_walk(sampler: Sampler, raw: bool) -> None:
@@ -41,6 +42,7 @@ def test_clip_bounds_every_prediction() -> None:
         generate(PLAIN, *arguments, clip=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_sample_with_its_own_key_does_not_depend_on_its_batch(raw: bool) -> None:
     keys = jax.random.split((jax.random.PRNGKey if raw else jax.random.key)(1), 4)

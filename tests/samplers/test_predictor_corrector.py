@@ -54,6 +54,7 @@ def test_without_corrections_it_is_the_table() -> None:
     np.testing.assert_allclose(got, sample(denoiser(), table, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_are_independent_of_their_batch() -> None:
     table, keys = DDPM().tableau(EDM(), falling(20.0, 0.01, 4)), jax.random.split(jax.random.key(2), 8)
     x = prior(table, (8, 2), jax.random.key(0))

@@ -80,6 +80,7 @@ def test_a_sample_does_not_know_its_batch(name: str) -> None:
         np.testing.assert_allclose(part, whole[:size], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_key_gives_each_place_its_own() -> None:
     plan, denoise = table("ddim eta 1"), Shrink(jnp.asarray(0.7))
     x = jnp.ones((8, 4))
@@ -145,6 +146,7 @@ def test_memory_is_flat_in_the_steps(sampler: Sampler) -> None:
     assert many - few < 1000 * 200  # a row of coefficients each, and no state
 
 
+@pytest.mark.slow
 def test_the_states_after_chosen_rows() -> None:
     plan, denoise = table("unipc-2 bh2"), Shrink(jnp.asarray(0.7))
     x = prior(plan, (3, 4), jax.random.key(0))

@@ -134,6 +134,7 @@ def test_what_does_not_fit_is_refused_before_it_is_made_unless_told_to_try(
     assert " parameters; at least " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(parse_config(TOY, ["batch_size=1024"]))
     state = dataclasses.replace(trainer.memory, activations=0).least

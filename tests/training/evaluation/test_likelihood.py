@@ -30,6 +30,7 @@ def test_the_entropy() -> None:
     assert (exact.real, exact.settings["divergence"]) == (3, "exact")
 
 
+@pytest.mark.slow
 def test_the_bound_of_dequantized_levels() -> None:
     """Noise of width w adds w^2 / 12 to every squared distance, and each bin its -log w."""
     x = np.repeat(np.array([[-1.0], [0.0], [0.5], [1.0]], np.float32), 100, axis=0)

@@ -58,6 +58,7 @@ def test_a_network_comes_back_whole_from_its_file_alone(run: tuple[Trainer, Trai
     )
 
 
+@pytest.mark.slow
 def test_names_and_values_are_those_of_the_network(run: tuple[Trainer, Trained], exported: Path) -> None:
     stored = load_file(exported)
     flat = {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(run[1].parameters)}
