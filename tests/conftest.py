@@ -66,6 +66,14 @@ def compiles_float16() -> bool:
     return True
 
 
+LONGEST = ("checkpoints/test_kill.py", "sharding/test_distributed.py", "docs/test_examples.py")
+"""Files of a few tests of minutes: they begin first, lest at the end one process works at them and the others wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests of float16, by their names or the marker, where there is none."""
     named = re.search(r"(?<!b)float16", item.nodeid) or item.get_closest_marker("float16")
