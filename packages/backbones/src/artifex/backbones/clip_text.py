@@ -176,7 +176,7 @@ class CLIPText(nnx.Module):
         check_ids(ids, mask, config.vocab_size, config.max_length)
         check_whole("skip", skip, 0, config.depth)
         keys = None if mask is None else (mask != 0)[:, None, None]
-        x = (self.tokens[...][ids] + self.positions[...][: ids.shape[1]]).astype(config.dtype)
+        x = self.tokens[...][ids].astype(config.dtype) + self.positions[...][: ids.shape[1]].astype(config.dtype)
         hidden = x
         for layer, module in enumerate(self.layers, 1):
             x = module(x, keys)

@@ -126,11 +126,11 @@ def position_buckets(n: int, buckets: int, max_distance: int) -> Int[np.ndarray,
 
 
 def relative_bias(table: Float[Array, "buckets h"], n: int, max_distance: int) -> Bias:
-    """What is added to the scores of ``n`` tokens: the entry of ``table`` for the bucket of each relative position."""
+    """The bias of the scores of ``n`` tokens: the entry of ``table`` for the bucket of each relative position."""
     wide = accumulation_dtype(table.dtype)
     by_offset = table[position_buckets(n, table.shape[0], max_distance)].astype(wide)
-    place = jnp.arange(n)
-    return jnp.transpose(by_offset[place[None] - place[:, None] + n - 1], (2, 0, 1))[None]
+    tokens = jnp.arange(n)
+    return jnp.transpose(by_offset[tokens[None] - tokens[:, None] + n - 1], (2, 0, 1))[None]
 
 
 class RMSNorm(nnx.Module):

@@ -132,7 +132,7 @@ def open_folder(
 
 
 def matches(key: str, patterns: Sequence[str]) -> bool:
-    """Whether ``key`` fits one of ``patterns`` of ``fnmatch``."""
+    """True if ``key`` fits one of ``patterns`` of ``fnmatch``."""
     return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 

@@ -168,7 +168,7 @@ def save_diffusers(model: Model, path: str | Path, *, shard_bytes: int = SHARD_B
 
 
 def _is_network(folder: Path, library: str, class_name: str) -> bool:
-    """Whether a component is one that ``load_pipeline`` reads."""
+    """True for a component that ``load_pipeline`` reads."""
     if library == "transformers":
         return class_name in {conversion.class_name for conversion in TEXT_ENCODERS}
     return library == "diffusers" and (class_name in BY_NAME or (folder / "config.json").is_file())
