@@ -25,7 +25,7 @@ from artifex.pipelines.walk import Start, Walk
 from artifex.samplers import Tableau
 from artifex.schedules.arrays import HostArray
 
-Latents = Float[Array, "b h w c"]
+Latents = Float[Array, "b *z"]
 Pixels = Float[Array, "b height width c"]
 DEFAULT_SIDE: Final = 64
 """Side of the latents of a network that has no ``sample_size``."""

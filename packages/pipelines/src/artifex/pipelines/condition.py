@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from artifex.backbones import TextCondition
 from artifex.backbones.functional import FunctionalModule, State
 
-X = Float[Array, "b h w c"]
+X = Float[Array, "b *d"]
 Time = Float[Array, " b"] | Int[Array, " b"]
 
 

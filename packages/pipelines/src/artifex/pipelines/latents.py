@@ -1,22 +1,23 @@
 """The space of a walk: latents as a diffusion model has them, shifted and scaled, or pixels."""
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from artifex.backbones import AutoencoderKL
-from artifex.backbones.functional import functional
 from artifex.kernels import linear_step
 from artifex.kernels.ranges import check_whole
 from artifex.pipelines.program import Program
 
 Pixels = Float[Array, "b height width c"]
-Latents = Float[Array, "b h w z"]
+Latents = Float[Array, "b *z"]
 OVERLAP: Final = 4
 """Tiles overlap by a fourth of their size."""
 
 
+@runtime_checkable
 class Space(Protocol):
     """The space in which a pipeline walks."""
 
@@ -88,13 +89,13 @@ class LatentSpace:
 
     def __init__(self, autoencoder: AutoencoderKL) -> None:
         self.config = config = autoencoder.config
-        self.network, self.parameters = functional(autoencoder)
+        self._graph, self.parameters = nnx.split(autoencoder)
         mean = config.latents_mean or (config.shift_factor,) * config.latent_channels
         std = config.latents_std or (1.0,) * config.latent_channels
         self._shift = jnp.asarray(mean, jnp.float32)
         self._scale = config.scaling_factor / jnp.asarray(std, jnp.float32)
-        self._encode = Program(self._encoded, static=("tile", "raw"))
-        self._decode = Program(self._decoded, static=("tile",))
+        self._encode = Program(self._encoded)
+        self._decode = Program(self._decoded)
 
     @property
     def factor(self) -> int:
@@ -123,7 +124,7 @@ class LatentSpace:
         return out
 
     def _encoded(self, parameters: Any, x: Pixels, keys: Array | None, *, tile: int | None, raw: bool) -> Latents:  # noqa: ANN401
-        network: Any = self.network.module(parameters)
+        network = nnx.merge(self._graph, parameters, copy=True)
         if tile is not None and max(x.shape[1:3]) > tile:
             mean, logvar = network.encode_tiled(x, tile=tile, overlap=tile // OVERLAP)
         else:
@@ -133,7 +134,7 @@ class LatentSpace:
         return scaled
 
     def _decoded(self, parameters: Any, latents: Latents, *, tile: int | None) -> Pixels:  # noqa: ANN401
-        network: Any = self.network.module(parameters)
+        network = nnx.merge(self._graph, parameters, copy=True)
         z = latents / self._scale + self._shift
         if tile is None or max(z.shape[1:3]) * self.factor <= tile:
             out: Array = network.decode(z)

@@ -131,6 +131,11 @@ def load_pipeline(
             fit each other.
     """
     folder = local_folder(path, variant)
+    if (folder / "config.yaml").is_file():
+        raise CheckpointError(
+            f"{folder} is a run of artifex train, expected a folder of diffusers: artifex sample draws from it, and "
+            "ClassConditional or Unconditional make a pipeline of its network"
+        )
     index = read_json(folder / "model_index.json")
     kind = index.get("_class_name")
     if not isinstance(kind, str) or kind not in FAMILIES:

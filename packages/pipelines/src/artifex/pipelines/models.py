@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any, Final
 
+from flax import nnx
 from jaxtyping import Array, Key
 
-from artifex.backbones.functional import functional
 from artifex.generative_models.interop import Scheduler
 from artifex.generative_models.models.diffusion import DiffusionModel, LDMModel
 from artifex.pipelines.latents import Latents, Pixels, PixelSpace, Space, drawn
@@ -26,9 +26,8 @@ class ModelSpace:
         self.channels = model.latent_shape[-1]
         self._shape, self._size = model.latent_shape, model.config.input_dim
         self._scale = model.parameters.scale_factor
-        module: Any = model.autoencoder
-        self.network, self.parameters = functional(module)
-        self._encode, self._decode = Program(self._encoded, static=("raw",)), Program(self._decoded)
+        self._graph, self.parameters = nnx.split(model.autoencoder)
+        self._encode, self._decode = Program(self._encoded), Program(self._decoded)
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
         """See ``Space``; the size must be that of the model's data."""
@@ -49,18 +48,18 @@ class ModelSpace:
         return out
 
     def _encoded(self, parameters: Any, x: Pixels, keys: Array | None, *, raw: bool) -> Latents:  # noqa: ANN401
-        network: Any = self.network.module(parameters)
+        network = nnx.merge(self._graph, parameters, copy=True)
         mean, logvar = network.encode(x)
         z = drawn(mean, logvar, keys)
         return z if raw else z * self._scale
 
     def _decoded(self, parameters: Any, latents: Latents) -> Pixels:  # noqa: ANN401
-        network: Any = self.network.module(parameters)
+        network = nnx.merge(self._graph, parameters, copy=True)
         out: Array = network.decode(latents / self._scale)
         return out
 
 
-def from_model(model: DiffusionModel) -> Unconditional | ClassConditional:
+def from_model(model: DiffusionModel[Any]) -> Unconditional | ClassConditional:
     """A trained model of images as a pipeline, with its own schedule, prediction and default sampler.
 
     Args:

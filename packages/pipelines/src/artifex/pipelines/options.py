@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
+import numpy as np
 from jaxtyping import Array, Float
 
 from artifex.guidance import Guidance
@@ -43,7 +44,8 @@ class Options(TypedDict, total=False):
         strength: fraction of the steps that are walked from ``image``, in (0, 1].
         begin: fraction of the noise at which the walk begins, 0 for pure noise; then ``latents`` are needed.
         end: fraction of the noise at which it ends, 1 for clean pictures.
-        latents: the state in which the walk begins, ``(pictures, height, width, channels)`` at the size of latents.
+        latents: the state in which the walk begins, ``(pictures, height, width, channels)`` of the
+            latents.
         image_guidance: scale of the guidance towards ``image``, for networks that edit pictures.
         original_size: height and width that the pictures had before they were resized, as a condition of Stable
             Diffusion XL; ``size`` if absent.
@@ -74,7 +76,7 @@ class Options(TypedDict, total=False):
     strength: float | None
     begin: float
     end: float
-    latents: Float[Array, "b h w c"] | None
+    latents: Float[Array | np.ndarray, "b *z"] | None
     image_guidance: float
     original_size: tuple[int, int] | None
     crop: tuple[int, int]
@@ -107,7 +109,7 @@ class Settings:
     strength: float | None = None
     begin: float = 0.0
     end: float = 1.0
-    latents: Float[Array, "b h w c"] | None = None
+    latents: Float[Array | np.ndarray, "b *z"] | None = None
     image_guidance: float = 1.5
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] = (0, 0)

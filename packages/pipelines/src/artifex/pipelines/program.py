@@ -1,6 +1,6 @@
 """Functions that are compiled once for each shape, also ahead of their first call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -22,11 +22,10 @@ class Program(Generic[Out]):
 
     Args:
         function: pure, of pytrees by position and of hashable values by name.
-        static: the names of those values.
     """
 
-    def __init__(self, function: Callable[..., Out], static: Sequence[str] = ()) -> None:
-        self._function = jax.jit(function, static_argnames=tuple(static))
+    def __init__(self, function: Callable[..., Out]) -> None:
+        self._function = function
         self._compiled: dict[object, _Compiled] = {}
 
     @property
@@ -39,13 +38,17 @@ class Program(Generic[Out]):
         leaves, structure = jax.tree.flatten(arguments)
         key = structure, tuple(map(_shape, leaves)), tuple(sorted(static.items()))
         if key not in self._compiled:
-            lowered = self._function.lower(*arguments, **static)
+
+            def flat(leaves: list[Any]) -> Out:
+                return self._function(*jax.tree.unflatten(structure, leaves), **static)
+
+            lowered = jax.jit(flat).lower(leaves)
             self._compiled[key] = _Compiled(lowered.compile(), lowered.out_info)
         program = self._compiled[key]
         if _ONLY.get():
             zeros: Out = jax.tree.map(lambda info: jnp.zeros(info.shape, info.dtype), program.out)
             return zeros
-        out: Out = program.run(*arguments)
+        out: Out = program.run(leaves)
         return out
 
 

@@ -66,7 +66,7 @@ class ClipEncoder:
             )
         self.tokenizer, self.config, self.component = tokenizer, config, component
         self.network, self.parameters = functional(network)
-        self._program = Program(self._run, static=("skip", "norm"))
+        self._program = Program(self._run)
 
     def windows(self, text: str, *, long: bool = False, weighted: bool = False) -> Windows:
         """Tokenize a text into one window, or as many as it takes if ``long``."""

@@ -17,7 +17,7 @@ from artifex.samplers import SAMPLERS, Inpainted, Sampler, Tableau, sample, samp
 from artifex.schedules import Denoiser, Discrete, NetworkDenoiser, ScaledTime
 from artifex.schedules.arrays import HostArray, record
 
-Latents = Float[Array, "b h w c"]
+Latents = Float[Array, "b *z"]
 Grid = Callable[[int], HostArray]
 Progress = Callable[[int], None]
 """A function of the number of rows that are done."""
@@ -54,7 +54,7 @@ class Walk:
         module, self.parameters = functional(network)
         self.network, self.scheduler = ConditionedNetwork(module), scheduler
         self._listener: Progress | None = None
-        self._program = Program(self._run, static=("shape", "watched"))
+        self._program = Program(self._run)
 
     def plan(
         self,
@@ -113,7 +113,7 @@ class Walk:
         seeds: Sequence[int],
         shape: tuple[int, ...],
         progress: Progress | None = None,
-    ) -> Float[Array, "b h w c"]:
+    ) -> Latents:
         """Walk the latents of ``len(seeds)`` pictures, each from its own seed alone."""
         self._listener = progress
         keys = jax.vmap(jax.random.key)(jnp.asarray(np.asarray(seeds, np.uint32)))
