@@ -24,20 +24,17 @@ if version("jaxlib").startswith("0.10."):
 os.environ["XLA_FLAGS"] = " ".join([*QUICKLY, os.environ.get("XLA_FLAGS", "")]).strip()
 
 
-MEMORY = 1e9
-"""Bytes of a process above which compiled programs are dropped between modules; else they add up to gigabytes."""
-
-
 def resident() -> float:
     """Bytes of memory that this process takes; 0 where there is no /proc."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else 0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def bounded_memory() -> Iterator[None]:
-    yield
-    if resident() > MEMORY:
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Drop compiled programs above 1 GB between files and above 1.4 GB between tests: else they add up to gigabytes."""
+    file_ends = nextitem is None or nextitem.path != item.path
+    if resident() > (1e9 if file_ends else 1.4e9):
         jax.clear_caches()  # type: ignore[no-untyped-call]
         gc.collect()
         # glibc keeps most of what was freed until it is trimmed; other libraries have no such function.
