@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any, Final
 
 LARGE_PAGES: Final[Mapping[str, str]] = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
-"""As the command ``artifex`` has it for itself, see `artifex.training.__main__`, so what the shell sets stays; for both
+"""As the command ``artifex`` has it for itself, see `artifex.command.__main__`, so what the shell sets stays; for both
 sides of a race."""
 LARGER_LOOPS: Final[Mapping[str, str]] = {"XLA_FLAGS": "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"}
 """As the command has it for itself too; for our side."""

@@ -11,6 +11,7 @@ from jaxtyping import Array
 from PIL import Image
 from rich.console import Console
 
+from artifex.command.app import main
 from artifex.kernels import ImplementationName, UnsupportedKernelError
 from artifex.kernels.cases import AdalnCase
 from artifex.training.bench import machine
@@ -21,7 +22,6 @@ from artifex.training.bench.race import Times, race, repeated, rounds_within
 from artifex.training.bench.report import Report, duration, table, write
 from artifex.training.bench.run import run
 from artifex.training.bench.workloads import Kernel, gradient, workload, workloads
-from artifex.training.cli import main
 from artifex.training.cli.bench import run_kernels
 
 CASE = AdalnCase("tiny", tokens=3, channels=4, batch=5, few=2)

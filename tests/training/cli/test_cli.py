@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import artifex.training
-from artifex.training.cli import demo, main
+from artifex.command.app import main
+from artifex.training.cli import demo
 from tests.training.helpers.tiny import demo_config, demo_trainer
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +29,7 @@ RESULTS = {
 RUN = """
 import sys
 import artifex.training.cli.demo as demo
-from artifex.training.cli import main
+from artifex.command.app import main
 from tests.training.helpers.tiny import demo_config, demo_trainer
 
 class Telling(demo.Bar):
@@ -113,7 +114,7 @@ def test_a_folder_that_refuses_writing_is_named_and_nothing_is_left(
     def refuse(**kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("artifex.training.cli.folder.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("artifex.command.folder.tempfile.TemporaryFile", refuse)
     assert main(["demo", "--out", "new/deep"]) == 2
     says = "artifex: --out must be a folder that can be written to, got new/deep: permission denied\n"
     assert capsys.readouterr().err == says
@@ -189,7 +190,7 @@ def test_ctrl_c_keeps_a_whole_checkpoint_that_resumes_to_the_same_bits(
 @pytest.mark.slow
 def test_help_and_version_do_not_wait_for_jax() -> None:
     code = (
-        "import sys; from artifex.training.cli import main; "
+        "import sys; from artifex.command.app import main; "
         "codes = [main(a) for a in ([], ['--help'], ['demo', '--help'], ['--version'])]; "
         "slow = {'jax', 'numpy', 'flax', 'matplotlib', 'sklearn', 'orbax'} & sys.modules.keys(); "
         "sys.exit(f'{codes} {slow}' if any(codes) or slow else 0)"

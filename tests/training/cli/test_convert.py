@@ -6,7 +6,8 @@ from safetensors.numpy import load_file
 
 from artifex.backbones import UNet
 from artifex.backbones.interop import load_diffusers
-from artifex.training.cli import convert, main
+from artifex.command.app import main
+from artifex.training.cli import convert
 
 pytestmark = pytest.mark.slow
 

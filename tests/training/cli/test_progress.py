@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from artifex.command.app import main
 from artifex.training import Report, Trainer
-from artifex.training.cli import main, progress
+from artifex.training.cli import progress
 from artifex.training.cli.progress import Bar
 
 RUN = """

@@ -4,8 +4,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from artifex.command.app import main
 from artifex.training import Checkpointer, parse_config, read_config
-from artifex.training.cli import main
 from tests.training.cli.test_cli import tree
 
 TOY = """data: {kind: toy, size: 64}

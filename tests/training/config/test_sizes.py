@@ -9,8 +9,8 @@ import jax
 import pytest
 from flax import nnx
 
+from artifex.command.app import main
 from artifex.training import BackboneConfig, ConfigError, Trainer, parse_config
-from artifex.training.cli import main
 from artifex.training.config.backbones import KINDS
 from artifex.training.config.sizes import patch_of, sized_fields
 from artifex.training.run import memory

@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 from PIL import Image
 
+from artifex.command.app import main
 from artifex.training import Trainer
-from artifex.training.cli import main, train
+from artifex.training.cli import train
 from tests.training.helpers.tiny import Tiny
 
 RUN = """data: {kind: folder, path: images}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifex.training.cli import main
+from artifex.command.app import main
 from artifex.training.data import Augmentation, Dataset, Digits, open_dataset, toy_points
 from artifex.training.evaluation.examples import examples
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artifex.training.cli import main
+from artifex.command.app import main
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from artifex.command.app import main
 from artifex.guidance import ClassifierFree
 from artifex.samplers import SAMPLERS, prior, sample
 from artifex.schedules import grid
 from artifex.training import PreviewConfig, RunConfig, Toy, Trainer
-from artifex.training.cli import main
 from artifex.training.config.yaml import parse_config
 from artifex.training.data import Arrays, open_dataset
 from artifex.training.evaluation import Features, fid

@@ -23,8 +23,9 @@ import jax
 import numpy as np
 
 import artifex.training.config.network_plan  # noqa: F401  otherwise each run imports it again
+from artifex.command.app import main
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli import main, train
+from artifex.training.cli import train
 from artifex.training.cli.progress import Bar
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.report import Report

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tensorboardX.proto.event_pb2 import Event
 
+from artifex.command.app import main
 from artifex.schedules import NetworkDenoiser
 from artifex.training import Report, RunConfig, Trainer
-from artifex.training.cli import main
 from artifex.training.config.optimizer import learning_rate
 from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.yaml import parse_config

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from artifex.command.app import main
 from artifex.training import BackboneConfig, RunConfig, Trainer, read_config
-from artifex.training.cli import main
 from artifex.training.data import Arrays, Digits, ImageFolder
 from artifex.training.run.labeled_plots import labeled_picture
 from tests.training.data.test_walk import images

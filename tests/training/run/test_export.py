@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from artifex.backbones import MLP
+from artifex.command.app import main
 from artifex.training import RunConfig, Trained, Trainer
 from artifex.training.checkpoints.manifest import versions
-from artifex.training.cli import main
 from artifex.training.errors import CheckpointError
 from artifex.training.run.export import export_network, load_exported
 from tests.training.helpers.tiny import same

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from artifex.command.app import main
 from artifex.generative_models.models import diffusion
 from artifex.generative_models.models.diffusion import (
     DDPMModel,
@@ -23,7 +24,6 @@ from artifex.generative_models.models.diffusion import (
 )
 from artifex.generative_models.models.diffusion.networks import network
 from artifex.training import ConfigError, Dataset, SamplingConfig, Trainer, parse_config
-from artifex.training.cli import main
 from artifex.training.config.models import CLASSES
 from artifex.training.evaluation.run import Run
 from artifex.training.run.export import export_network, load_exported

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from artifex.command.app import main
 from artifex.training import Trainer, export_network, load_exported, parse_config, read_config
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli import main
 from artifex.training.data import Arrays, ImageFolder
 from artifex.training.run.folder import RunFolder
 from tests.training.cli.test_cli import tree

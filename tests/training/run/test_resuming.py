@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from artifex.command.app import main
 from artifex.training import Every, Trainer, TrainState, parse_config, read_config
-from artifex.training.cli import main
 from artifex.training.config.optimizer import Name, OptimizerConfig, make_optimizer
 from artifex.training.run.resuming import changes, check_changes
 from tests.training.cli.test_cli import tree

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
+from artifex.command.app import main
 from artifex.training import (
     Batch,
     Batches,
@@ -23,7 +24,6 @@ from artifex.training import (
     train,
 )
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli import main
 from artifex.training.data.source import ArraySource, UnreadableError
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.plots import denoising_figure, loss_figure, rendered, samples_figure, samples_picture

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from artifex.command.app import main
 from artifex.training import RunConfig, Trainer
-from artifex.training.cli import main
 from artifex.training.run.folder import RunFolder
 from artifex.training.sharding.distributed import LOST, exit_together, on_host, start
 
@@ -37,7 +37,7 @@ import itertools, os, signal, sys
 import jax
 from artifex.training import Trainer
 from artifex.training.run import loop
-from artifex.training.cli import main
+from artifex.command.app import main
 
 original, calls, fit = loop.global_batch, itertools.count(), Trainer.fit
 

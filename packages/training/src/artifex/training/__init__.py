@@ -1,4 +1,4 @@
-"""Train, sample and evaluate diffusion models in JAX; the command artifex.
+"""Train, sample and evaluate diffusion models in JAX.
 
 The names are imported at their first use, so that ``artifex --help`` starts without JAX.
 """

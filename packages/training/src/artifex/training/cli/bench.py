@@ -5,13 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from artifex.command import CommandError
+from artifex.command.folder import check_results, make_writable
 from artifex.training.bench.kernels import KERNELS
 from artifex.training.bench.machine import device_name, folder_name
 from artifex.training.bench.measure import WrongResultError
 from artifex.training.bench.report import FILES, table, write
 from artifex.training.bench.run import run
-from artifex.training.cli.folder import check_results, make_writable
-from artifex.training.cli.values import CommandError
 
 
 def run_kernels(out: Path, minutes: float, only: Sequence[str]) -> None:

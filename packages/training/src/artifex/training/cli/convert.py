@@ -16,7 +16,8 @@ from artifex.backbones.interop import (
     save_diffusers,
     save_original,
 )
-from artifex.training.cli.values import CommandError, message_of
+from artifex.command import CommandError, as_command_error, message_of
+from artifex.training import errors
 from artifex.training.run.export import Dtype, export_network
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.trainer import Trainer
@@ -32,6 +33,7 @@ CONFIGS: Final[Mapping[str, DiTConfig | UNetConfig]] = {
 DTYPES: Final[Mapping[str, Dtype]] = {name: name for name in get_args(Dtype)}
 
 
+@as_command_error(errors.CheckpointError)
 def run(source: Path, target: Path, config: str | None, dtype: str | None) -> None:
     """Read ``source`` and write ``target``.
 

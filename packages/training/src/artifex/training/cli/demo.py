@@ -13,16 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Key
 
+from artifex.command import CommandError, as_command_error
+from artifex.command.folder import check_results, make_writable
 from artifex.guidance import ClassifierFree
 from artifex.samplers import DDIM, prior, sample_trajectory
 from artifex.schedules import Clipped, grid
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
-from artifex.training.cli.values import CommandError
 from artifex.training.config.run import RunConfig, TrainingConfig
 from artifex.training.config.yaml import ConfigError, validated
 from artifex.training.data import Digits, Images, LabeledImages, Labels, digits
+from artifex.training.errors import CheckpointError
 from artifex.training.evaluation.memorization import memorization
 from artifex.training.evaluation.recognition import recognize, spread_ratio
 from artifex.training.files import replacing
@@ -52,6 +53,7 @@ FILES: Final = ("samples.png", "samples.npz", "denoising.png", "loss.png", "metr
 Frames = Float32[np.ndarray, "frames h w c"]
 
 
+@as_command_error(CheckpointError)
 def run(out: Path, seed: int | None, steps: int | None, resume: bool) -> None:
     """Train, draw and measure in ``out``.
 

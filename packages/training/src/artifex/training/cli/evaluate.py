@@ -11,11 +11,12 @@ from typing import Final, cast, get_args
 
 import numpy as np
 
+from artifex.command import CommandError, as_command_error, message_of
 from artifex.samplers import SAMPLERS
-from artifex.training.cli.values import CommandError, message_of
 from artifex.training.config.sampling import SamplingConfig
 from artifex.training.config.yaml import read_config
 from artifex.training.data import Arrays, DataConfig, Dataset, Digits, ImageFolder, Toy, ToyName, open_dataset
+from artifex.training.errors import CheckpointError
 from artifex.training.evaluation import Extractor, Metric, Score, classifier, evaluate, inception, raw
 from artifex.training.evaluation.examples import examples, in_memory
 from artifex.training.evaluation.inception_file import WANTED
@@ -30,6 +31,7 @@ DRAWN: Final = 1000
 """Default number of samples of a run."""
 
 
+@as_command_error(CheckpointError)
 def run(
     source: str,
     against: str | None,

@@ -1,15 +1,17 @@
 """``artifex info``: print the default configuration, or that of a run."""
 
+from artifex.command import CommandError, as_command_error
 from artifex.training.checkpoints.checkpointer import Checkpointer
-from artifex.training.cli.values import CommandError
 from artifex.training.config.describe import described
 from artifex.training.config.run import RunConfig
 from artifex.training.config.yaml import ConfigError, dump_config, validated
 from artifex.training.data import Digits
+from artifex.training.errors import CheckpointError
 from artifex.training.files import expanded
 from artifex.training.run.folder import RunFolder
 
 
+@as_command_error(CheckpointError)
 def run(what: str) -> None:
     """Print the default configuration, or the configuration and step of a checkpoint.
 

@@ -8,9 +8,9 @@ from zipfile import ZIP_STORED, ZipFile
 import jax
 import numpy as np
 
+from artifex.command import CommandError, as_command_error, message_of
+from artifex.command.folder import check_results, make_writable
 from artifex.samplers import SAMPLERS
-from artifex.training.cli.folder import check_results, make_writable
-from artifex.training.cli.values import CommandError, message_of
 from artifex.training.config.sampling import PreviewConfig
 from artifex.training.config.yaml import ConfigError
 from artifex.training.data.classes import labels_of
@@ -29,6 +29,7 @@ SHOWN: Final = 100
 """Largest number of images in the picture; of points a hundred times as many."""
 
 
+@as_command_error(CheckpointError)
 def run(
     checkpoint: Path,
     *,

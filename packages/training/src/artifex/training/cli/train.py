@@ -9,12 +9,13 @@ from signal import Signals
 import jax
 import numpy as np
 
-from artifex.training.cli.folder import check_results, make_writable
+from artifex.command import CommandError, as_command_error, message_of
+from artifex.command.folder import check_results, make_writable
 from artifex.training.cli.progress import Bar
-from artifex.training.cli.values import CommandError, message_of
 from artifex.training.config.run import RunConfig
 from artifex.training.config.yaml import ConfigError, read_config
 from artifex.training.data import DataError, UnreadableError, summary
+from artifex.training.errors import CheckpointError
 from artifex.training.run.folder import RunFolder
 from artifex.training.run.report import NonFiniteError
 from artifex.training.run.signals import EXIT_CODES, Stop
@@ -25,6 +26,7 @@ from artifex.training.sharding import distributed
 Hosts = tuple[str, int | None, int | None, int]
 
 
+@as_command_error(CheckpointError)
 def run(
     config: Path | None,
     overrides: Sequence[str],

@@ -1,22 +1,17 @@
 """Options of ``artifex bench``."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from artifex.training.cli.values import MAX_MINUTES, path, whole_number
+from artifex.command.values import path, whole_number
+from artifex.training.cli.limits import MAX_MINUTES
 
 app = typer.Typer(name="bench", help="Benchmark this machine.", no_args_is_help=True)
 
-KERNELS_HELP: Final = (
-    "Check every kernel that runs here, then time it against its reference.\n\n"
-    "Writes kernels.json and kernels.png into a subfolder of DIR named after the device. On a CPU only XLA is "
-    "compared; on a GPU every implementation is, in bfloat16."
-)
 
-
-@app.command("kernels", help=KERNELS_HELP)
+@app.command("kernels")
 def kernels(
     out: Annotated[
         Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; created if missing.")
@@ -31,7 +26,11 @@ def kernels(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KERNEL", help="Only this kernel; repeatable.")] = None,
 ) -> None:
-    """Parse the options; import JAX only then."""
+    """Check every kernel that runs here, then time it against its reference.
+
+    Writes kernels.json and kernels.png into a subfolder of DIR named after the device. On a CPU only XLA is
+    compared; on a GPU every implementation is, in bfloat16.
+    """
     from artifex.training.cli.bench import run_kernels
 
     run_kernels(out, 8 if minutes is None else minutes, only or ())

@@ -1,19 +1,11 @@
 """Options of ``artifex convert``."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from artifex.training.cli.values import path
-
-HELP: Final = (
-    "Convert a network's checkpoint.\n\n"
-    "SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or "
-    "openai/guided-diffusion, which needs --config. DST is a folder in diffusers format or, ending in .safetensors, a "
-    "file with the original names. SRC may also be the folder of a run: its averaged network is written, to a file "
-    "together with its configuration."
-)
+from artifex.command.values import path
 
 
 def convert(
@@ -34,7 +26,13 @@ def convert(
         str | None, typer.Option(metavar="DTYPE", help="float32, float16 or bfloat16. Default is that of SRC.")
     ] = None,
 ) -> None:
-    """Parse the options; import JAX only then."""
+    """Convert a network's checkpoint.
+
+    SRC is a diffusers folder of one network, or a safetensors file with the names of facebookresearch/DiT or
+    openai/guided-diffusion, which needs --config. DST is a folder in diffusers format or, ending in .safetensors, a
+    file with the original names. SRC may also be the folder of a run: its averaged network is written, to a file
+    together with its configuration.
+    """
     from artifex.training.cli.convert import run
 
     run(source, target, config, dtype)

@@ -1,18 +1,11 @@
 """Options of ``artifex demo``."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from artifex.training.cli.values import MAX_SEED, MAX_STEPS, path, whole_number
-
-HELP: Final = (
-    "Train on 1,797 real handwritten digits and draw 100 new ones.\n\n"
-    "Writes samples.png, samples.npz, denoising.png, loss.png, metrics.json, metrics.jsonl, config.yaml and "
-    "checkpoint/ into DIR. It takes a few minutes on two CPU cores and downloads nothing. Ctrl-C saves a checkpoint; "
-    "--resume continues from it and ends in the same bits."
-)
+from artifex.command.values import MAX_SEED, MAX_STEPS, path, whole_number
 
 
 def demo(
@@ -39,7 +32,12 @@ def demo(
         bool, typer.Option("--resume", help="Continue from the last checkpoint of an interrupted run in DIR.")
     ] = False,
 ) -> None:
-    """Parse the options; import JAX only then."""
+    """Train on 1,797 real handwritten digits and draw 100 new ones.
+
+    Writes samples.png, samples.npz, denoising.png, loss.png, metrics.json, metrics.jsonl, config.yaml and
+    checkpoint/ into DIR. It takes a few minutes on two CPU cores and downloads nothing. Ctrl-C saves a checkpoint;
+    --resume continues from it and ends in the same bits.
+    """
     from artifex.training.cli.demo import run
 
     run(out, seed, steps, resume)

@@ -1,19 +1,12 @@
 """Options of ``artifex evaluate``."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from artifex.training.cli.values import MAX_COUNT, MAX_SEED, MAX_STEPS, MAX_WIDTH, number, path, whole_number
-
-HELP: Final = (
-    "Compare generated samples with real ones.\n\n"
-    "SOURCE is the folder of a run, whose network is sampled, an npz or npy file, or a folder of images. Prints FID, "
-    "KID, the Inception score, precision and recall, density and coverage, the sliced Wasserstein distance and the "
-    "MMD, with the features, the numbers of samples, and the sampling settings: for a run 50 steps of DDIM without "
-    "guidance by default."
-)
+from artifex.command.values import MAX_COUNT, MAX_SEED, MAX_STEPS, number, path, whole_number
+from artifex.training.cli.limits import MAX_WIDTH
 
 
 def evaluate(
@@ -94,7 +87,13 @@ def evaluate(
         typer.Option(metavar="FILE", parser=path("--out", "file"), help="Also write the results to a JSON file."),
     ] = None,
 ) -> None:
-    """Parse the options; import JAX only then."""
+    """Compare generated samples with real ones.
+
+    SOURCE is the folder of a run, whose network is sampled, an npz or npy file, or a folder of images. Prints FID,
+    KID, the Inception score, precision and recall, density and coverage, the sliced Wasserstein distance and the
+    MMD, with the features, the numbers of samples, and the sampling settings: for a run 50 steps of DDIM without
+    guidance by default.
+    """
     from artifex.training.cli.evaluate import run
 
     run(

@@ -1,28 +1,13 @@
 """Options of ``artifex sample``."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from artifex.training.cli.values import (
-    MAX_COUNT,
-    MAX_LABEL,
-    MAX_SEED,
-    MAX_STEPS,
-    MAX_WIDTH,
-    CommandError,
-    number,
-    path,
-    whole_number,
-    whole_numbers,
-)
-
-HELP: Final = (
-    "Draw samples from a trained network.\n\n"
-    "CHECKPOINT is the folder of a run. Writes samples.png and samples.npz into DIR. Defaults are those of the run's "
-    "previews."
-)
+from artifex.command import CommandError
+from artifex.command.values import MAX_COUNT, MAX_SEED, MAX_STEPS, number, path, whole_number, whole_numbers
+from artifex.training.cli.limits import MAX_LABEL, MAX_WIDTH
 
 
 def sample(
@@ -79,7 +64,11 @@ def sample(
         Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the results; created if missing.")
     ] = Path("artifex-samples"),
 ) -> None:
-    """Parse the options; import JAX only then."""
+    """Draw samples from a trained network.
+
+    CHECKPOINT is the folder of a run. Writes samples.png and samples.npz into DIR. Defaults are those of the run's
+    previews.
+    """
     if None not in (labels, classes):
         raise CommandError("--labels and --classes exclude each other; give one of them")
     from artifex.training.cli.sample import run

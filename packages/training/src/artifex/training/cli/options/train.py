@@ -1,17 +1,13 @@
 """Options of ``artifex train``."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from artifex.training.cli.values import MAX_PROCESSES, MAX_TIMEOUT, CommandError, path, whole_number
-
-HELP: Final = (
-    "Train from a configuration.\n\n"
-    "CONFIG is a YAML file; `artifex info config` prints one with every default. Writes config.yaml and checkpoint/ "
-    "into DIR. Ctrl-C saves a checkpoint; --resume continues from it and ends in the same bits."
-)
+from artifex.command import CommandError
+from artifex.command.values import path, whole_number
+from artifex.training.cli.limits import MAX_PROCESSES, MAX_TIMEOUT
 
 
 def train(
@@ -74,7 +70,11 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Parse the options; import JAX only then."""
+    """Train from a configuration.
+
+    CONFIG is a YAML file; `artifex info config` prints one with every default. Writes config.yaml and checkpoint/
+    into DIR. Ctrl-C saves a checkpoint; --resume continues from it and ends in the same bits.
+    """
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) and not all(given) and (coordinator != "auto" or any(given[1:])):
         raise CommandError(

@@ -1,40 +1,15 @@
-"""Parsers of option values, and the error of a command."""
+"""Parsers of option values."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from artifex.training.files import expanded
+from artifex.command.errors import CommandError
 
 MAX_STEPS: Final = 1_000_000
 MAX_SEED: Final = 2**32 - 1
-MAX_MINUTES: Final = 1440
-MAX_PROCESSES: Final = 100_000
-MAX_TIMEOUT: Final = 86_400
 MAX_COUNT: Final = 10_000_000
-MAX_LABEL: Final = 99_999
-MAX_WIDTH: Final = 0.288675
-"""Of a power-function average, relative to the training: that of a uniform average."""
-
-
-class CommandError(Exception):
-    """A command that failed; the message is one line: what was expected, and what was got.
-
-    Attributes:
-        code: the exit code, 2 for invalid input.
-    """
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def message_of(error: Exception) -> str:
-    """Return the message of an error; of the operating system's, file and reason."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
-    return str(error)
 
 
 def whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
@@ -74,9 +49,9 @@ def path(name: str, what: str = "folder") -> Callable[[str | Path], Path]:
         if not str(text):
             raise CommandError(f"{name} must be a {what}, got ''")
         try:
-            return expanded(text)
-        except ValueError as error:
-            raise CommandError(f"{name}: {error}") from error
+            return Path(text).expanduser()
+        except RuntimeError as error:
+            raise CommandError(f"{name}: {text} begins with an unknown home folder") from error
 
     return parse
 

@@ -5,6 +5,8 @@ import sys
 from typing import Final
 
 VARIABLE: Final = "GLIBC_TUNABLES"
+PRINTS: Final = frozenset(("-h", "--help", "--version"))
+"""Options that print something short, for which no second start is worth its time."""
 LARGE_PAGES: Final = "glibc.malloc.hugetlb=1"
 """Allocate memory in pages of 2 MiB."""
 FLAGS: Final = "XLA_FLAGS"
@@ -15,9 +17,10 @@ SEVERAL_OUTPUTS: Final = f"{EXTRA}=xla_cpu_use_multi_output_fusion"
 
 def main() -> int:
     """Run the command with large pages and multi-output fusion; return its exit code."""
-    use_large_pages()
+    if not PRINTS.intersection(sys.argv[1:]):
+        use_large_pages()
     use_multi_output_fusion()
-    from artifex.training.cli import main as run
+    from artifex.command.app import main as run
 
     return run()
 

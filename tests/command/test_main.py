@@ -15,11 +15,11 @@ import os, sys, types
 
 def run():
     print(os.environ["XLA_FLAGS"], file=sys.stderr)
-    print(os.getpid(), os.environ["KEPT"], os.environ["GLIBC_TUNABLES"], *sys.argv[1:])
+    print(os.getpid(), os.environ["KEPT"], os.environ.get("GLIBC_TUNABLES"), *sys.argv[1:])
     return 7
 
-sys.modules["artifex.training.cli"] = types.SimpleNamespace(main=run)
-from artifex.training.__main__ import main
+sys.modules["artifex.command.app"] = types.SimpleNamespace(main=run)
+from artifex.command.__main__ import main
 print("began", os.getpid(), flush=True)
 sys.exit(main())
 """
@@ -50,3 +50,13 @@ def test_a_process_starts_anew_once_with_large_pages(
     assert len(began) == starts
     assert set(began) == {f"began {end.split()[0]}"}
     assert end.split(" ")[1:] == ["kept", after, "sample"]
+
+
+@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
+def test_help_and_version_start_once(option: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | {"KEPT": "kept"}
+    command = [sys.executable, "-c", SAYS, "sample", option]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 7, found.stderr
+    began, end = found.stdout.splitlines()
+    assert end == f"{began.split()[1]} kept None sample {option}"

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from artifex.training.cli.values import CommandError
+from artifex.command.errors import CommandError
 
 
 def check_results(out: Path, files: tuple[str, ...], folders: tuple[str, ...]) -> None:
