@@ -124,9 +124,9 @@ def hidden(model: TextEncoder, ids: jax.Array, mask: jax.Array | None = None) ->
 @pytest.mark.parametrize("config", [CLIP, T5])
 def test_a_mask_hides_padding_and_may_be_of_bools(config: CLIPTextConfig | T5Config) -> None:
     model, mask = make(config), jnp.array([[1, 1, 1, 0], [1, 1, 0, 0]])
-    expected, seen = np.asarray(hidden(model, IDS, mask)), np.asarray(mask) == 1
+    expected, texts = np.asarray(hidden(model, IDS, mask)), np.asarray(mask) == 1
     np.testing.assert_array_equal(hidden(model, IDS, mask == 1), expected)
-    np.testing.assert_array_equal(hidden(model, jnp.where(mask == 1, IDS, 5), mask)[seen], expected[seen])
+    np.testing.assert_array_equal(hidden(model, jnp.where(mask == 1, IDS, 5), mask)[texts], expected[texts])
 
 
 @pytest.mark.parametrize(("dtype", "eps"), [(jnp.float16, 2**-10), (jnp.bfloat16, 2**-7)])
