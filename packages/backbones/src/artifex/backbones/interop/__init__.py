@@ -7,6 +7,7 @@ from artifex.backbones.interop.diffusers import load_pipeline as load_pipeline
 from artifex.backbones.interop.diffusers import save_diffusers as save_diffusers
 from artifex.backbones.interop.original import load_original as load_original
 from artifex.backbones.interop.original import save_original as save_original
+from artifex.backbones.interop.single_file import load_single_file as load_single_file
 from artifex.backbones.interop.transformers import load_transformers as load_transformers
 from artifex.backbones.interop.transformers import save_transformers as save_transformers
 
@@ -16,6 +17,7 @@ __all__ = [
     "load_diffusers",
     "load_original",
     "load_pipeline",
+    "load_single_file",
     "load_transformers",
     "save_diffusers",
     "save_original",

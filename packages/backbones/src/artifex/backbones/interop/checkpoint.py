@@ -1,6 +1,8 @@
 """Arrays in safetensors files, read one at a time."""
 
+import copy
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -47,7 +49,6 @@ class Checkpoint:
 
     Attributes:
         shapes: each array's shape, by name.
-        dtype: dtype of most of the values, ``"F32"``, ``"F16"`` or ``"BF16"``.
 
     Raises:
         CheckpointError: if a file is missing, pickled, truncated or corrupt, or has an array of another dtype.
@@ -55,9 +56,8 @@ class Checkpoint:
 
     def __init__(self, files: list[Path], ignored: Sequence[str] = ()) -> None:
         self._files: dict[str, Path] = {}
-        self._places: dict[str, tuple[DTypeLike, int]] = {}
+        self._places: dict[str, tuple[str, int]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        sizes = dict.fromkeys(DTYPES, 0)
         for path in files:
             refuse_pickle(path)
             try:
@@ -71,27 +71,47 @@ class Checkpoint:
                             continue
                         piece = file.get_slice(key)
                         shape, dtype = tuple(piece.get_shape()), piece.get_dtype()
-                        if dtype not in sizes:
+                        if dtype not in DTYPES:
                             raise CheckpointError(
                                 f"{key} in {path} is of dtype {dtype}, expected one of {tuple(DTYPES)}"
                             )
                         if key in self._files:
                             raise CheckpointError(f"{key} is both in {self._files[key]} and in {path}")
                         self._files[key], self.shapes[key] = path, shape
-                        self._places[key] = DTYPES[dtype], 8 + length + header[key]["data_offsets"][0]
-                        sizes[dtype] += int(np.prod(shape))
+                        self._places[key] = dtype, 8 + length + header[key]["data_offsets"][0]
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path} is cut short, or no safetensors file at all: {error}") from error
-        self.dtype = max(sizes, key=lambda dtype: sizes[dtype])
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of most of the values, ``"F32"``, ``"F16"`` or ``"BF16"``."""
+        sizes = dict.fromkeys(DTYPES, 0)
+        for key, (dtype, _) in self._places.items():
+            sizes[dtype] += math.prod(self.shapes[key])
+        return max(sizes, key=lambda dtype: sizes[dtype])
 
     def read(self, key: str) -> np.ndarray:
         """The array ``key``, memory-mapped and read-only."""
-        dtype, offset = self._places[key]
-        if 0 in self.shapes[key]:
-            return np.zeros(self.shapes[key], dtype)
-        return np.memmap(self._files[key], jnp.dtype(dtype), "r", offset, self.shapes[key] or (1,)).reshape(
-            self.shapes[key]
-        )
+        name, offset = self._places[key]
+        dtype, shape = jnp.dtype(DTYPES[name]), self.shapes[key]
+        if 0 in shape:
+            return np.zeros(shape, dtype)
+        return np.memmap(self._files[key], dtype, "r", offset, shape or (1,)).reshape(shape)
+
+    def part(self, prefix: str, ignored: Sequence[str] = ()) -> "Checkpoint":
+        """The arrays whose names begin with ``prefix``, under the rest of their names.
+
+        Args:
+            prefix: of the names.
+            ignored: patterns of ``fnmatch`` for the rest of the names of arrays to leave out.
+        """
+        names = {key.removeprefix(prefix): key for key in self.shapes if key.startswith(prefix)}
+        names = {name: key for name, key in names.items() if not matches(name, ignored)}
+        found = copy.copy(self)
+        found.shapes = {name: self.shapes[key] for name, key in names.items()}
+        found._files = {name: self._files[key] for name, key in names.items()}
+        found._places = {name: self._places[key] for name, key in names.items()}
+        return found
 
 
 def open_file(path: Path) -> Checkpoint:

@@ -37,6 +37,7 @@ class Name:
         heads: number of heads, if the output there is grouped by head first and by query, key and value second, in
             contrast to the output here.
         qkv: whether the output here has three axes: query, key or value; head; channel.
+        transposed: whether a matrix there has its axes in the order here, in contrast to PyTorch's layers.
     """
 
     parts: tuple[str, ...]
@@ -44,14 +45,22 @@ class Name:
     copies: bool = False
     heads: int | None = None
     qkv: bool = False
+    transposed: bool = False
 
 
 KeyMapping = Mapping[str, Name]
 
 
-def name(*parts: str, spatial: Shape = (), copies: bool = False, heads: int | None = None, qkv: bool = False) -> Name:
+def name(
+    *parts: str,
+    spatial: Shape = (),
+    copies: bool = False,
+    heads: int | None = None,
+    qkv: bool = False,
+    transposed: bool = False,
+) -> Name:
     """A ``Name``."""
-    return Name(parts, spatial, copies, heads, qkv)
+    return Name(parts, spatial, copies, heads, qkv, transposed)
 
 
 def with_prefix(ours: str, theirs: str, mapping: KeyMapping) -> dict[str, Name]:
@@ -90,7 +99,7 @@ class Entry:
     @property
     def is_kernel(self) -> bool:
         """True for a kernel, whose axes are in another order there."""
-        return self.path.endswith(".kernel")
+        return self.path.endswith(".kernel") and not self.name.transposed
 
     @property
     def flat(self) -> Shape:
