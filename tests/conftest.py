@@ -64,7 +64,7 @@ def compiles_float16() -> bool:
 
 
 LONGEST = ("checkpoints/test_kill.py", "sharding/test_distributed.py", "docs/test_examples.py")
-"""Files of a few tests of minutes: they begin first, lest at the end one process works at them and the others wait."""
+"""Files of a few tests of minutes: they begin first, so that no process is left alone with them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -184,16 +184,16 @@ def test_a_planted_fault_is_seen(fault: Edit, tmp_path: Path) -> None:
 
 def sparse(path: Path, shapes: dict[str, list[int]], more: dict[str, tuple[str, list[int]]]) -> Path:
     """A file of the right size without any data."""
-    header, place = {}, 0
+    header, offset = {}, 0
     listed = {**{key: ("F16", shape) for key, shape in shapes.items()}, **more}
     for key, (dtype, shape) in listed.items():
         size = math.prod(shape) * {"F16": 2, "F32": 4, "I64": 8}[dtype]
-        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [place, place + size]}
-        place += size
+        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
     text = json.dumps(header).encode()
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + place)
+        file.truncate(8 + len(text) + offset)
     return path
 
 

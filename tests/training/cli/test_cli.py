@@ -71,12 +71,13 @@ def tree(folder: Path) -> dict[str, bytes | None]:
         (["demo", "now"], "unexpected extra argument(s) (now); expected --out DIR, --seed N, --steps N, --resume"),
         (
             ["trian"],
-            "No such command 'trian'. Did you mean 'train'?; expected demo, train, info, sample, evaluate, convert, "
-            "bench",
+            "No such command 'trian'. Did you mean 'train'?; expected generate, demo, train, info, sample, evaluate, "
+            "convert, bench",
         ),
         (
             ["--verbose"],
-            "No such option: --verbose; expected demo, train, info, sample, evaluate, convert, bench, --version",
+            "No such option: --verbose; expected generate, demo, train, info, sample, evaluate, convert, bench, "
+            "--version",
         ),
         (["demo", "--out", ""], "--out must be a folder, got ''"),
         (["demo", "--out", "a file"], "--out must be a folder, got a file, a file"),

@@ -144,7 +144,7 @@ class Pipeline(ABC):
         return guided(settings.guidance, null, settings.rescale, self.walk.scheduler.prediction)
 
     def size(self, settings: Settings, image: Image.Image | None) -> tuple[int, int]:
-        """Height and width in pixels: those asked for, those of the image, or those of training.
+        """Height and width in pixels: those of the call, of the image, or of training.
 
         Raises:
             ValueError: if the autoencoder does not divide them.
@@ -191,7 +191,7 @@ class Pipeline(ABC):
 
     @property
     def edits_latents(self) -> bool:
-        """Whether a walk may begin at the latents of an image."""
+        """True if a walk may begin at the latents of an image."""
         return True
 
     def tableau(self, settings: Settings) -> Tableau[HostArray]:

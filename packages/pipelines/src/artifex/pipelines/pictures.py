@@ -14,7 +14,7 @@ WHITE: Final = "white"
 
 
 def read_picture(picture: Picture, *, gray: bool = False) -> Image.Image:
-    """Open a picture, turned as its EXIF data say, in RGB or gray; transparency becomes white.
+    """Open a picture, turned by its EXIF data, in RGB or gray; transparency becomes white.
 
     Raises:
         ValueError: if the file is no picture.

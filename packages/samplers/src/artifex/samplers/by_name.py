@@ -22,6 +22,7 @@ SamplerName = Literal[
     "ddim", "ddpm", "deis", "dpm2", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m", "dpmpp_sde", "edm", "er_sde", "euler",
     "euler_ancestral", "heun", "lms", "pndm", "unipc",
 ]  # fmt: skip
+"""The names of ``SAMPLERS``."""
 SAMPLERS: Final[Mapping[SamplerName, Sampler]] = {
     "ddim": DDIM(),
     "ddpm": DDPM(),

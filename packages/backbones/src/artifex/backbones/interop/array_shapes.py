@@ -1,4 +1,4 @@
-"""What the names and shapes of a checkpoint's arrays reveal of a network's config."""
+"""The parts of a network's config that follow from the names and shapes of a checkpoint's arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
