@@ -1,7 +1,6 @@
 """Single files of the original Stable Diffusion against data of diffusers by ``tests/torch/golden_single_file.py``."""
 
 import dataclasses
-import gzip
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import save_file
 
 from artifex.backbones import (
     AutoencoderKL,
@@ -30,48 +28,15 @@ from artifex.backbones.interop import CheckpointError, load_pipeline, load_singl
 from artifex.backbones.interop.checkpoint import Checkpoint
 from artifex.backbones.interop.conversion import SAVED
 from artifex.backbones.interop.key_mapping import entries
-from tests.backbones.helpers.original_file import Tensors, diffusers_arrays, merged
+from tests.backbones.helpers.original_file import TABLE, Tensors, tensors, write_file, write_folder
 
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).parent
-TABLE: dict[str, Any] = json.loads(gzip.decompress((FOLDER / "single_file.json.gz").read_bytes()))
 SMALL = [name for name, entry in TABLE.items() if "tensors" in entry]
 LARGE = [name for name in TABLE if name not in SMALL]
-PREFIXES = {"first_stage_model.": "vae", "model.diffusion_model.": "unet"}
 QKV = "transformer.resblocks.0.attn.in_proj_"
 Edit = Callable[[Tensors], object]
-
-
-@cache
-def stored_tensors(name: str) -> Tensors:
-    return merged(TABLE[name]["original"], TABLE[name]["tensors"])
-
-
-def tensors(name: str) -> Tensors:
-    return {**stored_tensors(name)}
-
-
-def write_folder(name: str, folder: Path) -> Path:
-    """The pipeline as diffusers and transformers write it."""
-    entry, index = TABLE[name], {}
-    for component, config in entry["configs"].items():
-        ours = "_class_name" in config
-        index[component] = (
-            ["diffusers", config["_class_name"]] if ours else ["transformers", config["architectures"][0]]
-        )
-        (folder / component).mkdir(parents=True)
-        (folder / component / "config.json").write_text(json.dumps(config))
-        stem = "diffusion_pytorch_model" if ours else "model"
-        arrays = diffusers_arrays(component, entry["tensors"][component])
-        save_file(arrays, folder / component / f"{stem}.safetensors", metadata={"format": "pt"})
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": entry["class"], **index}))
-    return folder
-
-
-def write_file(folder: Path, arrays: Tensors) -> Path:
-    save_file(arrays, folder / "file.safetensors")
-    return folder / "file.safetensors"
 
 
 def leaves(model: Any) -> dict[str, np.ndarray]:  # noqa: ANN401

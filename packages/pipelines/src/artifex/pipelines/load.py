@@ -1,9 +1,9 @@
-"""Published folders to pipelines."""
+"""Published folders and files to pipelines."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from artifex.backbones import AutoencoderKL, interop
 from artifex.backbones.interop import CheckpointError
-from artifex.backbones.interop.checkpoint import read_json
+from artifex.backbones.interop.checkpoint import read_json, refuse_pickle
 from artifex.generative_models.interop import Scheduler, read_scheduler
 from artifex.pipelines.base import Pipeline
 from artifex.pipelines.hub import local_folder
@@ -20,7 +20,7 @@ from artifex.pipelines.latents import LatentSpace, PixelSpace, Space
 from artifex.pipelines.stable_diffusion import StableDiffusion
 from artifex.pipelines.stable_diffusion_xl import StableDiffusionXL
 from artifex.pipelines.text import ClipEncoder
-from artifex.pipelines.tokenizers import read_tokenizer
+from artifex.pipelines.tokenizers import read_clip_tokenizer, read_tokenizer
 from artifex.pipelines.unconditional import ClassConditional, Unconditional
 
 IGNORED: Final = ("safety_checker", "image_encoder")
@@ -37,6 +37,7 @@ class Parts:
         networks: the networks by component, without the autoencoder.
         scheduler: schedule, prediction, sampler and grid.
         autoencoder: the network between pictures and latents, or None.
+        tokenizer: a folder with CLIP's tokenizer, for a single file; None is that of each encoder in ``folder``.
     """
 
     folder: Path
@@ -44,23 +45,32 @@ class Parts:
     networks: Mapping[str, Any]
     scheduler: Scheduler
     autoencoder: AutoencoderKL | None
+    tokenizer: Path | None = None
 
     def network(self, component: str) -> Any:  # noqa: ANN401 -- any backbone
         """The network of a component; a CheckpointError if there is none."""
         if component not in self.networks:
-            raise CheckpointError(f"{self.folder} has no {component}, expected one in its model_index.json")
+            raise CheckpointError(f"{self.folder} has no {component}, expected one in {self._place}")
         return self.networks[component]
 
     def latents(self) -> LatentSpace:
         """The latents of the autoencoder."""
         if self.autoencoder is None:
-            raise CheckpointError(f"{self.folder} has no vae, expected one in its model_index.json")
+            raise CheckpointError(f"{self.folder} has no vae, expected one in {self._place}")
         return LatentSpace(self.autoencoder)
 
     def encoder(self, number: str = "") -> ClipEncoder:
         """A text encoder with its tokenizer."""
         network = self.network(f"text_encoder{number}")
-        return ClipEncoder(read_tokenizer(self.folder / f"tokenizer{number}"), network, f"text_encoder{number}")
+        if self.tokenizer is None:
+            tokenizer = read_tokenizer(self.folder / f"tokenizer{number}")
+        else:
+            tokenizer = read_clip_tokenizer(self.tokenizer, open_clip=network.config.activation == "gelu")
+        return ClipEncoder(tokenizer, network, f"text_encoder{number}")
+
+    @property
+    def _place(self) -> str:
+        return "the file" if self.tokenizer is not None else "its model_index.json"
 
 
 def _stable_diffusion(parts: Parts) -> Pipeline:
@@ -114,23 +124,39 @@ FAMILIES: Final[Mapping[str, Callable[[Parts], Pipeline]]] = {
 
 
 def load_pipeline(
-    path: str | Path, *, dtype: DTypeLike | None = None, variant: str | None = None, scheduler: Scheduler | None = None
+    path: str | Path,
+    *,
+    dtype: DTypeLike | None = None,
+    variant: str | None = None,
+    scheduler: Scheduler | None = None,
+    tokenizer: str | Path | None = None,
+    prediction: Literal["epsilon", "v"] = "epsilon",
 ) -> Pipeline:
-    """Read a folder of diffusers with all that turns a prompt into pictures.
+    """Read a folder of diffusers or a file of Stable Diffusion with all that turns a prompt into pictures.
 
     Args:
         path: the folder, with ``model_index.json``; or a name on the Hugging Face Hub, as ``owner/name``, which needs
-            ``artifex-pipelines[hub]``.
+            ``artifex-pipelines[hub]``; or a safetensors file in the original layout, see ``load_single_file`` of
+            ``artifex.backbones.interop``.
         dtype: dtype of parameters and computation; None is that of the files. The autoencoder computes in float32
             where its config has ``force_upcast``.
         variant: such as ``"fp16"``; None for plain files.
         scheduler: used instead of the folder's, such as that of ``read_scheduler``.
+        tokenizer: for a single file alone, which has none: a folder with CLIP's tokenizer.
+        prediction: what the network of a single file predicts: ``"v"`` for Stable Diffusion 2 at 768 pixels.
 
     Raises:
-        CheckpointError: if the folder is incomplete, its class or a part of it is not supported, or its parts don't
-            fit each other.
+        CheckpointError: if the folder or file is incomplete, its class or a part of it is not supported, or its parts
+            don't fit each other.
+        ValueError: if a folder is given ``tokenizer`` or ``prediction``, which it has.
     """
     folder = local_folder(path, variant)
+    if folder.is_file():
+        return _from_file(folder, dtype, scheduler, tokenizer, prediction)
+    if tokenizer is not None or prediction != "epsilon":
+        raise ValueError(
+            f"tokenizer and prediction are those of a single file, got the folder {folder}, which has both"
+        )
     if (folder / "config.yaml").is_file():
         raise CheckpointError(
             f"{folder} is a run of artifex train, expected a folder of diffusers: artifex sample draws from it, and "
@@ -144,6 +170,38 @@ def load_pipeline(
     found = interop.load_pipeline(
         folder, dtype=dtype, variant=variant, skip=[name for name in IGNORED if name in index]
     )
+    return _assemble(folder, index, found, scheduler)
+
+
+def _from_file(
+    path: Path,
+    dtype: DTypeLike | None,
+    scheduler: Scheduler | None,
+    tokenizer: str | Path | None,
+    prediction: Literal["epsilon", "v"],
+) -> Pipeline:
+    refuse_pickle(path)
+    if tokenizer is None:
+        raise CheckpointError(
+            f"{path} holds no tokenizer: pass tokenizer=FOLDER with CLIP's, such as that of "
+            "openai/clip-vit-large-patch14 on the Hub"
+        )
+    found = interop.load_single_file(path, dtype=dtype, prediction=prediction)
+    if found.class_name not in FAMILIES:
+        raise CheckpointError(f"{path} must hold one of {', '.join(FAMILIES)}; got {found.class_name}")
+    # The refiner's unconditional prompt is the empty text; that of XL itself is zeros.
+    index = {"force_zeros_for_empty_prompt": "text_encoder" in found.networks}
+    return _assemble(path, index, found, scheduler, Path(tokenizer).expanduser())
+
+
+def _assemble(
+    folder: Path,
+    index: Mapping[str, Any],
+    found: interop.Pipeline,
+    scheduler: Scheduler | None,
+    tokenizer: Path | None = None,
+) -> Pipeline:
+    """The pipeline of the networks of a folder or file."""
     networks = dict(found.networks)
     autoencoder = networks.pop("vae", None)
     if autoencoder is not None and not isinstance(autoencoder, AutoencoderKL):
@@ -154,7 +212,7 @@ def load_pipeline(
         if found.scheduler is None:
             raise CheckpointError(f"{folder} has no scheduler, expected scheduler/scheduler_config.json")
         scheduler = read_scheduler(found.scheduler)
-    return FAMILIES[kind](Parts(folder, index, networks, scheduler, autoencoder))
+    return FAMILIES[found.class_name](Parts(folder, index, networks, scheduler, autoencoder, tokenizer))
 
 
 def in_float32(autoencoder: AutoencoderKL) -> AutoencoderKL:
