@@ -15,7 +15,7 @@ from tests.backbones.helpers.text_weights import weight
 Tensors = dict[str, np.ndarray]
 STORED: Final = Path(__file__).parents[1] / "single_file.json.gz"
 TABLE: Final[dict[str, Any]] = json.loads(gzip.decompress(STORED.read_bytes())) if STORED.is_file() else {}
-"""What ``tests/torch/golden_single_file.py`` stored."""
+"""The data of ``tests/torch/golden_single_file.py``."""
 
 
 def diffusers_arrays(component: str, shapes: Mapping[str, Sequence[int]]) -> Tensors:
