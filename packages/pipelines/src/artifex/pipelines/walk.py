@@ -53,6 +53,9 @@ class Walk:
     def __init__(self, network: Any, scheduler: Scheduler) -> None:  # noqa: ANN401 -- any backbone
         module, self.parameters = functional(network)
         self.network, self.scheduler = ConditionedNetwork(module), scheduler
+        # A network may learn the variance of a step that the sampler does not use.
+        learns = getattr(getattr(network, "config", None), "learn_sigma", False)
+        self._variance = scheduler.learned_variance or bool(learns)
         self._listener: Progress | None = None
         self._program = Program(self._run)
 
@@ -137,7 +140,7 @@ class Walk:
         prediction = scheduler.prediction
         if scheduler.time_scale != 1:
             prediction = ScaledTime(prediction, scheduler.time_scale)
-        network = NetworkDenoiser(self.network, prediction, parameters, scheduler.learned_variance)
+        network = NetworkDenoiser(self.network, prediction, parameters, self._variance)
         denoiser: Denoiser = scheduler.bounded(guidance(network, condition))
         first, later = jax.vmap(jax.random.split, out_axes=1)(keys)
         x = start.latents

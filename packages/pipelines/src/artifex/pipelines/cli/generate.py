@@ -61,6 +61,7 @@ def run(
     asked = [_prompt(pipeline, prompt) for prompt in prompts] or [None]
     began = time.perf_counter()
     with as_command_error(ValueError, code=2), warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warn  # type: ignore[assignment]
         pictures = _drawn(pipeline, asked, options, out)
     seconds = time.perf_counter() - began

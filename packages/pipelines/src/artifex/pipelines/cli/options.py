@@ -25,13 +25,17 @@ def generate(
     ] = None,
     negative: Annotated[str | None, typer.Option(metavar="TEXT", help="What not to draw.")] = None,
     count: Annotated[
-        int,
-        typer.Option(metavar="N", parser=whole_number("--count", 1, MAX_COUNT), help="Pictures of each prompt."),
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="N", parser=whole_number("--count", 1, MAX_COUNT), help="Pictures of each prompt. Default 1."
+        ),
+    ] = None,
     steps: Annotated[
-        int,
-        typer.Option(metavar="N", parser=whole_number("--steps", 1, MAX_STEPS), help="Steps of the sampler."),
-    ] = 50,
+        int | None,
+        typer.Option(
+            metavar="N", parser=whole_number("--steps", 1, MAX_STEPS), help="Steps of the sampler. Default 50."
+        ),
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(metavar="NAME", help="ddim, euler, dpmpp_2m, unipc ...; by default the folder's.")
     ] = None,
@@ -48,9 +52,11 @@ def generate(
     rescale: Annotated[float | None, typer.Option(metavar="PHI", help="Rescaling of the guidance, 0 to 1.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Width and height in pixels, as 768x512.")] = None,
     seed: Annotated[
-        int,
-        typer.Option(metavar="N", parser=whole_number("--seed", 0, MAX_SEED), help="Seed of the first picture."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="N", parser=whole_number("--seed", 0, MAX_SEED), help="Seed of the first picture. Default 0."
+        ),
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", parser=path("--image", "file"), help="Picture to begin from.")
     ] = None,
@@ -100,15 +106,16 @@ def generate(
         raise CommandError(f"--dtype must be float32, bfloat16 or float16, got {dtype!r}")
     texts = _prompts(prompt, prompts)
     given: dict[str, Any] = {
-        "negative": negative, "sampler": sampler, "grid": grid, "guidance": guidance, "rescale": rescale,
-        "size": None if size is None else _size(size), "image": image, "strength": strength, "mask": mask,
-        "image_guidance": image_guidance, "clip_skip": clip_skip, "long": long or None, "weighted": weighted or None,
+        "count": count, "steps": steps, "seed": seed, "negative": negative, "sampler": sampler, "grid": grid,
+        "guidance": guidance, "rescale": rescale, "size": None if size is None else _size(size), "image": image,
+        "strength": strength, "mask": mask, "image_guidance": image_guidance, "clip_skip": clip_skip,
+        "long": long or None, "weighted": weighted or None,
     }  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
     from artifex.pipelines.cli.generate import run
     from artifex.pipelines.options import Options
 
-    options: Options = {"count": count, "steps": steps, "seed": seed, **chosen}  # type: ignore[typeddict-item]
+    options: Options = {**chosen}  # type: ignore[typeddict-item]
     run(folder, texts, out, options, dtype=dtype, variant=variant)
 
 
