@@ -5,12 +5,11 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import jax.numpy as jnp
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
@@ -25,7 +24,6 @@ from artifex.pipelines.options import Options
 from artifex.pipelines.pictures import contact_sheet
 from artifex.pipelines.unconditional import ClassConditional, Unconditional
 
-DTYPES: Final = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 TEXT: Final = "artifex"
 """Key of the text chunk of a PNG, which holds JSON."""
 SHEET: Final = "sheet.png"
@@ -38,9 +36,7 @@ def run(
     prompts: Sequence[str],
     out: Path,
     options: Options,
-    *,
-    dtype: str | None = None,
-    variant: str | None = None,
+    reading: Mapping[str, Any],
 ) -> None:
     """Draw pictures of all prompts and write them into a folder.
 
@@ -49,15 +45,14 @@ def run(
         prompts: texts, or numbers or names of classes; none for a network without a condition.
         out: folder of the pictures, made once the first one is done.
         options: of the pipeline's call.
-        dtype: a key of ``DTYPES``, or None for that of the files.
-        variant: see ``load_pipeline``.
+        reading: keyword arguments of ``load_pipeline``.
 
     Raises:
         CommandError: for options that don't fit.
     """
     check_results(out, (SHEET,), ())
-    with as_command_error(CheckpointError):
-        pipeline = load_pipeline(folder, dtype=None if dtype is None else DTYPES[dtype], variant=variant)
+    with as_command_error(CheckpointError), as_command_error(ValueError, code=2):
+        pipeline = load_pipeline(folder, **reading)
     asked = [_prompt(pipeline, prompt) for prompt in prompts] or [None]
     began = time.perf_counter()
     with as_command_error(ValueError, code=2), warnings.catch_warnings():

@@ -91,6 +91,16 @@ def generate(
     dtype: Annotated[
         str | None, typer.Option(metavar="NAME", help="float32, bfloat16 or float16; by default that of the files.")
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", parser=path("--tokenizer"), help="Folder of CLIP's tokenizer, which a single file lacks."
+        ),
+    ] = None,
+    prediction: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="epsilon or v: what the network of a single file predicts. Default epsilon."),
+    ] = None,
     variant: Annotated[str | None, typer.Option(metavar="NAME", help="Variant of the files, such as fp16.")] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR", parser=path("--out"), help="Folder for the pictures; created if missing.")
@@ -102,8 +112,12 @@ def generate(
     picture into DIR, with prompt and settings in its text, and sheet.png with all of them. What is not given is as in
     the folder.
     """
-    if dtype not in (None, "float32", "bfloat16", "float16"):
-        raise CommandError(f"--dtype must be float32, bfloat16 or float16, got {dtype!r}")
+    for name, value, allowed in (
+        ("--dtype", dtype, ("float32", "bfloat16", "float16")),
+        ("--prediction", prediction, ("epsilon", "v")),
+    ):
+        if value not in (None, *allowed):
+            raise CommandError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
     texts = _prompts(prompt, prompts)
     given: dict[str, Any] = {
         "count": count, "steps": steps, "seed": seed, "negative": negative, "sampler": sampler, "grid": grid,
@@ -116,7 +130,8 @@ def generate(
     from artifex.pipelines.options import Options
 
     options: Options = {**chosen}  # type: ignore[typeddict-item]
-    run(folder, texts, out, options, dtype=dtype, variant=variant)
+    reading = {"dtype": dtype, "variant": variant, "tokenizer": tokenizer, "prediction": prediction}
+    run(folder, texts, out, options, {name: value for name, value in reading.items() if value is not None})
 
 
 def _prompts(prompt: str | None, file: Path | None) -> list[str]:
