@@ -18,7 +18,7 @@ from artifex.pipelines.condition import Condition
 from artifex.pipelines.grids import named_grid
 from artifex.pipelines.guide import guided
 from artifex.pipelines.latents import Space, check_tile
-from artifex.pipelines.options import SPECIAL, Options, Settings
+from artifex.pipelines.options import SPECIAL, Options, Settings, one_for_each
 from artifex.pipelines.pictures import read_picture, to_mask, to_pictures, to_pixels
 from artifex.pipelines.program import compiling_only
 from artifex.pipelines.walk import Start, Walk
@@ -119,7 +119,7 @@ class Pipeline(ABC):
         """
         settings = self.settings(options)
         prompts = _listed(prompt)
-        negatives = _each("negative", settings.negative, len(prompts), (str, type(None)))
+        negatives = one_for_each("negative", settings.negative, len(prompts), (str, type(None)))
         return EncodedPrompts(self.conditions(prompts, negatives, settings, self.size(settings, None)))
 
     def drop_encoders(self) -> None:  # noqa: B027 -- families without text have none
@@ -167,8 +167,8 @@ class Pipeline(ABC):
         encoded = prompt if isinstance(prompt, EncodedPrompts) else None
         prompts = [] if isinstance(prompt, EncodedPrompts) else _listed(prompt)
         count = len(prompts) if encoded is None else len(encoded.pairs)
-        negatives = _each("negative", settings.negative, count, (str, type(None)))
-        images = _each("image", settings.image, count, (str, Image.Image, type(None), Path))
+        negatives = one_for_each("negative", settings.negative, count, (str, type(None)))
+        images = one_for_each("image", settings.image, count, (str, Image.Image, type(None), Path))
         pictures = [None if image is None else read_picture(image) for image in images]
         mask = None if settings.mask is None else read_picture(settings.mask, gray=True)
         for picture in pictures:
@@ -251,7 +251,11 @@ class Pipeline(ABC):
         condition, null = (_repeated(replace(c, beside=beside), count) for c in (condition, null))
         shape = (count, *self.space.shape(*size))
         guidance = self.guidance(settings, null)
-        return self.walk(tableau, guidance, condition, start, seeds, shape, settings.progress)
+        latents = self.walk(tableau, guidance, condition, start, seeds, shape, settings.progress)
+        if start.known is None or start.mask is None or settings.end < 1:
+            return latents
+        # Many grids end with a little noise.
+        return start.mask * start.known + (1 - start.mask) * latents
 
     def _check_latents(self, settings: Settings, size: tuple[int, int], prompts: int) -> None:
         if settings.latents is None:
@@ -278,7 +282,9 @@ def _repeated(condition: Condition, count: int) -> Condition:
 
 
 def _listed(prompt: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    prompts = [prompt] if prompt is None or isinstance(prompt, str | int) else list(prompt)
+    if not isinstance(prompt, str | int | Sequence | None):
+        raise ValueError(f"prompt must be one or a sequence of several, got {prompt!r}")
+    prompts = list(prompt) if isinstance(prompt, Sequence) and not isinstance(prompt, str) else [prompt]
     if not prompts:
         raise ValueError("prompt must be one or several, got none")
     return prompts
@@ -293,13 +299,3 @@ def _trained_size(network: Any, factor: int) -> tuple[int, int]:  # noqa: ANN401
 
 def _words(seeds: Sequence[int]) -> Array:
     return jnp.asarray(np.asarray(seeds, np.uint32))
-
-
-def _each(name: str, value: Any, count: int, one: Any) -> list[Any]:  # noqa: ANN401 -- texts or pictures
-    """A value for each prompt."""
-    if isinstance(value, one):
-        return [value] * count
-    values = list(value)
-    if len(values) != count:
-        raise ValueError(f"{name} must be one for all {count} prompts or one for each, got {len(values)}")
-    return values

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -133,7 +133,12 @@ class Settings:
         for name in ("image_guidance", "aesthetic_score", "negative_aesthetic_score"):
             check_number(name, getattr(self, name))
         for name in ("size", "original_size", "target_size", "crop"):
-            for side in getattr(self, name) or ():
+            pair = getattr(self, name)
+            if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+                raise ValueError(
+                    f"{name} must be {'top and left' if name == 'crop' else 'height and width'}, got {pair}"
+                )
+            for side in pair or ():
                 check_whole(name, side, 0 if name == "crop" else 1)
         check_number("rescale", self.rescale, 0, 1)
         check_number("begin", self.begin, 0, 1, "[)")
@@ -148,3 +153,18 @@ class Settings:
             raise ValueError("mask needs an image to paint over, got none")
         if self.begin > 0 and self.latents is None:
             raise ValueError(f"begin = {self.begin} needs latents with that much noise left, got none")
+
+
+def one_for_each(name: str, value: Any, count: int, kinds: tuple[type, ...]) -> list[Any]:  # noqa: ANN401 -- any option
+    """A value for each of ``count`` prompts: the same for all, or one of a sequence.
+
+    Raises:
+        ValueError: for another number of values, or a value of another type.
+    """
+    values = [value] * count if isinstance(value, kinds) else list(value) if isinstance(value, Sequence) else None
+    if values is not None and len(values) != count:
+        raise ValueError(f"{name} must be one for all {count} prompts or one for each, got {len(values)}")
+    if values is None or not all(isinstance(one, kinds) for one in values):
+        allowed = ", ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{name} must be of {allowed}, one or one for each prompt, got {value!r}")
+    return values

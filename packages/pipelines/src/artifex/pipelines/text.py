@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from artifex.backbones import CLIPText
 from artifex.backbones.functional import functional
 from artifex.backbones.interop import CheckpointError
+from artifex.kernels.ranges import check_whole
 from artifex.pipelines.options import Settings
 from artifex.pipelines.program import Program
 from artifex.pipelines.tokenizers import Tokenizer
@@ -101,6 +102,7 @@ class ClipEncoder:
             norm: whether the last norm is applied to the vectors of the tokens.
             windows: number of windows, the last ones empty.
         """
+        check_whole("clip_skip", settings.clip_skip, 0, self.config.depth - skip + settings.clip_skip)
         found = self.windows(text, long=settings.long, weighted=settings.weighted)
         if found.cut:
             warnings.warn(

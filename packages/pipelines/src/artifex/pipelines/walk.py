@@ -90,12 +90,13 @@ class Walk:
             if kept < 1:
                 raise ValueError(f"strength must leave at least one of {count} steps, got {strength}: take more steps")
             times = times[count - kept :]
-        times = self._between(times, *part)
+        first, last = self._between(times, *part)
         method = scheduler.sampler if sampler is None else named_sampler(sampler)
-        return method.tableau(scheduler.schedule, times)
+        whole = method.tableau(scheduler.schedule, times[first:])
+        return whole if part[1] == 1 else _ended(whole, method.tableau(scheduler.schedule, times[first : last + 1]))
 
-    def _between(self, times: HostArray, begin: float, end: float) -> HostArray:
-        """The part of a grid between two fractions of the chain, each rounded to one of its times."""
+    def _between(self, times: HostArray, begin: float, end: float) -> tuple[int, int]:
+        """The first and the last index of the part of a grid between two fractions of the chain."""
         chain = self.scheduler.schedule
         most = float(chain.steps) if isinstance(chain, Discrete) else float(chain.times(1)[0])
         whole = isinstance(chain, Discrete)
@@ -105,7 +106,7 @@ class Walk:
         last = len(calls) if end == 1 else int(np.sum(calls >= cuts[1]))
         if last <= first:
             raise ValueError(f"start and end must leave at least one of {len(calls)} steps, got {begin} and {end}")
-        return times[first : last + 1]
+        return first, last
 
     def __call__(
         self,
@@ -156,6 +157,28 @@ class Walk:
         """Pass a row that is done to the listener of the present call."""
         if self._listener is not None:
             self._listener(int(row) + 1)
+
+
+def _ended(whole: Tableau[HostArray], part: Tableau[HostArray]) -> Tableau[HostArray]:
+    """The first rows of a table, which ends where ``part`` does.
+
+    ``part`` alone may end in another way: multistep solvers lower the order of their last step, for the sake of clean
+    data. It is returned where its rows are not those of ``whole``, as with some singlestep solvers.
+    """
+    rows = part.rows
+    if not np.array_equal(whole.level.t[: rows + 1], np.append(part.level.t, part.end.t)):
+        return part
+    return Tableau(
+        level=part.level,
+        end=part.end,
+        evaluate=whole.evaluate[:rows],
+        noise=whole.noise[:rows],
+        base=whole.base[:rows],
+        base_noise=whole.base_noise[:rows],
+        keep=whole.keep[:rows],
+        stretch=whole.stretch[:rows],
+        uses=whole.uses,
+    )
 
 
 def named_sampler(sampler: str | Sampler) -> Sampler:
