@@ -51,7 +51,7 @@ def run(
         CommandError: for options that don't fit.
     """
     check_results(out, (SHEET,), ())
-    with as_command_error(CheckpointError), as_command_error(ValueError, code=2):
+    with as_command_error(ValueError, code=2), as_command_error(CheckpointError):
         pipeline = load_pipeline(folder, **reading)
     asked = [_prompt(pipeline, prompt) for prompt in prompts] or [None]
     began = time.perf_counter()
