@@ -133,10 +133,10 @@ def test_split_walk_is_the_whole_one(stable: StableDiffusion) -> None:
 
 @pytest.mark.slow
 def test_progress(stable: StableDiffusion) -> None:
-    seen: list[int] = []
-    stable.latents("a", steps=3, count=2, progress=seen.append)
+    steps: list[int] = []
+    stable.latents("a", steps=3, count=2, progress=steps.append)
     jax.effects_barrier()  # type: ignore[no-untyped-call]
-    assert seen == [1, 2, 3, 1, 2, 3]
+    assert steps == [1, 2, 3, 1, 2, 3]
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
 
 
 def noisy(tableau: Tableau[Any], x0: Any, _key: Any) -> Any:  # noqa: ANN401
-    """What ``start_from`` does, with given noise."""
+    """``start_from`` with given noise."""
     alpha, sigma = (jnp.asarray(v[0], jnp.float32) for v in (tableau.level.alpha, tableau.level.sigma))
     return alpha * x0 + sigma * noise(x0.shape)
 

@@ -118,13 +118,13 @@ def pipeline(case: Case) -> Any:  # noqa: ANN401
         mode = "Inpaint" if "mask" in case.options else "Img2Img" if {"image", "begin"} & set(case.options) else ""
         kind = ("StableDiffusionXL" if "XL" in kind else "StableDiffusion") + mode + "Pipeline"
         parts["text_encoder"] = parts.get("text_encoder")
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as tokenizers:
         for component in [name for name in parts if name.startswith("text_encoder")]:
             name = component.replace("text_encoder", "tokenizer")
             parts[name] = None
             if parts[component] is not None:
-                write_tokenizer(Path(place) / name, "!" if name == "tokenizer_2" else "<|endoftext|>")
-                parts[name] = CLIPTokenizer.from_pretrained(Path(place) / name)
+                write_tokenizer(Path(tokenizers) / name, "!" if name == "tokenizer_2" else "<|endoftext|>")
+                parts[name] = CLIPTokenizer.from_pretrained(Path(tokenizers) / name)
     if "XL" in kind:
         fields = dict(folder.fields)
         if kind.removeprefix("StableDiffusionXL") == "Pipeline":
@@ -151,15 +151,15 @@ def given_noise() -> Iterator[None]:
         return torch.zeros(tuple(shape))
 
     base = "diffusers.pipelines"
-    places = [f"{base}.ddpm.pipeline_ddpm", f"{base}.ddim.pipeline_ddim", f"{base}.dit.pipeline_dit"]
-    places += [f"{base}.stable_diffusion.pipeline_stable_diffusion{mode}" for mode in ("", "_img2img", "_inpaint")]
-    places += [f"{base}.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix"]
-    places += [
+    modules = [f"{base}.ddpm.pipeline_ddpm", f"{base}.ddim.pipeline_ddim", f"{base}.dit.pipeline_dit"]
+    modules += [f"{base}.stable_diffusion.pipeline_stable_diffusion{mode}" for mode in ("", "_img2img", "_inpaint")]
+    modules += [f"{base}.stable_diffusion.pipeline_stable_diffusion_instruct_pix2pix"]
+    modules += [
         f"{base}.stable_diffusion_xl.pipeline_stable_diffusion_xl{mode}" for mode in ("", "_img2img", "_inpaint")
     ]
     with ExitStack() as stack:
-        for place in places:
-            stack.enter_context(patch.object(importlib.import_module(place), "randn_tensor", given))
+        for module in modules:
+            stack.enter_context(patch.object(importlib.import_module(module), "randn_tensor", given))
         stack.enter_context(patch("diffusers.schedulers.scheduling_ddpm.randn_tensor", none))
         yield
 
@@ -195,14 +195,14 @@ def run(case: Case) -> tuple[dict[str, np.ndarray], float]:
     The last is in coordinates in which data and noise have variance 1: those of the schedule's own path.
     """
     pipe = pipeline(case)
-    seen: list[torch.Tensor] = []
+    decoded: list[torch.Tensor] = []
     latent = "end" in case.options
     network = getattr(pipe, "vae", None)
     if network is not None:
         decode = network.decode
 
         def recorded(z: torch.Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            seen.append(z * network.config.scaling_factor)
+            decoded.append(z * network.config.scaling_factor)
             return decode(z, *args, **kwargs)
 
         network.decode = recorded
@@ -211,7 +211,7 @@ def run(case: Case) -> tuple[dict[str, np.ndarray], float]:
 
         def stepped(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             found = step(*args, **kwargs)
-            seen.append(found.prev_sample)
+            decoded.append(found.prev_sample)
             return found
 
         pipe.scheduler.step = stepped
@@ -227,5 +227,5 @@ def run(case: Case) -> tuple[dict[str, np.ndarray], float]:
         if "Euler" in type(pipe.scheduler).__name__:
             found = found / float((pipe.scheduler.sigmas[pipe.scheduler.step_index] ** 2 + 1) ** 0.5)
         return {"latents": found.astype(np.float32)}, scale
-    latents = seen[-1].permute(0, 2, 3, 1).numpy()
+    latents = decoded[-1].permute(0, 2, 3, 1).numpy()
     return {"latents": latents, "picture": np.round(out[0] * 255).astype(np.uint8)}, scale
