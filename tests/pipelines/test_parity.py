@@ -46,11 +46,16 @@ def results() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Pipeline]:
-    """Pipelines by folder and scheduler, each read once."""
+    """Pipelines by folder and scheduler, each read once; those of a folder share what encodes and decodes, compiled."""
+    first: dict[str, Pipeline] = {}
 
     @cache
     def read(folder: str, scheduler: str) -> Pipeline:
-        return load_pipeline(write_folder(tmp_path_factory.mktemp("folder"), folder, scheduler))
+        pipe = load_pipeline(write_folder(tmp_path_factory.mktemp("folder"), folder, scheduler))
+        shared = first.setdefault(folder, pipe)
+        for name in {"space", "encoder", "encoders"} & set(vars(pipe)):
+            setattr(pipe, name, getattr(shared, name))
+        return pipe
 
     return read
 

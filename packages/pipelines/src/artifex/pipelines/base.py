@@ -254,8 +254,7 @@ class Pipeline(ABC):
         latents = self.walk(tableau, guidance, condition, start, seeds, shape, settings.progress)
         if start.known is None or start.mask is None or settings.end < 1:
             return latents
-        # Many grids end with a little noise.
-        return start.mask * start.known + (1 - start.mask) * latents
+        return start.mask * start.known + (1 - start.mask) * latents  # many grids end with a little noise
 
     def _check_latents(self, settings: Settings, size: tuple[int, int], prompts: int) -> None:
         if settings.latents is None:
