@@ -1,21 +1,14 @@
-"""From a published folder and a prompt to pictures."""
+"""From a published folder and a prompt to pictures.
 
-from artifex.pipelines.base import EncodedPrompts as EncodedPrompts
-from artifex.pipelines.base import Pipeline as Pipeline
-from artifex.pipelines.condition import Condition as Condition
-from artifex.pipelines.grids import GRIDS as GRIDS
-from artifex.pipelines.instruct_pix2pix import InstructPix2Pix as InstructPix2Pix
-from artifex.pipelines.latents import LatentSpace as LatentSpace
-from artifex.pipelines.latents import PixelSpace as PixelSpace
-from artifex.pipelines.load import load_pipeline as load_pipeline
-from artifex.pipelines.models import from_model as from_model
-from artifex.pipelines.options import Options as Options
-from artifex.pipelines.pictures import contact_sheet as contact_sheet
-from artifex.pipelines.stable_diffusion import StableDiffusion as StableDiffusion
-from artifex.pipelines.stable_diffusion_xl import StableDiffusionXL as StableDiffusionXL
-from artifex.pipelines.text import ClipEncoder as ClipEncoder
-from artifex.pipelines.unconditional import ClassConditional as ClassConditional
-from artifex.pipelines.unconditional import Unconditional as Unconditional
+The names are imported at their first use, so that ``artifex --help`` starts without JAX.
+"""
+
+# ruff: noqa: F403, F405
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artifex.pipelines.exports import *
 
 __all__ = [
     "GRIDS",
@@ -35,3 +28,15 @@ __all__ = [
     "from_model",
     "load_pipeline",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module("artifex.pipelines.exports"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
