@@ -7,8 +7,10 @@ from typing import Final
 from artifex.backbones.interop import CheckpointError
 
 NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
-PATTERNS: Final = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""Files that are downloaded; no pickles."""
+PATTERNS: Final = ("*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
+"""Files that are downloaded: those of components, not the same weights in one file beside them; no pickles."""
+UNUSED: Final = ("safety_checker/*", "image_encoder/*")
+"""Components that no pipeline here reads."""
 
 
 def local_folder(path: str | Path, variant: str | None = None, revision: str | None = None) -> Path:
@@ -33,10 +35,12 @@ def local_folder(path: str | Path, variant: str | None = None, revision: str | N
         raise CheckpointError(
             f"no folder {found}; to download {path} from the Hub, pip install artifex-pipelines[hub]"
         ) from None
-    ignored = [f"*.{other}.safetensors" for other in ("fp16", "bf16", "non_ema", "ema") if other != variant]
+    others = [f"*.{other}.safetensors" for other in ("fp16", "bf16", "non_ema", "ema") if other != variant]
     try:
         return Path(
-            snapshot_download(str(path), revision=revision, allow_patterns=[*PATTERNS], ignore_patterns=ignored)
+            snapshot_download(
+                str(path), revision=revision, allow_patterns=[*PATTERNS], ignore_patterns=[*others, *UNUSED]
+            )
         )
     except (OSError, ValueError) as error:
         line = " ".join(str(error).split())

@@ -105,7 +105,7 @@ class Walk:
         first = 0 if begin == 0 else int(np.sum(calls >= cuts[0]))
         last = len(calls) if end == 1 else int(np.sum(calls >= cuts[1]))
         if last <= first:
-            raise ValueError(f"start and end must leave at least one of {len(calls)} steps, got {begin} and {end}")
+            raise ValueError(f"begin and end must leave at least one of {len(calls)} steps, got {begin} and {end}")
         return first, last
 
     def __call__(
